@@ -1,0 +1,33 @@
+"""Quillread: handwritten text recognition on your own machine.
+
+>>> import quillread
+>>> reading = quillread.read("letter.jpg")
+>>> print(reading.text)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from quillread.version import __version__
+
+if TYPE_CHECKING:
+    from quillread.api import evaluate, read, read_page
+    from quillread.recognize.load import load
+    from quillread.train.finetune import finetune
+
+__all__ = ["__version__", "evaluate", "finetune", "load", "read", "read_page"]
+
+_PUBLIC = {
+    "evaluate": "quillread.api",
+    "finetune": "quillread.train.finetune",
+    "load": "quillread.recognize.load",
+    "read": "quillread.api",
+    "read_page": "quillread.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import quillread` stays quick and reading never imports torch.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'quillread' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

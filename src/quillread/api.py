@@ -1,0 +1,79 @@
+"""The Python face of the commands."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quillread.data.sources import open_source
+from quillread.data.spec import parse_spec
+from quillread.errors import ImageError
+from quillread.evaluate.report import evaluation_summary
+from quillread.evaluate.run import run_evaluation
+from quillread.pages.transcribe import PageConfig, PageReader
+from quillread.recognize.load import load
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.types import Page, Reading, UInt8Image
+
+
+def read(source: str | Path | bytes, model: str = "builtin", *, config: PageConfig | None = None) -> Reading:
+    """Read the handwriting in an image file or PDF, as `quill read` does.
+
+    Args:
+        source: A path, or the content of a file.
+        model: Name or folder of a model; loaded once and kept.
+        config: How pages are read; `PageConfig(lines=True)` for images that are single lines.
+
+    Returns:
+        All pages with their lines and words. A page that could not be read carries its `error`.
+
+    Raises:
+        ImageError: If the input cannot be opened.
+        ModelError: If there is no such model.
+    """
+    reading = PageReader(_load(model), model, config).read(Path(source) if isinstance(source, str) else source)
+    if reading.error is not None:
+        raise ImageError(reading.error)
+    return reading
+
+
+def read_page(image: UInt8Image, model: str = "builtin", *, config: PageConfig | None = None) -> Page:
+    """Read one page image in memory, uint8 RGB (H, W, 3).
+
+    Raises:
+        ImageError: If the image is empty or of another form.
+        ModelError: If there is no such model.
+    """
+    return PageReader(_load(model), model, config).read_page(image)
+
+
+def evaluate(data: str, model: str = "builtin", *, split: str = "validation") -> dict[str, Any]:
+    """Measure a model on lines with known text, as `quill evaluate` does.
+
+    Args:
+        data: A data source, `kind:where`.
+        model: Name or folder of a model.
+        split: Split of the data.
+
+    Returns:
+        The figures, as `quill evaluate --json` writes them.
+
+    Raises:
+        DataError: If the data is missing, malformed or empty.
+        ModelError: If there is no such model.
+    """
+    result = run_evaluation(_load(model), open_source(parse_spec(data), split))
+    return evaluation_summary(
+        result.rows,
+        model=model,
+        data=data,
+        split=split,
+        seconds_per_line=result.seconds_per_line,
+        rng=np.random.default_rng(0),
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(model: str) -> LineRecognizer:
+    return load(model)

@@ -1,0 +1,92 @@
+"""`quill train`: train a model on lines with known text."""
+
+import argparse
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from quillread.cli.codes import INTERRUPTED
+from quillread.config import apply_overrides, build, read_yaml, suggest
+from quillread.errors import ConfigError
+from quillread.extras import require
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model on your own lines",
+        description="Train a model. Ctrl-C saves a checkpoint; --resume goes on from it.",
+    )
+    parser.add_argument("--config", metavar="FILE|PRESET", help=f"YAML settings, or one of: {', '.join(presets())}")
+    parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
+    parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
+    parser.add_argument("--model", metavar="DIR", help="model to start from: a name or folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting, as a.b=c",
+    )
+    parser.set_defaults(run=run)
+
+
+def presets() -> list[str]:
+    """Names of the shipped configurations."""
+    folder = files("quillread.train") / "presets"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 130 if interrupted after the checkpoint was saved."""
+    # Read by oneDNN at its first use: its cache of compute kernels, 1,024 by default, is too small for the number of
+    # image widths, and every eviction is a recompilation.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
+    for module in ("torch", "transformers", "accelerate"):
+        require(module, "train")
+    from quillread.train.config import TrainConfig
+    from quillread.train.finetune import finetune
+
+    config = build(TrainConfig, _values(args), args.config or "settings")
+    result = finetune(config, args.output, resume=args.resume, progress=sys.stderr.isatty())
+    if not result.finished:
+        print(
+            f"quill: interrupted; go on with: quill train --resume --output {args.output} ...",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    print(result.model)
+    return 0
+
+
+def _values(args: argparse.Namespace) -> dict[str, Any]:
+    from quillread.models.catalog import resolve
+
+    values: dict[str, Any] = {}
+    if args.config:
+        values = read_yaml(_config_path(args.config))
+    values = apply_overrides(values, args.settings)
+    # What the command line names takes the place of what the file names, never adds to it.
+    if args.data:
+        values["data"] = args.data
+        values["validation"] = []
+    if args.validation:
+        values["validation"] = args.validation
+    if args.model:
+        values["start"] = str(resolve(args.model))
+    return values
+
+
+def _config_path(name: str) -> Path:
+    if name in presets():
+        return Path(str(files("quillread.train") / "presets" / f"{name}.yaml"))
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(f"{name}: is neither a file nor a preset{suggest(name, presets())}")
+    return path

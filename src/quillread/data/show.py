@@ -1,0 +1,219 @@
+"""Contact sheets: lines with their text beneath, and what each distortion makes of a line."""
+
+import importlib.util
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from quillread.data.sources import Source
+from quillread.errors import DataError
+from quillread.images.augment import STEPS, AugmentConfig, augment
+from quillread.images.preprocess import InkConfig, scale_to_height, to_grey
+
+_WIDTH = 1600
+_MARGIN = 36
+_GAP = 12
+_LABEL_WIDTH = 170
+_LOOKS, _TOGETHER = 3, 3
+_LINE_HEIGHT = 64
+"""Lines are shown at this height at most; training distorts them at it."""
+_PAGE, _CARD, _EDGE = "#f3f2ee", "#ffffff", "#dddad2"
+_TEXT, _FAINT, _FAULT = "#1f1f1f", "#85817a", "#b3261e"
+
+
+def draw_lines(source: Source, name: str, *, count: int, seed: int) -> Image.Image:
+    """Draw a random selection of lines, in their order, with their text and id beneath.
+
+    A line whose image cannot be read shows the reason instead.
+
+    Args:
+        source: The lines.
+        name: Title of the sheet.
+        count: Lines to show at most.
+        seed: Of the selection, and of the look of synthetic lines.
+
+    Returns:
+        RGB, 1600 pixels wide.
+    """
+    count = min(count, len(source))
+    rows = np.sort(np.random.default_rng(seed).choice(len(source), count, replace=False)).tolist()
+    width = (_WIDTH - 2 * _MARGIN - _GAP) // 2
+    contents = [_line_content(source, row, seed, width - 2 * _GAP) for row in rows]
+    pairs = [_pair(contents[i : i + 2], width) for i in range(0, count, 2)]
+    return _sheet(f"{name}: {count} of {len(source):,} lines, seed {seed}", pairs)
+
+
+def draw_augmentations(source: Source, name: str, *, count: int, seed: int, config: AugmentConfig) -> Image.Image:
+    """Draw what each distortion makes of a line, in three looks, and what all together make of it.
+
+    Each step is drawn at the configured strength, however probable it is. Short lines are chosen, so that
+    they are shown at full size.
+
+    Args:
+        source: The lines.
+        name: Title of the sheet.
+        count: Lines to show at most, each with rows of its own.
+        seed: Of the selection and of all looks.
+        config: Strength and probabilities.
+
+    Returns:
+        RGB, 1600 pixels wide.
+
+    Raises:
+        DataError: If the image of a chosen line cannot be read.
+    """
+    pool = np.random.default_rng(seed).permutation(len(source))[: 50 * count].tolist()
+    pool.sort(key=lambda row: abs(source.aspect(row) - _look_width() / _LINE_HEIGHT))
+    bands = [band for row in pool[:count] for band in _augmentation_bands(source, row, seed, config)]
+    return _sheet(f"{name}: augmentation at strength {config.strength:g}, seed {seed}", bands)
+
+
+def stack(images: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Put images under each other, RGB, on the colour of the sheet."""
+    height = sum(image.height for image in images) + gap * (len(images) - 1)
+    result = Image.new("RGB", (max(image.width for image in images), height), _PAGE)
+    y = 0
+    for image in images:
+        result.paste(image, (0, y))
+        y += image.height + gap
+    return result
+
+
+def _pair(contents: Sequence[Image.Image], width: int) -> Image.Image:
+    height = max(content.height for content in contents)
+    result = Image.new("RGB", (2 * width + _GAP, height + 2 * _GAP), _PAGE)
+    for column, content in enumerate(contents):
+        result.paste(_card(content, width, height), (column * (width + _GAP), 0))
+    return result
+
+
+def _sheet(title: str, rows: Sequence[Image.Image]) -> Image.Image:
+    heading = _write(title, _WIDTH - 2 * _MARGIN, 22, _TEXT, _PAGE)
+    content = stack([heading, *rows], _GAP)
+    result = Image.new("RGB", (_WIDTH, content.height + 2 * _MARGIN), _PAGE)
+    result.paste(content, (_MARGIN, _MARGIN))
+    return result
+
+
+def _card(content: Image.Image, width: int, height: int) -> Image.Image:
+    """Frame content on white; `height` is that of the room for it."""
+    result = Image.new("RGB", (width, height + 2 * _GAP), _CARD)
+    result.paste(content, (_GAP, _GAP))
+    ImageDraw.Draw(result).rectangle((0, 0, width - 1, result.height - 1), outline=_EDGE)
+    return result
+
+
+def _line_content(source: Source, row: int, seed: int, room: int) -> Image.Image:
+    try:
+        sample = source.sample(row, np.random.default_rng((seed, row)))
+    except DataError as error:
+        return _write(error.message, room, 15, _FAULT)
+    note = f"row {row}, {sample.id}" + (f", group {sample.group}" if sample.group else "")
+    text = _write(sample.text, room, 18, _TEXT) if sample.text else _write("no text", room, 18, _FAULT)
+    return _column([_fit(sample.image, room), text, _write(note, room, 12, _FAINT)])
+
+
+def _augmentation_bands(source: Source, row: int, seed: int, config: AugmentConfig) -> list[Image.Image]:
+    sample = source.sample(row, np.random.default_rng((seed, row)))
+    line = to_grey(sample.image)
+    if line.shape[0] > _LINE_HEIGHT:
+        line = scale_to_height(line, _LINE_HEIGHT, InkConfig().max_width)
+    room = _WIDTH - 2 * _MARGIN - _LABEL_WIDTH - 2 * _GAP
+    text = _column([_write(sample.text, room, 18, _TEXT), _write(sample.id, room, 12, _FAINT)])
+    bands = [_band("original", f"row {row}", [_fit(line, _look_width()), text])]
+
+    def looks(number: int, distort: Callable[..., NDArray[np.uint8]], setting: object) -> list[Image.Image]:
+        rngs = [np.random.default_rng((seed, row, number, look)) for look in range(_LOOKS)]
+        return [_fit(distort(line, rng, setting), _look_width()) for rng in rngs]
+
+    for number, (name, step) in enumerate(STEPS.items()):
+        share = getattr(config, name)
+        note = f"in {100 * share:.0f} % of lines" if share else "switched off"
+        bands.append(_band(name, note, looks(number, step, config.strength)))
+    for number in range(_TOGETHER):
+        bands.append(_band("all together", "as training sees it", looks(len(STEPS) + number, augment, config)))
+    return bands
+
+
+def _look_width() -> int:
+    return (_WIDTH - 2 * _MARGIN - 2 * _GAP - _LABEL_WIDTH) // _LOOKS - _GAP
+
+
+def _band(title: str, note: str, images: Sequence[Image.Image]) -> Image.Image:
+    """One row of the augmentation sheet: a label and images, in the middle of the height."""
+    label = _column([_write(title, _LABEL_WIDTH, 18, _TEXT), _write(note, _LABEL_WIDTH, 13, _FAINT)])
+    height = max(image.height for image in (label, *images))
+    width = _WIDTH - 2 * _MARGIN
+    content = Image.new("RGB", (width - 2 * _GAP, height), _CARD)
+    content.paste(label, (0, (height - label.height) // 2))
+    for column, image in enumerate(images):
+        x = _LABEL_WIDTH + column * (_look_width() + _GAP) + _GAP
+        content.paste(image, (x, (height - image.height) // 2))
+    return _card(content, width, height)
+
+
+def _column(images: Sequence[Image.Image]) -> Image.Image:
+    """Put images under each other on the white of a card."""
+    height = sum(image.height for image in images) + _GAP // 2 * (len(images) - 1)
+    result = Image.new("RGB", (max(image.width for image in images), height), _CARD)
+    y = 0
+    for image in images:
+        result.paste(image, (0, y))
+        y += image.height + _GAP // 2
+    return result
+
+
+def _fit(pixels: NDArray[np.uint8], width: int) -> Image.Image:
+    """Reduce a line, RGB or grey, to the room there is, and outline it, as paper may be white as the card."""
+    image = Image.fromarray(pixels).convert("RGB")
+    scale = min(1.0, (width - 2) / image.width, _LINE_HEIGHT * 1.5 / image.height)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return ImageOps.expand(image, 1, _EDGE)
+
+
+def _write(text: str, width: int, size: int, colour: str, paper: str = _CARD) -> Image.Image:
+    """Set text in as many rows as it needs."""
+    font = _font(size)
+    text = "".join(char if _is_drawable(char, size) else f"<{ord(char):04X}>" for char in text)
+    fitting = max(1, int(len(text) * width / max(1.0, font.getlength(text))))
+    rows = textwrap.wrap(text, fitting, drop_whitespace=False) or [""]
+    leading = round(size * 1.35)
+    result = Image.new("RGB", (width, leading * len(rows)), paper)
+    draw = ImageDraw.Draw(result)
+    for number, row in enumerate(rows):
+        draw.text((0, number * leading), row, font=font, fill=colour)
+    return result
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Find a font for Latin text.
+
+    Pillow's own font lacks every accented letter. The fonts of matplotlib, which training needs anyway,
+    are found without importing it; else one of those that come with systems is taken. With none of them, the
+    sheet is still right: characters that cannot be drawn are written as code points.
+    """
+    matplotlib = importlib.util.find_spec("matplotlib")
+    folders = matplotlib.submodule_search_locations if matplotlib else None
+    bundled = [str(Path(folder, "mpl-data/fonts/ttf/DejaVuSans.ttf")) for folder in folders or ()]
+    for name in (*bundled, "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf"):
+        try:
+            # The other layout engine draws ligatures, which a transcription does not have.
+            return ImageFont.truetype(name, size, layout_engine=ImageFont.Layout.BASIC)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)  # type: ignore[return-value]  # a FreeTypeFont whenever a size is given
+
+
+@cache
+def _is_drawable(char: str, size: int) -> bool:
+    """Whether the font has the character; one that it lacks looks like U+10FFFF, which no font has."""
+    font = _font(size)
+    return char.isprintable() and bytes(font.getmask(char)) != bytes(font.getmask("\U0010ffff"))

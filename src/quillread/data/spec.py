@@ -1,0 +1,82 @@
+"""The written form of a data source: `kind:where?option=value&option=value@weight`."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from quillread.config import suggest
+from quillread.errors import DataError
+
+KINDS = ("hub", "folder", "csv", "jsonl", "fonts", "strokes")
+"""The kinds of sources that can be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """One source of lines."""
+
+    kind: str
+    where: str
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    weight: float | None = None
+    """Share of this source in a mix, relative to the others; None for its number of lines."""
+
+    def option(self, name: str, default: str) -> str:
+        """The last value given for an option."""
+        return self.options.get(name, (default,))[-1]
+
+    def refuse_unknown(self, known: tuple[str, ...]) -> None:
+        """Check the option names.
+
+        Raises:
+            DataError: Naming the first unknown option and the nearest known one.
+        """
+        for name in self.options:
+            if name not in known:
+                raise DataError(f"{self.kind}:{self.where}: unknown option {name!r}{suggest(name, known)}")
+
+    def __str__(self) -> str:
+        query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
+        weight = "" if self.weight is None else f"@{self.weight:g}"
+        return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def parse_spec(text: str) -> DataSpec:
+    """Read a source as written on the command line; a bare folder stands for `folder:`.
+
+    Raises:
+        DataError: If the kind is unknown or nothing follows it.
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon or len(kind) == 1:  # one letter before the colon is a Windows drive
+        bare = Path(text)
+        if not bare.is_dir():
+            raise DataError(
+                f"{text!r} is neither a folder nor of the form kind:where",
+                hint=f"name a folder of lines, or one of {', '.join(k + ':' for k in KINDS)}",
+            )
+        return DataSpec("folder", text)
+    if kind not in KINDS:
+        raise DataError(f"unknown kind of data {kind!r} in {text!r}{suggest(kind, KINDS)}")
+    rest, weight = _split_weight(rest)
+    where, _, query = rest.partition("?")
+    if not where:
+        raise DataError(f"{text!r} does not say where the data is")
+    options: dict[str, tuple[str, ...]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        options[name] = (*options.get(name, ()), value)
+    return DataSpec(kind, where, options, weight)
+
+
+def _split_weight(text: str) -> tuple[str, float | None]:
+    rest, at, number = text.rpartition("@")
+    if not at:
+        return text, None
+    try:
+        weight = float(number)
+    except ValueError:
+        return text, None  # an "@" within a file name or a revision
+    if not 0 < weight < math.inf:
+        raise DataError(f"weight {number} of {rest!r} must be above 0")
+    return rest, weight

@@ -1,0 +1,1 @@
+"""Decoding: from class probabilities to text with confidences. Arrays and strings, no torch."""

@@ -1,0 +1,115 @@
+"""CTC decoding (Graves et al. 2006, "Connectionist Temporal Classification")."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.text.charset import BLANK, Charset
+
+LogProbs = NDArray[np.float32]
+"""Natural logarithms of class probabilities, shape (T, classes): one row a column of the line image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """One decoded character and the columns that it covers."""
+
+    text: str
+    probability: float
+    """Highest probability of the character within its columns."""
+    start: float
+    """First column, from 0; the boundary to a neighbour lies half way between their peaks."""
+    stop: float
+    """End column, exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A reading of one line."""
+
+    text: str
+    emissions: tuple[Emission, ...]
+    log_probability: float
+    """Log of the summed probability of all alignments of `text`."""
+
+
+def greedy(log_probs: LogProbs, charset: Charset) -> Hypothesis:
+    """Read off the best class of each column, merging repeats and dropping blanks.
+
+    Args:
+        log_probs: (T, len(charset)).
+        charset: Characters of the classes.
+
+    Returns:
+        The text with its characters' columns. `log_probability` sums over all alignments of that text, not only the
+        best one, as the likelihood of the text given the image.
+    """
+    best = log_probs.argmax(axis=1)
+    edges = np.flatnonzero(np.diff(best)) + 1
+    starts = np.concatenate([[0], edges])
+    stops = np.concatenate([edges, [len(best)]])
+    runs = [(int(a), int(b), int(best[a])) for a, b in zip(starts, stops, strict=True) if best[a] != BLANK]
+    labels = [label for _, _, label in runs]
+    text = charset.decode(labels)
+    spans = _spread([(a, b) for a, b, _ in runs], len(best))
+    emissions = tuple(
+        Emission(c, float(np.exp(log_probs[a:b, label].max())), start, stop)
+        for c, (a, b, label), (start, stop) in zip(text, runs, spans, strict=True)
+    )
+    return Hypothesis(text, emissions, log_likelihood(log_probs, labels))
+
+
+def _spread(peaks: Sequence[tuple[int, int]], columns: int) -> list[tuple[float, float]]:
+    """Widen the peaks of the characters, which CTC makes narrow, until they meet half way.
+
+    At the ends of the line a character reaches out by as much as half the typical distance of peaks.
+    """
+    if not peaks:
+        return []
+    centres = [(a + b) / 2 for a, b in peaks]
+    reach = float(np.median(np.diff(centres))) / 2 if len(peaks) > 1 else 2.0
+    inner = [(left[1] + right[0]) / 2 for left, right in itertools.pairwise(peaks)]
+    first = max(0.0, min(centres[0] - reach, peaks[0][0]))
+    last = min(float(columns), max(centres[-1] + reach, peaks[-1][1]))
+    bounds = [first, *inner, last]
+    return list(itertools.pairwise(bounds))
+
+
+def log_likelihood(log_probs: LogProbs, labels: Sequence[int]) -> float:
+    """Log of the summed probability of all alignments of a labelling: the forward pass of CTC.
+
+    Args:
+        log_probs: (T, classes).
+        labels: Classes without blanks.
+
+    Returns:
+        At most 0; minus infinity if the labelling does not fit into T columns.
+    """
+    extended = np.full(2 * len(labels) + 1, BLANK, np.intp)
+    extended[1::2] = labels
+    # A character may follow the one before without a blank between, unless they are the same.
+    skips = np.zeros(len(extended), bool)
+    skips[3::2] = extended[3::2] != extended[1:-2:2]
+    scores = log_probs[:, extended].astype(np.float64)
+    alpha = np.full(len(extended), -np.inf)
+    alpha[:2] = scores[0, :2]
+    # Working with probabilities scaled by their sum at each column is several times faster than with logarithms.
+    probs = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shift = scores.max(axis=1)
+    alpha = np.where(np.isfinite(alpha), np.exp(alpha - shift[0]), 0.0)
+    total = float(shift[0])
+    for t in range(1, len(scores)):
+        step = alpha.copy()
+        step[1:] += alpha[:-1]
+        step[2:] += np.where(skips[2:], alpha[:-2], 0.0)
+        alpha = step * probs[t]
+        norm = float(alpha.sum())
+        if norm == 0.0:
+            return -np.inf
+        alpha /= norm
+        total += float(np.log(norm)) + float(shift[t])
+    end = float(alpha[-1] + (alpha[-2] if len(alpha) > 1 else 0.0))
+    return total + float(np.log(end)) if end > 0 else -np.inf

@@ -1,0 +1,1 @@
+"""Measuring a recogniser: error rates, their intervals, comparisons and the report."""

@@ -1,0 +1,89 @@
+"""Does the confidence mean what it says: the probability that a line is exactly right?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.evaluate.metrics import EditCounts
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """The lines whose confidence lies in [low, high); the last bin holds 1 too."""
+
+    low: float
+    high: float
+    lines: int
+    confidence: float
+    """Mean confidence of its lines."""
+    accuracy: float
+    """Share of its lines that are exactly right."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptancePoint:
+    """What happens if only lines with at least this confidence are accepted."""
+
+    threshold: float
+    share: float
+    """Share of all lines that are accepted, above 0."""
+    cer: float
+    """Error rate of the accepted lines; nan if their references are empty."""
+
+
+def reliability_bins(confidence: Sequence[float], is_exact: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
+    """Sort lines into bins of equal width by confidence, 0 to 1; bins without lines are left out."""
+    values, exact = np.asarray(confidence, np.float64), np.asarray(is_exact, np.float64)
+    return [
+        ReliabilityBin(
+            number / bins,
+            (number + 1) / bins,
+            int(members.sum()),
+            float(values[members].mean()),
+            float(exact[members].mean()),
+        )
+        for number in range(bins)
+        if (members := bin_numbers(values, bins) == number).any()
+    ]
+
+
+def bin_numbers(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """Return the number of the equal-width bin of each confidence, from 0."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Average |accuracy - confidence| over the bins by their share of lines; 0 to 1, nan without lines.
+
+    Source: M. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
+    """
+    lines = sum(part.lines for part in bins)
+    if not lines:
+        return float("nan")
+    return sum(part.lines * abs(part.accuracy - part.confidence) for part in bins) / lines
+
+
+def acceptance_curve(confidence: Sequence[float], counts: Sequence[EditCounts]) -> list[AcceptancePoint]:
+    """Accept lines from the most confident on, and give the error rate of what is accepted.
+
+    Lines of equal confidence are accepted together, since no threshold can part them.
+
+    Returns:
+        One point for each distinct confidence, in order of growing share; the last accepts every line.
+    """
+    values = np.asarray(confidence, np.float64)
+    order = np.argsort(-values, kind="stable")
+    edits = np.cumsum([counts[i].edits for i in order])
+    lengths = np.cumsum([counts[i].length for i in order])
+    ranked = values[order]
+    last_of_its_kind = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+    return [
+        AcceptancePoint(
+            float(ranked[i]),
+            float((i + 1) / len(ranked)),
+            float(edits[i] / lengths[i]) if lengths[i] else float("nan"),
+        )
+        for i in last_of_its_kind
+    ]

@@ -1,0 +1,102 @@
+"""The record of an evaluation: the JSON document, and the report folder made from it."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quillread.errors import DataError
+from quillread.evaluate.bootstrap import bootstrap_ci
+from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
+from quillread.evaluate.metrics import METRICS, score_line, summarise
+from quillread.evaluate.predictions import Prediction, write_atomically
+from quillread.evaluate.report_html import render_report
+from quillread.evaluate.report_text import summary_table
+from quillread.types import UInt8Image
+from quillread.version import __version__
+
+
+def evaluation_summary(
+    rows: Sequence[Prediction],
+    *,
+    model: str,
+    data: str,
+    split: str,
+    seconds_per_line: float | None,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Measure predictions and return the JSON document of the evaluation.
+
+    Args:
+        rows: One prediction per line, each with its reference.
+        model: What was measured, as the user named it.
+        data: The data specification.
+        split: The split of the data.
+        seconds_per_line: Wall time per line without start-up; None if it was not measured.
+        rng: Source of the draws for the intervals.
+        resamples: How many corpora are drawn.
+
+    Returns:
+        Plain data. Rates, intervals and shares are fractions; a rate without a reference to divide by is
+        None. `groups` counts the named groups; `ci95` is {metric: [low, high]}.
+
+    Raises:
+        DataError: If there are no rows.
+    """
+    if not rows:
+        raise DataError(f"{data}: there are no lines to evaluate in split {split!r}")
+    scores = [score_line(row.reference, row.text) for row in rows]
+    counts = {metric: [getattr(score, metric) for score in scores] for metric in METRICS}
+    is_exact = [score.is_exact for score in scores]
+    intervals = bootstrap_ci(counts, [row.group for row in rows], rng, resamples)
+    bins = reliability_bins([row.confidence for row in rows], is_exact)
+    return {
+        "model": model,
+        "data": data,
+        "split": split,
+        "lines": len(rows),
+        "groups": len({row.group for row in rows if row.group}),
+        **{metric: _or_none(rate) for metric, rate in summarise(scores).items()},
+        "ci95": {metric: [_or_none(end) for end in ends] for metric, ends in intervals.items()},
+        "exact_lines": sum(is_exact) / len(rows),
+        "expected_calibration_error": expected_calibration_error(bins),
+        "seconds_per_line": seconds_per_line,
+        "version": __version__,
+    }
+
+
+def write_report(
+    folder: Path,
+    rows: Sequence[Prediction],
+    summary: Mapping[str, Any],
+    image_of: Callable[[str], UInt8Image | None],
+) -> Path:
+    """Write `report.json`, `report.md` and `report.html`, one self-contained page that is read offline.
+
+    Args:
+        folder: Made if it is missing.
+        rows: The predictions that `summary` was made from.
+        summary: A document of `evaluation_summary`.
+        image_of: Gives the line image of an id, uint8 RGB (H, W, 3), or None if there is none; asked only for
+            the worst lines. The `get` of a dict fits.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    page = folder / "report.html"
+    write_atomically(folder / "report.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    write_atomically(folder / "report.md", summary_table(summary))
+    write_atomically(page, render_report(rows, summary, image_of))
+    return page
+
+
+def _or_none(value: float) -> float | None:
+    # JSON has no nan.
+    return None if math.isnan(value) else value

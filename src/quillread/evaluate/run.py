@@ -1,0 +1,57 @@
+"""Runs a model over a data set."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from quillread.data.sources import Source
+from quillread.errors import DataError
+from quillread.evaluate.predictions import Prediction
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.types import Progress, UInt8Image
+
+_CHUNK = 64
+"""Lines held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRun:
+    """What a model read in a data set."""
+
+    rows: list[Prediction]
+    seconds_per_line: float
+    """Wall time of decoding the images and reading them, without loading the model."""
+    image_of: Callable[[str], UInt8Image | None]
+    """Gives the image of a line by its id, uint8 RGB (H, W, 3)."""
+
+
+def run_evaluation(recognizer: LineRecognizer, source: Source, progress: Progress | None = None) -> EvaluationRun:
+    """Read every line of a source.
+
+    Raises:
+        DataError: If the source is empty, an image cannot be read, or two lines have the same id.
+    """
+    if len(source) == 0:
+        raise DataError(f"{source.name}: holds no lines")
+    rng = np.random.default_rng(0)
+    rows: list[Prediction] = []
+    position: dict[str, int] = {}
+    start = time.perf_counter()
+    for first in range(0, len(source), _CHUNK):
+        samples = [source.sample(i, rng) for i in range(first, min(first + _CHUNK, len(source)))]
+        transcripts = recognizer.read([sample.image for sample in samples])
+        for sample, transcript in zip(samples, transcripts, strict=True):
+            if sample.id in position:
+                raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
+            position[sample.id] = len(rows)
+            rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
+        if progress:
+            progress(len(rows), len(source))
+    seconds = (time.perf_counter() - start) / len(rows)
+
+    def image_of(line_id: str) -> UInt8Image | None:
+        return source.sample(position[line_id], rng).image if line_id in position else None
+
+    return EvaluationRun(rows, seconds, image_of)

@@ -1,0 +1,167 @@
+"""From a page image to its ink: even light, no paper edge, no ruling, level lines."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.types import UInt8Image
+
+Mask = NDArray[np.uint8]
+"""0 or 1, shape (h, w)."""
+
+Floats = NDArray[np.float32]
+
+_LONG_SIDE = 1600
+_MIN_AREA = 6
+_MAX_TURN = 8.0
+_FAINTEST = 0.06
+"""Least darkness of ink, as a share of the paper's brightness."""
+_LEVEL_RULE, _UPRIGHT_RULE = 6, 11
+"""Greatest thickness in pixels of ruling, and of the line of a margin, which is often double."""
+_PATCH = 61
+"""Side in pixels of the neighbourhood for background and contrast: wider than any stroke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """The writing on a page, reduced and turned level."""
+
+    mask: Mask
+    """1 where there is ink."""
+    to_page: NDArray[np.float64]
+    """Affine map, shape (2, 3), from pixels of `mask` to pixels of the page."""
+
+
+def find_ink(image: UInt8Image) -> Ink:
+    """Separate writing from paper on a copy whose longer side is at most 1,600 pixels.
+
+    Lines come out level to a few tenths of a degree if the page is turned by no more than 8 degrees. Rules
+    across the page, the surroundings of a photographed page and specks are left out.
+
+    Args:
+        image: uint8 RGB, shape (H, W, 3), not empty.
+    """
+    scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    # The darkest channel shows coloured ink best: blue on white is nearly white in luminance.
+    grey = reduced.min(axis=2)
+    light, edge = _find_paper(grey)
+    darkness = np.clip(1 - grey.astype(np.float32) / light, 0, 1).astype(np.float32)
+    mask = _binarise(darkness)
+    turn = _estimate_turn(mask)
+    to_page = np.diag([image.shape[1] / size[0], image.shape[0] / size[1], 1.0])[:2]
+    if abs(turn) >= 0.25:
+        forward = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), turn, 1.0)
+        mask = _binarise(cv2.warpAffine(darkness, forward, size, flags=cv2.INTER_LINEAR))
+        edge = cv2.warpAffine(edge, forward, size, flags=cv2.INTER_NEAREST, borderValue=1)
+        to_page = to_page @ np.vstack([cv2.invertAffineTransform(forward), [0, 0, 1]])
+    return Ink(_drop_noise(mask, edge), to_page)
+
+
+def _find_paper(grey: Mask) -> tuple[Floats, Mask]:
+    """Brightness of the paper under each pixel, at least 1, and 1 for its surroundings and outer edge.
+
+    The surroundings are as bright as themselves, so that nothing there is darker than its paper.
+    """
+    small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_PATCH // 4, _PATCH // 4))
+    paper = cv2.medianBlur(cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel), 5)
+    size = (grey.shape[1], grey.shape[0])
+    light = cv2.resize(cv2.GaussianBlur(paper, (0, 0), 2), size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    surroundings = (paper < 0.55 * np.percentile(paper, 90)).astype(np.uint8)
+    surroundings = cv2.resize(surroundings, size, interpolation=cv2.INTER_NEAREST)
+    light[surroundings > 0] = np.minimum(light, grey)[surroundings > 0]
+    band = round(0.025 * min(size))
+    framed = cv2.copyMakeBorder(surroundings, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    edge = cv2.dilate(framed, np.ones((2 * band + 1, 2 * band + 1), np.uint8))[1:-1, 1:-1]
+    return np.maximum(light, 1), np.ascontiguousarray(edge)
+
+
+def _binarise(darkness: Floats) -> Mask:
+    """Take for ink what is about as dark as strokes nearby and darker than the paper's grain; drop rules."""
+    smooth = cv2.GaussianBlur(darkness, (0, 0), 0.7)
+    small = cv2.resize(smooth, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    deepest = cv2.dilate(small, np.ones((_PATCH // 4, _PATCH // 4), np.uint8))
+    contrast = cv2.resize(cv2.GaussianBlur(deepest, (0, 0), 6), darkness.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    faintest = max(_FAINTEST, 4 * float(np.median(small)))
+    ink = smooth > np.maximum(0.45 * contrast, faintest)
+    if ink.any():
+        # Show-through, creases and the grain of a table are faint beside the writing.
+        faintest = max(faintest, 0.3 * float(np.median(smooth[ink])))
+    # Ruling is often fainter than the writing on it, so it is looked for where writing is not yet sure.
+    rules = _find_rules((smooth > faintest).astype(np.uint8))
+    ink = (smooth > np.maximum(0.45 * contrast, faintest)).astype(np.uint8)
+    # Feet that lie along a rule went with it; they are what touches the strokes that are left.
+    near_strokes = cv2.dilate(ink & (1 - rules), np.ones((5, 3), np.uint8))
+    return np.asarray(ink & ((1 - rules) | near_strokes), np.uint8)
+
+
+def _estimate_turn(mask: Mask) -> float:
+    """Angle in degrees by which to turn the page (counter-clockwise) to make its lines level.
+
+    Lines are level when the rows differ most in how many strokes they cross.
+    """
+    ys, xs = np.nonzero(count_strokes(mask))
+    if len(xs) < 50:
+        return 0.0
+    keep = slice(None, None, max(1, len(xs) // 60_000))
+    xs, ys = xs[keep] - mask.shape[1] / 2, ys[keep]
+
+    def contrast(angle: float) -> float:
+        rows = ((ys - xs * np.tan(np.radians(angle)) + mask.shape[1]) / 3).astype(np.int64)
+        return float((np.diff(np.bincount(rows).astype(np.float64)) ** 2).sum())
+
+    coarse = max(np.arange(-_MAX_TURN, _MAX_TURN + 0.1, 0.5), key=lambda a: (contrast(a), -abs(a)))
+    return float(max(coarse + np.arange(-0.4, 0.41, 0.1), key=contrast))
+
+
+def count_strokes(mask: Mask) -> Mask:
+    """Mark the left edge of every stroke: bodies of letters have many, level rules and blots have few."""
+    edges = mask.copy()
+    edges[:, 1:] &= 1 - mask[:, :-1]
+    return edges
+
+
+def _find_rules(faint: Mask) -> Mask:
+    """Mark long thin lines, level or upright, without the strokes that cross them."""
+    upright = _find_level_rules(np.ascontiguousarray(faint.T), _UPRIGHT_RULE).T
+    # The upright rules go first: those of squared paper would pass for strokes that cross the level ones.
+    return np.asarray(_find_level_rules(faint & (1 - upright), _LEVEL_RULE) | upright, np.uint8)
+
+
+def _find_level_rules(mask: Mask, thickest: int) -> Mask:
+    width = mask.shape[1]
+    run = max(25, width // 40)
+    # One pixel of slack on either side lets a run follow a slight slope.
+    loose = cv2.dilate(mask, np.ones((3, 1), np.uint8))
+    runs = cv2.morphologyEx(loose, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    joined = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, run), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    thickness = stats[:, cv2.CC_STAT_AREA] / np.maximum(stats[:, cv2.CC_STAT_WIDTH], 1)
+    is_rule = (stats[:, cv2.CC_STAT_WIDTH] > 0.2 * width) & (thickness < thickest + 3)
+    is_rule[0] = False
+    tall = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest + 1, 1), np.uint8))
+    return np.asarray(is_rule[labels] & (tall == 0), np.uint8)
+
+
+def _drop_noise(mask: Mask, edge: Mask) -> Mask:
+    """Drop specks, and what lies wholly along the edge of the paper: shadows, torn rims, the next sheet."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    inner = np.bincount(labels[edge == 0], minlength=len(stats))
+    keep = (stats[:, cv2.CC_STAT_AREA] >= _MIN_AREA) & (inner > 0)
+    keep[0] = False
+    return np.asarray(keep[labels], np.uint8)
+
+
+def drop_blots(mask: Mask, thickness: float) -> Mask:
+    """Drop what is mostly thicker than a stroke: stains, fingers, the edge of a book."""
+    side = max(3, round(thickness))
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    core = np.bincount(labels[thick > 0], minlength=len(stats))
+    keep = core < 0.4 * stats[:, cv2.CC_STAT_AREA]
+    keep[0] = False
+    return np.asarray(keep[labels], np.uint8)

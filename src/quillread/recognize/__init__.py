@@ -1,0 +1,1 @@
+"""Recognition: the one road from a line image to a transcript."""

@@ -1,0 +1,1 @@
+"""Training: configuration, batches, the trainer, and what runs beside it."""

@@ -1,0 +1,58 @@
+"""What is written beside a run: metrics as JSON lines, and the learning curve."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from quillread.files import write_atomic
+
+METRICS_NAME = "metrics.jsonl"
+CURVE_NAME = "curve.png"
+
+
+class RecordMetrics(TrainerCallback):  # type: ignore[misc]
+    """Writes the log of the run with each checkpoint.
+
+    The trainer's own history is written whole each time, so that a resumed run continues the file of the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Write metrics and curve."""
+        if state.is_world_process_zero:
+            lines = (json.dumps(entry) + "\n" for entry in state.log_history)
+            write_atomic(self._folder / METRICS_NAME, "".join(lines).encode())
+            draw_curve(state.log_history, self._folder / CURVE_NAME)
+
+
+def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
+    """Draw training loss and validation CER and WER over the steps as a PNG."""
+    from matplotlib.figure import Figure
+
+    losses = [(e["step"], e["loss"]) for e in history if "loss" in e]
+    rates = [e for e in history if "eval_cer" in e]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    left = figure.subplots()
+    if losses:
+        left.plot(*zip(*losses, strict=True), color="0.7", label="training loss")
+    left.set(xlabel="step", ylabel="loss (CTC, per character)", yscale="log")
+    right = left.twinx()
+    names = sorted({k for e in rates for k in e if k.endswith(("_cer", "_wer"))})
+    for name in names:
+        points = [(e["step"], 100 * e[name]) for e in rates if name in e]
+        bold = name in ("eval_cer", "eval_wer")
+        right.plot(
+            *zip(*points, strict=True),
+            label=name.removeprefix("eval_"),
+            lw=2 if bold else 1,
+            marker="." if bold else None,
+        )
+    right.set(ylabel="validation, %", ylim=(0, 100))
+    if names:
+        right.legend(loc="upper right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,145 @@
+"""Which lines a run sees, in which order and batches: a pure function of sources, weights and seed."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.data.sources import Source
+from quillread.errors import DataError
+from quillread.models.compact_config import COLUMN_WIDTH
+from quillread.text.charset import Charset
+
+_POOL = 40
+"""Batches that are sorted by width together: more waste less padding, fewer mix the lines better."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineKey:
+    """One line of the plan: where it comes from, and the seed of its look."""
+
+    source: int
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The lines of a source that can be trained on."""
+
+    indices: NDArray[np.int64]
+    empty: int
+    """Lines without text."""
+    too_narrow: int
+    """Lines whose image has fewer columns than CTC needs for the text."""
+    unknown: Counter[str]
+    """Characters outside the charset, by the number of lines left out for them."""
+
+    def report(self, name: str) -> str:
+        """One line that says what is used and what is left out, and why."""
+        left_out = []
+        if self.empty:
+            left_out.append(f"{self.empty} without text")
+        if self.too_narrow:
+            left_out.append(f"{self.too_narrow} too narrow for their text")
+        if self.unknown:
+            listed = ", ".join(f"{c!r} {n}" for c, n in self.unknown.most_common(10))
+            left_out.append(f"for characters outside the charset: {listed}")
+        return f"{name}: {len(self.indices)} lines" + (f" (left out: {'; '.join(left_out)})" if left_out else "")
+
+
+def find_usable(source: Source, charset: Charset, height: int) -> Usable:
+    """Sort out the lines that a CTC model cannot learn from.
+
+    Raises:
+        DataError: If none is left.
+    """
+    kept, empty, narrow = [], 0, 0
+    unknown: Counter[str] = Counter()
+    for i in range(len(source)):
+        text = source.text(i)
+        strange = charset.unknown(text)
+        repeats = sum(a == b for a, b in itertools.pairwise(text))
+        if not text.strip():
+            empty += 1
+        elif strange:
+            unknown.update(strange.keys())
+        elif source.aspect(i) * height / COLUMN_WIDTH < len(text) + repeats:
+            narrow += 1
+        else:
+            kept.append(i)
+    usable = Usable(np.array(kept, np.int64), empty, narrow, unknown)
+    if not kept:
+        raise DataError(f"no line can be used: {usable.report(source.name)}")
+    return usable
+
+
+class Plan:
+    """The batches of every epoch.
+
+    A source is gone through in a new random order each pass, however the passes fall on the epochs, so that its lines
+    are seen equally often.
+
+    Args:
+        sources: Where the lines come from.
+        usable: Which of their lines, for each source.
+        weights: Share of each source, in any unit.
+        epoch_lines: Lines of an epoch, rounded down to whole batches.
+        batch_size: Lines of a batch.
+        seed: Of all randomness.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        usable: Sequence[NDArray[np.int64]],
+        weights: Sequence[float],
+        epoch_lines: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._usable = usable
+        self._aspects = [
+            np.array([source.aspect(int(i)) for i in indices]) for source, indices in zip(sources, usable, strict=True)
+        ]
+        self._seed = seed
+        self._batch_size = batch_size
+        self.batches_per_epoch = max(1, epoch_lines // batch_size)
+        shares = np.asarray(weights, np.float64) / sum(weights) * self.batches_per_epoch * batch_size
+        counts = np.floor(shares).astype(int)
+        # The largest remainders get the lines that rounding down left over.
+        short = self.batches_per_epoch * batch_size - int(counts.sum())
+        counts[np.argsort(counts - shares)[:short]] += 1
+        self.counts: list[int] = counts.tolist()
+        """Lines of each source in one epoch."""
+
+    def batches(self, epoch: int) -> list[list[LineKey]]:
+        """The batches of an epoch, in order; lines of similar width share a batch."""
+        rng = np.random.default_rng((self._seed, 1, epoch))
+        drawn = [
+            (source, position)
+            for source, count in enumerate(self.counts)
+            for position in self._draw(source, epoch, count)
+        ]
+        order = rng.permutation(len(drawn))
+        seeds = rng.integers(2**62, size=len(drawn))
+        batches: list[list[LineKey]] = []
+        pool = self._batch_size * _POOL
+        for start in range(0, len(order), pool):
+            members = [(drawn[i], int(seeds[i])) for i in order[start : start + pool]]
+            members.sort(key=lambda m: float(self._aspects[m[0][0]][m[0][1]]))
+            keys = [LineKey(s, int(self._usable[s][p]), seed) for (s, p), seed in members]
+            batches.extend(keys[i : i + self._batch_size] for i in range(0, len(keys), self._batch_size))
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _draw(self, source: int, epoch: int, count: int) -> Iterator[int]:
+        """Positions in the usable lines of a source for an epoch."""
+        size = len(self._usable[source])
+        start, stop = epoch * count, (epoch + 1) * count
+        for number in range(start // size, -(-stop // size)):
+            order = np.random.default_rng((self._seed, 2, source, number)).permutation(size)
+            low, high = max(start - number * size, 0), min(stop - number * size, size)
+            yield from order[low:high].tolist()

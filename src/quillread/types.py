@@ -1,0 +1,197 @@
+"""The data that travels between the parts: geometry, transcripts, pages.
+
+Coordinates are pixels of the image named beside them, origin top-left, x to the right, y down, as floats.
+A pixel with index i covers the interval [i, i + 1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Image = NDArray[np.uint8]
+"""An image as the whole package passes it: uint8 RGB, shape (H, W, 3), unless a docstring says grey (H, W)."""
+
+Point = tuple[float, float]
+
+
+class Progress(Protocol):
+    """Called with the number of units done and the number in all; shows it somewhere or nowhere."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report that `done` of `total` units are finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle: x0 <= x < x1, y0 <= y < y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        """Extent in x, in pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """Extent in y, in pixels."""
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """A closed outline; the last point joins the first."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def bounds(self) -> Box:
+        """The smallest upright box around the points."""
+        xs, ys = zip(*self.points, strict=True)
+        return Box(min(xs), min(ys), max(xs), max(ys))
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """One recognised character."""
+
+    text: str
+    confidence: float
+    """Probability that the character is right, 0 to 1."""
+    x0: float
+    """Left end on the line image, in its pixels."""
+    x1: float
+    """Right end on the line image, in its pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One recognised word: a run of characters between spaces."""
+
+    text: str
+    confidence: float
+    """Probability that the word is right, 0 to 1."""
+    polygon: Polygon
+    """Its outline: on the line image as it comes from the recogniser, on the page once placed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another reading of the same line."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a recogniser read in one line image."""
+
+    text: str
+    """NFC, as written; empty if nothing was found."""
+    confidence: float
+    """Probability that the whole line is exactly right, 0 to 1."""
+    words: tuple[Word, ...] = ()
+    characters: tuple[Character, ...] = ()
+    """The characters of `text` in order, spaces included; positions on the line image."""
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of writing on a page."""
+
+    baseline: tuple[Point, ...]
+    """From the start of the writing to its end, at least two points; page pixels."""
+    polygon: Polygon
+    """Outline of the ink, ascenders and descenders included; page pixels."""
+    transcript: Transcript | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Lines that belong together, in reading order."""
+
+    polygon: Polygon
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of an input with what was found on it."""
+
+    source: str
+    """The input as the user named it."""
+    number: int
+    """Page number within the input, from 1."""
+    width: int
+    height: int
+    regions: tuple[Region, ...] = ()
+    error: str | None = None
+    """Why the page could not be read; then there are no regions and width and height may be 0."""
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All lines in reading order."""
+        return tuple(line for region in self.regions for line in region.lines)
+
+    @property
+    def text(self) -> str:
+        """The text of all lines that carry one; lines joined by a newline, regions by an empty line."""
+        blocks = (
+            "\n".join(line.transcript.text for line in region.lines if line.transcript and line.transcript.text)
+            for region in self.regions
+        )
+        return "\n\n".join(block for block in blocks if block)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read in one input."""
+
+    source: str
+    """The input as the user named it."""
+    pages: tuple[Page, ...] = ()
+    """All its pages in order; a page that could not be read carries its error."""
+    error: str | None = None
+    """Why the input could not be opened; then there are no pages."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Version, model and settings; plain data."""
+
+    @property
+    def text(self) -> str:
+        """The text of all pages, an empty line between them."""
+        return "\n\n".join(page.text for page in self.pages if page.text)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """What went wrong with the input or any of its pages."""
+        return tuple(e for e in (self.error, *(page.error for page in self.pages)) if e)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a raw log probability becomes the probability of being right: sigmoid(scale * logit + shift)."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line image with the text that is written on it."""
+
+    id: str
+    """Unique within its source."""
+    image: UInt8Image = field(repr=False)
+    """uint8 RGB, shape (H, W, 3)."""
+    text: str
+    """NFC, as written."""
+    group: str = ""
+    """Writer or document: resampling and splitting keep a group together. Empty if unknown."""

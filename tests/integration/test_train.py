@@ -1,0 +1,271 @@
+"""Whole training runs of a tiny network on the CPU."""
+
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fakes import line_image, write_folder
+from safetensors.torch import load_file
+
+from quillread.errors import ConfigError, DataError, ModelError
+from quillread.models.checkpoint import ONNX_NAME, read_info
+from quillread.models.compact_config import CompactConfig
+from quillread.models.compact_onnx import read_weights
+from quillread.models.onnx import OnnxBackend
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.train import finetune as finetune_module
+from quillread.train import trainer as trainer_module
+from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
+from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.train.finetune import TrainResult, finetune
+from quillread.train.trainer import StopOnSignal
+
+TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
+EPOCH_STEPS, EPOCHS = 4, 3
+LAST = EPOCH_STEPS * EPOCHS
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    lines = write_folder(tmp_path_factory.mktemp("data") / "lines", TEXTS)
+    network = CompactConfig(
+        channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1), sequence_width=16, sequence_blocks=1, sequence_kernel=3
+    )
+    return TrainConfig(
+        data=(f"folder:{lines}",),
+        validation=(f"folder:{lines}",),
+        charset="abcdefi ",
+        network=network,
+        batch_size=2,
+        epochs=EPOCHS,
+        patience=EPOCHS,  # so that there is a state of early stopping to restore
+        precision="fp32",
+        workers=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("unbroken")
+    assert finetune(config, output, progress=False).finished
+    return output
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a termination signal arrive during a step of the next run."""
+
+    class SignalDuring(StopOnSignal):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == step - 1:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(finetune_module, "StopOnSignal", SignalDuring)
+
+
+def script_rates(monkeypatch: pytest.MonkeyPatch, rates: list[float]) -> None:
+    """Give each validation of the next run a rate, whatever it reads."""
+    # One source: its own rate and that of all sources are asked for in turn.
+    values: Iterator[float] = iter([rate for rate in rates for _ in range(2)])
+
+    def summarise(_: Any) -> dict[str, float]:
+        rate = next(values)
+        return {"cer_spacing": rate, "wer_spacing": rate}
+
+    monkeypatch.setattr(trainer_module, "summarise", summarise)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """All that a run goes on from, flat: every tensor and number by its path."""
+    state = json.loads((folder / "trainer_state.json").read_text())
+    parts = {
+        "model": load_file(folder / "model.safetensors"),
+        "optimizer": torch.load(folder / "optimizer.pt", weights_only=True),
+        "scheduler": torch.load(folder / "scheduler.pt", weights_only=True),
+        "random": torch.load(folder / "rng_state.pth", weights_only=False)["cpu"],
+        "validations": [entry for entry in state["log_history"] if "eval_cer" in entry],
+        "callbacks": state["stateful_callbacks"],
+        "best": (state["best_metric"], state["best_global_step"], state["epoch"]),
+    }
+    return dict(flatten(parts, ""))
+
+
+def flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flatten(item, f"{path}/{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from flatten(item, f"{path}/{i}")
+    else:
+        yield path, value
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    def same(x: Any, y: Any) -> bool:
+        return torch.equal(x, y) if isinstance(x, torch.Tensor) else bool(x == y)
+
+    return sorted(set(a) ^ set(b)) + [path for path in a if path in b and not same(a[path], b[path])]
+
+
+def assert_model_is_checkpoint(output: Path, step: int) -> None:
+    exported = read_weights(output / "model" / ONNX_NAME)
+    saved = load_file(output / f"checkpoint-{step}" / "model.safetensors")
+    assert exported
+    for name, value in exported.items():
+        assert np.array_equal(value, saved[f"network.{name}"].numpy()), name
+
+
+def test_a_run_writes_checkpoints_metrics_curve_and_model(unbroken: Path):
+    assert (unbroken / f"checkpoint-{LAST}").is_dir()
+    entries = [json.loads(line) for line in (unbroken / METRICS_NAME).read_text().splitlines()]
+    assert [e["step"] for e in entries if "eval_cer" in e] == [4, 8, 12]
+    assert all(0 < e["loss"] < 100 for e in entries if "loss" in e)
+    assert (unbroken / CURVE_NAME).read_bytes().startswith(b"\x89PNG")
+    assert read_info(unbroken / "model").provenance["steps"] == LAST
+
+
+def test_the_trained_model_reads_lines(unbroken: Path):
+    folder = unbroken / "model"
+    recognizer = LineRecognizer(OnnxBackend(folder / ONNX_NAME, threads=1), read_info(folder))
+    transcripts = recognizer.read([line_image(text) for text in TEXTS])
+    assert len(transcripts) == len(TEXTS)
+    assert all(0 <= t.confidence <= 1 for t in transcripts)
+
+
+def test_a_second_run_is_equal_with_a_worker_process(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    finetune(dataclasses.replace(config, workers=1), tmp_path, progress=False)
+    again = read_checkpoint(tmp_path / f"checkpoint-{LAST}")
+    assert differences(again, read_checkpoint(unbroken / f"checkpoint-{LAST}")) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("step", [EPOCH_STEPS, EPOCH_STEPS + 2], ids=["between epochs", "within an epoch"])
+def test_a_resumed_run_ends_as_an_unbroken_one(
+    config: TrainConfig,
+    unbroken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    workers: int,
+):
+    config = dataclasses.replace(config, workers=workers)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step)
+        assert not finetune(config, tmp_path, progress=False).finished
+    assert (tmp_path / f"checkpoint-{step}").is_dir()
+    assert not (tmp_path / f"checkpoint-{step + 1}").exists()
+    result = finetune(config, tmp_path, resume=True, progress=False)
+    assert result.finished
+    resumed = read_checkpoint(tmp_path / f"checkpoint-{LAST}")
+    assert differences(resumed, read_checkpoint(unbroken / f"checkpoint-{LAST}")) == []
+    assert (result.model / ONNX_NAME).read_bytes() == (unbroken / "model" / ONNX_NAME).read_bytes()
+
+
+def test_an_interruption_gives_the_signal_handlers_back(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    interrupt(monkeypatch, 1)
+    finetune(config, tmp_path, progress=False)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_the_model_is_the_best_checkpoint(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    script_rates(monkeypatch, [0.5, 0.3, 0.4])
+    result = finetune(config, tmp_path, progress=False)
+    assert result.metrics["eval_cer"] == 0.3
+    assert_model_is_checkpoint(tmp_path, step=8)
+
+
+def test_patience_ends_a_run_that_gets_no_better(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    script_rates(monkeypatch, [0.5, 0.6, 0.6])
+    result = finetune(dataclasses.replace(config, patience=1), tmp_path, progress=False)
+    assert result.finished
+    assert (tmp_path / "checkpoint-8").is_dir()
+    assert not (tmp_path / "checkpoint-12").exists()
+    assert_model_is_checkpoint(tmp_path, step=4)
+
+
+def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: TrainConfig, tmp_path: Path):
+    quiet = dataclasses.replace(config, validation=(), patience=0, epochs=1)
+    result = finetune(quiet, tmp_path, progress=False)
+    assert result == TrainResult(tmp_path / "model", finished=True, metrics={})
+    assert len((tmp_path / METRICS_NAME).read_text().splitlines()) == EPOCH_STEPS
+    assert_model_is_checkpoint(tmp_path, step=EPOCH_STEPS)
+
+
+def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):
+    with pytest.raises(ConfigError, match="holds a run already") as caught:
+        finetune(config, unbroken, progress=False)
+    assert "--resume" in str(caught.value)
+
+
+def test_nothing_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no checkpoint"):
+        finetune(config, tmp_path / "new", resume=True, progress=False)
+
+
+def test_a_run_without_data_is_an_error(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(DataError, match="no training data"):
+        finetune(dataclasses.replace(config, data=()), tmp_path, progress=False)
+
+
+def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    still = dataclasses.replace(
+        config,
+        start=unbroken / "model",
+        schedule=ScheduleConfig(learning_rate=0.0),
+        epochs=1,
+        validation=(),
+        patience=0,
+    )
+    finetune(still, tmp_path, progress=False)
+    before = read_weights(unbroken / "model" / ONNX_NAME)
+    after = read_weights(tmp_path / "model" / ONNX_NAME)
+    learned = [name for name in before if "running" not in name]
+    assert learned
+    assert [name for name in learned if not np.array_equal(before[name], after[name])] == []
+
+
+def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    other = dataclasses.replace(config, start=unbroken / "model", charset="abcdefi xyz")
+    with pytest.raises(ModelError, match="another charset"):
+        finetune(other, tmp_path, progress=False)
+
+
+def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    wider = dataclasses.replace(config.network, channels=(16, 8, 8, 8))
+    with pytest.raises(ModelError, match=r"another shape .*stem\.0\.weight"):
+        finetune(
+            dataclasses.replace(config, start=unbroken / "model", network=wider), tmp_path, progress=False
+        )
+
+
+def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: TrainConfig, tmp_path: Path):
+    lines = write_folder(tmp_path / "lines", TEXTS)
+    picture = lines / "line-03.png"
+    picture.write_bytes(picture.read_bytes()[:200])
+    before = signal.getsignal(signal.SIGTERM)
+    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), patience=0)
+    with pytest.raises(DataError, match=r"row 3 \(line-03\.png\)"):
+        finetune(broken, tmp_path / "run", progress=False)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_run_writes_nothing_to_stdout(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: bool
+):
+    quick = dataclasses.replace(config, validation=(), patience=0, epochs=1)
+    finetune(quick, tmp_path, progress=progress)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,146 @@
+import argparse
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from quillread.cli.data import add_parser
+from quillread.errors import ConfigError, DataError, UsageError
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """A table of two splits; the image of validation is also in train."""
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    for name, level in (("one", 1), ("two", 2)):
+        image = np.full((32, 160, 3), 255, np.uint8)
+        image[8:24, 8:152] = level
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+    (folder / "metadata.csv").write_text(
+        "id,image,text,split\na,one.png,some words,train\nb,two.png,other words,train\n"
+        "c,one.png,some words,validation\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def quill(*arguments):
+    parser = argparse.ArgumentParser(prog="quill")
+    add_parser(parser.add_subparsers())
+    args = parser.parse_args(["data", *map(str, arguments)])
+    return args.run(args)
+
+
+def size(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_stats_go_to_stdout(lines, capsys):
+    assert quill("stats", lines) == 0
+    assert "2 lines" in capsys.readouterr().out
+
+
+def test_stats_of_several_splits_are_in_the_json(lines, tmp_path):
+    quill("stats", lines, "--split", "train", "--split", "validation", "--json", tmp_path / "stats.json")
+    sources = json.loads((tmp_path / "stats.json").read_text(encoding="utf-8"))["sources"]
+    assert [(s["name"], s["lines"]) for s in sources] == [
+        (f"folder:{lines} (train)", 2),
+        (f"folder:{lines} (validation)", 1),
+    ]
+
+
+def test_check_of_sound_lines_gives_0(lines, capsys):
+    assert quill("check", lines) == 0
+    assert "no faults found" in capsys.readouterr().out
+
+
+def test_check_that_finds_faults_gives_3(lines, capsys):
+    assert quill("check", lines, "--split", "train", "--split", "validation") == 3
+    assert "images that occur twice: 1" in capsys.readouterr().out
+
+
+def test_check_writes_its_faults_as_json(lines, tmp_path):
+    quill("check", lines, "--split", "train", "--split", "validation", "--json", tmp_path / "check.json")
+    report = json.loads((tmp_path / "check.json").read_text(encoding="utf-8"))
+    assert [(fault["kind"], fault["id"]) for fault in report["faults"]] == [("duplicate_image", "c")]
+
+
+def test_split_named_twice_is_checked_once(lines):
+    assert quill("check", lines, "--split", "train", "--split", "train") == 0
+
+
+def test_show_writes_a_png_and_names_it(lines, tmp_path, capsys):
+    output = tmp_path / "sheet.png"
+    assert quill("show", lines, "--output", output, "--lines", 1) == 0
+    assert size(output)[0] == 1600
+    assert capsys.readouterr().out == f"{output}\n"
+
+
+def test_show_draws_the_sheets_of_all_sources_in_one_file(lines, tmp_path):
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    quill("show", lines, "--output", one)
+    quill("show", lines, lines, "--output", two)
+    assert size(two)[1] == 2 * size(one)[1]
+
+
+def test_show_takes_settings_of_the_augmentation(lines, tmp_path):
+    plain, strong = tmp_path / "plain.png", tmp_path / "strong.png"
+    quill("show", lines, "--output", plain, "--augment")
+    quill("show", lines, "--output", strong, "--augment", "--set", "augment.strength=2")
+    assert plain.read_bytes() != strong.read_bytes()
+
+
+def test_seed_changes_the_looks(lines, tmp_path):
+    zero, one = tmp_path / "zero.png", tmp_path / "one.png"
+    quill("show", lines, "--output", zero, "--augment")
+    quill("show", lines, "--output", one, "--augment", "--seed", 1)
+    assert zero.read_bytes() != one.read_bytes()
+
+
+def test_settings_without_augmentation_are_refused(lines, tmp_path):
+    with pytest.raises(UsageError, match="--set"):
+        quill("show", lines, "--output", tmp_path / "x.png", "--set", "augment.strength=2")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("augment.strenght=2", "strength"),
+        ("strength=2", "unknown setting 'strength'"),
+        ("augment=2", "--set"),
+    ],
+)
+def test_mistyped_setting_is_refused(lines, tmp_path, setting, message):
+    with pytest.raises((ConfigError, UsageError), match=message):
+        quill("show", lines, "--output", tmp_path / "x.png", "--augment", "--set", setting)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_number_of_lines_must_be_positive(lines, tmp_path, capsys, number):
+    with pytest.raises(SystemExit):
+        quill("show", lines, "--output", tmp_path / "x.png", f"--lines={number}")
+    assert "must be a number from 1 up" in capsys.readouterr().err
+
+
+def test_progress_is_shown_on_a_terminal_only(lines, capsys, monkeypatch):
+    quill("check", lines)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    quill("check", lines)
+    assert "2/2 lines" in capsys.readouterr().err
+
+
+def test_unknown_source_is_an_error_of_ours(tmp_path):
+    with pytest.raises(DataError, match="neither a folder"):
+        quill("stats", tmp_path / "missing")
+
+
+def test_parser_imports_neither_numpy_nor_pillow():
+    code = "import sys, quillread.cli.data; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

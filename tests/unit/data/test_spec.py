@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from quillread.data.spec import DataSpec, parse_spec
+from quillread.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("hub:Teklia/IAM-line", DataSpec("hub", "Teklia/IAM-line")),
+        ("csv:a/b.csv@0.3", DataSpec("csv", "a/b.csv", {}, 0.3)),
+        ("folder:C:\\lines", DataSpec("folder", "C:\\lines")),
+        (
+            "hub:x/y?revision=abc&text-column=t@2",
+            DataSpec("hub", "x/y", {"revision": ("abc",), "text-column": ("t",)}, 2),
+        ),
+        ("fonts:f?text=a.txt&text=b.txt", DataSpec("fonts", "f", {"text": ("a.txt", "b.txt")})),
+        ("folder:photos@home", DataSpec("folder", "photos@home")),
+        ("hub:x/y?config=", DataSpec("hub", "x/y", {"config": ("",)})),
+    ],
+)
+def test_a_source_is_read_and_written_alike(text: str, spec: DataSpec):
+    assert parse_spec(text) == spec
+    assert str(spec) == text
+
+
+def test_a_bare_folder_stands_for_its_lines(tmp_path: Path):
+    assert parse_spec(str(tmp_path)) == DataSpec("folder", str(tmp_path))
+
+
+def test_a_name_that_is_neither_folder_nor_source_lists_the_kinds():
+    with pytest.raises(DataError, match="neither a folder") as caught:
+        parse_spec("no-such-folder")
+    assert "strokes:" in str(caught.value)
+
+
+def test_an_unknown_kind_suggests_the_nearest():
+    with pytest.raises(DataError, match=r"unknown kind of data 'foldr'.*did you mean 'folder'"):
+        parse_spec("foldr:lines")
+
+
+def test_a_source_without_place_is_refused():
+    with pytest.raises(DataError, match="does not say where"):
+        parse_spec("csv:@0.5")
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_a_weight_that_is_no_share_is_refused(weight: str):
+    with pytest.raises(DataError, match=r"weight .* must be above 0"):
+        parse_spec(f"csv:a.csv@{weight}")
+
+
+def test_the_last_value_of_an_option_counts():
+    assert parse_spec("hub:x?config=a&config=b").option("config", "") == "b"
+
+
+def test_an_option_left_out_has_its_default():
+    assert parse_spec("hub:x").option("config", "default") == "default"
+
+
+def test_an_unknown_option_suggests_the_nearest():
+    with pytest.raises(DataError, match=r"unknown option 'txt'.*did you mean 'text'"):
+        parse_spec("fonts:f?txt=a").refuse_unknown(("text", "lines"))

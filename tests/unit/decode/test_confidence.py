@@ -1,0 +1,53 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quillread.decode.confidence import calibrate, fit_calibration
+from quillread.types import Calibration
+
+
+@given(st.floats(-20, -1e-6))
+def test_the_default_leaves_the_probability_as_it_is(log_probability: float):
+    assert calibrate(log_probability, Calibration()) == pytest.approx(math.exp(log_probability), rel=1e-6)
+
+
+@given(st.floats(max_value=0, allow_nan=False), st.floats(0.01, 20), st.floats(-20, 20))
+def test_a_confidence_is_a_probability(log_probability: float, scale: float, shift: float):
+    assert 0 <= calibrate(log_probability, Calibration(scale, shift)) <= 1
+
+
+@given(st.floats(-50, 0), st.floats(-50, 0))
+def test_calibration_keeps_the_order(a: float, b: float):
+    low, high = sorted((a, b))
+    calibration = Calibration(0.6, -0.3)
+    assert calibrate(low, calibration) <= calibrate(high, calibration)
+
+
+def test_a_line_without_any_alignment_has_almost_no_confidence():
+    assert calibrate(-math.inf, Calibration()) < 1e-20
+
+
+def test_fitting_finds_the_map_that_the_outcomes_were_drawn_with():
+    rng = np.random.default_rng(4)
+    logits = rng.normal(1, 2, 20_000)
+    true = Calibration(0.7, -0.5)
+    right = rng.random(len(logits)) < 1 / (1 + np.exp(-(true.scale * logits + true.shift)))
+    fitted = fit_calibration((-np.log1p(np.exp(-logits))).tolist(), right.tolist())
+    assert (fitted.scale, fitted.shift) == (
+        pytest.approx(true.scale, abs=0.05),
+        pytest.approx(true.shift, abs=0.05),
+    )
+
+
+def test_fitting_outcomes_without_overlap_stays_finite():
+    fitted = fit_calibration([-5.0, -4.0, -0.1, -0.05], [False, False, True, True])
+    assert 0 < fitted.scale < 100
+    assert math.isfinite(fitted.shift)
+
+
+@pytest.mark.parametrize("right", [[], [True, True], [False, False]], ids=["none", "all right", "all wrong"])
+def test_outcomes_that_say_nothing_fit_the_identity(right: list[bool]):
+    assert fit_calibration([-0.5] * len(right), right) == Calibration()

@@ -1,0 +1,110 @@
+import pytest
+
+from quillread.errors import DataError
+from quillread.formats.pagexml import read_page_xml
+
+PAGE = """<?xml version="1.0" encoding="UTF-8"?>
+<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">
+  <Page imageFilename="letter.jpg" imageWidth="800" imageHeight="600">
+    <ReadingOrder><OrderedGroup id="g">
+      <RegionRefIndexed index="1" regionRef="a"/><RegionRefIndexed index="0" regionRef="b"/>
+    </OrderedGroup></ReadingOrder>
+    <TextRegion id="a"><Coords points="0,100 700,100 700,200"/>
+      <TextLine id="a1"><Coords points="10,110 690,110 690,180"/><Baseline points="10,160 690,170"/>
+        <TextEquiv index="1"><Unicode>worse</Unicode></TextEquiv>
+        <TextEquiv index="0"><Unicode>second line </Unicode></TextEquiv></TextLine>
+    </TextRegion>
+    <TextRegion id="b"><Coords points="0,0 700,0 700,90"/>
+      <TextLine id="b1"><Coords points="10,10 690,10 690,80"/><Baseline points="10,60 300,61.5 690,60"/>
+        <Word id="w"><TextEquiv><Unicode>first</Unicode></TextEquiv></Word>
+        <TextEquiv><Unicode>first line</Unicode></TextEquiv></TextLine>
+    </TextRegion>
+    <TextRegion id="c"><Coords points="0,0 1,0 1,1"/></TextRegion>
+  </Page>
+</PcGts>"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        path = tmp_path / "letter.xml"
+        path.write_text(text, encoding="utf-8")
+        return read_page_xml(path)
+
+    return read
+
+
+@pytest.mark.parametrize("version", ["2013", "2019"])
+def test_both_versions_are_read(read, version):
+    page = read(PAGE.replace("2019", version))
+    assert (page.source, page.width, page.height) == ("letter.jpg", 800, 600)
+
+
+def test_regions_come_in_reading_order(read):
+    assert read(PAGE).text == "first line\n\nsecond line"
+
+
+def test_baselines_keep_their_points(read):
+    assert read(PAGE).lines[0].baseline == ((10, 60), (300, 61.5), (690, 60))
+
+
+def test_regions_without_lines_are_left_out(read):
+    assert len(read(PAGE).regions) == 2
+
+
+def test_a_line_without_baseline_is_left_out(read):
+    assert len(read(PAGE.replace('<Baseline points="10,160 690,170"/>', "")).lines) == 1
+
+
+def test_a_line_without_text_has_no_transcript(read):
+    assert read(PAGE.replace("first line", "")).lines[0].transcript is None
+
+
+def test_points_as_elements_are_read(read):
+    old = '<Baseline><Point x="10" y="160"/><Point x="690" y="170"/></Baseline>'
+    assert read(PAGE.replace('<Baseline points="10,160 690,170"/>', old)).lines[1].baseline == (
+        (10, 160),
+        (690, 170),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("10,60 300,61.5", "10,60 300,x", "malformed point.*x"),
+        ("10,60 300,61.5", "10,60 300", "TextLine b1.*not a list of points"),
+        ("10,60 300,61.5", "10,60 300,nan", "not a list of points"),
+        ('imageWidth="800"', "", "imageWidth"),
+        ('imageWidth="800"', 'imageWidth="-3"', "'-3'"),
+        ("</PcGts>", "", "malformed XML"),
+        ("PcGts", "Other", "'Other'"),
+    ],
+)
+def test_faults_name_the_file_and_the_fault(read, old, new, fault):
+    with pytest.raises(DataError, match=f"letter.xml.*{fault}"):
+        read(PAGE.replace(old, new))
+
+
+def test_a_file_without_page_is_refused(read):
+    with pytest.raises(DataError, match="without a Page"):
+        read("<PcGts/>")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none\.xml: cannot be read"):
+        read_page_xml(tmp_path / "none.xml")
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE PcGts [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>',
+        '<!DOCTYPE PcGts [<!ENTITY a SYSTEM "file:///etc/hostname">]>',
+        '<!DOCTYPE PcGts SYSTEM "http://localhost/page.dtd">',
+    ],
+)
+def test_a_document_type_is_refused(read, doctype):
+    with pytest.raises(DataError, match="document type"):
+        read(
+            PAGE.replace("?>", "?>" + doctype, 1).replace("first line", "&a;" if "ENTITY" in doctype else "x")
+        )

@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import line_image
+
+from quillread.errors import ConfigError
+from quillread.images.augment import STEPS, AugmentConfig, augment, paper_level
+
+IMAGES = {"rgb": line_image("a line of text", 64), "grey": line_image("a line of text", 64)[..., 0].copy()}
+NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
+SAME_SHAPE = [name for name in STEPS if name not in ("crop_jitter", "shear", "stretch")]
+each_step = pytest.mark.parametrize("name", STEPS)
+each_image = pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+
+
+def change(name: str, strength: float) -> float:
+    """Mean change of a pixel over several seeds."""
+    image = IMAGES["grey"]
+    changed = (STEPS[name](image, np.random.default_rng(seed), strength) for seed in range(20))
+    return float(np.mean([np.abs(c.astype(float) - image).mean() for c in changed]))
+
+
+@each_step
+@each_image
+def test_a_step_keeps_the_form_and_changes_the_image(name: str, image: np.ndarray):
+    # Some draws are close to nothing; among a few there is a visible one.
+    results = [STEPS[name](image, np.random.default_rng(seed), 1.5) for seed in range(5)]
+    assert all(r.dtype == np.uint8 and r.ndim == image.ndim and r.size > 0 for r in results)
+    assert image.ndim == 2 or all(r.shape[2] == 3 for r in results)
+    assert any(r.shape != image.shape or not np.array_equal(r, image) for r in results)
+
+
+@each_step
+@each_image
+def test_a_step_gives_the_same_image_for_the_same_seed(name: str, image: np.ndarray):
+    first, second = (STEPS[name](image, np.random.default_rng(7), 1.0) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@each_step
+@each_image
+def test_a_step_does_not_write_into_its_argument(name: str, image: np.ndarray):
+    before = image.copy()
+    for seed in range(5):
+        STEPS[name](image, np.random.default_rng(seed), 1.5)
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("name", SAME_SHAPE)
+def test_more_strength_changes_more(name: str):
+    assert change(name, 2.0) > change(name, 0.4)
+
+
+@each_step
+@pytest.mark.parametrize("shape", [(16, 24), (64, 16), (24, 900)])
+def test_a_step_takes_small_and_long_lines(name: str, shape: tuple[int, int]):
+    image = np.full(shape, 220, np.uint8)
+    for seed in range(5):
+        assert STEPS[name](image, np.random.default_rng(seed), 2.0).size > 0
+
+
+@each_image
+def test_probabilities_of_zero_leave_the_image_as_it_is(image: np.ndarray):
+    assert np.array_equal(augment(image, np.random.default_rng(0), NEVER), image)
+
+
+@each_step
+def test_a_probability_of_one_applies_the_step(name: str):
+    image = IMAGES["rgb"]
+    rng = np.random.default_rng(5)
+    expected = np.random.default_rng(5)
+    expected.random(len(STEPS))
+    only = replace(NEVER, **{name: 1.0})
+    assert np.array_equal(augment(image, rng, only), STEPS[name](image, expected, 1.0))
+
+
+@each_image
+def test_the_same_seed_gives_the_same_image(image: np.ndarray):
+    first, second = (augment(image, np.random.default_rng(11), AugmentConfig()) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_other_seeds_give_other_images():
+    results = {
+        augment(IMAGES["grey"], np.random.default_rng(s), AugmentConfig()).tobytes() for s in range(10)
+    }
+    assert len(results) >= 9
+
+
+def test_paper_is_measured_for_each_channel():
+    image = np.full((20, 50, 3), (250, 240, 200), np.uint8)
+    image[5:10, 5:20] = 10
+    assert paper_level(image) == (250.0, 240.0, 200.0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_what_is_no_probability_is_refused(value: float):
+    with pytest.raises(ConfigError, match=r"augment\.blur must be a probability"):
+        AugmentConfig(blur=value)
+
+
+def test_a_strength_of_zero_is_refused():
+    with pytest.raises(ConfigError, match=r"augment\.strength must be above 0"):
+        AugmentConfig(strength=0)

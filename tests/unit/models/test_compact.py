@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from quillread.errors import ConfigError
+from quillread.models.compact import CompactNetwork, column_counts, count_parameters
+from quillread.models.compact_config import CompactConfig
+
+TINY = CompactConfig(
+    channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3
+)
+
+
+@pytest.mark.parametrize("height", [48, 64, 80])
+def test_a_column_stands_for_four_pixels(height: int):
+    network = CompactNetwork(CompactConfig(height, TINY.channels, TINY.blocks, 8, 1, 3), classes=5)
+    logits, shortcut = network(torch.zeros(2, 1, height, 36))
+    assert logits.shape == shortcut.shape == (2, 9, 5)
+
+
+def test_every_parameter_gets_a_gradient():
+    network = CompactNetwork(TINY, classes=5)
+    logits, shortcut = network(torch.rand(2, 1, 48, 32))
+    (logits.square().mean() + shortcut.square().mean()).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_parameters_are_counted():
+    assert count_parameters(torch.nn.Linear(3, 2)) == 8
+
+
+def test_columns_that_a_width_begins_count():
+    assert column_counts([1, 4, 5, 8]) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": 50}, r"network\.height"),
+        ({"height": 96}, r"network\.height"),
+        ({"channels": (8, 8)}, "four values"),
+        ({"blocks": (1, 1, 1)}, "four values"),
+        ({"sequence_kernel": 4}, "must be odd"),
+    ],
+)
+def test_a_shape_that_cannot_be_built_is_refused(changes: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        CompactConfig(**changes)  # type: ignore[arg-type]

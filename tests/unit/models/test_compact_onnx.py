@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from quillread.errors import ModelError
+from quillread.models.compact import CompactNetwork
+from quillread.models.compact_config import CompactConfig
+from quillread.models.compact_onnx import read_weights, write_onnx
+from quillread.models.onnx import OnnxBackend
+
+CLASSES = 7
+CONFIGS = {
+    "all layers": CompactConfig(48, (4, 8, 8, 12), (1, 2, 1, 1), 16, 2, 5, 2),
+    "no recurrent layer": CompactConfig(64, (4, 4, 4, 4), (1, 1, 1, 1), 8, 1, 3, 0),
+    "no sequence layer": CompactConfig(48, (4, 4, 4, 4), (1, 1, 1, 1), 8, 0, 3, 1),
+    "neither": CompactConfig(48, (4, 4, 4, 4), (1, 1, 1, 1), 8, 0, 3, 0),
+}
+each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+
+
+def make_network(config: CompactConfig) -> CompactNetwork:
+    torch.manual_seed(3)
+    network = CompactNetwork(config, CLASSES)
+    # Statistics of batch normalisation as after some training: a fresh network's would hide a swapped one.
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return network.eval()
+
+
+def weights_of(network: CompactNetwork) -> dict[str, NDArray[np.float32]]:
+    return {name: value.float().numpy() for name, value in network.state_dict().items()}
+
+
+@each_config
+def test_the_onnx_file_computes_what_the_network_computes(config: CompactConfig, tmp_path: Path):
+    network = make_network(config)
+    write_onnx(weights_of(network), config, tmp_path / "model.onnx")
+    backend = OnnxBackend(tmp_path / "model.onnx", threads=1)
+    rng = np.random.default_rng(0)
+    for lines, width in ((1, 4), (1, 64), (3, 100), (2, 256)):
+        pixels = rng.random((lines, 1, config.height, width), np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(pixels))[0].log_softmax(-1).numpy()
+        assert np.abs(backend(pixels) - expected).max() < 1e-4
+
+
+@each_config
+def test_the_weights_are_read_back_as_they_were(config: CompactConfig, tmp_path: Path):
+    weights = weights_of(make_network(config))
+    write_onnx(weights, config, tmp_path / "model.onnx")
+    read = read_weights(tmp_path / "model.onnx")
+    left_out = {n for n in weights if n.startswith("shortcut.") or n.endswith("num_batches_tracked")}
+    assert set(read) == set(weights) - left_out
+    assert [name for name in read if not np.array_equal(read[name], weights[name])] == []
+
+
+@each_config
+def test_the_file_is_valid_and_names_its_axes(config: CompactConfig, tmp_path: Path):
+    write_onnx(weights_of(make_network(config)), config, tmp_path / "model.onnx")
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    axes = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert axes == ["lines", 1, config.height, "width"]
+
+
+def test_a_file_that_is_no_onnx_has_no_weights(tmp_path: Path):
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be read as ONNX"):
+        read_weights(tmp_path / "model.onnx")
+
+
+def test_a_missing_file_has_no_weights(tmp_path: Path):
+    with pytest.raises(ModelError, match="cannot be read as ONNX"):
+        read_weights(tmp_path / "none.onnx")
+
+
+def test_an_onnx_file_of_another_network_is_refused(tmp_path: Path):
+    graph = onnx.helper.make_graph([], "other", [], [])
+    onnx.save(onnx.helper.make_model(graph), str(tmp_path / "model.onnx"))
+    with pytest.raises(ModelError, match="is not a compact model"):
+        read_weights(tmp_path / "model.onnx")

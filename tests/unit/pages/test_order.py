@@ -1,0 +1,33 @@
+from unit.pages.drawing import box_line
+
+from quillread.pages.order import order_lines
+
+
+def order(*boxes):
+    """Index of each box in reading order, by region."""
+    lines = [box_line(*box) for box in boxes]
+    return [[lines.index(line) for line in region.lines] for region in order_lines(lines)]
+
+
+def test_no_lines_give_no_regions():
+    assert order_lines([]) == ()
+
+
+def test_one_column_is_one_region_from_the_top_downwards():
+    assert order((0, 200, 500, 240), (0, 0, 500, 40), (0, 100, 300, 140)) == [[1, 2, 0]]
+
+
+def test_the_left_column_is_read_before_the_right_one():
+    left = [(0, y, 400, y + 40) for y in (0, 100, 200)]
+    right = [(500, y, 900, y + 40) for y in (10, 110, 210)]
+    assert order(*right, *left) == [[3, 4, 5], [0, 1, 2]]
+
+
+def test_a_date_on_the_right_is_read_before_the_letter_below_it():
+    date, greeting, body = (600, 0, 900, 40), (0, 100, 300, 140), (0, 200, 900, 240)
+    assert order(greeting, body, date) == [[2], [0, 1]]
+
+
+def test_a_region_bounds_its_lines():
+    (region,) = order_lines([box_line(10, 0, 300, 40), box_line(0, 100, 200, 150)])
+    assert region.polygon.points == ((0, 0), (300, 0), (300, 150), (0, 150))
