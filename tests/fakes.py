@@ -43,9 +43,7 @@ class BarBackend:
     def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
         self.shapes.append(pixels.shape)
         lines, _, _, width = pixels.shape
-        heights = (
-            (pixels[:, 0] > 0.5).sum(axis=1).reshape(lines, width // _BAR_WIDTH, _BAR_WIDTH).mean(axis=2)
-        )
+        heights = (pixels[:, 0] > 0.5).sum(axis=1).reshape(lines, width // _BAR_WIDTH, _BAR_WIDTH).mean(axis=2)
         classes = np.round(heights / _BAR_STEP).astype(int)
         count = len(BAR_CHARSET) + 1
         probs = np.full((*classes.shape, count), (1 - self.certainty) / (count - 1), np.float32)
@@ -95,9 +93,7 @@ def write_hub(folder: Path, splits: Mapping[str, Sequence[str | None]], text_col
 
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for split, texts in splits.items():
-        images = [
-            {"bytes": png(line_image(text or "blank")), "path": f"{i}.png"} for i, text in enumerate(texts)
-        ]
+        images = [{"bytes": png(line_image(text or "blank")), "path": f"{i}.png"} for i, text in enumerate(texts)]
         table = pyarrow.table({"image": images, text_column: list(texts)})
         pyarrow.parquet.write_table(table, folder / "data" / f"{split}-00000-of-00001.parquet")
     return folder

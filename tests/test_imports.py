@@ -11,9 +11,7 @@ HEAVY = ("torch", "transformers", "matplotlib", "pyarrow", "datasets", "accelera
 def heavy_modules_after(statement: str) -> list[str]:
     """Import in a fresh interpreter and tell which of the heavy packages came along."""
     code = f"{statement}\nimport sys\nprint(*(m for m in {HEAVY!r} if m in sys.modules))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return result.stdout.split()
 
 
@@ -25,6 +23,7 @@ def heavy_modules_after(statement: str) -> list[str]:
         "quillread.models.onnx",
         "quillread.models.checkpoint",
         "quillread.train.config",
+        "quillread.api",
         "quillread.cli.main",
     ],
 )

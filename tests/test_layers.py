@@ -21,12 +21,13 @@ ORDER = (
     "evaluate",
     "pages",
     "train",
+    "api",
     "batch",
     "serve",
     "cli",
 )
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
-# The package's own face hands out names from everywhere, late.
+# The face of the package hands out names from everywhere, late.
 CHECKED = [path for path in MODULES if path != Path("__init__.py")]
 
 
@@ -44,9 +45,7 @@ def imported_modules(source: str) -> Iterator[str]:
             assert node.level == 0, "relative imports hide the layer"
             module = node.module or ""
             # Of `from quillread import config` the names are modules, of `from quillread.text import x` not.
-            yield from (
-                (f"{module}.{alias.name}" for alias in node.names) if module == "quillread" else (module,)
-            )
+            yield from ((f"{module}.{alias.name}" for alias in node.names) if module == "quillread" else (module,))
 
 
 def arrows_to_the_right(path: Path, source: str) -> list[str]:
@@ -80,7 +79,5 @@ def test_an_arrow_to_the_right_is_found(source: str):
 
 
 def test_neighbours_and_layers_to_the_left_are_allowed():
-    source = (
-        "from quillread import config\nfrom quillread.models.onnx import x\nimport quillread.text.charset"
-    )
+    source = "from quillread import config\nfrom quillread.models.onnx import x\nimport quillread.text.charset"
     assert arrows_to_the_right(Path("models/compact.py"), source) == []

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 from quillread.version import __version__
 
 if TYPE_CHECKING:
-    from quillread.api import evaluate, read, read_page
+    from quillread.api import measure, read, read_page
     from quillread.recognize.load import load
     from quillread.train.finetune import finetune
 
-__all__ = ["__version__", "evaluate", "finetune", "load", "read", "read_page"]
+__all__ = ["__version__", "finetune", "load", "measure", "read", "read_page"]
 
 _PUBLIC = {
-    "evaluate": "quillread.api",
     "finetune": "quillread.train.finetune",
     "load": "quillread.recognize.load",
+    # Not `evaluate`: that is a package of ours, which would take the function's place once it is imported.
+    "measure": "quillread.api",
     "read": "quillread.api",
     "read_page": "quillread.api",
 }
@@ -31,3 +32,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'quillread' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

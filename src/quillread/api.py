@@ -29,7 +29,7 @@ def read(source: str | Path | bytes, model: str = "builtin", *, config: PageConf
         All pages with their lines and words. A page that could not be read carries its `error`.
 
     Raises:
-        ImageError: If the input cannot be opened.
+        ImageError: If nothing of the input can be read.
         ModelError: If there is no such model.
     """
     reading = PageReader(_load(model), model, config).read(Path(source) if isinstance(source, str) else source)
@@ -48,7 +48,7 @@ def read_page(image: UInt8Image, model: str = "builtin", *, config: PageConfig |
     return PageReader(_load(model), model, config).read_page(image)
 
 
-def evaluate(data: str, model: str = "builtin", *, split: str = "validation") -> dict[str, Any]:
+def measure(data: str, model: str = "builtin", *, split: str = "validation") -> dict[str, Any]:
     """Measure a model on lines with known text, as `quill evaluate` does.
 
     Args:

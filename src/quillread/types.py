@@ -160,7 +160,7 @@ class Reading:
     pages: tuple[Page, ...] = ()
     """All its pages in order; a page that could not be read carries its error."""
     error: str | None = None
-    """Why the input could not be opened; then there are no pages."""
+    """Why nothing of the input could be read; there are no pages if it could not even be opened."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Version, model and settings; plain data."""
 

@@ -13,6 +13,8 @@ import torch
 from fakes import line_image, write_folder
 from safetensors.torch import load_file
 
+from quillread.data.sources import open_source
+from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
@@ -23,7 +25,9 @@ from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
+from quillread.train.plan import LineKey, Plan
 from quillread.train.trainer import StopOnSignal
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
@@ -138,6 +142,23 @@ def test_the_trained_model_reads_lines(unbroken: Path):
     assert all(0 <= t.confidence <= 1 for t in transcripts)
 
 
+def test_a_run_sees_the_lines_of_the_plan_in_order(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[LineKey] = []
+    make = LineDataset.__getitem__
+
+    def record(dataset: LineDataset, key: LineKey) -> Any:
+        seen.append(key)
+        return make(dataset, key)
+
+    monkeypatch.setattr(LineDataset, "__getitem__", record)
+    finetune(dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=2), tmp_path, progress=False)
+    source = open_source(parse_spec(config.data[0]), "train")
+    plan = Plan([source], [np.arange(len(TEXTS))], [1.0], len(TEXTS), config.batch_size, config.seed)
+    assert seen == [key for epoch in range(2) for batch in plan.batches(epoch) for key in batch]
+
+
 def test_a_second_run_is_equal_with_a_worker_process(config: TrainConfig, unbroken: Path, tmp_path: Path):
     finetune(dataclasses.replace(config, workers=1), tmp_path, progress=False)
     again = read_checkpoint(tmp_path / f"checkpoint-{LAST}")
@@ -176,18 +197,14 @@ def test_an_interruption_gives_the_signal_handlers_back(
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_the_model_is_the_best_checkpoint(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script_rates(monkeypatch, [0.5, 0.3, 0.4])
     result = finetune(config, tmp_path, progress=False)
     assert result.metrics["eval_cer"] == 0.3
     assert_model_is_checkpoint(tmp_path, step=8)
 
 
-def test_patience_ends_a_run_that_gets_no_better(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_patience_ends_a_run_that_gets_no_better(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script_rates(monkeypatch, [0.5, 0.6, 0.6])
     result = finetune(dataclasses.replace(config, patience=1), tmp_path, progress=False)
     assert result.finished
@@ -197,7 +214,7 @@ def test_patience_ends_a_run_that_gets_no_better(
 
 
 def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: TrainConfig, tmp_path: Path):
-    quiet = dataclasses.replace(config, validation=(), patience=0, epochs=1)
+    quiet = dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     result = finetune(quiet, tmp_path, progress=False)
     assert result == TrainResult(tmp_path / "model", finished=True, metrics={})
     assert len((tmp_path / METRICS_NAME).read_text().splitlines()) == EPOCH_STEPS
@@ -226,7 +243,7 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, un
         start=unbroken / "model",
         schedule=ScheduleConfig(learning_rate=0.0),
         epochs=1,
-        validation=(),
+        validation=(), validation_share=0.0,
         patience=0,
     )
     finetune(still, tmp_path, progress=False)
@@ -246,9 +263,7 @@ def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Pa
 def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, unbroken: Path, tmp_path: Path):
     wider = dataclasses.replace(config.network, channels=(16, 8, 8, 8))
     with pytest.raises(ModelError, match=r"another shape .*stem\.0\.weight"):
-        finetune(
-            dataclasses.replace(config, start=unbroken / "model", network=wider), tmp_path, progress=False
-        )
+        finetune(dataclasses.replace(config, start=unbroken / "model", network=wider), tmp_path, progress=False)
 
 
 def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: TrainConfig, tmp_path: Path):
@@ -256,7 +271,7 @@ def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: 
     picture = lines / "line-03.png"
     picture.write_bytes(picture.read_bytes()[:200])
     before = signal.getsignal(signal.SIGTERM)
-    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), patience=0)
+    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
     with pytest.raises(DataError, match=r"row 3 \(line-03\.png\)"):
         finetune(broken, tmp_path / "run", progress=False)
     assert signal.getsignal(signal.SIGTERM) == before
@@ -266,6 +281,6 @@ def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: 
 def test_a_run_writes_nothing_to_stdout(
     config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: bool
 ):
-    quick = dataclasses.replace(config, validation=(), patience=0, epochs=1)
+    quick = dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     finetune(quick, tmp_path, progress=progress)
     assert capsys.readouterr().out == ""

@@ -8,10 +8,7 @@ SQUARE = Polygon(((1.0, 8.0), (5.0, 2.0), (9.0, 8.0)))
 
 
 def region(*texts: str | None) -> Region:
-    lines = (
-        Line(((0.0, 0.0), (1.0, 0.0)), SQUARE, None if text is None else Transcript(text, 0.5))
-        for text in texts
-    )
+    lines = (Line(((0.0, 0.0), (1.0, 0.0)), SQUARE, None if text is None else Transcript(text, 0.5)) for text in texts)
     return Region(SQUARE, tuple(lines))
 
 

@@ -1,7 +1,9 @@
 """`quill compare`: is the difference of two models real?"""
 
 import argparse
+import math
 from pathlib import Path
+from typing import Any
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,8 +32,17 @@ def run(args: argparse.Namespace) -> int:
     from quillread.files import write_atomic
 
     comparisons = compare(read_predictions(args.baseline), read_predictions(args.candidate), np.random.default_rng(0))
-    print(comparison_table(comparisons))
+    print(comparison_table(comparisons), end="")
     if args.json:
-        document = [dump(comparison) for comparison in comparisons]
+        document = [_without_nan(dump(comparison)) for comparison in comparisons]
         write_atomic(args.json, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
     return 0
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None for the rates of lines without text, which have no value: JSON has no nan."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,10 +2,16 @@
 
 import argparse
 import json
-import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quillread.cli.progress import ProgressLine
+from quillread.cli.options import add_model_options
+from quillread.cli.progress import ProgressLine, say
+
+if TYPE_CHECKING:
+    from quillread.text.charset import Charset
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,13 +21,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="measure a model on lines with known text",
         description="CER and WER of the bare model: one pass, greedy, no language model, no correction.",
     )
-    parser.add_argument("--model", default="builtin", help="name or folder of a model (default: %(default)s)")
-    parser.add_argument("--data", required=True, metavar="SPEC", help="lines, as kind:where (see: docs/data.md)")
+    parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
     parser.add_argument("--split", default="validation", help="default: %(default)s")
+    add_model_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads; default: all cores")
     parser.set_defaults(run=run)
 
 
@@ -37,9 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from quillread.evaluate.run import run_evaluation
     from quillread.files import write_atomic
     from quillread.recognize.load import load
+    from quillread.text.charset import Charset
 
     source = open_source(parse_spec(args.data), args.split)
-    result = run_evaluation(load(args.model, threads=args.threads), source, ProgressLine("lines"))
+    recognizer = load(args.model, threads=args.threads)
+    result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,
         model=args.model,
@@ -48,12 +55,21 @@ def run(args: argparse.Namespace) -> int:
         seconds_per_line=result.seconds_per_line,
         rng=np.random.default_rng(0),
     )
-    print(summary_table(summary))
+    print(summary_table(summary), end="")
+    _tell_unknown(Charset(recognizer.info.charset), (row.reference for row in result.rows))
     if args.json:
         write_atomic(args.json, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
     if args.predictions:
         write_predictions(args.predictions, result.rows)
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
-        print(f"quill: report in {page}", file=sys.stderr)
+        say(f"report in {page}")
     return 0
+
+
+def _tell_unknown(charset: "Charset", references: Iterable[str]) -> None:
+    """Name the characters that the model cannot write: their errors say nothing about how it reads."""
+    unknown = sum((charset.unknown(text) for text in references), Counter[str]())
+    if unknown:
+        listed = ", ".join(f"{character!r} {count}" for character, count in unknown.most_common(10))
+        say(f"{unknown.total()} characters of the references are outside the model's charset, all errors: {listed}")

@@ -1,7 +1,9 @@
 """Which files a command line names."""
 
 import glob
-from dataclasses import dataclass
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quillread.images.read import is_readable_name
@@ -23,39 +25,65 @@ class Input:
 def find_inputs(arguments: list[str]) -> list[Input]:
     """Expand folders (recursively, readable files only) and patterns, in order; every argument gives at least one.
 
-    No two inputs have the same `stem`: where names collide, the suffix is kept (`a.jpg`, `a.png`), and then a number
-    is added.
+    Files found are sorted with their numbers as numbers: `page-2` comes before `page-10`. No two inputs have the same
+    `stem`, upper and lower case taken as equal: where names collide, the suffix is kept (`a.jpg`, `a.png`), and then a
+    number is added.
     """
-    found: list[Input] = []
-    for argument in arguments:
-        path = Path(argument)
-        if argument == STDIN:
-            found.append(Input(STDIN, Path("stdin")))
-        elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and is_readable_name(p))
-            found.extend(Input(str(p), p.relative_to(path)) for p in files)
-            if not files:
-                found.append(Input(argument, Path(path.name or "folder"), f"{argument}: holds no images or PDFs"))
-        elif not path.exists() and glob.has_magic(argument):
+    return _with_own_stems([entry for argument in arguments for entry in _expand(argument)])
+
+
+def _expand(argument: str) -> list[Input]:
+    if argument == STDIN:
+        return [Input(STDIN, Path("stdin"))]
+    if not argument:
+        # As a path it would stand for the current folder: hardly what an unset variable in a script means.
+        return [_fault("''", "is no name of a file", "check the variables in the command")]
+    path = Path(argument)
+    try:
+        if path.is_dir():
+            files = sorted((p for p in path.rglob("*") if _is_page(p, path)), key=_by_number)
+            nothing = _fault(argument, "holds no images or PDFs", "name another folder, or the files themselves")
+            return [Input(str(p), p.relative_to(path)) for p in files] or [nothing]
+        if glob.has_magic(argument) and not path.exists():
             # pathlib cannot expand a pattern that starts at the root.
-            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
-            found.extend(Input(m, Path(Path(m).name)) for m in matches if Path(m).is_file())
-            if not matches:
-                found.append(Input(argument, Path("pattern"), f"{argument}: matches no file"))
-        else:
-            found.append(Input(argument, Path(path.name)))
-    return _with_own_stems(found)
+            matches = (Path(m) for m in glob.glob(argument, recursive=True))  # noqa: PTH207
+            files = sorted((p for p in matches if p.is_file()), key=_by_number)
+            return [Input(str(p), Path(p.name)) for p in files] or [_fault(argument, "matches no file", "check it")]
+    except OSError as error:  # no permission to look, or a name that the file system cannot hold
+        return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
+    return [Input(argument, Path(path.name))]
+
+
+def _fault(argument: str, what: str, hint: str) -> Input:
+    return Input(argument, Path("input"), f"{argument}: {what}\n  hint: {hint}")
+
+
+def _is_page(path: Path, folder: Path) -> bool:
+    """Tell whether a file of a folder is to be read; a link that leads nowhere is, so that it is reported."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return is_readable_name(path) and not hidden and not path.is_dir()
+
+
+def _by_number(path: Path) -> list[str | int]:
+    # Text and numbers take turns, beginning with text, so that like is compared with like.
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", str(path)))]
 
 
 def _with_own_stems(found: list[Input]) -> list[Input]:
     short = [entry.stem.with_suffix("") for entry in found]
-    taken: set[Path] = set()
+    users = Counter(_folded(stem) for stem in short)
+    taken: set[str] = set()
     result = []
-    for entry, stem in zip(found, short, strict=True):
-        stem = stem if short.count(stem) == 1 else entry.stem
+    for entry, bare in zip(found, short, strict=True):
+        stem = bare if users[_folded(bare)] == 1 else entry.stem
         unique, number = stem, 2
-        while unique in taken:
+        while _folded(unique) in taken:
             unique, number = stem.with_name(f"{stem.name}-{number}"), number + 1
-        taken.add(unique)
-        result.append(Input(entry.name, unique, entry.error))
+        taken.add(_folded(unique))
+        result.append(replace(entry, stem=unique))
     return result
+
+
+def _folded(stem: Path) -> str:
+    # Many file systems take A.txt and a.txt for the same file.
+    return str(stem).casefold()

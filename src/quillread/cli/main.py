@@ -2,17 +2,21 @@
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from quillread.cli.codes import INTERRUPTED
-from quillread.errors import QuillreadError
+from quillread.cli.progress import say
+from quillread.errors import OutputError, QuillreadError
 from quillread.version import __version__
 
 COMMANDS = ("read", "train", "evaluate", "compare", "data", "models")
 """Each is a module of this folder with `add_parser(subparsers)`."""
+
+_REPORT = "this is a fault of quillread; please report it with the command and what `quill -v` says in addition"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,6 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"quillread.cli.{name}").add_parser(subparsers)
+    for command in subparsers.choices.values():
+        # Also behind the command, where it is usually put; the value of the first place must survive.
+        command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
 
@@ -33,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 all went well, 1 a fault of ours, 2 wrong usage or unknown model, 3 inputs failed, 130 interrupted.
     """
     args = make_parser().parse_args(argv)
+    _write_utf8()
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="quill: %(message)s",
@@ -41,32 +49,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = args.run(args)
         sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        print("quill: interrupted", file=sys.stderr)
+        say("interrupted")
         return INTERRUPTED
     except QuillreadError as error:
-        print(f"quill: error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output has left, as `head` does. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # the reader of our output has left, as `head` does
         return 0
     except OSError as error:
-        print(f"quill: error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        if error.filename is None:  # a full disk behind stdout; closing it would fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 3
+        if error.filename is None:
+            _drop_stdout()
+        say(f"error: {error.filename or 'stdout'}: {error.strerror or error}\n  hint: check disk space and permissions")
+        return OutputError.exit_code
     except Exception as error:
-        logging.getLogger(__name__).debug("internal error", exc_info=True)
-        print(
-            f"quill: internal error: {type(error).__name__}: {error}\n"
-            "  hint: this is a fault of quillread; please report it with the command that led to it",
-            file=sys.stderr,
-        )
+        say(f"internal error: {type(error).__name__}: {error}\n  hint: {_REPORT}")
         if args.verbose:
             raise
         return 1
-    return code
+
+
+def _write_utf8() -> None:
+    """Make stdout UTF-8 whatever the locale says; bytes of a file name that are no text become JSON escapes."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Let nothing more be written to stdout: Python would complain once more when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,18 @@
-"""A progress line on stderr."""
+"""What a command says on stderr: a progress line, and messages that do not run into it."""
 
 import sys
 import time
+
+_CLEAR = "\r\x1b[K"
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # None if the caller closed it
+
+
+def say(message: str) -> None:
+    """Print a message on stderr, in place of a progress line that may stand there."""
+    print(f"{_CLEAR if _is_terminal() else ''}quill: {message}", file=sys.stderr, flush=True)
 
 
 class ProgressLine:
@@ -13,7 +24,7 @@ class ProgressLine:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
-        self._shown = sys.stderr.isatty()
+        self._shown = _is_terminal()
         self._start = time.monotonic()
         self._last = 0.0
 
@@ -25,4 +36,4 @@ class ProgressLine:
         self._last = now
         left = (now - self._start) / max(1, done) * (total - done)
         end = "\n" if done >= total else ""
-        print(f"\r{done}/{total} {self._unit}, {left:.0f} s left \x1b[K", end=end, file=sys.stderr, flush=True)
+        print(f"{_CLEAR}{done}/{total} {self._unit}, {left:.0f} s left ", end=end, file=sys.stderr, flush=True)

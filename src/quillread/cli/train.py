@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.cli.codes import INTERRUPTED
-from quillread.config import apply_overrides, build, read_yaml, suggest
+from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
 from quillread.extras import require
 
@@ -66,11 +66,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(args: argparse.Namespace) -> dict[str, Any]:
-    from quillread.models.catalog import resolve
+    from quillread.models.catalog import describe
 
     values: dict[str, Any] = {}
     if args.config:
         values = read_yaml(_config_path(args.config))
+    elif args.model:
+        # The network must be the one that the weights are of.
+        info = describe(args.model).info
+        values = {"charset": info.charset, "ink": dump(info.ink)}
+        values["network"] = info.provenance.get("training", {}).get("network", {})
     values = apply_overrides(values, args.settings)
     # What the command line names takes the place of what the file names, never adds to it.
     if args.data:
@@ -79,7 +84,7 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
     if args.validation:
         values["validation"] = args.validation
     if args.model:
-        values["start"] = str(resolve(args.model))
+        values["start"] = str(describe(args.model).folder)
     return values
 
 

@@ -78,6 +78,10 @@ class FontSource:
         """The text of line `index`."""
         return self._choose(index)[0]
 
+    def group(self, index: int) -> str:
+        """Empty: these lines are never held out."""
+        return ""
+
     def aspect(self, index: int) -> float:
         """Estimated width over height of the rendered line."""
         return 0.36 * len(self.text(index)) + 0.5

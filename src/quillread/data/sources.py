@@ -32,6 +32,9 @@ class Source(Protocol):
     def text(self, index: int) -> str:
         """NFC text of a line, without making its image."""
 
+    def group(self, index: int) -> str:
+        """Writer or document of a line; empty if unknown."""
+
     def aspect(self, index: int) -> float:
         """Width over height of the line image, exact or estimated; batches are made of similar ones."""
 
@@ -69,6 +72,10 @@ class RowSource:
     def text(self, index: int) -> str:
         """NFC text of a line."""
         return self._rows[index].text
+
+    def group(self, index: int) -> str:
+        """Writer or document of a line; empty if unknown."""
+        return self._rows[index].group
 
     def aspect(self, index: int) -> float:
         """Width over height from the image's header; 10 if it has none."""

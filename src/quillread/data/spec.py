@@ -11,6 +11,9 @@ from quillread.errors import DataError
 KINDS = ("hub", "folder", "csv", "jsonl", "fonts", "strokes")
 """The kinds of sources that can be opened."""
 
+SYNTHETIC_KINDS = ("fonts", "strokes")
+"""Kinds whose images are made, anew at each look."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:

@@ -67,6 +67,10 @@ class StrokeSource:
         """The text of a line, without rendering it."""
         return self._lines[index][1]
 
+    def group(self, index: int) -> str:
+        """Empty: these lines are never held out."""
+        return ""
+
     def aspect(self, index: int) -> float:
         """Estimated width over height of the rendered line."""
         return 0.33 * len(self._lines[index][1]) + 0.5

@@ -1,13 +1,13 @@
 """Predictions beside their references, kept as JSON lines: what `compare` and the report start from."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from quillread.errors import DataError, OutputError
+from quillread.errors import DataError
+from quillread.files import write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    # In the same folder, because only within one file system is the move a single step.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_atomic(path, text.encode(errors="backslashreplace"))
 
 
 def _parse(line: str, where: str) -> Prediction:

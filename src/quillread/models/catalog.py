@@ -38,7 +38,9 @@ def resolve(name: str) -> Path:
     if (folder / INFO_NAME).is_file():
         return folder
     if folder.is_dir():
-        raise ModelError(f"{name}: is no model folder: it has no {INFO_NAME}")
+        inside = folder / "model"
+        hint = f"name the folder in it: {inside}" if (inside / INFO_NAME).is_file() else "see: quill models list"
+        raise ModelError(f"{name}: is no model folder: it has no {INFO_NAME}", hint=hint)
     raise ModelError(f"unknown model {name!r}{suggest(name, list(SHIPPED))}", hint="see: quill models list")
 
 

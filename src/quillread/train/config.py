@@ -41,6 +41,8 @@ class TrainConfig:
     """Sources of training lines, `kind:where?options@weight`; their train split is used."""
     validation: tuple[str, ...] = ()
     """Sources of validation lines; their validation split is used."""
+    validation_share: float = 0.1
+    """If no validation is named: share of the real training lines that is held out for it, by writer or document."""
     root: Path | None = None
     """Folder that `{root}` stands for in the sources."""
     family: Literal["compact"] = "compact"
@@ -78,6 +80,8 @@ class TrainConfig:
         for name in ("batch_size", "gradient_accumulation", "epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.validation_share < 1:
+            raise ConfigError(f"validation_share must be at least 0 and below 1, got {self.validation_share}")
         if self.network.height != self.ink.height:
             raise ConfigError(f"network.height {self.network.height} and ink.height {self.ink.height} differ")
 

@@ -5,11 +5,9 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import (
@@ -22,28 +20,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from quillread.data.sources import Source
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.train.compact_model import CompactForTraining, TorchBackend
-from quillread.types import Sample
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationSet:
-    """The lines of one source that are read at the end of each epoch."""
-
-    name: str
-    samples: Sequence[Sample]
-
-
-def validation_set(name: str, source: Source, lines: int) -> ValidationSet:
-    """Take evenly spread lines of a source, all if `lines` is 0."""
-    count = min(lines, len(source)) if lines else len(source)
-    picks = np.linspace(0, len(source) - 1, count).round().astype(int)
-    rng = np.random.default_rng(0)
-    return ValidationSet(name, [source.sample(int(i), rng) for i in picks])
+from quillread.train.lines import ValidationSet
 
 
 class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
@@ -82,11 +63,15 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         loader: DataLoader[Any] = self.accelerator.prepare(self._loader)
         return loader
 
-    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Read the validation lines; report CER and WER of all, and CER of each source."""
+    def recognizer(self) -> LineRecognizer:
+        """The network as it is now, as a recogniser; in the precision of the training."""
         mixed = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
         network = self.accelerator.unwrap_model(self.model).network
-        recognizer = LineRecognizer(TorchBackend(network, mixed), self._info, batch_size=16)
+        return LineRecognizer(TorchBackend(network, mixed), self._info, batch_size=16)
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Read the validation lines; report CER and WER of all, and CER of each source."""
+        recognizer = self.recognizer()
         metrics: dict[str, float] = {}
         everything = []
         for part in self._validation:

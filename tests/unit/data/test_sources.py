@@ -191,9 +191,7 @@ def test_a_table_without_text_column_lists_the_columns(tmp_path: Path):
         open_at(f"csv:{path}")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"), [("{", "line 2: is no JSON"), ("[1]", "line 2: expected an object")]
-)
+@pytest.mark.parametrize(("line", "message"), [("{", "line 2: is no JSON"), ("[1]", "line 2: expected an object")])
 def test_a_json_line_of_another_form_is_named(tmp_path: Path, line: str, message: str):
     path = write_table(tmp_path, "lines.jsonl", '{"image": "0.png", "text": "one"}\n' + line)
     with pytest.raises(DataError, match=message):

@@ -70,9 +70,7 @@ def test_longer_text_is_wider(source: StrokeSource):
     assert source.aspect(0) > source.aspect(1)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"nonsense", b"PK\x03\x04 cut off"], ids=["empty", "other", "cut off"]
-)
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"], ids=["empty", "other", "cut off"])
 def test_a_file_of_another_form_is_an_error(tmp_path: Path, content: bytes):
     path = tmp_path / "strokes.npz"
     path.write_bytes(content)

@@ -22,9 +22,7 @@ def columns(best: str, certainty: float = 0.7) -> np.ndarray:
     return np.log(probs)
 
 
-def random_log_probs(
-    rng: np.random.Generator, length: int, classes: int, sharpness: float = 2.0
-) -> np.ndarray:
+def random_log_probs(rng: np.random.Generator, length: int, classes: int, sharpness: float = 2.0) -> np.ndarray:
     scores = rng.normal(0, sharpness, (length, classes))
     return (scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))).astype(np.float32)
 
@@ -48,9 +46,7 @@ def summed_over_alignments(log_probs: np.ndarray, labels: Sequence[int]) -> floa
 @given(st.integers(0, 2**32), st.integers(1, 5), st.lists(st.integers(1, 2), max_size=4))
 def test_likelihood_is_the_sum_over_all_alignments(seed: int, length: int, labels: list[int]):
     log_probs = random_log_probs(np.random.default_rng(seed), length, 3)
-    assert log_likelihood(log_probs, labels) == pytest.approx(
-        summed_over_alignments(log_probs, labels), abs=1e-5
-    )
+    assert log_likelihood(log_probs, labels) == pytest.approx(summed_over_alignments(log_probs, labels), abs=1e-5)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 30.0])

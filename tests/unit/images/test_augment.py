@@ -82,9 +82,7 @@ def test_the_same_seed_gives_the_same_image(image: np.ndarray):
 
 
 def test_other_seeds_give_other_images():
-    results = {
-        augment(IMAGES["grey"], np.random.default_rng(s), AugmentConfig()).tobytes() for s in range(10)
-    }
+    results = {augment(IMAGES["grey"], np.random.default_rng(s), AugmentConfig()).tobytes() for s in range(10)}
     assert len(results) >= 9
 
 

@@ -53,9 +53,7 @@ def test_a_wide_line_is_narrowed_to_the_limit():
     assert scale_to_height(np.zeros((10, 1000), np.uint8), 48, 2000).shape == (48, 2000)
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((24, 100), (48, 200)), ((96, 100), (48, 50)), ((480, 1), (48, 1))]
-)
+@pytest.mark.parametrize(("shape", "expected"), [((24, 100), (48, 200)), ((96, 100), (48, 50)), ((480, 1), (48, 1))])
 def test_scaling_keeps_the_aspect_ratio(shape: tuple[int, int], expected: tuple[int, int]):
     assert scale_to_height(np.zeros(shape, np.uint8), 48, 4096).shape == expected
 

@@ -5,9 +5,7 @@ from quillread.errors import ConfigError
 from quillread.models.compact import CompactNetwork, column_counts, count_parameters
 from quillread.models.compact_config import CompactConfig
 
-TINY = CompactConfig(
-    channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3
-)
+TINY = CompactConfig(channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3)
 
 
 @pytest.mark.parametrize("height", [48, 64, 80])

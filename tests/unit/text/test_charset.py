@@ -43,8 +43,6 @@ def test_the_western_charset_is_composed_and_without_doubles():
     assert unicodedata.normalize("NFC", WESTERN_EUROPEAN) == WESTERN_EUROPEAN
 
 
-@pytest.mark.parametrize(
-    "text", ["Fußgänger", "garçon, où ça ?", "¿Qué? ¡Sí!", "Ærø", "þögn", "l’œuvre", "£5 – 3½ €"]
-)
+@pytest.mark.parametrize("text", ["Fußgänger", "garçon, où ça ?", "¿Qué? ¡Sí!", "Ærø", "þögn", "l’œuvre", "£5 – 3½ €"])
 def test_the_western_charset_writes(text: str):
     assert not Charset(WESTERN_EUROPEAN).unknown(text)

@@ -7,9 +7,7 @@ from quillread.models.compact_config import CompactConfig
 from quillread.train.compact_model import CompactForTraining, TorchBackend
 from quillread.train.dataset import collate
 
-TINY = CompactConfig(
-    channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3
-)
+TINY = CompactConfig(channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3)
 
 
 def network() -> CompactNetwork:

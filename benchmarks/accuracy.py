@@ -1,0 +1,125 @@
+"""Error rates of a model on the validation splits, as committed in results/accuracy.json and docs/accuracy.md.
+
+    python benchmarks/accuracy.py --root DIR [--model builtin] [--failures docs/images]
+
+DIR holds iam-line, copiste, timeus, poilus, hooker in the hub's parquet layout. Greedy, one pass, no language model.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from quillread.data.sources import open_source
+from quillread.data.spec import parse_spec
+from quillread.evaluate.metrics import score_line
+from quillread.evaluate.predictions import Prediction
+from quillread.evaluate.report import evaluation_summary
+from quillread.evaluate.report_text import interval, percent
+from quillread.evaluate.run import EvaluationRun, run_evaluation
+from quillread.recognize.load import load
+
+SETS = {
+    "iam-line": "IAM, modern English",
+    "copiste": "Copiste, modern French",
+    "timeus": "Time Us, French 1858-78",
+    "poilus": "Poilus, French 1914-18",
+    "hooker": "Hooker, English 1850-1911",
+}
+SHOWN = ("copiste", "timeus")
+"""Sets whose licence (CC-BY) allows pictures of their lines in the documentation."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/accuracy.json"))
+    parser.add_argument("--failures", type=Path, help="folder for a picture of the worst lines of the CC-BY sets")
+    args = parser.parse_args()
+    recognizer = load(args.model)
+    results = {}
+    worst: list[tuple[Prediction, np.ndarray]] = []
+    for name in SETS:
+        run = run_evaluation(recognizer, open_source(parse_spec(f"hub:{args.root / name}"), "validation"))
+        summary = evaluation_summary(
+            run.rows,
+            model=args.model,
+            data=name,
+            split="validation",
+            seconds_per_line=None,
+            rng=np.random.default_rng(0),
+        )
+        results[name] = {**summary, "by_group": groups(run.rows)}
+        if name in SHOWN:
+            worst.extend(worst_lines(run, 5))
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(results, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    print(table(results))
+    if args.failures:
+        args.failures.mkdir(parents=True, exist_ok=True)
+        draw(worst).save(args.failures / "worst-lines.png", optimize=True)
+
+
+def groups(rows: list[Prediction]) -> dict[str, float]:
+    """CER (spacing ignored) of the best, median and worst writer or document with at least 5 lines."""
+    by: dict[str, list[Prediction]] = {}
+    for row in rows:
+        by.setdefault(row.group, []).append(row)
+    rates = []
+    for members in by.values():
+        if len(members) >= 5:
+            scores = [score_line(r.reference, r.text).cer_spacing for r in members]
+            rates.append(sum(s.edits for s in scores) / max(1, sum(s.length for s in scores)))
+    if not rates:
+        return {}
+    return {"best": min(rates), "median": float(np.median(rates)), "worst": max(rates), "groups": len(rates)}
+
+
+def table(results: dict[str, dict]) -> str:
+    head = "| lines | number | CER | CER, spacing ignored | WER, spacing ignored | exact lines | worst group |\n"
+    rows = []
+    for name, r in results.items():
+        worst = percent(r["by_group"].get("worst"), 1) if r["by_group"] else "-"
+        cells = [
+            f"{SETS[name]} ({name})",
+            str(r["lines"]),
+            percent(r["cer"], 1),
+            f"**{percent(r['cer_spacing'], 1)}** ({interval(r['ci95']['cer_spacing'], 1)})",
+            f"{percent(r['wer_spacing'], 1)} ({interval(r['ci95']['wer_spacing'], 1)})",
+            percent(r["exact_lines"], 1),
+            worst,
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows)
+
+
+def worst_lines(run: EvaluationRun, count: int) -> list[tuple[Prediction, np.ndarray]]:
+    """The lines with the highest error rate, at most one of a group, in order of the rate."""
+    rated = sorted(run.rows, key=lambda r: -score_line(r.reference, r.text).cer_spacing.rate)
+    chosen: dict[str, Prediction] = {}
+    for row in rated:
+        chosen.setdefault(row.group, row)
+    return [(row, run.image_of(row.id)) for row in list(chosen.values())[:count]]
+
+
+def draw(lines: list[tuple[Prediction, np.ndarray]]) -> Image.Image:
+    """A picture of lines, each with what is written and what was read."""
+    from matplotlib import font_manager  # its font has all the accents
+
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 15)
+    sheet = Image.new("L", (1000, 112 * len(lines)), 255)
+    pen = ImageDraw.Draw(sheet)
+    for i, (row, pixels) in enumerate(lines):
+        picture = Image.fromarray(pixels).convert("L")
+        picture.thumbnail((980, 56))
+        sheet.paste(picture, (10, 112 * i + 6))
+        pen.text((10, 112 * i + 64), f"written: {row.reference}", font=font, fill=0)
+        pen.text((10, 112 * i + 84), f"read: {row.text}", font=font, fill=90)
+    return sheet
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Our settings in the words of transformers' Trainer."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from quillread.train.config import TrainConfig
+
+
+def training_arguments(
+    config: TrainConfig, output: Path, steps_per_epoch: int, *, validates: bool, progress: bool
+) -> TrainingArguments:
+    """Translate the settings of a run.
+
+    Args:
+        config: Settings.
+        output: Folder of the run.
+        steps_per_epoch: Steps of the optimiser in an epoch.
+        validates: Whether there are validation lines: the best checkpoint is kept then.
+        progress: Show a progress bar.
+    """
+    steps = config.epochs * steps_per_epoch
+    schedule = config.schedule
+    precision = _precision(config)
+    kwargs: dict[str, Any] = {}
+    if schedule.shape == "warmup_stable_decay":
+        kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
+    return TrainingArguments(
+        output_dir=str(output),
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        num_train_epochs=config.epochs,
+        max_steps=steps,
+        learning_rate=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        warmup_steps=round(steps * schedule.warmup),
+        lr_scheduler_type=schedule.shape,
+        lr_scheduler_kwargs=kwargs,
+        max_grad_norm=schedule.clip_norm,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        eval_strategy="epoch" if validates else "no",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=validates,
+        metric_for_best_model="cer" if validates else None,
+        greater_is_better=False if validates else None,
+        logging_steps=max(1, min(50, steps_per_epoch // 4)),
+        report_to=["tensorboard"],
+        disable_tqdm=not progress,
+        seed=config.seed,
+        dataloader_num_workers=config.workers,
+        remove_unused_columns=False,
+    )
+
+
+def _precision(config: TrainConfig) -> str:
+    if config.precision != "auto":
+        return config.precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # On CPUs bf16 pays only with instructions for it; elsewhere it is emulated.
+    fast = (
+        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    )
+    return "bf16" if fast else "fp32"

@@ -1,0 +1,115 @@
+"""The lines of a run: opens the sources, sorts out what cannot be used, holds out validation lines."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.data.sources import Source, open_source
+from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
+from quillread.data.split import hold_out
+from quillread.errors import DataError
+from quillread.text.charset import Charset
+from quillread.train.config import TrainConfig
+from quillread.train.plan import Plan, find_usable
+from quillread.types import Sample
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSet:
+    """The lines of one source that are read at the end of each epoch."""
+
+    name: str
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLines:
+    """What a run trains on and validates with."""
+
+    sources: Sequence[Source]
+    plan: Plan
+    validation: Sequence[ValidationSet]
+    report: Sequence[str]
+    """For each source: how many lines are used, how many left out, and why."""
+
+
+def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLines:
+    """Open the sources of a run.
+
+    Args:
+        config: Names them.
+        charset: Lines with other characters are left out, and counted.
+        processes: Training processes that share a step.
+
+    Raises:
+        ConfigError: If a source needs `root` and it is not set.
+        DataError: If a source is missing, malformed or has no usable line.
+    """
+    if not config.data:
+        raise DataError("no training data is named", hint="add --data SPEC")
+    specs = [parse_spec(text) for text in config.placed(config.data)]
+    sources = [open_source(spec, "train") for spec in specs]
+    parts = [find_usable(source, charset, config.network.height) for source in sources]
+    # Named as in the settings, with {root}: the report is stored with the model.
+    report = [part.report(text) for part, text in zip(parts, config.data, strict=True)]
+    usable = [part.indices for part in parts]
+    validation = _named_validation(config)
+    if not validation and config.validation_share > 0:
+        real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
+        for i in real:
+            usable[i], held = _hold_out(sources[i], usable[i], config, i)
+            name = _name(specs[i].where, validation)
+            validation.append(_validation_set(name, sources[i], held, config.validation_lines))
+            report[i] += f"; {len(held)} of them held out for validation"
+    for line in report:
+        log.info("%s", line)
+    counts = [len(indices) for indices in usable]
+    weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
+    # Whole steps of all processes: a step with fewer lines would weigh them more.
+    step = config.batch_size * config.gradient_accumulation * processes
+    epoch_lines = max(1, (config.epoch_lines or sum(counts)) // step) * step
+    plan = Plan(sources, usable, weights, epoch_lines, config.batch_size, config.seed)
+    return RunLines(sources, plan, validation, report)
+
+
+def _named_validation(config: TrainConfig) -> list[ValidationSet]:
+    sets: list[ValidationSet] = []
+    for text in config.placed(config.validation):
+        spec = parse_spec(text)
+        source = open_source(spec, "validation")
+        everything = np.arange(len(source))
+        sets.append(_validation_set(_name(spec.where, sets), source, everything, config.validation_lines))
+    return sets
+
+
+def _name(where: str, taken: Sequence[ValidationSet]) -> str:
+    """A name for the metrics of a source: its file or folder, with a number if that is taken."""
+    stem = Path(where).stem.replace("-", "_") or "lines"
+    name, number = stem, 2
+    while name in {part.name for part in taken}:
+        name, number = f"{stem}_{number}", number + 1
+    return name
+
+
+def _validation_set(name: str, source: Source, indices: NDArray[np.int64], lines: int) -> ValidationSet:
+    """Take evenly spread lines, all if `lines` is 0."""
+    count = min(lines, len(indices)) if lines else len(indices)
+    picks = indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
+    rng = np.random.default_rng(0)
+    return ValidationSet(name, [source.sample(int(i), rng) for i in picks])
+
+
+def _hold_out(
+    source: Source, indices: NDArray[np.int64], config: TrainConfig, number: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if len(indices) < 2:
+        raise DataError(f"{source.name}: one line cannot be split", hint="name --validation, or validation_share=0")
+    groups = [source.group(int(i)) for i in indices]
+    kept, held = hold_out(groups, config.validation_share, np.random.default_rng((config.seed, 3, number)))
+    return indices[kept], indices[held]
