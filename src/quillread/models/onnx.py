@@ -17,6 +17,10 @@ class OnnxBackend:
         path: ONNX file with the input `pixels` and the output `log_probs`.
         threads: Threads of one call; 0 for all cores.
 
+    Attributes:
+        height: Pixel rows that it takes.
+        classes: Classes that it gives, the blank included.
+
     Raises:
         ModelError: If the file is missing or damaged.
     """
@@ -30,6 +34,8 @@ class OnnxBackend:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.height: int = self._session.get_inputs()[0].shape[2]
+            self.classes: int = self._session.get_outputs()[0].shape[2]
         except Exception as error:  # onnxruntime raises types of its own that share no public base
             raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
 

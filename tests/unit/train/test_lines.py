@@ -1,0 +1,54 @@
+import dataclasses
+
+import pytest
+from fakes import write_folder
+
+from quillread.errors import DataError
+from quillread.text.charset import Charset
+from quillread.train.config import TrainConfig
+from quillread.train.lines import open_lines
+
+
+def config(tmp_path, count=20, **settings):
+    folder = tmp_path / "lines"
+    write_folder(folder, [f"line {i}" for i in range(count)])
+    return dataclasses.replace(TrainConfig(), data=(f"folder:{folder}",), batch_size=2, **settings)
+
+
+def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
+    settings = config(tmp_path)
+    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    held = {sample.id for sample in lines.validation[0].samples}
+    trained = {
+        lines.sources[key.source].sample(key.index, None).id for batch in lines.plan.batches(0) for key in batch
+    }
+    assert len(held) == 2
+    assert not held & trained
+    assert "2 of them held out" in lines.report[0]
+
+
+def test_nothing_is_held_out_when_validation_is_named(tmp_path):
+    settings = config(tmp_path)
+    settings = dataclasses.replace(settings, validation=settings.data, validation_lines=5)
+    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    assert len(lines.validation[0].samples) == 5
+    assert lines.plan.counts == [20]
+
+
+def test_sources_of_the_same_name_have_metrics_of_their_own(tmp_path):
+    settings = config(tmp_path)
+    settings = dataclasses.replace(settings, validation=settings.data * 2)
+    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    assert [part.name for part in lines.validation] == ["lines", "lines_2"]
+
+
+def test_one_line_cannot_be_split(tmp_path):
+    settings = config(tmp_path, count=1)
+    with pytest.raises(DataError, match="one line cannot be split"):
+        open_lines(settings, Charset(settings.charset), processes=1)
+
+
+def test_a_run_without_data_is_refused():
+    settings = TrainConfig()
+    with pytest.raises(DataError, match="no training data"):
+        open_lines(settings, Charset(settings.charset), processes=1)
