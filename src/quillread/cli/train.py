@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.cli.codes import INTERRUPTED
+from quillread.cli.progress import say
 from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
 from quillread.extras import require
@@ -48,20 +49,20 @@ def run(args: argparse.Namespace) -> int:
     # Read by oneDNN at its first use: its cache of compute kernels, 1,024 by default, is too small for the number of
     # image widths, and every eviction is a recompilation.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
+    from quillread.train.config import TrainConfig
+
+    # Before torch is imported, which takes seconds: a mistyped setting is told at once.
+    config = build(TrainConfig, _values(args), args.config or "settings")
     for module in ("torch", "transformers", "accelerate"):
         require(module, "train")
-    from quillread.train.config import TrainConfig
     from quillread.train.finetune import finetune
 
-    config = build(TrainConfig, _values(args), args.config or "settings")
     result = finetune(config, args.output, resume=args.resume, progress=sys.stderr.isatty())
     if not result.finished:
-        print(
-            f"quill: interrupted; go on with: quill train --resume --output {args.output} ...",
-            file=sys.stderr,
-        )
+        say(f"interrupted; go on with: quill train --resume --output {args.output} ...")
         return INTERRUPTED
-    print(result.model)
+    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+        print(result.model)
     return 0
 
 

@@ -51,6 +51,7 @@ def training_arguments(
         logging_steps=max(1, min(50, steps_per_epoch // 4)),
         report_to=["tensorboard"],
         disable_tqdm=not progress,
+        ddp_find_unused_parameters=False,
         seed=config.seed,
         dataloader_num_workers=config.workers,
         remove_unused_columns=False,

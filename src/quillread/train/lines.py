@@ -68,7 +68,8 @@ def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLine
             validation.append(_validation_set(name, sources[i], held, config.validation_lines))
             report[i] += f"; {len(held)} of them held out for validation"
     for line in report:
-        log.info("%s", line)
+        # What is left out must be seen without asking for it.
+        log.log(logging.WARNING if "left out" in line else logging.INFO, "%s", line)
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
     # Whole steps of all processes: a step with fewer lines would weigh them more.

@@ -1,0 +1,151 @@
+from pathlib import Path
+
+import pytest
+
+from quillread.cli.inputs import Input, find_inputs
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"x")
+
+
+def names(*arguments: str) -> list[str]:
+    return [entry.name for entry in find_inputs(list(arguments))]
+
+
+def stems(*arguments: str) -> list[str]:
+    return [entry.stem.as_posix() for entry in find_inputs(list(arguments))]
+
+
+def fault(argument: str) -> str:
+    (entry,) = find_inputs([argument])
+    assert entry.error is not None
+    return entry.error
+
+
+def test_files_keep_their_order_and_names(folder: Path):
+    touch("b.jpg", "a.jpg")
+    assert names("b.jpg", "./a.jpg") == ["b.jpg", "./a.jpg"]
+
+
+def test_a_file_that_is_missing_is_left_to_the_reader(folder: Path):
+    assert find_inputs(["none.jpg"]) == [Input("none.jpg", Path("none"))]
+
+
+def test_a_file_named_is_taken_whatever_its_suffix(folder: Path):
+    touch("scan.dat")
+    assert names("scan.dat") == ["scan.dat"]
+
+
+def test_a_dash_is_stdin(folder: Path):
+    assert find_inputs(["-"]) == [Input("-", Path("stdin"))]
+
+
+def test_a_folder_gives_its_pages_at_any_depth(folder: Path):
+    touch("in/b.PDF", "in/deep/a.jpg", "in/notes.txt")
+    assert names("in") == ["in/b.PDF", "in/deep/a.jpg"]
+
+
+def test_results_of_a_folder_keep_its_subfolders(folder: Path):
+    touch("in/deep/a.jpg", "in/a.jpg")
+    assert stems("in") == ["a", "deep/a"]
+
+
+def test_a_folder_is_sorted_with_its_numbers_as_numbers(folder: Path):
+    touch("in/page-10.jpg", "in/page-2.jpg", "in/page-1.jpg")
+    assert stems("in") == ["page-1", "page-2", "page-10"]
+
+
+def test_hidden_files_and_folders_are_left_out(folder: Path):
+    touch("in/.a.jpg", "in/.thumbs/b.jpg", "in/c.jpg")
+    assert stems("in") == ["c"]
+
+
+def test_a_hidden_folder_that_is_named_is_read(folder: Path):
+    touch(".in/a.jpg")
+    assert stems(".in") == ["a"]
+
+
+def test_a_link_in_a_folder_that_leads_nowhere_is_not_dropped(folder: Path):
+    touch("in/a.jpg")
+    (folder / "in" / "b.jpg").symlink_to("gone.jpg")
+    assert stems("in") == ["a", "b"]
+
+
+def test_a_folder_named_like_an_image_is_no_page(folder: Path):
+    touch("in/a.jpg/b.png")
+    assert names("in") == ["in/a.jpg/b.png"]
+
+
+def test_a_folder_without_images_says_so(folder: Path):
+    touch("in/notes.txt")
+    assert fault("in").startswith("in: holds no images or PDFs\n  hint: ")
+
+
+def test_a_pattern_is_expanded_in_the_order_of_numbers(folder: Path):
+    touch("p10.jpg", "p9.jpg", "q.jpg")
+    assert names("p*.jpg") == ["p9.jpg", "p10.jpg"]
+
+
+def test_a_pattern_may_reach_into_subfolders(folder: Path):
+    touch("in/x/a.jpg", "in/y/b.jpg")
+    assert names("in/**/*.jpg") == ["in/x/a.jpg", "in/y/b.jpg"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(folder: Path):
+    touch("a[1].jpg", "a1.jpg")
+    assert names("a[1].jpg") == ["a[1].jpg"]
+
+
+def test_a_pattern_without_a_match_says_so(folder: Path):
+    assert fault("*.jpg").startswith("*.jpg: matches no file\n  hint: ")
+
+
+def test_a_pattern_that_matches_folders_only_does_not_vanish(folder: Path):
+    touch("scans/a.jpg")
+    assert "matches no file" in fault("sc*")
+
+
+def test_an_empty_argument_is_not_the_current_folder(folder: Path):
+    touch("a.jpg")
+    assert "is no name of a file" in fault("")
+
+
+def test_a_name_that_the_file_system_cannot_hold_is_a_fault_of_that_input(folder: Path):
+    touch("a.jpg")
+    found = find_inputs(["x" * 300 + ".jpg", "a.jpg"])
+    assert [entry.error is None for entry in found] == [False, True]
+
+
+def test_equal_names_in_different_folders_get_results_of_their_own(folder: Path):
+    touch("x/a.jpg", "y/a.jpg", "y/b.jpg")
+    assert stems("x/a.jpg", "y/a.jpg", "y/b.jpg") == ["a.jpg", "a.jpg-2", "b"]
+
+
+def test_names_that_differ_in_their_suffix_keep_it(folder: Path):
+    touch("a.jpg", "a.png")
+    assert stems("a.jpg", "a.png") == ["a.jpg", "a.png"]
+
+
+def test_names_that_differ_in_case_only_do_not_share_a_result(folder: Path):
+    touch("x/A.jpg", "y/a.jpg")
+    first, second = stems("x/A.jpg", "y/a.jpg")
+    assert first.casefold() != second.casefold()
+
+
+def test_a_number_added_does_not_meet_the_name_of_another_input(folder: Path):
+    found = stems("x/a.jpg", "y/a.jpg", "z/a.jpg-2.png")
+    assert len(set(found)) == 3
+
+
+def test_faulty_inputs_have_results_of_their_own(folder: Path):
+    assert stems("", "*.none") == ["input", "input-2"]

@@ -1,0 +1,147 @@
+import errno
+import io
+import subprocess
+import sys
+
+import pytest
+
+from quillread.cli import models
+from quillread.cli.main import COMMANDS, main, make_parser
+from quillread.cli.progress import ProgressLine, say
+from quillread.errors import DataError, UsageError
+from quillread.version import __version__
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException, *options: str) -> int:
+    """Run a command that ends in an error."""
+
+    def run(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(models, "run_list", run)
+    return main([*options, "models", "list"])
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"    {name} " not in out] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_that_says_what_it_does(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    paragraphs = capsys.readouterr().out.split("\n\n")
+    assert paragraphs[1].strip().endswith(".")
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, f"quill {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["raed"], ["read"], ["read", "x.png", "--form", "json", "--nonsense"]])
+def test_wrong_usage_gives_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: quill")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verbose"),
+    [(["-v", "read", "x"], True), (["read", "-v", "x"], True), (["read", "x", "-v"], True), (["read", "x"], False)],
+)
+def test_verbose_may_stand_before_or_after_the_command(arguments: list[str], verbose: bool):
+    assert make_parser().parse_args(arguments).verbose is verbose
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("no such thing", hint="try another"), 2, "quill: error: no such thing\n  hint: try another\n"),
+        (DataError("a.csv: is broken"), 3, "quill: error: a.csv: is broken\n"),
+        (KeyboardInterrupt(), 130, "quill: interrupted\n"),
+    ],
+)
+def test_an_error_becomes_a_message_and_its_exit_code(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert run_raising(monkeypatch, error) == code
+    assert capsys.readouterr().err == message
+
+
+def test_an_error_of_the_system_names_the_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    error = OSError(errno.EACCES, "Permission denied", "secret.json")
+    assert run_raising(monkeypatch, error) == 3
+    assert capsys.readouterr().err.startswith("quill: error: secret.json: Permission denied\n  hint: ")
+
+
+def test_a_fault_of_ours_gives_1_and_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert run_raising(monkeypatch, RuntimeError("boom")) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("quill: internal error: RuntimeError: boom\n  hint: ")
+    assert "Traceback" not in err
+
+
+def test_verbose_shows_where_a_fault_of_ours_is(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(RuntimeError, match="boom"):
+        run_raising(monkeypatch, RuntimeError("boom"), "-v")
+
+
+def test_help_and_reading_import_no_heavy_package():
+    code = (
+        "import sys\nfrom quillread.cli.main import make_parser\nmake_parser().format_help()\n"
+        "import quillread.pages.transcribe, quillread.recognize.load, quillread.pages.classical\n"
+        "heavy = ('torch', 'transformers', 'pyarrow', 'datasets', 'matplotlib', 'accelerate')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_message_takes_the_place_of_the_progress_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = ProgressLine("inputs")
+    progress(1, 1)
+    say("a.jpg: is empty")
+    assert sys.stderr.getvalue() == "\r\x1b[K1/1 inputs, 0 s left \n\r\x1b[Kquill: a.jpg: is empty\n"
+
+
+def test_progress_is_shown_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = ProgressLine("lines")
+    for done in range(1, 11):
+        now[0] += 0.1
+        progress(done, 10)
+    shown = [part.split("/")[0] for part in sys.stderr.getvalue().split("\r\x1b[K")[1:]]
+    assert len(shown) < 8
+    assert shown[-1] == "10"
+
+
+@pytest.mark.parametrize("stderr", [io.StringIO(), None])
+def test_there_is_no_progress_without_a_terminal(stderr: io.StringIO | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", stderr)
+    ProgressLine("lines")(1, 2)
+    assert stderr is None or stderr.getvalue() == ""
+
+
+def test_a_closed_stdout_is_no_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(models, "run_list", lambda _: 0)
+    assert main(["models", "list"]) == 0
+    sys.stdout.close()

@@ -1,0 +1,157 @@
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import bar_info
+
+from quillread.cli import train
+from quillread.cli.main import main
+from quillread.errors import MissingExtraError
+from quillread.images.preprocess import InkConfig
+from quillread.models.checkpoint import ONNX_NAME, write_info
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """The runs that were asked for; none is made, and torch is not imported."""
+    asked: list[SimpleNamespace] = []
+
+    def finetune(config: Any, output: Path, *, resume: bool, progress: bool) -> SimpleNamespace:
+        asked.append(SimpleNamespace(config=config, output=output, resume=resume, progress=progress))
+        return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
+
+    module = ModuleType("quillread.train.finetune")
+    module.finetune = finetune  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "quillread.train.finetune", module)
+    monkeypatch.setattr(train, "require", lambda *_: None)
+    return asked
+
+
+def settings(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_run_ends_with_the_folder_of_its_model(
+    runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", "--data", "folder:x", "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr() == (f"{tmp_path / 'model'}\n", "")
+
+
+def test_an_interrupted_run_says_how_to_go_on(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--output", "interrupted"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("quill: interrupted; go on with: quill train --resume --output interrupted")
+
+
+def test_options_reach_the_run(runs: list[SimpleNamespace]):
+    main(["train", "--data", "folder:x", "--data", "folder:y", "--set", "epochs=3", "--output", "o", "--resume"])
+    (run,) = runs
+    assert (run.config.data, run.config.epochs) == (("folder:x", "folder:y"), 3)
+    assert (run.output, run.resume) == (Path("o"), True)
+
+
+def test_data_of_the_command_line_takes_the_place_of_the_file_s(runs: list[SimpleNamespace], tmp_path: Path):
+    path = settings(tmp_path / "c.yaml", "data: [folder:a]\nvalidation: [folder:b]\nepochs: 2\n")
+    main(["train", "--config", path, "--data", "folder:x", "--output", "o"])
+    config = runs[0].config
+    assert (config.data, config.validation, config.epochs) == (("folder:x",), (), 2)
+
+
+def test_validation_of_the_command_line_leaves_the_data_of_the_file(runs: list[SimpleNamespace], tmp_path: Path):
+    path = settings(tmp_path / "c.yaml", "data: [folder:a]\nvalidation: [folder:b]\n")
+    main(["train", "--config", path, "--validation", "folder:v", "--output", "o"])
+    assert (runs[0].config.data, runs[0].config.validation) == (("folder:a",), ("folder:v",))
+
+
+def test_a_setting_goes_before_the_file(runs: list[SimpleNamespace], tmp_path: Path):
+    path = settings(tmp_path / "c.yaml", "schedule: {learning_rate: 1e-3, warmup: 0.1}\n")
+    main(["train", "--config", path, "--set", "schedule.warmup=0.2", "--output", "o"])
+    schedule = runs[0].config.schedule
+    assert (schedule.learning_rate, schedule.warmup) == (1e-3, 0.2)
+
+
+@pytest.mark.parametrize("name", train.presets())
+def test_every_preset_is_a_valid_configuration(name: str, runs: list[SimpleNamespace]):
+    assert main(["train", "--config", name, "--output", "o"]) == 0
+    assert runs[0].config.data
+
+
+def test_a_run_from_a_model_takes_its_charset_and_preprocessing(runs: list[SimpleNamespace], tmp_path: Path):
+    info = bar_info(
+        ink=InkConfig(height=64), provenance={"training": {"network": {"height": 64, "sequence_width": 32}}}
+    )
+    write_info(info, tmp_path / "mine")
+    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
+    assert main(["train", "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
+    config = runs[0].config
+    assert (config.start, config.charset, config.ink) == (tmp_path / "mine", info.charset, info.ink)
+    assert config.network.sequence_width == 32
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epoch: 3\n", "unknown setting 'epoch' (did you mean 'epochs'?)"),
+        ("schedule: {learning_rat: 1}\n", "did you mean 'learning_rate'?"),
+        ("epochs: many\n", "epochs: expected int, got 'many'"),
+        ("- epochs\n", "holds a list, not `name: value` settings"),
+        ("epochs: [\n", "cannot be read as YAML"),
+    ],
+)
+def test_a_faulty_configuration_gives_2_and_names_its_file(
+    content: str,
+    message: str,
+    runs: list[SimpleNamespace],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    path = settings(tmp_path / "mine.yaml", content)
+    assert main(["train", "--config", path, "--output", "o"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"quill: error: {path}: ")
+    assert message in err
+
+
+def test_all_faults_of_a_configuration_are_told_at_once(
+    runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = settings(tmp_path / "mine.yaml", "epoch: 3\nbatch: 4\n")
+    main(["train", "--config", path, "--output", "o"])
+    err = capsys.readouterr().err
+    assert "'epoch'" in err
+    assert "'batch'" in err
+
+
+def test_a_mistyped_preset_gives_2_and_the_nearest(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--config", "bultin", "--output", "o"]) == 2
+    assert "bultin: is neither a file nor a preset (did you mean 'builtin'?)" in capsys.readouterr().err
+
+
+def test_an_unknown_model_gives_2(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--model", "buildin", "--output", "o"]) == 2
+    assert "did you mean 'builtin'?" in capsys.readouterr().err
+
+
+def test_a_missing_package_gives_2_and_says_what_to_install(
+    runs: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(module: str, extra: str) -> None:
+        raise MissingExtraError(f"this needs {module}", hint=f"pip install 'quillread[{extra}]'")
+
+    monkeypatch.setattr(train, "require", refuse)
+    assert main(["train", "--output", "o"]) == 2
+    assert "pip install 'quillread[train]'" in capsys.readouterr().err
+
+
+def test_a_mistyped_setting_is_told_before_the_packages_are_looked_for(
+    runs: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    looked_for = []
+    monkeypatch.setattr(train, "require", lambda module, _: looked_for.append(module))
+    assert main(["train", "--set", "epoch=3", "--output", "o"]) == 2
+    assert looked_for == []
