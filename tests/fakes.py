@@ -158,9 +158,9 @@ def write_font(path: Path, characters: str, empty: str = "") -> Path:
     return path
 
 
-def bar_line(text: str) -> NDArray[np.uint8]:
+def bar_line(text: str, scale: int = 1) -> NDArray[np.uint8]:
     """Draw a line image in which `BarBackend` reads `text`."""
-    return draw_bars({2 * i + 1: character for i, character in enumerate(text)}, 2 * len(text) + 2)
+    return draw_bars({2 * i + 1: character for i, character in enumerate(text)}, 2 * len(text) + 2, scale)
 
 
 def bar_recognizer(name: str = "builtin", *, threads: int = 0) -> LineRecognizer:

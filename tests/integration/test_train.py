@@ -153,7 +153,9 @@ def test_a_run_sees_the_lines_of_the_plan_in_order(
         return make(dataset, key)
 
     monkeypatch.setattr(LineDataset, "__getitem__", record)
-    finetune(dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=2), tmp_path, progress=False)
+    finetune(
+        dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=2), tmp_path, progress=False
+    )
     source = open_source(parse_spec(config.data[0]), "train")
     plan = Plan([source], [np.arange(len(TEXTS))], [1.0], len(TEXTS), config.batch_size, config.seed)
     assert seen == [key for epoch in range(2) for batch in plan.batches(epoch) for key in batch]
@@ -243,7 +245,8 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, un
         start=unbroken / "model",
         schedule=ScheduleConfig(learning_rate=0.0),
         epochs=1,
-        validation=(), validation_share=0.0,
+        validation=(),
+        validation_share=0.0,
         patience=0,
     )
     finetune(still, tmp_path, progress=False)

@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     )
     print(summary_table(summary), end="")
     _tell_unknown(Charset(recognizer.info.charset), (row.reference for row in result.rows))
-    if args.json:
-        write_atomic(args.json, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
     if args.predictions:
         write_predictions(args.predictions, result.rows)
+    if args.json:
+        write_atomic(args.json, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
         say(f"report in {page}")

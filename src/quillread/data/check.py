@@ -5,12 +5,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
 
 from quillread.data.sources import Source
+from quillread.decode.ctc import columns_needed
 from quillread.errors import DataError
 from quillread.text.charset import Charset
 from quillread.types import Progress, Sample
@@ -140,11 +140,6 @@ def check_sources(
         faults=faults,
         unknown_characters=finder.unknown_characters(),
     )
-
-
-def columns_needed(text: str) -> int:
-    """Count the output columns that CTC needs: one a character, and a blank between two equal ones."""
-    return len(text) + sum(a == b for a, b in pairwise(text))
 
 
 def check_text(report: CheckReport, shown: int = 8) -> str:

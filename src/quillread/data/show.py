@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from quillread.data.sources import Source
 from quillread.errors import DataError
-from quillread.images.augment import STEPS, AugmentConfig, augment
+from quillread.images.augment import AUGMENT_HEIGHT, STEPS, AugmentConfig, augment
 from quillread.images.preprocess import InkConfig, scale_to_height, to_grey
 
 _WIDTH = 1600
@@ -20,8 +20,6 @@ _MARGIN = 36
 _GAP = 12
 _LABEL_WIDTH = 170
 _LOOKS, _TOGETHER = 3, 3
-_LINE_HEIGHT = 64
-"""Lines are shown at this height at most; training distorts them at it."""
 _PAGE, _CARD, _EDGE = "#f3f2ee", "#ffffff", "#dddad2"
 _TEXT, _FAINT, _FAULT = "#1f1f1f", "#85817a", "#b3261e"
 
@@ -68,7 +66,7 @@ def draw_augmentations(source: Source, name: str, *, count: int, seed: int, conf
         DataError: If the image of a chosen line cannot be read.
     """
     pool = np.random.default_rng(seed).permutation(len(source))[: 50 * count].tolist()
-    pool.sort(key=lambda row: abs(source.aspect(row) - _look_width() / _LINE_HEIGHT))
+    pool.sort(key=lambda row: abs(source.aspect(row) - _look_width() / AUGMENT_HEIGHT))
     bands = [band for row in pool[:count] for band in _augmentation_bands(source, row, seed, config)]
     return _sheet(f"{name}: augmentation at strength {config.strength:g}, seed {seed}", bands)
 
@@ -121,8 +119,8 @@ def _line_content(source: Source, row: int, seed: int, room: int) -> Image.Image
 def _augmentation_bands(source: Source, row: int, seed: int, config: AugmentConfig) -> list[Image.Image]:
     sample = source.sample(row, np.random.default_rng((seed, row)))
     line = to_grey(sample.image)
-    if line.shape[0] > _LINE_HEIGHT:
-        line = scale_to_height(line, _LINE_HEIGHT, InkConfig().max_width)
+    if line.shape[0] > AUGMENT_HEIGHT:
+        line = scale_to_height(line, AUGMENT_HEIGHT, InkConfig().max_width)
     room = _WIDTH - 2 * _MARGIN - _LABEL_WIDTH - 2 * _GAP
     text = _column([_write(sample.text, room, 18, _TEXT), _write(sample.id, room, 12, _FAINT)])
     bands = [_band("original", f"row {row}", [_fit(line, _look_width()), text])]
@@ -171,7 +169,7 @@ def _column(images: Sequence[Image.Image]) -> Image.Image:
 def _fit(pixels: NDArray[np.uint8], width: int) -> Image.Image:
     """Reduce a line, RGB or grey, to the room there is, and outline it, as paper may be white as the card."""
     image = Image.fromarray(pixels).convert("RGB")
-    scale = min(1.0, (width - 2) / image.width, _LINE_HEIGHT * 1.5 / image.height)
+    scale = min(1.0, (width - 2) / image.width, AUGMENT_HEIGHT * 1.5 / image.height)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
 """CTC decoding (Graves et al. 2006, "Connectionist Temporal Classification")."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,11 @@ class Hypothesis:
     emissions: tuple[Emission, ...]
     log_probability: float
     """Log of the summed probability of all alignments of `text`."""
+
+
+def columns_needed(labels: Sequence[Hashable]) -> int:
+    """Count the columns that CTC needs for a text or its classes: one each, and a blank between two equal ones."""
+    return len(labels) + sum(a == b for a, b in itertools.pairwise(labels))
 
 
 def greedy(log_probs: LogProbs, charset: Charset) -> Hypothesis:

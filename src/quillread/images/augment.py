@@ -16,6 +16,9 @@ from quillread.errors import ConfigError
 Array = NDArray[np.uint8]
 Step = Callable[[Array, np.random.Generator, float], Array]
 
+AUGMENT_HEIGHT = 64
+"""Line images higher than this are reduced to it before they are distorted, so that a distortion means the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:

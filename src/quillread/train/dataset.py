@@ -1,6 +1,5 @@
 """From the plan to tensors: makes, distorts and pads line images, in worker processes."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,14 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from quillread.data.sources import Source
-from quillread.images.augment import AugmentConfig, augment
+from quillread.decode.ctc import columns_needed
+from quillread.images.augment import AUGMENT_HEIGHT, AugmentConfig, augment
 from quillread.images.preprocess import InkConfig, ink_pixels, scale_to_height, to_grey
 from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.plan import LineKey, Plan
 
-_AUGMENT_HEIGHT = 64
-"""Larger line images are reduced to this height before they are distorted, so that a distortion means the same."""
 _WIDTH_STEP = 64
 """Batches are padded to a multiple of this, so that compute kernels are reused."""
 
@@ -41,8 +39,8 @@ class LineDataset(Dataset[Item]):
         sample = self._sources[key.source].sample(key.index, rng)
         labels = self._charset.encode(sample.text)
         grey = to_grey(sample.image)
-        if grey.shape[0] > _AUGMENT_HEIGHT:
-            grey = scale_to_height(grey, _AUGMENT_HEIGHT, self._ink.max_width)
+        if grey.shape[0] > AUGMENT_HEIGHT:
+            grey = scale_to_height(grey, AUGMENT_HEIGHT, self._ink.max_width)
         grey = augment(grey, rng, self._augment)
         pixels = ink_pixels(grey, self._ink)
         if pixels.shape[1] < _needed_width(labels):
@@ -51,8 +49,8 @@ class LineDataset(Dataset[Item]):
 
 
 def _needed_width(labels: Sequence[int]) -> int:
-    """Pixels that CTC needs: a column for each character, a blank between equal ones, and one to spare."""
-    return (len(labels) + sum(a == b for a, b in itertools.pairwise(labels)) + 1) * COLUMN_WIDTH
+    """Pixels that CTC needs, with a column to spare."""
+    return (columns_needed(labels) + 1) * COLUMN_WIDTH
 
 
 def _narrow(pixels: NDArray[np.float32], labels: list[int], limit: int) -> Item:

@@ -1,6 +1,5 @@
 """Which lines a run sees, in which order and batches: a pure function of sources, weights and seed."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.data.sources import Source
+from quillread.decode.ctc import columns_needed
 from quillread.errors import DataError
 from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.text.charset import Charset
@@ -62,12 +62,11 @@ def find_usable(source: Source, charset: Charset, height: int) -> Usable:
     for i in range(len(source)):
         text = source.text(i)
         strange = charset.unknown(text)
-        repeats = sum(a == b for a, b in itertools.pairwise(text))
         if not text.strip():
             empty += 1
         elif strange:
             unknown.update(strange.keys())
-        elif source.aspect(i) * height / COLUMN_WIDTH < len(text) + repeats:
+        elif source.aspect(i) * height / COLUMN_WIDTH < columns_needed(text):
             narrow += 1
         else:
             kept.append(i)

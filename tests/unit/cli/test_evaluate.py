@@ -111,4 +111,4 @@ def test_a_broken_image_is_named_with_its_row(lines: Path, capsys: pytest.Captur
 
 def test_figures_that_cannot_be_written_give_3(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert evaluate(lines, "--json", lines / "0.png" / "figures.json") == 3
-    assert "figures.json: cannot be written: Not a directory\n  hint: " in capsys.readouterr().err
+    assert "figures.json: cannot be written: " in capsys.readouterr().err

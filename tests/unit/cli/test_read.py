@@ -53,7 +53,11 @@ def test_texts_are_parted_by_an_empty_line(folder: Path, capsys: pytest.CaptureF
 def test_json_is_one_document_for_each_input_in_order(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("--format", "json", "two.png", "blank.png", "one.png") == 0
     found = documents(capsys.readouterr().out)
-    assert [(d["source"], d["text"]) for d in found] == [("two.png", "dead"), ("blank.png", ""), ("one.png", "a bad cab")]
+    assert [(d["source"], d["text"]) for d in found] == [
+        ("two.png", "dead"),
+        ("blank.png", ""),
+        ("one.png", "a bad cab"),
+    ]
 
 
 def test_a_bad_input_gives_3_and_the_others_are_read(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from quillread.config import dump
-from quillread.data.check import Part, check_sources, check_text, columns_needed
+from quillread.data.check import Part, check_sources, check_text
 from quillread.data.sources import Row, RowSource
+from quillread.decode.ctc import columns_needed
 from quillread.text.charset import Charset
 
 CHARSET = Charset("abcdefghijklmnopqrstuvwxyz ")

@@ -71,9 +71,7 @@ def test_wide_line_is_reduced_to_its_card():
 
 
 def test_long_text_is_set_in_several_rows():
-    short, long = (
-        draw_lines(source(row(0, text)), "x", count=1, seed=0) for text in ("a", "long words " * 40)
-    )
+    short, long = (draw_lines(source(row(0, text)), "x", count=1, seed=0) for text in ("a", "long words " * 40))
     assert long.height > short.height
 
 
@@ -109,9 +107,7 @@ def test_augmentation_prefers_lines_that_fit_at_full_size(monkeypatch):
 
 def test_augmentation_of_an_unreadable_line_is_refused():
     with pytest.raises(DataError, match="broken"):
-        draw_augmentations(
-            source(Row("broken", b"no image", "words")), "x", count=1, seed=0, config=AugmentConfig()
-        )
+        draw_augmentations(source(Row("broken", b"no image", "words")), "x", count=1, seed=0, config=AugmentConfig())
 
 
 def test_sheets_are_stacked():

@@ -17,9 +17,7 @@ def measure(*rows):
 
 
 def test_lines_groups_and_characters_are_counted():
-    stats = measure(
-        Row("a", png(8, 8), "abba", "ann"), Row("b", png(8, 8), "a", "ann"), Row("c", png(8, 8), "c", "bo")
-    )
+    stats = measure(Row("a", png(8, 8), "abba", "ann"), Row("b", png(8, 8), "a", "ann"), Row("c", png(8, 8), "c", "bo"))
     assert (stats.lines, stats.groups, stats.characters) == (3, 2, 6)
 
 

@@ -44,9 +44,7 @@ def test_differences_that_cancel_out_show_no_difference():
 
 
 def test_shares_of_lines_better_worse_and_equal():
-    result = compared(predictions(["a", "ab", "abc", "x"]), predictions(["abc", "abc", "a", "y"]))[
-        "cer_spacing"
-    ]
+    result = compared(predictions(["a", "ab", "abc", "x"]), predictions(["abc", "abc", "a", "y"]))["cer_spacing"]
     assert (result.lines_better, result.lines_worse, result.lines_equal) == (0.5, 0.25, 0.25)
 
 

@@ -123,15 +123,12 @@ def test_summary_table_is_aligned_markdown():
         "| WER, spacing aside | 8.43 % | 7.90 to 8.95 % |",
         "| CER, case aside    | 8.43 % | 7.90 to 8.95 % |",
         "",
-        "2,915 lines, 161 groups, 25.0 % of lines exactly right, expected calibration error 3.1 %, "
-        "0.031 s per line.",
+        "2,915 lines, 161 groups, 25.0 % of lines exactly right, expected calibration error 3.1 %, 0.031 s per line.",
     ]
 
 
 def test_comparison_table_signs_differences():
-    row = Comparison(
-        "cer_spacing", 0.1, 0.09, -0.01, (-0.02, 0.001), 0.08, "no clear difference", 0.3, 0.2, 0.5
-    )
+    row = Comparison("cer_spacing", 0.1, 0.09, -0.01, (-0.02, 0.001), 0.08, "no clear difference", 0.3, 0.2, 0.5)
     cells = [cell.strip() for cell in comparison_table([row]).splitlines()[2].strip("|").split("|")]
     assert cells[3:] == [
         "-1.00 %",

@@ -29,9 +29,7 @@ def read(tmp_path):
     return read
 
 
-@pytest.mark.parametrize(
-    "namespace", ['xmlns="http://www.loc.gov/standards/alto/ns-v2#"', 'xmlns="urn:any"', ""]
-)
+@pytest.mark.parametrize("namespace", ['xmlns="http://www.loc.gov/standards/alto/ns-v2#"', 'xmlns="urn:any"', ""])
 def test_any_namespace_is_read(read, namespace):
     page = read(ALTO.replace('xmlns="http://www.loc.gov/standards/alto/ns-v4#"', namespace))
     assert (page.source, page.width, page.height, len(page.lines)) == ("letter.jpg", 800, 600, 2)

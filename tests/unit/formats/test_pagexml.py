@@ -105,6 +105,4 @@ def test_a_missing_file_is_refused(tmp_path):
 )
 def test_a_document_type_is_refused(read, doctype):
     with pytest.raises(DataError, match="document type"):
-        read(
-            PAGE.replace("?>", "?>" + doctype, 1).replace("first line", "&a;" if "ENTITY" in doctype else "x")
-        )
+        read(PAGE.replace("?>", "?>" + doctype, 1).replace("first line", "&a;" if "ENTITY" in doctype else "x"))

@@ -112,9 +112,7 @@ def test_neighbouring_ink_outside_the_polygon_becomes_paper(baseline):
     if len(baseline) == 2:
         line = Line(
             line.baseline,
-            Polygon(
-                ((60, 160), (200, 160), (200, 192), (420, 192), (420, 160), (640, 160), (640, 215), (60, 215))
-            ),
+            Polygon(((60, 160), (200, 160), (200, 192), (420, 192), (420, 160), (640, 160), (640, 215), (60, 215))),
         )
     crop, _ = crop_line(page, line)
     assert np.abs(crop[:18].astype(int) - PAPER).max() <= 3

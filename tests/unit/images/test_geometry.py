@@ -34,9 +34,7 @@ def test_inverse_of_a_matrix_undoes_it(x, y):
 
 
 def test_chain_goes_back_through_its_steps_in_reverse():
-    chain = ChainedMap(
-        (AffineMap.shift(10, 20), AffineMap.scaling(0.5, 0.5))
-    )  # cut out, then doubled in size
+    chain = ChainedMap((AffineMap.shift(10, 20), AffineMap.scaling(0.5, 0.5)))  # cut out, then doubled in size
     assert chain.back(8, 4) == (14, 22)
 
 

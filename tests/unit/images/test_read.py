@@ -197,9 +197,7 @@ def test_reduced_copy_in_a_tiff_is_no_page():
 
 def test_truncated_tiff_still_gives_its_good_pages():
     data = pages_tiff(3)
-    cut = data[
-        : tiff_directories(data)[2] - 50
-    ]  # the third page has no directory, the second lacks pixels at most
+    cut = data[: tiff_directories(data)[2] - 50]  # the third page has no directory, the second lacks pixels at most
     with open_document(cut, name="book.tif") as document:
         assert len(document) == 3
         assert document.page(0).shape == (20, 30, 3)
@@ -211,9 +209,7 @@ def test_damaged_tiff_page_leaves_the_others_readable():
     data = bytearray(pages_tiff(3, compression="tiff_adobe_deflate"))
     second = tiff_directories(bytes(data))[1]
     entries = struct.unpack_from("<H", data, second)[0]
-    tags = {
-        struct.unpack_from("<H", data, second + 2 + 12 * i)[0]: second + 2 + 12 * i for i in range(entries)
-    }
+    tags = {struct.unpack_from("<H", data, second + 2 + 12 * i)[0]: second + 2 + 12 * i for i in range(entries)}
     strip = struct.unpack_from("<I", data, tags[273] + 8)[0]
     data[strip : strip + 40] = b"\0" * 40
     with open_document(bytes(data), name="book.tif") as document:
@@ -271,10 +267,7 @@ def lying_png(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     )
 
 

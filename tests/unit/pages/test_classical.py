@@ -123,9 +123,7 @@ def test_dots_and_accents_belong_to_the_line_below():
     page, heights = write_page(pitch=80)
     cv2.circle(page, (200, heights[2] - 45), 4, (40, 30, 90), -1)
     lines = lines_of(find(page))
-    holders = [
-        index for index, line in enumerate(lines) if fill(line.polygon, page.shape)[heights[2] - 45, 200]
-    ]
+    holders = [index for index, line in enumerate(lines) if fill(line.polygon, page.shape)[heights[2] - 45, 200]]
     assert holders == [2]
 
 

@@ -67,7 +67,5 @@ heights = st.lists(st.integers(0, 1000), min_size=1, max_size=6, unique=True)
 
 @given(heights, heights)
 def test_scores_lie_between_zero_and_one(truth, found):
-    score = score_page(
-        [box_line(0, y, 300, y + 20) for y in truth], [box_line(20, y, 350, y + 20) for y in found]
-    )
+    score = score_page([box_line(0, y, 300, y + 20) for y in truth], [box_line(20, y, 350, y + 20) for y in found])
     assert 0 <= score.precision <= 1 and 0 <= score.recall <= 1 and 0 <= score.f1 <= 1

@@ -19,9 +19,7 @@ def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
     settings = config(tmp_path)
     lines = open_lines(settings, Charset(settings.charset), processes=1)
     held = {sample.id for sample in lines.validation[0].samples}
-    trained = {
-        lines.sources[key.source].sample(key.index, None).id for batch in lines.plan.batches(0) for key in batch
-    }
+    trained = {lines.sources[key.source].sample(key.index, None).id for batch in lines.plan.batches(0) for key in batch}
     assert len(held) == 2
     assert not held & trained
     assert "2 of them held out" in lines.report[0]

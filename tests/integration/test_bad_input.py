@@ -1,0 +1,240 @@
+"""What users do wrong, and what happens to them: the command as it is installed, with the built-in model."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import png
+from PIL import Image
+
+from quillread.cli.main import main
+from quillread.models.catalog import resolve
+from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
+
+DATA = Path(__file__).parents[1] / "data"
+LINE = DATA / "line.jpg"
+QUILL = [sys.executable, "-m", "quillread.cli.main"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def blank(width: int = 300, height: int = 400) -> Image.Image:
+    return Image.new("RGB", (width, height), "white")
+
+
+def read(*arguments: str | Path) -> int:
+    return main(["read", "--threads", "1", *map(str, arguments)])
+
+
+def read_json(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
+    code = read("--format", "json", *arguments)
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def write_faulty(name: str) -> None:
+    contents = {
+        "zero.jpg": b"",
+        "text.jpg": b"Dear Sir, this is no image at all.\n",
+        "cut.jpg": LINE.read_bytes()[:3000],
+        "head.jpg": LINE.read_bytes()[:20],
+        "broken.pdf": b"%PDF-1.4\n1 0 obj << /Type /Catalog",
+        "encrypted.pdf": (DATA / "encrypted.pdf").read_bytes(),
+    }
+    Path(name).write_bytes(contents[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("zero.jpg", "is empty (0 bytes)"),
+        ("text.jpg", "is not an image or PDF that can be read"),
+        ("cut.jpg", "cannot be decoded: "),
+        ("head.jpg", ""),
+        ("broken.pdf", "is a broken PDF"),
+        ("encrypted.pdf", "is encrypted"),
+    ],
+)
+def test_a_faulty_file_gives_3_its_name_what_is_wrong_and_what_to_do(
+    name: str, what: str, capsys: pytest.CaptureFixture[str]
+):
+    write_faulty(name)
+    assert read(name) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    message, hint, count, rest = err.split("\n")
+    assert message.startswith(f"quill: {name}: {what}")
+    assert hint.startswith("  hint: ")
+    assert (count, rest) == ("quill: 1 of 1 inputs could not be read in full", "")
+
+
+def test_each_input_has_a_document_in_order_and_the_bad_ones_have_an_error(capsys: pytest.CaptureFixture[str]):
+    for name in ("zero.jpg", "text.jpg", "encrypted.pdf"):
+        write_faulty(name)
+    names = ["zero.jpg", str(LINE), "text.jpg", str(LINE), "encrypted.pdf", "missing.jpg"]
+    code, found = read_json(capsys, "--lines", *names)
+    assert code == 3
+    assert [document["source"] for document in found] == names
+    assert ["error" in document for document in found] == [True, False, True, False, True, True]
+
+
+def test_bad_inputs_have_no_text_file(folder: Path):
+    for name in ("zero.jpg", "cut.jpg", "broken.pdf"):
+        write_faulty(name)
+    assert read("--lines", "zero.jpg", "cut.jpg", LINE, "broken.pdf", "--output", "out") == 3
+    assert [path.name for path in (folder / "out").iterdir()] == ["line.txt"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2000, 1), (1, 2000), (300, 400)])
+def test_an_image_without_writing_is_an_empty_page_and_no_fault(
+    size: tuple[int, int], capsys: pytest.CaptureFixture[str]
+):
+    blank(*size).save("blank.png")
+    code, (document,) = read_json(capsys, "blank.png")
+    assert code == 0
+    assert document["text"] == ""
+    assert document["pages"] == [{"number": 1, "width": size[0], "height": size[1], "lines": []}]
+
+
+@pytest.mark.parametrize("shade", ["black", "#808080"])
+def test_a_page_of_one_shade_is_an_empty_page(shade: str, capsys: pytest.CaptureFixture[str]):
+    Image.new("RGB", (300, 400), shade).save("page.png")
+    code, (document,) = read_json(capsys, "page.png")
+    assert (code, document["pages"][0]["lines"]) == (0, [])
+
+
+def test_a_page_of_noise_is_read_without_a_fault(capsys: pytest.CaptureFixture[str]):
+    noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    Path("noise.png").write_bytes(png(noise))
+    code, (document,) = read_json(capsys, "noise.png")
+    assert (code, document["pages"][0]["width"]) == (0, 400)
+
+
+def test_a_huge_image_is_refused_before_it_is_decoded(capsys: pytest.CaptureFixture[str]):
+    Image.new("1", (30_000, 30_000)).save("huge.png")
+    assert read("huge.png") == 3
+    err = capsys.readouterr().err
+    assert err.startswith("quill: huge.png: 30000 x 30000 pixels are more than the limit of 200,000,000 pixels")
+    assert "read.max_pixels" in err
+
+
+def test_a_bad_page_of_a_tiff_is_named_and_the_others_are_read(capsys: pytest.CaptureFixture[str]):
+    pages = [Image.open(LINE).convert("L") for _ in range(3)]
+    pages[0].save("scan.tif", save_all=True, append_images=pages[1:], compression="tiff_adobe_deflate")
+    with Image.open("scan.tif") as image:
+        image.seek(1)
+        start, length = image.tag_v2[273][0], image.tag_v2[279][0]
+    content = bytearray(Path("scan.tif").read_bytes())
+    content[start : start + length] = b"\xff" * length
+    Path("scan.tif").write_bytes(content)
+    code = read("--lines", "--format", "json", "scan.tif")
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert code == 3
+    assert [page["number"] for page in found["pages"]] == [1, 2, 3]
+    assert ["error" in page for page in found["pages"]] == [False, True, False]
+    assert err.startswith("quill: scan.tif, page 2: cannot be decoded")
+
+
+def test_an_unknown_model_gives_2(capsys: pytest.CaptureFixture[str]):
+    assert read("--model", "bultin", LINE) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "quill: error: unknown model 'bultin' (did you mean 'builtin'?)\n  hint: see: quill models list\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (ONNX_NAME, None, "lacks its weights"),
+        (ONNX_NAME, b"", "cannot be loaded as an ONNX model"),
+        (INFO_NAME, None, "is no model folder"),
+        (INFO_NAME, b"{", "cannot be read"),
+        (INFO_NAME, b'{"family": "compact", "name": "x", "charset": "abc"}', "do not belong together"),
+        (INFO_NAME, b'{"family": "compact", "name": "x", "charest": "abc"}', "did you mean 'charset'?"),
+        (INFO_NAME, b'{"format": 99}', "has format 99"),
+    ],
+)
+def test_a_damaged_model_gives_2(name: str, content: bytes | None, message: str, capsys: pytest.CaptureFixture[str]):
+    folder = Path("model")
+    folder.mkdir()
+    for part in (INFO_NAME, ONNX_NAME):
+        (folder / part).write_bytes((resolve("builtin") / part).read_bytes())
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    assert read("--model", folder, LINE) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("quill: error: model")
+    assert message in err
+
+
+def test_a_full_disk_behind_stdout_gives_3():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [*QUILL, "read", "--lines", LINE], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=120
+        )
+    assert result.returncode == 3
+    assert result.stderr.decode() == (
+        "quill: error: stdout: No space left on device\n  hint: check disk space and permissions\n"
+    )
+
+
+def test_a_reader_that_leaves_ends_the_command_in_silence():
+    command = [*QUILL, "read", "--lines", "--threads", "1", *[str(LINE)] * 50]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(120) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_leaves_what_was_written(folder: Path):
+    command = [*QUILL, "read", "--lines", "--threads", "1", "--output", "out", *[str(LINE)] * 2000]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        limit = time.monotonic() + 60
+        while not list(folder.glob("out/*.txt")) and time.monotonic() < limit:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (130, b"", b"quill: interrupted\n")
+    files = list((folder / "out").iterdir())
+    assert 0 < len(files) < 2000
+    assert all(path.suffix == ".txt" or path.suffix.startswith(".jpg-") for path in files)
+    assert len({path.read_bytes() for path in files}) == 1
+
+
+def test_reading_loads_no_heavy_package():
+    code = (
+        "import sys\nfrom quillread.cli.main import main\n"
+        f"code = main(['read', '--threads', '1', {str(DATA / 'page.jpg')!r}])\n"
+        "heavy = ('torch', 'transformers', 'pyarrow', 'datasets', 'matplotlib', 'accelerate')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "[]\n")

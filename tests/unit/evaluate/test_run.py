@@ -1,0 +1,80 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from fakes import bar_line, bar_recognizer
+
+from quillread.errors import DataError
+from quillread.evaluate.run import run_evaluation
+from quillread.types import Sample
+
+
+class Lines:
+    """A source of drawn lines, each said to hold its text."""
+
+    name = "lines"
+
+    def __init__(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> None:
+        self._texts = texts
+        self._ids = ids or [str(i) for i in range(len(texts))]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def text(self, index: int) -> str:
+        return self._texts[index]
+
+    def aspect(self, index: int) -> float:
+        return 10.0
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        text = self._texts[index]
+        return Sample(self._ids[index], bar_line("".join(c for c in text if c in "abcde ")), text, f"g{index}")
+
+
+def test_every_line_gives_a_row_in_order():
+    texts = ["a bad cab", "dead", "", "fée"]
+    rows = run_evaluation(bar_recognizer(), Lines(texts)).rows
+    assert [(r.id, r.group, r.reference, r.text) for r in rows] == [
+        ("0", "g0", "a bad cab", "a bad cab"),
+        ("1", "g1", "dead", "dead"),
+        ("2", "g2", "", ""),
+        ("3", "g3", "fée", "e"),
+    ]
+
+
+def test_more_lines_than_are_held_at_a_time_are_all_read():
+    texts = ["dead", "bead", "cab"] * 50
+    rows = run_evaluation(bar_recognizer(), Lines(texts)).rows
+    assert [row.text for row in rows] == texts
+
+
+def test_confidences_are_probabilities():
+    (row,) = run_evaluation(bar_recognizer(), Lines(["dead"])).rows
+    assert 0 < row.confidence < 1
+
+
+def test_progress_ends_with_all_lines():
+    seen: list[tuple[int, int]] = []
+    run_evaluation(bar_recognizer(), Lines(["dead"] * 70), lambda done, total: seen.append((done, total)))
+    assert seen == [(64, 70), (70, 70)]
+
+
+def test_time_is_given_for_a_line():
+    assert 0 < run_evaluation(bar_recognizer(), Lines(["dead"])).seconds_per_line < 60
+
+
+def test_images_can_be_asked_for_by_id():
+    image_of = run_evaluation(bar_recognizer(), Lines(["dead", "bead"])).image_of
+    assert np.array_equal(image_of("1"), bar_line("bead"))
+    assert image_of("none") is None
+
+
+def test_two_lines_of_one_id_are_refused():
+    with pytest.raises(DataError, match="lines: two lines have the id 'x'"):
+        run_evaluation(bar_recognizer(), Lines(["dead", "bead"], ids=["x", "x"]))
+
+
+def test_a_source_without_lines_is_refused():
+    with pytest.raises(DataError, match="lines: holds no lines"):
+        run_evaluation(bar_recognizer(), Lines([]))
