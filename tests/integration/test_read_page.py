@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 import quillread
 from quillread.cli.main import main
 from quillread.evaluate.metrics import score_line
+from quillread.formats.json import to_data
 from quillread.pages.transcribe import PageConfig
 
 DATA = Path(__file__).parents[1] / "data"
@@ -24,11 +25,21 @@ def read_json(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def page() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """The page as `quill read --format json` gives it."""
-    from quillread.formats.json import to_data
+    return to_data(quillread.read(DATA / "page.jpg"))
 
-    return to_data(quillread.read(DATA / "page.jpg"))["pages"][0]
+
+@pytest.fixture
+def page(document: dict[str, Any]) -> dict[str, Any]:
+    return document["pages"][0]
+
+
+@pytest.fixture
+def part() -> Image.Image:
+    """The first lines of the page."""
+    with Image.open(DATA / "page.jpg") as image:
+        return image.crop((0, 0, image.width, 280))
 
 
 def test_a_line_is_read_with_few_errors():
@@ -83,22 +94,23 @@ def test_words_lie_within_the_height_of_their_line(page: dict[str, Any]):
         assert all(top - reach <= w["box"][1] and w["box"][3] <= bottom + reach for w in line["words"])
 
 
-def test_a_photo_stored_upside_down_is_read_upright(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_photo_stored_upside_down_is_read_upright(
+    part: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
-    with Image.open(DATA / "page.jpg") as image:
-        image.save(tmp_path / "upright.png")
-        image.rotate(180).save(tmp_path / "turned.png", exif=exif)
+    part.save(tmp_path / "upright.png")
+    part.rotate(180).save(tmp_path / "turned.png", exif=exif)
     upright, turned = (read_json(tmp_path / name, capsys) for name in ("upright.png", "turned.png"))
-    assert turned["text"] == upright["text"]
+    assert turned["text"] == upright["text"] != ""
 
 
-def test_a_page_upside_down_is_read_without_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with Image.open(DATA / "page.jpg") as image:
-        size = list(image.size)
-        image.rotate(180).save(tmp_path / "down.png")
+def test_a_page_upside_down_is_read_without_a_fault(
+    part: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    part.rotate(180).save(tmp_path / "down.png")
     (page,) = read_json(tmp_path / "down.png", capsys)["pages"]
-    assert [page["width"], page["height"]] == size
+    assert (page["width"], page["height"]) == part.size
 
 
 def test_a_page_of_print_is_read_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -112,15 +124,16 @@ def test_a_page_of_print_is_read_line_by_line(tmp_path: Path, capsys: pytest.Cap
     assert all(line["text"] for line in page["lines"])
 
 
-def test_pages_of_a_pdf_are_read_like_the_image_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with Image.open(DATA / "page.jpg") as image:
-        image.save(tmp_path / "letter.pdf", save_all=True, append_images=[image.copy()], resolution=150)
-    document = read_json(tmp_path / "letter.pdf", capsys)
-    assert [page["number"] for page in document["pages"]] == [1, 2]
-    assert all(abs(len(page["lines"]) - PAGE_LINES) <= 1 for page in document["pages"])
+def test_pages_of_a_pdf_are_read_in_the_pixels_of_their_scans(
+    part: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    part.save(tmp_path / "letter.pdf", save_all=True, append_images=[part], resolution=150)
+    pages = read_json(tmp_path / "letter.pdf", capsys)["pages"]
+    assert [(page["number"], page["width"], page["height"]) for page in pages] == [(1, *part.size), (2, *part.size)]
+    assert all(line["text"] for page in pages for line in page["lines"])
 
 
-def test_a_document_tells_what_it_was_made_with(capsys: pytest.CaptureFixture[str]):
-    provenance = read_json(DATA / "page.jpg", capsys)["provenance"]
+def test_a_document_tells_what_it_was_made_with(document: dict[str, Any]):
+    provenance = document["provenance"]
     assert list(provenance) == ["software", "version", "model", "settings"]
     assert (provenance["version"], provenance["model"]) == (quillread.__version__, "builtin")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,6 @@ def test_an_existing_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_written_file_can_be_read_by_others(tmp_path: Path):
-    write_atomic(tmp_path / "out.txt", b"x")
-    assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o644
-
-
 def test_a_folder_in_the_way_is_an_error_that_leaves_nothing_behind(tmp_path: Path):
     (tmp_path / "out.txt").mkdir()
     with pytest.raises(OutputError, match=r"out\.txt: cannot be written"):
@@ -36,3 +32,43 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_atomic(tmp_path / "file" / "out.txt", b"x")
+
+
+def test_ctrl_c_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "out.txt", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sets the umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_written_file_is_as_private_as_the_user_asks(umask: int, mode: int, tmp_path: Path):
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "out.txt", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out.txt").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a named pipe")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, b"text")
+        assert os.read(end, 10) == b"text"
+    finally:
+        os.close(end)
+    assert pipe.is_fifo()
+
+
+def test_a_long_name_is_no_obstacle(tmp_path: Path):
+    path = tmp_path / ("x" * 250)
+    write_atomic(path, b"text")
+    assert path.read_bytes() == b"text"

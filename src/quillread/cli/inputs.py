@@ -73,12 +73,14 @@ def _with_own_stems(found: list[Input]) -> list[Input]:
     short = [entry.stem.with_suffix("") for entry in found]
     users = Counter(_folded(stem) for stem in short)
     taken: set[str] = set()
+    numbers: Counter[Path] = Counter()
     result = []
     for entry, bare in zip(found, short, strict=True):
         stem = bare if users[_folded(bare)] == 1 else entry.stem
-        unique, number = stem, 2
+        unique = stem
         while _folded(unique) in taken:
-            unique, number = stem.with_name(f"{stem.name}-{number}"), number + 1
+            numbers[stem] += 1
+            unique = stem.with_name(f"{stem.name}-{numbers[stem] + 1}")
         taken.add(_folded(unique))
         result.append(replace(entry, stem=unique))
     return result

@@ -2,6 +2,7 @@ import errno
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,34 @@ def test_an_error_of_the_system_names_the_file(monkeypatch: pytest.MonkeyPatch, 
     error = OSError(errno.EACCES, "Permission denied", "secret.json")
     assert run_raising(monkeypatch, error) == 3
     assert capsys.readouterr().err.startswith("quill: error: secret.json: Permission denied\n  hint: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            3,
+            "quill: error: stdout: No space left on device\n  hint: ",
+        ),
+    ],
+    ids=["reader gone", "disk full"],
+)
+def test_stdout_that_takes_no_more_is_dropped(
+    error: OSError,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    with (tmp_path / "out").open("w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert run_raising(monkeypatch, error) == code
+        print("more")
+    assert (tmp_path / "out").read_bytes() == b""
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_a_fault_of_ours_gives_1_and_asks_for_a_report(

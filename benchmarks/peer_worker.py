@@ -1,0 +1,134 @@
+"""One recogniser in a process of its own: image paths come in, texts and seconds go out, as JSON lines.
+
+    python benchmarks/peer_worker.py rapidocr --threads 2
+
+Run by `peers.py`, which says {"paths": [...]} and is told {"texts": [...], "seconds": ...}. The first line out names
+the versions, once the model is loaded. Imports nothing of quillread unless that is what is measured: peers live in
+virtual environments of their own. The time covers opening, decoding and reading the images, for every system alike.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Read = Callable[[Sequence[str]], list[str]]
+"""Gives one text for each image path, in order."""
+
+RAPIDOCR_MARGIN = 0.2
+"""White put on either side of a line, as a share of its height. PP-OCR drops letters at the ends of tight lines: on 64
+validation lines of IAM its CER was 9.4 % without, 8.6 % with this margin, 9.0 % with 0.3; more white above and below
+makes the writing smaller and reading worse."""
+
+
+def main() -> None:
+    """Load a system, then answer until the questions end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", choices=sorted(OPENERS))
+    parser.add_argument("--threads", type=int, default=2, metavar="N")
+    parser.add_argument("--model", default="builtin", help="of quillread (default: %(default)s)")
+    parser.add_argument("--tesseract", default="tesseract", metavar="PATH", help="its program")
+    parser.add_argument("--language", default="eng", help="of Tesseract (default: %(default)s)")
+    arguments = parser.parse_args()
+    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not run into the answers
+    read, versions = OPENERS[arguments.system](arguments)
+    print(json.dumps({"versions": versions}), file=replies, flush=True)
+    for question in sys.stdin:
+        paths = json.loads(question)["paths"]
+        start = time.perf_counter()
+        texts = read(paths)
+        seconds = time.perf_counter() - start
+        print(json.dumps({"texts": texts, "seconds": seconds}), file=replies, flush=True)
+
+
+def open_quillread(arguments: argparse.Namespace) -> tuple[Read, str]:
+    """Read a block of lines at once, as `quill evaluate` does; `LineRecognizer` makes the batches."""
+    from quillread.images.read import open_document
+    from quillread.recognize.load import load
+    from quillread.types import UInt8Image
+
+    recognizer = load(arguments.model, threads=arguments.threads)
+
+    def decode(path: str) -> UInt8Image:
+        with open_document(Path(path)) as document:
+            return document.page(0)
+
+    def read(paths: Sequence[str]) -> list[str]:
+        return [transcript.text for transcript in recognizer.read([decode(path) for path in paths])]
+
+    return read, f"quillread {version('quillread')}, onnxruntime {version('onnxruntime')}"
+
+
+def open_rapidocr(arguments: argparse.Namespace) -> tuple[Read, str]:
+    """Recognise line by line, with the default model (PP-OCRv6 small, multilingual, part of the wheel).
+
+    Recognition alone is better and far faster than the whole pipeline, whose text detection splits lines of handwriting
+    or loses parts of them. Its own batches of six cost it a fifth more time, as all are padded to the widest.
+    """
+    cv2: Any = importlib.import_module("cv2")
+    rapidocr: Any = importlib.import_module("rapidocr")
+    threads = {"EngineConfig.onnxruntime.intra_op_num_threads": arguments.threads}
+    engine = rapidocr.RapidOCR(params={"Global.log_level": "error", **threads})
+
+    def read_line(path: str) -> str:
+        image = engine.load_img(path)
+        margin = round(RAPIDOCR_MARGIN * image.shape[0])
+        padded = cv2.copyMakeBorder(image, 0, 0, margin, margin, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        (text,) = engine.recognize_txt([padded]).txts
+        return str(text)
+
+    def read(paths: Sequence[str]) -> list[str]:
+        return [read_line(path) for path in paths]
+
+    return read, f"rapidocr {version('rapidocr')}, onnxruntime {version('onnxruntime')}"
+
+
+def open_tesseract(arguments: argparse.Namespace) -> tuple[Read, str]:
+    """Read with one single-threaded program for each thread: its own threads make it slower.
+
+    The program loads its model at each start, so that a little loading is in its times: once for a block of lines.
+    """
+    options = ["--psm", "13", "-l", arguments.language]  # 13: one raw line, better than 7 on handwriting
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
+
+    def read_share(paths: Sequence[str]) -> list[str]:
+        if not paths:
+            return []
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listing:
+            listing.write("\n".join(paths) + "\n")
+            listing.flush()
+            command = [arguments.tesseract, listing.name, "stdout", *options]
+            done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
+        return [" ".join(text.split()) for text in done.stdout.split("\f")]  # form feeds part the images
+
+    pool = ThreadPoolExecutor(arguments.threads)
+
+    def read(paths: Sequence[str]) -> list[str]:
+        shares = [paths[first :: arguments.threads] for first in range(arguments.threads)]
+        texts: list[str] = [""] * len(paths)
+        for first, share in enumerate(pool.map(read_share, shares)):
+            texts[first :: arguments.threads] = share
+        return texts
+
+    told = subprocess.run([arguments.tesseract, "--version"], capture_output=True, encoding="utf-8", check=True)
+    return read, told.stdout.splitlines()[0]
+
+
+OPENERS: dict[str, Callable[[argparse.Namespace], tuple[Read, str]]] = {
+    "quillread": open_quillread,
+    "rapidocr": open_rapidocr,
+    "tesseract": open_tesseract,
+}
+
+
+if __name__ == "__main__":
+    main()
