@@ -8,6 +8,9 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 PIP_FLAGS = --disable-pip-version-check --quiet
 SOURCES ?= all
+ifeq ($(filter all open,$(SOURCES)),)
+$(error SOURCES must be all or open, got $(SOURCES))
+endif
 PRESET = $(if $(filter open,$(SOURCES)),builtin-open,builtin)
 OUTPUT ?= runs/$(PRESET)
 
@@ -16,7 +19,8 @@ OUTPUT ?= runs/$(PRESET)
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
 
-$(DEMO_VENV)/installed: pyproject.toml constraints.txt
+# Not an editable install, so any change of the source makes it anew.
+$(DEMO_VENV)/installed: pyproject.toml constraints.txt $(shell find src -type f -not -path "*/__pycache__/*" -not -path "*.egg-info/*")
 	@$(PYTHON) -m venv $(DEMO_VENV) >&2
 	@$(DEMO_VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt . >&2
 	@touch $@
@@ -42,7 +46,7 @@ train-builtin: $(VENV)/installed
 	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
 	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 \
 	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
-	  $$(test -d $(OUTPUT) && echo --resume)
+	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -10,20 +10,17 @@ installed.
 """
 
 import argparse
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any
 
 import numpy as np
+from peer_worker import Worker
 from PIL import Image
 from record import describe_machine, save
 
@@ -34,56 +31,8 @@ from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.evaluate.report_text import TITLES, interval, percent
 
-WORKER = Path(__file__).with_name("peer_worker.py")
 OURS = "quillread"
 METRICS = ("cer", "cer_spacing", "wer_spacing")
-
-
-class Worker:
-    """A system in a process of its own; leaving the context ends it.
-
-    Args:
-        python: The interpreter of its virtual environment.
-        arguments: Those of `peer_worker.py`.
-        threads: How many it may use.
-    """
-
-    def __init__(self, python: Path, arguments: Sequence[str], threads: int) -> None:
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), str(threads))
-        process = subprocess.Popen(
-            [str(python), str(WORKER), *arguments, "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            env={**os.environ, **limits},
-        )
-        self._process = process
-        self._questions, self._answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        self.versions: str = self._receive()["versions"]
-
-    def read(self, paths: Sequence[Path]) -> tuple[list[str], float]:
-        """Read line images; return their texts and the seconds that took, image decoding included."""
-        print(json.dumps({"paths": [str(path) for path in paths]}), file=self._questions, flush=True)
-        answer = self._receive()
-        if len(answer["texts"]) != len(paths):
-            raise SystemExit(f"{self.versions}: gave {len(answer['texts'])} texts for {len(paths)} lines")
-        return answer["texts"], answer["seconds"]
-
-    def _receive(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        if not line:
-            raise SystemExit("a worker ended early; its message stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._questions.close()
-        self._process.wait()
 
 
 @dataclass(slots=True)
@@ -207,7 +156,7 @@ def summarise_systems(
         counts = {metric: [getattr(score, metric) for score in scores] for metric in METRICS}
         seconds = np.array(outcome.seconds)
         systems[name] = {
-            "versions": workers[name].versions,
+            "title": workers[name].title,
             **{metric: round(rates[metric], 5) for metric in METRICS},
             "ci95": {
                 metric: [round(end, 5) for end in ends]
@@ -233,7 +182,7 @@ def print_table(source: Mapping[str, Any], split: str) -> None:
     for figures in source["systems"].values():
         rates = [f"{percent(figures[metric])} ({interval(figures['ci95'][metric])})" for metric in METRICS]
         times = [f"{figures['seconds_per_line']:.4f}", f"{figures['time_ratio']:.2f} x"]
-        print("|", " | ".join([figures["versions"], *rates, *times]), "|")
+        print("|", " | ".join([figures["title"], *rates, *times]), "|")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 def describe_machine() -> dict[str, Any]:
     """Name the processor, its cores, the system and Python, and how busy the machine is at this moment.
 
-    A `load` (mean number of running processes in the last minute) far above 0 before a benchmark starts means that its
-    times are too long.
+    To be asked before a benchmark starts: a `load` (mean number of running processes in the last minute) well above 0
+    means that its times are too long.
     """
     return {
         "processor": _processor_name(),

@@ -287,3 +287,38 @@ def test_a_run_writes_nothing_to_stdout(
     quick = dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     finetune(quick, tmp_path, progress=progress)
     assert capsys.readouterr().out == ""
+
+
+def test_a_resumed_run_goes_on_counting_epochs_without_a_gain(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = dataclasses.replace(config, patience=2, epochs=6)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2 * EPOCH_STEPS)
+        script_rates(patch, [0.5, 0.6])
+        assert not finetune(settings, tmp_path, progress=False).finished
+    script_rates(monkeypatch, [0.7, 0.8, 0.9, 0.9])
+    finetune(settings, tmp_path, resume=True, progress=False)
+    assert (tmp_path / f"checkpoint-{3 * EPOCH_STEPS}").is_dir()  # two epochs after the best one
+    assert not (tmp_path / f"checkpoint-{4 * EPOCH_STEPS}").exists()
+
+
+def test_a_run_whose_folder_was_moved_keeps_its_best_weights(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2 * EPOCH_STEPS)
+        script_rates(patch, [0.5, 0.6])
+        finetune(config, tmp_path / "before", progress=False)
+    (tmp_path / "before").rename(tmp_path / "after")
+    script_rates(monkeypatch, [0.7])
+    finetune(config, tmp_path / "after", resume=True, progress=False)
+    assert_model_is_checkpoint(tmp_path / "after", EPOCH_STEPS)
+
+
+def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, unbroken: Path):
+    record = (unbroken / "train.json").read_bytes()
+    other = dataclasses.replace(config, seed=2, epochs=5)
+    with pytest.raises(ConfigError, match="other settings: seed: 1 before, 2 now"):
+        finetune(other, unbroken, resume=True, progress=False)
+    assert (unbroken / "train.json").read_bytes() == record

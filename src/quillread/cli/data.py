@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quillread.cli.options import whole_number
 from quillread.cli.progress import ProgressLine
 from quillread.errors import UsageError
 
@@ -59,7 +60,9 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="lines of each data set and split (default: 24, with --augment 1)",
     )
     parser.add_argument("--augment", action="store_true", help="draw each distortion, and all together")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice and looks (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="of the choice and looks (default: 0)"
+    )
     parser.add_argument(
         "--set",
         action="append",

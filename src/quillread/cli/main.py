@@ -1,6 +1,7 @@
 """`quill`: parses the command line, runs a command, turns errors into messages and exit codes."""
 
 import argparse
+import errno
 import importlib
 import io
 import logging
@@ -60,9 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_stdout()  # the reader of our output has left, as `head` does
         return 0
     except OSError as error:
-        if error.filename is None:
+        place = error.filename
+        if place is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             _drop_stdout()
-        say(f"error: {error.filename or 'stdout'}: {error.strerror or error}\n  hint: check disk space and permissions")
+            place = "stdout"
+        say(
+            f"error: {f'{place}: ' if place else ''}{error.strerror or error}\n  hint: check disk space and permissions"
+        )
         return OutputError.exit_code
     except Exception as error:
         say(f"internal error: {type(error).__name__}: {error}\n  hint: {_REPORT}")

@@ -56,9 +56,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Read all inputs, in order; one that fails is named on stderr and does not stop the others."""
+    import cv2
+
     from quillread.pages.transcribe import PageConfig, PageReader
     from quillread.recognize.load import load
 
+    if args.threads:
+        cv2.setNumThreads(args.threads)
     values = {"lines": args.lines} if args.lines else {}
     config = build(PageConfig, apply_overrides(values, args.settings), "--set")
     if args.output:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     result = finetune(config, args.output, resume=args.resume, progress=sys.stderr.isatty())
     if not result.finished:
-        say(f"interrupted; go on with: quill train --resume --output {args.output} ...")
+        say(f"interrupted; go on with: quill train --resume --output {args.output}")
         return INTERRUPTED
     if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
         print(result.model)
@@ -70,7 +70,9 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
     from quillread.models.catalog import describe
 
     values: dict[str, Any] = {}
-    if args.config:
+    if args.resume and not (args.config or args.data or args.model):
+        values = read_yaml(args.output / "train.json")  # JSON is YAML
+    elif args.config:
         values = read_yaml(_config_path(args.config))
     elif args.model:
         # The network must be the one that the weights are of.

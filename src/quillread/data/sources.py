@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from quillread.data.fonts import FontLineConfig, FontSource
 from quillread.data.spec import DataSpec
@@ -83,7 +83,9 @@ class RowSource:
             data = self._rows[index].image
             try:
                 with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-                    self._aspects[index] = image.width / image.height
+                    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by 90 degrees
+                    width, height = image.size[::-1] if turned else image.size
+                    self._aspects[index] = width / height
             except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
                 self._aspects[index] = 10.0
         return self._aspects[index]
@@ -165,6 +167,8 @@ def _open_hub(spec: DataSpec, split: str) -> Source:
     spec.refuse_unknown((*_COLUMN_OPTIONS, "revision", "config"))
     folder = Path(spec.where)
     name = f"hub:{spec.where} ({split})"
+    if folder.is_dir() and {"revision", "config"} & set(spec.options):
+        raise DataError(f"{name}: revision and config belong to data sets on the hub, not to a folder")
     table = _read_parquet(folder, split, name) if folder.is_dir() else _download(spec, split, name)
     columns = _Columns.of(spec)
     columns.check(name, table.column_names, spec)

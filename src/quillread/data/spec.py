@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from quillread.config import suggest
 from quillread.errors import DataError
@@ -51,23 +50,25 @@ def parse_spec(text: str) -> DataSpec:
     Raises:
         DataError: If the kind is unknown or nothing follows it.
     """
-    kind, colon, rest = text.partition(":")
+    rest, weight = _split_weight(text)
+    place, _, query = rest.partition("?")
+    kind, colon, where = place.partition(":")
     if not colon or len(kind) == 1:  # one letter before the colon is a Windows drive
-        bare = Path(text)
-        if not bare.is_dir():
+        if not Path(place).is_dir():
             raise DataError(
                 f"{text!r} is neither a folder nor of the form kind:where",
                 hint=f"name a folder of lines, or one of {', '.join(k + ':' for k in KINDS)}",
             )
-        return DataSpec("folder", text)
+        kind, where = "folder", place
     if kind not in KINDS:
         raise DataError(f"unknown kind of data {kind!r} in {text!r}{suggest(kind, KINDS)}")
-    rest, weight = _split_weight(rest)
-    where, _, query = rest.partition("?")
     if not where:
         raise DataError(f"{text!r} does not say where the data is")
     options: dict[str, tuple[str, ...]] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for part in filter(None, query.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise DataError(f"option {part!r} of {text!r} is not of the form name=value")
         options[name] = (*options.get(name, ()), value)
     return DataSpec(kind, where, options, weight)
 

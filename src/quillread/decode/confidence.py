@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quillread.types import Calibration
+
+_RIDGE = 1e-3
+"""Keeps the fit finite where right and wrong can be told apart without error."""
 
 
 def calibrate(log_probability: float, calibration: Calibration) -> float:
@@ -27,7 +31,7 @@ def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -
         right: Whether it was right.
 
     Returns:
-        The fitted map; the identity if all were right or all wrong.
+        The fitted map; the identity if all were right or all wrong, or likelier readings were less often right.
     """
     x = np.array([_logit(p) for p in log_probabilities])
     y = np.asarray(right, np.float64)
@@ -35,15 +39,25 @@ def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -
         return Calibration()
     weights = np.array([1.0, 0.0])
     features = np.stack([x, np.ones_like(x)], axis=1)
-    for _ in range(50):  # Newton's method; converges in about 8 steps
+
+    def loss(w: NDArray[np.float64]) -> float:
+        z = features @ w
+        return float(np.logaddexp(0, z).sum() - (y * z).sum() + 0.5 * _RIDGE * (w @ w))
+
+    for _ in range(100):  # Newton's method; converges in about 8 steps
         p = 1 / (1 + np.exp(-np.clip(features @ weights, -60, 60)))
-        # The ridge keeps the step finite where the two classes can be told apart without error.
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + 1e-3 * np.eye(2)
-        step = np.linalg.solve(hessian, features.T @ (y - p))
-        weights = weights + step
+        hessian = (features * (p * (1 - p))[:, None]).T @ features + _RIDGE * np.eye(2)
+        step = np.linalg.solve(hessian, features.T @ (y - p) - _RIDGE * weights)
+        # Far from the solution a full step overshoots and diverges.
+        length = 1.0
+        while length > 1e-6 and loss(weights + length * step) > loss(weights):
+            length /= 2
+        weights = weights + length * step
         if float(np.abs(step).max()) < 1e-8:
             break
-    return Calibration(float(weights[0]), float(weights[1]))
+    scale, shift = float(weights[0]), float(weights[1])
+    # A likelier reading that is less often right: there is nothing to learn from such data.
+    return Calibration(scale, shift) if scale > 0 and math.isfinite(scale + shift) else Calibration()
 
 
 def _logit(log_probability: float) -> float:

@@ -10,7 +10,7 @@ from quillread.data.sources import Source
 from quillread.errors import DataError
 from quillread.evaluate.predictions import Prediction
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.types import Progress, UInt8Image
+from quillread.types import Progress, Sample, UInt8Image
 
 _CHUNK = 64
 """Lines held in memory at a time."""
@@ -35,12 +35,11 @@ def run_evaluation(recognizer: LineRecognizer, source: Source, progress: Progres
     """
     if len(source) == 0:
         raise DataError(f"{source.name}: holds no lines")
-    rng = np.random.default_rng(0)
     rows: list[Prediction] = []
     position: dict[str, int] = {}
     start = time.perf_counter()
     for first in range(0, len(source), _CHUNK):
-        samples = [source.sample(i, rng) for i in range(first, min(first + _CHUNK, len(source)))]
+        samples = [_sample(source, i) for i in range(first, min(first + _CHUNK, len(source)))]
         transcripts = recognizer.read([sample.image for sample in samples])
         for sample, transcript in zip(samples, transcripts, strict=True):
             if sample.id in position:
@@ -52,6 +51,11 @@ def run_evaluation(recognizer: LineRecognizer, source: Source, progress: Progres
     seconds = (time.perf_counter() - start) / len(rows)
 
     def image_of(line_id: str) -> UInt8Image | None:
-        return source.sample(position[line_id], rng).image if line_id in position else None
+        return _sample(source, position[line_id]).image if line_id in position else None
 
     return EvaluationRun(rows, seconds, image_of)
+
+
+def _sample(source: Source, index: int) -> Sample:
+    # Synthetic lines look the same whenever they are asked for.
+    return source.sample(index, np.random.default_rng((0, index)))

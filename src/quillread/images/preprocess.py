@@ -30,6 +30,10 @@ class InkConfig:
     def __post_init__(self) -> None:
         if self.height < 16 or self.max_width < self.height:
             raise ConfigError(f"ink: height {self.height} and max_width {self.max_width} do not make a line image")
+        if not 0 <= self.ink_percentile < self.paper_percentile <= 100:
+            raise ConfigError("ink: ink_percentile must be below paper_percentile, both from 0 to 100")
+        if self.min_contrast <= 0:
+            raise ConfigError(f"ink.min_contrast must be above 0, got {self.min_contrast}")
 
 
 def to_grey(image: NDArray[np.uint8]) -> GreyImage:

@@ -5,13 +5,12 @@ a column pooling that lets height vanish without a large dense layer, and a seco
 (the "shortcut"), used in training only, that gives the convolutions a direct gradient.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from quillread.models.compact_config import COLUMN_WIDTH, CompactConfig
+from quillread.models.compact_config import CompactConfig
 
 
 class ResidualBlock(nn.Module):
@@ -103,8 +102,3 @@ class CompactNetwork(nn.Module):
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def column_counts(widths: Sequence[int]) -> list[int]:
-    """Number of output columns that images of the given pixel widths fill."""
-    return [max(1, -(-width // COLUMN_WIDTH)) for width in widths]

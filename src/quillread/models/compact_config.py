@@ -34,5 +34,9 @@ class CompactConfig:
             raise ConfigError(f"network.height must be 48, 64 or 80, got {self.height}")
         if len(self.channels) != 4 or len(self.blocks) != 4:
             raise ConfigError("network.channels and network.blocks need four values each")
-        if self.sequence_kernel % 2 == 0:
+        if min(*self.channels, *self.blocks, self.sequence_width) < 1:
+            raise ConfigError("network.channels, network.blocks and network.sequence_width must be at least 1")
+        if min(self.sequence_blocks, self.recurrent_layers) < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError("network: sequence_blocks and recurrent_layers from 0 up, dropout from 0 to below 1")
+        if self.sequence_kernel < 1 or self.sequence_kernel % 2 == 0:
             raise ConfigError(f"network.sequence_kernel must be odd, got {self.sequence_kernel}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quillread.errors import ModelError
 from quillread.extras import require
+from quillread.files import write_atomic
 from quillread.models.compact_config import CompactConfig
 
 _OPSET = 17
@@ -143,8 +144,7 @@ def _save(graph: _Graph, config: CompactConfig, classes: int, path: Path) -> Non
         producer_name="quillread",
     )
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(path))
+    write_atomic(path, model.SerializeToString())
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:

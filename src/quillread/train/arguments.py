@@ -27,7 +27,7 @@ def training_arguments(
     kwargs: dict[str, Any] = {}
     if schedule.shape == "warmup_stable_decay":
         kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(output),
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.gradient_accumulation,
@@ -56,6 +56,10 @@ def training_arguments(
         dataloader_num_workers=config.workers,
         remove_unused_columns=False,
     )
+    # A process uses one GPU: `accelerate launch` starts one for each. torch's DataParallel, which transformers would
+    # put to work here, cannot share out labels that lie one after the other.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _precision(config: TrainConfig) -> str:

@@ -1,12 +1,13 @@
-"""What is written beside a run: metrics as JSON lines, and the learning curve."""
+"""What runs beside a training: its record, and what makes a resumed run the same as an unbroken one."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from quillread.files import write_atomic
+from quillread.train.dataset import PlanSampler
 
 METRICS_NAME = "metrics.jsonl"
 CURVE_NAME = "curve.png"
@@ -27,6 +28,34 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
             lines = (json.dumps(entry) + "\n" for entry in state.log_history)
             write_atomic(self._folder / METRICS_NAME, "".join(lines).encode())
             draw_curve(state.log_history, self._folder / CURVE_NAME)
+
+
+class ResumeExactly(TrainerCallback):  # type: ignore[misc]
+    """Gives back what the trainer forgets when it resumes."""
+
+    def __init__(self, sampler: PlanSampler) -> None:
+        self._sampler = sampler
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Find the best checkpoint again if the folder of the run was moved."""
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if state.best_model_checkpoint is None and best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Tell the sampler its epoch: the trainer does not reach it within an epoch of several processes."""
+        self._sampler.set_epoch(int((state.epoch or 0) + 1e-6))
+
+
+class StopEarly(EarlyStoppingCallback):  # type: ignore[misc]
+    """Early stopping whose count of epochs without a gain survives an interruption."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the count from the checkpoint."""
+        super().on_train_begin(args, state, control, **_)
+        kept = state.stateful_callbacks.get(type(self).__name__, {})
+        if isinstance(kept, dict):
+            self.early_stopping_patience_counter = kept.get("attributes", {}).get("early_stopping_patience_counter", 0)
 
 
 def draw_curve(history: list[dict[str, Any]], path: Path) -> None:

@@ -29,8 +29,12 @@ class ScheduleConfig:
     """Gradients are scaled down to this norm."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1 or not 0 < self.decay <= 1 or self.warmup + self.decay > 1:
+        if not 0 <= self.warmup < 1 or not 0 < self.decay <= 1:
+            raise ConfigError(f"schedule: warmup {self.warmup} and decay {self.decay} must be shares of the run")
+        if self.shape == "warmup_stable_decay" and self.warmup + self.decay > 1:
             raise ConfigError(f"schedule: warmup {self.warmup} and decay {self.decay} do not fit into one run")
+        if self.learning_rate < 0 or self.clip_norm <= 0 or self.weight_decay < 0:
+            raise ConfigError("schedule: learning_rate and weight_decay must be at least 0, clip_norm above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class TrainConfig:
         for name in ("batch_size", "gradient_accumulation", "epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("validation_lines", "patience", "workers", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.epoch_lines is not None and self.epoch_lines < 1:
+            raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
         if not 0 <= self.validation_share < 1:
             raise ConfigError(f"validation_share must be at least 0 and below 1, got {self.validation_share}")
         if self.network.height != self.ink.height:

@@ -108,11 +108,11 @@ def collate(items: Sequence[Item]) -> dict[str, Tensor]:
     }
 
 
-def make_loader(dataset: LineDataset, plan: Plan, batch_size: int, workers: int, pin: bool) -> DataLoader[Any]:
+def make_loader(dataset: LineDataset, sampler: PlanSampler, workers: int, pin: bool) -> DataLoader[Any]:
     """Make the loader of the training batches."""
     return DataLoader(
         dataset,
-        batch_sampler=PlanSampler(plan, batch_size),
+        batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin,

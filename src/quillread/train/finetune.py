@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 import transformers
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from quillread import config as configs
@@ -25,10 +25,10 @@ from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.models.compact_onnx import read_weights, write_onnx
 from quillread.text.charset import Charset
 from quillread.train.arguments import training_arguments
-from quillread.train.callbacks import RecordMetrics
+from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.compact_model import CompactForTraining
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LineDataset, make_loader
+from quillread.train.dataset import LineDataset, PlanSampler, make_loader
 from quillread.train.lines import RunLines, open_lines
 from quillread.train.trainer import LineTrainer, StopOnSignal
 from quillread.types import Calibration
@@ -68,6 +68,8 @@ def finetune(config: TrainConfig, output: Path, *, resume: bool = False, progres
         DataError: If a source is missing, malformed or has no usable line.
     """
     checkpoint = _find_checkpoint(output, resume)
+    if resume:
+        _check_same(config, output / CONFIG_NAME)
     # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
     cv2.setNumThreads(1)
     transformers.set_seed(config.seed)
@@ -79,11 +81,12 @@ def finetune(config: TrainConfig, output: Path, *, resume: bool = False, progres
     validates = bool(lines.validation)
     args = training_arguments(config, output, steps_per_epoch, validates=validates, progress=progress)
     dataset = LineDataset(lines.sources, charset, config.ink, config.augment)
-    loader = make_loader(dataset, lines.plan, config.batch_size, config.workers, pin=torch.cuda.is_available())
+    sampler = PlanSampler(lines.plan, config.batch_size)
+    loader = make_loader(dataset, sampler, config.workers, pin=torch.cuda.is_available())
     stop = StopOnSignal()
-    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop]
+    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:
-        callbacks.append(EarlyStoppingCallback(config.patience))
+        callbacks.append(StopEarly(config.patience))
     info = ModelInfo("compact", config.name, config.charset, config.ink, COLUMN_WIDTH)
     trainer = LineTrainer(CompactForTraining(network), args, loader, lines.validation, info, callbacks)
     if trainer.is_world_process_zero():
@@ -121,7 +124,7 @@ def _provenance(
         "version": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        # Without the paths of the machine: the model travels.
+        # The folder of the data stays on this machine: the model travels.
         "training": configs.dump(replace(config, root=None, start=config.start and Path(config.start.name))),
         "sources": list(lines.report),
         "steps": steps,
@@ -151,6 +154,26 @@ def _find_checkpoint(output: Path, resume: bool) -> Path | None:
     if found and not resume:
         raise ConfigError(f"{output}: holds a run already", hint="add --resume to go on, or name another --output")
     return Path(found) if found else None
+
+
+_MAY_CHANGE = ("root", "workers", "epochs", "patience")
+"""Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
+
+
+def _check_same(config: TrainConfig, path: Path) -> None:
+    """Refuse to go on with other settings, which would be another run under the name of the first."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the settings of the run to resume cannot be read: {error}") from error
+    now = json.loads(json.dumps(configs.dump(config)))
+    changed = [key for key in now if key not in _MAY_CHANGE and before.get(key, now[key]) != now[key]]
+    if changed:
+        listed = "; ".join(f"{key}: {before[key]} before, {now[key]} now" for key in changed)
+        raise ConfigError(
+            f"{path.parent}: the run was started with other settings: {listed}",
+            hint="resume with --resume --output DIR alone, or start a new run in another folder",
+        )
 
 
 def _network(config: TrainConfig, classes: int) -> CompactNetwork:

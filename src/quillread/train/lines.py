@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quillread.data.sources import Source, open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
 from quillread.data.split import hold_out
-from quillread.errors import DataError
+from quillread.errors import ConfigError, DataError
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
 from quillread.train.plan import Plan, find_usable
@@ -48,7 +48,7 @@ def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLine
         processes: Training processes that share a step.
 
     Raises:
-        ConfigError: If a source needs `root` and it is not set.
+        ConfigError: If a source needs `root` and it is not set, or only some sources have a weight.
         DataError: If a source is missing, malformed or has no usable line.
     """
     if not config.data:
@@ -70,6 +70,12 @@ def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLine
     for line in report:
         # What is left out must be seen without asking for it.
         log.log(logging.WARNING if "left out" in line else logging.INFO, "%s", line)
+    named = [spec.weight is not None for spec in specs]
+    if any(named) and not all(named):
+        raise ConfigError(
+            f"{config.data[named.index(False)]}: has no weight, while others have one",
+            hint="give every source a weight, SPEC@0.3, or none",
+        )
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
     # Whole steps of all processes: a step with fewer lines would weigh them more.

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list, reduce
 from torch.utils.data import DataLoader
 from transformers import (
     PrinterCallback,
@@ -83,6 +84,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             rates = summarise(everything)
             metrics[f"{metric_key_prefix}_cer"] = rates["cer_spacing"]
             metrics[f"{metric_key_prefix}_wer"] = rates["wer_spacing"]
+        # Processes must agree on what is best and when to stop; batch statistics differ a little between them.
+        metrics = broadcast_object_list([metrics])[0]
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -121,6 +124,9 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint and the end, once a signal has come."""
+        if args.world_size > 1:  # all processes must leave the loop at the same step
+            flag = torch.tensor(float(self.stopped), device=args.device)
+            self.stopped = bool(reduce(flag, "sum") > 0)
         if self.stopped:
             control.should_save = True
             control.should_training_stop = True

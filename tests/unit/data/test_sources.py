@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import line_image, png, write_folder, write_font, write_hub, write_strokes
+from PIL import ExifTags, Image
 
 from quillread.data.sources import Source, open_source
 from quillread.data.spec import parse_spec
@@ -245,3 +246,18 @@ def test_a_count_of_lines_that_is_none_is_refused(tmp_path: Path, lines: str):
 def test_an_unknown_option_is_refused_by_every_kind(tmp_path: Path, kind: str):
     with pytest.raises(DataError, match="unknown option 'nonsense'"):
         open_at(f"{kind}:{tmp_path}?nonsense=1")
+
+
+def test_the_aspect_of_an_image_stored_on_its_side_is_that_of_the_upright_one(tmp_path: Path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (60, 600), "white").save(tmp_path / "a.jpg", exif=exif)
+    (tmp_path / "a.txt").write_text("a")
+    source = open_source(parse_spec(str(tmp_path)), "train")
+    assert source.aspect(0) == 10
+    assert source.sample(0, np.random.default_rng(0)).image.shape == (60, 600, 3)
+
+
+def test_a_folder_of_parquet_files_has_no_revision(tmp_path: Path):
+    with pytest.raises(DataError, match="belong to data sets on the hub"):
+        open_source(parse_spec(f"hub:{tmp_path}?revision=main"), "train")

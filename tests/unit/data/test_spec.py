@@ -63,3 +63,18 @@ def test_an_option_left_out_has_its_default():
 def test_an_unknown_option_suggests_the_nearest():
     with pytest.raises(DataError, match=r"unknown option 'txt'.*did you mean 'text'"):
         parse_spec("fonts:f?txt=a").refuse_unknown(("text", "lines"))
+
+
+def test_a_bare_folder_takes_a_weight_and_options(tmp_path: Path):
+    assert parse_spec(f"{tmp_path}?text-column=words@0.3") == DataSpec(
+        "folder", str(tmp_path), {"text-column": ("words",)}, 0.3
+    )
+
+
+def test_an_option_keeps_its_value_to_the_letter():
+    assert parse_spec("fonts:f?text=/data/c++/50%25.txt").options == {"text": ("/data/c++/50%25.txt",)}
+
+
+def test_an_option_without_a_value_is_refused():
+    with pytest.raises(DataError, match="not of the form name=value"):
+        parse_spec("fonts:f?text")

@@ -51,3 +51,22 @@ def test_fitting_outcomes_without_overlap_stays_finite():
 @pytest.mark.parametrize("right", [[], [True, True], [False, False]], ids=["none", "all right", "all wrong"])
 def test_outcomes_that_say_nothing_fit_the_identity(right: list[bool]):
     assert fit_calibration([-0.5] * len(right), right) == Calibration()
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "scale", "shift"),
+    [(0.3, 1, 0.8, 0.5), (0.7, 1, 0.6, 1.5), (1.8, 1, 0.3, 1.5), (2.2, 0.8, 0.5, 3)],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fit_finds_the_map_that_the_data_was_drawn_from(mean, spread, scale, shift, seed):
+    rng = np.random.default_rng(seed)
+    reported = -np.exp(rng.normal(mean, spread, 4000))
+    logit = reported - np.log(-np.expm1(reported))
+    right = rng.random(len(logit)) < 1 / (1 + np.exp(-(scale * logit + shift)))
+    fitted = fit_calibration(reported.tolist(), right.tolist())
+    assert fitted.scale == pytest.approx(scale, rel=0.25)
+    assert fitted.shift == pytest.approx(shift, abs=0.5)
+
+
+def test_readings_that_are_right_when_unlikely_teach_nothing():
+    assert fit_calibration([-0.1] * 20 + [-5.0] * 20, [False] * 20 + [True] * 20) == Calibration()

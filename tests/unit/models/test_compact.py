@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from quillread.errors import ConfigError
-from quillread.models.compact import CompactNetwork, column_counts, count_parameters
+from quillread.models.compact import CompactNetwork, count_parameters
 from quillread.models.compact_config import CompactConfig
 
 TINY = CompactConfig(channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3)
@@ -26,10 +26,6 @@ def test_parameters_are_counted():
     assert count_parameters(torch.nn.Linear(3, 2)) == 8
 
 
-def test_columns_that_a_width_begins_count():
-    assert column_counts([1, 4, 5, 8]) == [1, 1, 2, 2]
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -38,6 +34,9 @@ def test_columns_that_a_width_begins_count():
         ({"channels": (8, 8)}, "four values"),
         ({"blocks": (1, 1, 1)}, "four values"),
         ({"sequence_kernel": 4}, "must be odd"),
+        ({"channels": (0, 8, 8, 8)}, "at least 1"),
+        ({"dropout": 2.0}, "dropout"),
+        ({"recurrent_layers": -1}, "recurrent_layers"),
     ],
 )
 def test_a_shape_that_cannot_be_built_is_refused(changes: dict[str, object], message: str):

@@ -52,6 +52,12 @@ def test_a_source_below_root_needs_it():
         ("ink.height=64", r"network\.height 48 and ink\.height 64 differ"),
         ("schedule.shape=linaer", "'linaer' is not one of"),
         ("augment.blur=2", r"augment\.blur must be a probability"),
+        ("seed=-1", "seed must be at least 0"),
+        ("workers=-1", "workers must be at least 0"),
+        ("epoch_lines=0", "epoch_lines must be at least 1"),
+        ("schedule.learning_rate=-1", "learning_rate"),
+        ("network.sequence_width=0", "at least 1"),
+        ("ink.paper_percentile=300", "percentile"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(setting: str, message: str):
@@ -61,4 +67,4 @@ def test_a_setting_out_of_range_is_refused(setting: str, message: str):
 
 def test_a_schedule_that_does_not_fit_into_a_run_is_refused():
     with pytest.raises(ConfigError, match="do not fit into one run"):
-        ScheduleConfig(warmup=0.7, decay=0.4)
+        ScheduleConfig(shape="warmup_stable_decay", warmup=0.7, decay=0.4)

@@ -96,7 +96,7 @@ def test_the_sampler_gives_the_batches_of_its_epoch(tmp_path: Path):
 def test_a_loader_draws_nothing_from_the_global_generator(tmp_path: Path):
     source = open_source(parse_spec(f"folder:{write_folder(tmp_path, ['a', 'b'])}"), "train")
     plan = Plan([source], [np.arange(2)], [1], 2, 2, seed=1)
-    loader = make_loader(LineDataset([source], CHARSET, InkConfig(), NEVER), plan, 2, workers=0, pin=False)
+    loader = make_loader(LineDataset([source], CHARSET, InkConfig(), NEVER), PlanSampler(plan, 2), workers=0, pin=False)
     before = torch.random.get_rng_state()
     assert len(list(loader)) == 1
     assert torch.equal(torch.random.get_rng_state(), before)

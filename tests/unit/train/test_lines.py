@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from fakes import write_folder
 
-from quillread.errors import DataError
+from quillread.errors import ConfigError, DataError
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
 from quillread.train.lines import open_lines
@@ -49,4 +49,11 @@ def test_one_line_cannot_be_split(tmp_path):
 def test_a_run_without_data_is_refused():
     settings = TrainConfig()
     with pytest.raises(DataError, match="no training data"):
+        open_lines(settings, Charset(settings.charset), processes=1)
+
+
+def test_weights_for_some_sources_only_are_refused(tmp_path):
+    settings = config(tmp_path)
+    settings = dataclasses.replace(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
+    with pytest.raises(ConfigError, match="has no weight"):
         open_lines(settings, Charset(settings.charset), processes=1)
