@@ -27,7 +27,7 @@ class TextSource:
         return self._lines[index][1]
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        raise NotImplementedError
+        raise AssertionError("a plan makes no images")
 
 
 def make_plan(
