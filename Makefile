@@ -41,10 +41,8 @@ check: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
 
-# The malloc settings keep large blocks in the process instead of giving them back at every step: 10 % on a CPU.
 train-builtin: $(VENV)/installed
 	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
-	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 \
 	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
 	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)
 

@@ -46,9 +46,6 @@ def presets() -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 130 if interrupted after the checkpoint was saved."""
-    # Read by oneDNN at its first use: its cache of compute kernels, 1,024 by default, is too small for the number of
-    # image widths, and every eviction is a recompilation.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     from quillread.train.config import TrainConfig
 
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
