@@ -86,8 +86,8 @@ class PlanSampler(Sampler[list[LineKey]]):
 def collate(items: Sequence[Item]) -> dict[str, Tensor]:
     """Bring lines to a common width: pad with paper, and narrow the widest.
 
-    Distortions leave a few lines of a batch much wider than planned; padding all others to their width would be a
-    quarter of the computation. The widest quarter is narrowed to the width of the next, unless the text needs more.
+    Distortions leave a few lines of a batch much wider than planned; padding all others to their width would cost time
+    for nothing. The widest quarter is narrowed to the width of the next, unless the text needs more.
 
     Returns:
         `pixels` float32 (N, 1, h, W), W a multiple of 64; `widths` int64 (N,), the pixels before padding; `labels`
