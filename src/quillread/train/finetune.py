@@ -64,7 +64,8 @@ def finetune(config: TrainConfig, output: Path, *, resume: bool = False, progres
         progress: Show a progress bar on stderr.
 
     Raises:
-        ConfigError: If `output` holds a run and `resume` is not set, or there is nothing to resume.
+        ConfigError: If `output` holds a run and `resume` is not set, there is nothing to resume, or the run to resume
+            had other settings.
         DataError: If a source is missing, malformed or has no usable line.
     """
     checkpoint = _find_checkpoint(output, resume)
