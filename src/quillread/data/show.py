@@ -1,8 +1,9 @@
-"""Contact sheets: lines with their text beneath, and what each distortion makes of a line."""
+"""Contact sheets: lines with their text beneath, and what each distortion or each cleaning step makes of a line."""
 
 import importlib.util
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from quillread.data.sources import Source
+from quillread.data.source import Source
 from quillread.errors import DataError
 from quillread.images.augment import AUGMENT_HEIGHT, STEPS, AugmentConfig, augment
-from quillread.images.preprocess import InkConfig, scale_to_height, to_grey
+from quillread.images.ink import InkConfig, scale_to_height, to_grey
+from quillread.images.preprocess import CLASSIC, PreprocessConfig, preprocess
+from quillread.images.preprocess import STEPS as CLEANING
 
 _WIDTH = 1600
 _MARGIN = 36
@@ -65,10 +68,34 @@ def draw_augmentations(source: Source, name: str, *, count: int, seed: int, conf
     Raises:
         DataError: If the image of a chosen line cannot be read.
     """
-    pool = np.random.default_rng(seed).permutation(len(source))[: 50 * count].tolist()
-    pool.sort(key=lambda row: abs(source.aspect(row) - _look_width() / AUGMENT_HEIGHT))
-    bands = [band for row in pool[:count] for band in _augmentation_bands(source, row, seed, config)]
+    rows = _rows_of_aspect(source, _look_width() / AUGMENT_HEIGHT, count, seed)
+    bands = [band for row in rows for band in _augmentation_bands(source, row, seed, config)]
     return _sheet(f"{name}: augmentation at strength {config.strength:g}, seed {seed}", bands)
+
+
+def draw_steps(
+    source: Source, name: str, *, count: int, seed: int, config: PreprocessConfig | None = None
+) -> Image.Image:
+    """Draw what each cleaning step makes of a line by itself, and what the classic chain makes of it, step by step.
+
+    Lines are chosen that fill the width of the sheet. They are cleaned at their own size and reduced for the sheet.
+
+    Args:
+        source: The lines.
+        name: Title of the sheet.
+        count: Lines to show at most, each with rows of its own.
+        seed: Of the selection, and of the look of synthetic lines.
+        config: Settings of the steps, the defaults if left out; its own chain is drawn, too, if it has one.
+
+    Returns:
+        RGB, 1600 pixels wide.
+
+    Raises:
+        DataError: If the image of a chosen line cannot be read.
+    """
+    rows = _rows_of_aspect(source, _step_width() / (1.5 * AUGMENT_HEIGHT), count, seed)
+    bands = [band for row in rows for band in _step_bands(source, row, seed, config or PreprocessConfig())]
+    return _sheet(f"{name}: cleaning steps, seed {seed}", bands)
 
 
 def stack(images: Sequence[Image.Image], gap: int = 0) -> Image.Image:
@@ -123,7 +150,7 @@ def _augmentation_bands(source: Source, row: int, seed: int, config: AugmentConf
         line = scale_to_height(line, AUGMENT_HEIGHT, InkConfig().max_width)
     room = _WIDTH - 2 * _MARGIN - _LABEL_WIDTH - 2 * _GAP
     text = _column([_write(sample.text, room, 18, _TEXT), _write(sample.id, room, 12, _FAINT)])
-    bands = [_band("original", f"row {row}", [_fit(line, _look_width()), text])]
+    bands = [_band("original", [f"row {row}"], [_fit(line, _look_width()), text])]
 
     def looks(number: int, distort: Callable[..., NDArray[np.uint8]], setting: object) -> list[Image.Image]:
         rngs = [np.random.default_rng((seed, row, number, look)) for look in range(_LOOKS)]
@@ -132,19 +159,49 @@ def _augmentation_bands(source: Source, row: int, seed: int, config: AugmentConf
     for number, (name, step) in enumerate(STEPS.items()):
         share = getattr(config, name)
         note = f"in {100 * share:.0f} % of lines" if share else "switched off"
-        bands.append(_band(name, note, looks(number, step, config.strength)))
+        bands.append(_band(name, [note], looks(number, step, config.strength)))
     for number in range(_TOGETHER):
-        bands.append(_band("all together", "as training sees it", looks(len(STEPS) + number, augment, config)))
+        bands.append(_band("all together", ["as training sees it"], looks(len(STEPS) + number, augment, config)))
     return bands
+
+
+def _rows_of_aspect(source: Source, aspect: float, count: int, seed: int) -> list[int]:
+    """Of a random selection, take the lines that are nearest to an aspect ratio."""
+    pool: list[int] = np.random.default_rng(seed).permutation(len(source))[: 50 * count].tolist()
+    return sorted(pool, key=lambda row: abs(source.aspect(row) - aspect))[:count]
+
+
+def _step_bands(source: Source, row: int, seed: int, config: PreprocessConfig) -> list[Image.Image]:
+    sample = source.sample(row, np.random.default_rng((seed, row)))
+    width = _step_width()
+    text = [_write(sample.text, width, 18, _TEXT), _write(sample.id, width, 12, _FAINT)]
+    bands = [_band("original", [f"row {row}"], [_column([_fit(sample.image, width), *text])])]
+
+    def chain(title: str, notes: Sequence[str], steps: tuple[str, ...]) -> Image.Image:
+        cleaned, _ = preprocess(sample.image, replace(config, steps=steps))
+        return _band(title, notes, [_fit(cleaned, width)])
+
+    for name in CLEANING:
+        settings = asdict(getattr(config, name)) if hasattr(config, name) else {}
+        bands.append(chain(name, [f"{key} {value}" for key, value in settings.items()], (name,)))
+    for end in range(2, len(CLASSIC) + 1):
+        bands.append(chain("classic", CLASSIC[:end], CLASSIC[:end]))
+    if config.steps:
+        bands.append(chain("as set", config.steps, config.steps))
+    return bands
+
+
+def _step_width() -> int:
+    return _WIDTH - 2 * _MARGIN - 3 * _GAP - _LABEL_WIDTH
 
 
 def _look_width() -> int:
     return (_WIDTH - 2 * _MARGIN - 2 * _GAP - _LABEL_WIDTH) // _LOOKS - _GAP
 
 
-def _band(title: str, note: str, images: Sequence[Image.Image]) -> Image.Image:
-    """One row of the augmentation sheet: a label and images, in the middle of the height."""
-    label = _column([_write(title, _LABEL_WIDTH, 18, _TEXT), _write(note, _LABEL_WIDTH, 13, _FAINT)])
+def _band(title: str, notes: Sequence[str], images: Sequence[Image.Image]) -> Image.Image:
+    """One row of a sheet of steps: a label and images, in the middle of the height."""
+    label = stack([_write(title, _LABEL_WIDTH, 18, _TEXT), *(_write(note, _LABEL_WIDTH, 13, _FAINT) for note in notes)])
     height = max(image.height for image in (label, *images))
     width = _WIDTH - 2 * _MARGIN
     content = Image.new("RGB", (width - 2 * _GAP, height), _CARD)

@@ -84,8 +84,15 @@ def augment(image: Array, rng: np.random.Generator, config: AugmentConfig) -> Ar
 
 def paper_level(image: Array) -> tuple[float, ...]:
     """Brightness of the paper for each channel: the 75th percentile, as most of a line image is paper."""
-    pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
-    return tuple(float(v) for v in np.percentile(pixels, 75, axis=0))
+    # Counting the grey levels gives what numpy.percentile gives in half the time; every distortion asks for it.
+    place = 0.75 * (image.shape[0] * image.shape[1] - 1)
+    low = int(place)
+    levels = []
+    for channel in cv2.split(image):
+        counts = np.bincount(channel.ravel(), minlength=256).cumsum()
+        below, above = np.searchsorted(counts, (low, low + 1), side="right").tolist()
+        levels.append(below + (place - low) * (min(above, 255) - below))
+    return tuple(levels)
 
 
 def _crop_jitter(image: Array, rng: np.random.Generator, strength: float) -> Array:

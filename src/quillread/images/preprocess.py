@@ -1,82 +1,109 @@
-"""From a line image to what a compact model sees: fixed height, ink measured against the paper."""
+"""The chain of steps that cleans a line image before the model sees it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from quillread.config import suggest
 from quillread.errors import ConfigError, ImageError
+from quillread.images.cache import StepCache
+from quillread.images.geometry import ChainedMap, CoordMap
+from quillread.images.ink import to_grey
+from quillread.images.steps_ink import AdaptiveThresholdConfig, SauvolaConfig, adaptive_threshold, otsu, sauvola
+from quillread.images.steps_shape import UNMOVED, DeskewConfig, DeslantConfig, deskew, deslant
+from quillread.images.steps_tone import (
+    ContrastStretchConfig,
+    IlluminationConfig,
+    MedianConfig,
+    NonLocalMeansConfig,
+    contrast_stretch,
+    illumination,
+    median,
+    non_local_means,
+)
+from quillread.types import UInt8Image
 
-GreyImage = NDArray[np.uint8]
-"""uint8 grey, shape (H, W), 255 is white."""
+CLASSIC = ("grayscale", "non_local_means", "median", "adaptive_threshold")
+"""The steps of the classic recipe that clean; perspective belongs to the augmentation, 224 x 224 is the canvas."""
 
 
 @dataclass(frozen=True, slots=True)
-class InkConfig:
-    """How a line image becomes the pixels of a compact model. Stored with the weights, so that reading repeats it."""
+class PreprocessConfig:
+    """Which steps run on a line image, in which order. Stored with the weights, so that reading repeats them."""
 
-    height: int = 48
-    """Height of the result in pixels."""
-    max_width: int = 4096
-    """Wider results are narrowed to this many pixels; a page-wide line at height 48 is about 1,000 wide."""
-    paper_percentile: float = 75.0
-    """Brightness percentile taken for the paper; more than half of a line image is paper."""
-    ink_percentile: float = 1.0
-    """Brightness percentile taken for full ink."""
-    min_contrast: float = 24.0
-    """Least difference of paper and ink, in grey levels, that is stretched to the full range; keeps paper blank."""
+    steps: tuple[str, ...] = ()
+    """Names of `STEPS` in the order in which they run; none by default."""
+    non_local_means: NonLocalMeansConfig = field(default_factory=NonLocalMeansConfig)
+    median: MedianConfig = field(default_factory=MedianConfig)
+    adaptive_threshold: AdaptiveThresholdConfig = field(default_factory=AdaptiveThresholdConfig)
+    sauvola: SauvolaConfig = field(default_factory=SauvolaConfig)
+    deskew: DeskewConfig = field(default_factory=DeskewConfig)
+    deslant: DeslantConfig = field(default_factory=DeslantConfig)
+    contrast_stretch: ContrastStretchConfig = field(default_factory=ContrastStretchConfig)
+    illumination: IlluminationConfig = field(default_factory=IlluminationConfig)
 
     def __post_init__(self) -> None:
-        if self.height < 16 or self.max_width < self.height:
-            raise ConfigError(f"ink: height {self.height} and max_width {self.max_width} do not make a line image")
-        if not 0 <= self.ink_percentile < self.paper_percentile <= 100:
-            raise ConfigError("ink: ink_percentile must be below paper_percentile, both from 0 to 100")
-        if self.min_contrast <= 0:
-            raise ConfigError(f"ink.min_contrast must be above 0, got {self.min_contrast}")
+        for place, name in enumerate(self.steps):
+            if name not in STEPS:
+                raise ConfigError(f"preprocess.steps: unknown step {name!r}{suggest(str(name), list(STEPS))}")
+            if name in self.steps[:place]:
+                raise ConfigError(f"preprocess.steps: {name!r} is there twice")
 
 
-def to_grey(image: NDArray[np.uint8]) -> GreyImage:
-    """Reduce uint8 RGB (H, W, 3) or grey (H, W) to grey (H, W).
-
-    Raises:
-        ImageError: If the image is empty or of another form.
-    """
-    if image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(f"a line image must be uint8 and not empty, got {image.dtype} {image.shape}")
-    if image.ndim == 2:
-        return image
-    if image.ndim == 3 and image.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    raise ImageError(f"a line image must have the shape (H, W) or (H, W, 3), got {image.shape}")
-
-
-def scale_to_height(image: NDArray[np.uint8], height: int, max_width: int) -> NDArray[np.uint8]:
-    """Scale to a height, keeping the aspect ratio unless the result would be wider than `max_width`."""
-    h, w = image.shape[:2]
-    width = min(max_width, max(1, round(w * height / h)))
-    if (h, w) == (height, width):
-        return image
-    shrinks = height < h
-    return np.asarray(
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
-        np.uint8,
-    )
-
-
-def ink_pixels(image: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float32]:
-    """Scale a line image to the model's height and measure its ink.
+def preprocess(
+    image: UInt8Image, config: PreprocessConfig, cache: StepCache | None = None
+) -> tuple[UInt8Image, CoordMap]:
+    """Run the chain on a line image.
 
     Args:
-        image: uint8 RGB (H, W, 3) or grey (H, W).
-        config: Height and contrast.
+        image: uint8 RGB (H, W, 3).
+        config: The steps; without any, the image itself is returned.
+        cache: Where results of non-local means are looked up and kept.
 
     Returns:
-        float32 (config.height, W2): 0 for paper, about 1 for ink, within -0.5 and 1.5. One pixel of the result is
-        H / config.height pixels of `image` (in x: W / W2).
+        uint8 RGB (H2, W2, 3), and the map from its pixels back to those of `image`.
+
+    Raises:
+        ImageError: If there are steps and the image is empty or of another form.
+        OutputError: If the cache cannot be written.
     """
-    grey = scale_to_height(to_grey(image), config.height, config.max_width)
-    paper, ink = np.percentile(grey, (config.paper_percentile, config.ink_percentile))
-    contrast = max(float(paper - ink), config.min_contrast)
-    ink_share = (np.float32(paper) - grey.astype(np.float32)) / np.float32(contrast)
-    return np.asarray(ink_share.clip(-0.5, 1.5), np.float32)
+    if not config.steps:
+        return image, UNMOVED
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"a line image must be uint8 (H, W, 3) and not empty, got {image.dtype} {image.shape}")
+    image = np.ascontiguousarray(image)
+    maps: list[CoordMap] = []
+    for name in config.steps:
+        image, back = STEPS[name](image, config, cache)
+        if back is not UNMOVED:
+            maps.append(back)
+    if image.ndim == 2:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    return image, ChainedMap(tuple(maps)) if maps else UNMOVED
+
+
+def _denoise(image: UInt8Image, config: PreprocessConfig, cache: StepCache | None) -> tuple[UInt8Image, CoordMap]:
+    settings = config.non_local_means
+    if cache is None:
+        return non_local_means(image, settings), UNMOVED
+    return cache.result(image, settings, non_local_means), UNMOVED
+
+
+Step = Callable[[UInt8Image, PreprocessConfig, StepCache | None], tuple[UInt8Image, CoordMap]]
+
+STEPS: dict[str, Step] = {
+    "grayscale": lambda image, config, cache: (to_grey(image), UNMOVED),
+    "non_local_means": _denoise,
+    "median": lambda image, config, cache: (median(image, config.median), UNMOVED),
+    "adaptive_threshold": lambda image, config, cache: (adaptive_threshold(image, config.adaptive_threshold), UNMOVED),
+    "otsu": lambda image, config, cache: (otsu(image), UNMOVED),
+    "sauvola": lambda image, config, cache: (sauvola(image, config.sauvola), UNMOVED),
+    "deskew": lambda image, config, cache: deskew(image, config.deskew),
+    "deslant": lambda image, config, cache: deslant(image, config.deslant),
+    "contrast_stretch": lambda image, config, cache: (contrast_stretch(image, config.contrast_stretch), UNMOVED),
+    "illumination": lambda image, config, cache: (illumination(image, config.illumination), UNMOVED),
+}
+"""The steps by name. After `grayscale` the image has one channel until the end of the chain, which makes all
+steps after it faster."""

@@ -101,3 +101,10 @@ def test_what_is_no_probability_is_refused(value: float):
 def test_a_strength_of_zero_is_refused():
     with pytest.raises(ConfigError, match=r"augment\.strength must be above 0"):
         AugmentConfig(strength=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 2), (3, 5, 3), (40, 301, 3)])
+def test_the_paper_level_is_the_percentile_that_numpy_gives(shape: tuple[int, ...]):
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    expected = np.percentile(image.reshape(-1, 3 if len(shape) == 3 else 1), 75, axis=0)
+    assert paper_level(image) == pytest.approx(tuple(expected))

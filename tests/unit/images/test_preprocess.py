@@ -1,79 +1,152 @@
 import numpy as np
 import pytest
+from fakes import line_image
 
+from quillread import config
 from quillread.errors import ConfigError, ImageError
-from quillread.images.preprocess import InkConfig, ink_pixels, scale_to_height, to_grey
+from quillread.images import preprocess as preprocess_module
+from quillread.images.cache import StepCache
+from quillread.images.geometry import AffineMap
+from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, preprocess
+from quillread.images.steps_shape import UNMOVED
+from quillread.images.steps_tone import MedianConfig
+
+LINE = line_image("a line of text", 48)
+each_step = pytest.mark.parametrize("name", STEPS)
+LEVELS = {"white": 255, "grey": 128, "black": 0}
 
 
-def line(paper: int, ink: int, shape: tuple[int, int] = (96, 400)) -> np.ndarray:
-    image = np.full((*shape, 3), paper, np.uint8)
-    image[shape[0] // 3 : shape[0] // 2, 40:200] = ink
-    return image
+def only(*names):
+    return PreprocessConfig(names)
 
 
-def test_ink_is_near_one_and_paper_zero():
-    pixels = ink_pixels(line(paper=230, ink=40), InkConfig(height=48))
-    assert pixels.shape == (48, 200)
-    assert pixels.dtype == np.float32
-    assert pixels[20, 60] == pytest.approx(1.0)
-    assert pixels[40, 150] == 0.0
+def test_without_steps_the_image_itself_is_returned():
+    image, to_source = preprocess(LINE, PreprocessConfig())
+    assert image is LINE
+    assert to_source.back(3, 4) == (3, 4)
 
 
-@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (200, 120), (120, 60)])
-def test_paper_and_ink_of_any_brightness_give_the_same_pixels(paper: int, ink: int):
-    expected = ink_pixels(line(255, 0), InkConfig())
-    assert np.abs(ink_pixels(line(paper, ink), InkConfig()) - expected).max() < 0.03
+@each_step
+def test_a_step_gives_rgb_and_a_map(name):
+    result, to_source = preprocess(LINE, only(name))
+    assert (result.dtype, result.ndim, result.shape[2]) == (np.uint8, 3, 3)
+    assert to_source.back_points([(0, 0), (1, 1)]).shape == (2, 2)
 
 
-def test_faint_noise_on_blank_paper_stays_faint():
-    noise = np.random.default_rng(3).integers(244, 248, (48, 300, 3)).astype(np.uint8)
-    assert np.abs(ink_pixels(noise, InkConfig())).max() < 0.2
+@each_step
+@pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 5), (30, 200)])
+def test_a_step_takes_blank_and_tiny_images(name, shape, level):
+    result, _ = preprocess(np.full((*shape, 3), level, np.uint8), only(name))
+    assert result.shape == (*shape, 3)
 
 
-def test_pixels_are_bounded():
-    image = line(200, 190)
-    image[0, 0], image[0, 1] = 0, 255
-    pixels = ink_pixels(image, InkConfig(height=96))
-    assert (pixels.min(), pixels.max()) == (-0.5, 1.5)
+@each_step
+def test_a_step_takes_noise(name):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 200, 3)).astype(np.uint8)
+    assert preprocess(noise, only(name))[0].size > 0
 
 
-def test_grey_and_rgb_of_the_same_grey_give_the_same_pixels():
-    image = line(220, 30)
-    assert np.array_equal(ink_pixels(image[..., 0], InkConfig()), ink_pixels(image, InkConfig()))
+@each_step
+def test_a_step_of_a_grey_image_stays_grey_within_the_chain(name):
+    result, _ = STEPS[name](LINE[..., 0].copy(), PreprocessConfig(), None)
+    assert result.ndim == 2
 
 
-def test_the_image_is_not_written_into():
-    image = line(220, 30)
-    before = image.copy()
-    ink_pixels(image, InkConfig())
-    assert np.array_equal(image, before)
+@each_step
+def test_a_step_does_not_write_into_its_argument(name):
+    before = LINE.copy()
+    preprocess(LINE, only(name))
+    assert np.array_equal(LINE, before)
 
 
-def test_a_wide_line_is_narrowed_to_the_limit():
-    assert scale_to_height(np.zeros((10, 1000), np.uint8), 48, 2000).shape == (48, 2000)
+@each_step
+def test_a_step_takes_a_part_of_a_larger_image(name):
+    part = LINE[::-1, 5:150]
+    assert np.array_equal(preprocess(part, only(name))[0], preprocess(part.copy(), only(name))[0])
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((24, 100), (48, 200)), ((96, 100), (48, 50)), ((480, 1), (48, 1))])
-def test_scaling_keeps_the_aspect_ratio(shape: tuple[int, int], expected: tuple[int, int]):
-    assert scale_to_height(np.zeros(shape, np.uint8), 48, 4096).shape == expected
+def test_steps_run_in_the_order_given(monkeypatch):
+    ran = []
+    for name in STEPS:
+        monkeypatch.setitem(STEPS, name, lambda image, *_, name=name: ran.append(name) or (image, UNMOVED))
+    preprocess(LINE, only("otsu", "median", "deskew", "grayscale"))
+    assert ran == ["otsu", "median", "deskew", "grayscale"]
+
+
+def test_settings_reach_their_step():
+    image = np.full((20, 40, 3), 200, np.uint8)
+    image[8:11, 18:21] = 0
+    assert preprocess(image, only("median"))[0].min() == 0
+    assert preprocess(image, PreprocessConfig(("median",), median=MedianConfig(5)))[0].min() == 200
+
+
+def test_the_classic_chain_leaves_black_writing_on_white():
+    result, _ = preprocess(LINE, PreprocessConfig(CLASSIC))
+    assert set(np.unique(result)) == {0, 255}
+    assert result.shape == LINE.shape
+
+
+def test_maps_are_chained_from_the_last_step_to_the_source(monkeypatch):
+    def cut(image, settings, cache):
+        return image[5:, 3:], AffineMap.shift(3, 5)
+
+    def halve(image, settings, cache):
+        return image[::2, ::2], AffineMap.scaling(2, 2)
+
+    monkeypatch.setitem(STEPS, "deskew", cut)
+    monkeypatch.setitem(STEPS, "deslant", halve)
+    _, to_source = preprocess(LINE, only("deskew", "grayscale", "deslant"))
+    assert to_source.back(10, 10) == (23, 25)
+
+
+def test_non_local_means_is_computed_once_with_a_cache(tmp_path, monkeypatch):
+    calls = []
+    denoise = preprocess_module.non_local_means
+    monkeypatch.setattr(
+        preprocess_module, "non_local_means", lambda *given: calls.append(given[0].shape) or denoise(*given)
+    )
+    plain = preprocess(LINE, PreprocessConfig(CLASSIC))[0]
+    first, second = (preprocess(LINE, PreprocessConfig(CLASSIC), StepCache(tmp_path))[0] for _ in range(2))
+    assert len(calls) == 2
+    assert np.array_equal(first, plain)
+    assert np.array_equal(second, plain)
 
 
 @pytest.mark.parametrize(
     "image",
-    [
-        np.zeros((0, 5, 3), np.uint8),
-        np.zeros((5, 5, 3), np.float32),
-        np.zeros((5, 5, 4), np.uint8),
-        np.zeros((5,), np.uint8),
-    ],
-    ids=["empty", "float", "four channels", "one axis"],
+    [LINE[..., 0], LINE.astype(np.float32), LINE[:0], np.zeros((5, 5, 4), np.uint8)],
+    ids=["grey", "float", "empty", "four channels"],
 )
-def test_an_image_of_another_form_is_refused(image: np.ndarray):
-    with pytest.raises(ImageError, match="a line image must"):
-        to_grey(image)
+def test_an_image_of_another_form_is_refused(image):
+    with pytest.raises(ImageError, match="a line image must be uint8"):
+        preprocess(image, only("median"))
 
 
-@pytest.mark.parametrize("changes", [{"height": 8}, {"height": 64, "max_width": 32}])
-def test_sizes_that_make_no_line_are_refused(changes: dict[str, int]):
-    with pytest.raises(ConfigError, match="do not make a line image"):
-        InkConfig(**changes)
+def test_an_unknown_step_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"unknown step 'non_local_mean' \(did you mean 'non_local_means'\?\)"):
+        PreprocessConfig(("non_local_mean",))
+
+
+def test_a_step_that_is_there_twice_is_refused():
+    with pytest.raises(ConfigError, match="'median' is there twice"):
+        PreprocessConfig(("median", "otsu", "median"))
+
+
+def test_settings_survive_the_way_through_a_file():
+    settings = PreprocessConfig(CLASSIC, median=MedianConfig(5))
+    assert config.build(PreprocessConfig, config.dump(settings)) == settings
+
+
+def test_settings_from_the_command_line_are_read():
+    values = config.apply_overrides({}, ["steps=[grayscale,median]", "median.size=5"])
+    assert config.build(PreprocessConfig, values) == PreprocessConfig(("grayscale", "median"), median=MedianConfig(5))
+
+
+def test_a_fault_within_a_step_names_its_setting():
+    with pytest.raises(ConfigError, match=r"preprocess\.median\.size must be odd"):
+        config.build(PreprocessConfig, {"median": {"size": 4}})
+
+
+def test_every_setting_belongs_to_a_step():
+    assert set(config.dump(PreprocessConfig())) - {"steps"} <= set(STEPS)

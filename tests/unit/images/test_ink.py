@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from quillread.errors import ConfigError, ImageError
+from quillread.images.ink import InkConfig, ink_pixels, scale_to_height, to_grey
+
+
+def line(paper: int, ink: int, shape: tuple[int, int] = (96, 400)) -> np.ndarray:
+    image = np.full((*shape, 3), paper, np.uint8)
+    image[shape[0] // 3 : shape[0] // 2, 40:200] = ink
+    return image
+
+
+def test_ink_is_near_one_and_paper_zero():
+    pixels = ink_pixels(line(paper=230, ink=40), InkConfig(height=48))
+    assert pixels.shape == (48, 200)
+    assert pixels.dtype == np.float32
+    assert pixels[20, 60] == pytest.approx(1.0)
+    assert pixels[40, 150] == 0.0
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (200, 120), (120, 60)])
+def test_paper_and_ink_of_any_brightness_give_the_same_pixels(paper: int, ink: int):
+    expected = ink_pixels(line(255, 0), InkConfig())
+    assert np.abs(ink_pixels(line(paper, ink), InkConfig()) - expected).max() < 0.03
+
+
+def test_faint_noise_on_blank_paper_stays_faint():
+    noise = np.random.default_rng(3).integers(244, 248, (48, 300, 3)).astype(np.uint8)
+    assert np.abs(ink_pixels(noise, InkConfig())).max() < 0.2
+
+
+def test_pixels_are_bounded():
+    image = line(200, 190)
+    image[0, 0], image[0, 1] = 0, 255
+    pixels = ink_pixels(image, InkConfig(height=96))
+    assert (pixels.min(), pixels.max()) == (-0.5, 1.5)
+
+
+def test_grey_and_rgb_of_the_same_grey_give_the_same_pixels():
+    image = line(220, 30)
+    assert np.array_equal(ink_pixels(image[..., 0], InkConfig()), ink_pixels(image, InkConfig()))
+
+
+def test_the_image_is_not_written_into():
+    image = line(220, 30)
+    before = image.copy()
+    ink_pixels(image, InkConfig())
+    assert np.array_equal(image, before)
+
+
+def test_a_wide_line_is_narrowed_to_the_limit():
+    assert scale_to_height(np.zeros((10, 1000), np.uint8), 48, 2000).shape == (48, 2000)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((24, 100), (48, 200)), ((96, 100), (48, 50)), ((480, 1), (48, 1))])
+def test_scaling_keeps_the_aspect_ratio(shape: tuple[int, int], expected: tuple[int, int]):
+    assert scale_to_height(np.zeros(shape, np.uint8), 48, 4096).shape == expected
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros((5, 5, 3), np.float32),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5,), np.uint8),
+    ],
+    ids=["empty", "float", "four channels", "one axis"],
+)
+def test_an_image_of_another_form_is_refused(image: np.ndarray):
+    with pytest.raises(ImageError, match="a line image must"):
+        to_grey(image)
+
+
+@pytest.mark.parametrize("changes", [{"height": 8}, {"height": 64, "max_width": 32}])
+def test_sizes_that_make_no_line_are_refused(changes: dict[str, int]):
+    with pytest.raises(ConfigError, match="do not make a line image"):
+        InkConfig(**changes)
