@@ -1,14 +1,18 @@
 """The written form of a data source: `kind:where?option=value&option=value@weight`."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from quillread.config import suggest
 from quillread.errors import DataError
 
-KINDS = ("hub", "folder", "csv", "jsonl", "fonts", "strokes")
+KINDS = ("hub", "folder", "csv", "jsonl", "iam", "imgur5k", "page", "fonts", "strokes")
 """The kinds of sources that can be opened."""
+
+SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+"""Each split with the names that data sets give it, the usual one first."""
 
 SYNTHETIC_KINDS = ("fonts", "strokes")
 """Kinds whose images are made, anew at each look."""
@@ -28,6 +32,28 @@ class DataSpec:
         """The last value given for an option."""
         return self.options.get(name, (default,))[-1]
 
+    def choice(self, name: str, values: tuple[str, ...]) -> str:
+        """The value given for an option, or the first one of `values`.
+
+        Raises:
+            DataError: If it is none of `values`.
+        """
+        value = self.option(name, values[0])
+        if value not in values:
+            raise DataError(f"{self.kind}:{self.where}: {name} must be {' or '.join(values)}, got {value!r}")
+        return value
+
+    def count(self, name: str, default: int) -> int:
+        """The whole number above 0 given for an option.
+
+        Raises:
+            DataError: If it is none.
+        """
+        value = self.option(name, str(default))
+        if name in self.options and not (value.isdecimal() and int(value) > 0):
+            raise DataError(f"{self.kind}:{self.where}: {name} must be a whole number above 0, got {value!r}")
+        return int(value)
+
     def refuse_unknown(self, known: tuple[str, ...]) -> None:
         """Check the option names.
 
@@ -42,6 +68,11 @@ class DataSpec:
         query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
         weight = "" if self.weight is None else f"@{self.weight:g}"
         return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def find_split(split: str, found: Collection[str]) -> str | None:
+    """The name under which a data set with the splits `found` has a split; None if it has it not."""
+    return next((name for name in SPLITS.get(split, (split,)) if name in found), None)
 
 
 def parse_spec(text: str) -> DataSpec:

@@ -4,10 +4,13 @@ import pytest
 from PIL import ImageFont
 
 from quillread.data import show
-from quillread.data.show import draw_augmentations, draw_lines, stack
-from quillread.data.sources import Row, RowSource
+from quillread.data.show import draw_augmentations, draw_lines, draw_steps, stack
+from quillread.data.source import Row, RowSource
 from quillread.errors import DataError
 from quillread.images.augment import STEPS, AugmentConfig
+from quillread.images.preprocess import CLASSIC, PreprocessConfig
+from quillread.images.preprocess import STEPS as PREPROCESSING
+from quillread.images.steps_tone import MedianConfig
 
 
 @pytest.fixture
@@ -127,3 +130,31 @@ def test_characters_without_a_glyph_are_written_as_code_points(only_pillows_font
 def test_control_characters_are_written_as_code_points():
     escaped, plain = (show._write(text, 400, 15, "black") for text in ("a\tb", "a<0009>b"))
     assert np.array_equal(pixels(escaped), pixels(plain))
+
+
+def test_steps_draw_each_by_itself_and_the_classic_chain_as_it_grows(monkeypatch):
+    chains = []
+    monkeypatch.setattr(show, "preprocess", lambda image, config: chains.append(config.steps) or (image, None))
+    draw_steps(source(), "lines", count=1, seed=0)
+    alone = [(name,) for name in PREPROCESSING]
+    assert chains == [*alone, CLASSIC[:2], CLASSIC[:3], CLASSIC]
+
+
+def test_steps_draw_the_chain_as_set(monkeypatch):
+    chains = []
+    monkeypatch.setattr(show, "preprocess", lambda image, config: chains.append(config) or (image, None))
+    config = PreprocessConfig(("deskew", "otsu"), median=MedianConfig(5))
+    draw_steps(source(), "lines", count=1, seed=0, config=config)
+    assert chains[-1] == config
+    assert all(chain.median.size == 5 for chain in chains)
+
+
+def test_steps_are_drawn_for_each_line():
+    one, two = (draw_steps(source(), "lines", count=count, seed=0) for count in (1, 2))
+    assert one.width == two.width == 1600
+    assert two.height > 1.8 * one.height
+
+
+def test_steps_of_an_unreadable_line_are_refused():
+    with pytest.raises(DataError, match="broken"):
+        draw_steps(source(Row("broken", b"no image", "words")), "x", count=1, seed=0)

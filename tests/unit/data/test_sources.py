@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import line_image, png, write_folder, write_font, write_hub, write_strokes
+from fakes import line_image, png, write_folder, write_font, write_strokes
 from PIL import ExifTags, Image
 
-from quillread.data.sources import Source, open_source
+from quillread.data.source import Source
+from quillread.data.sources import open_source
 from quillread.data.spec import parse_spec
 from quillread.errors import DataError
 
@@ -28,65 +29,9 @@ def write_table(folder: Path, name: str, content: str, images: int = 3) -> Path:
     return folder / name
 
 
-def test_a_hub_folder_gives_the_lines_of_its_split(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one", "two"], "validation": ["three"]})
-    assert texts(open_at(f"hub:{tmp_path}")) == ["one", "two"]
-    assert texts(open_at(f"hub:{tmp_path}", "validation")) == ["three"]
-
-
-def test_a_hub_line_has_its_image(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one"]})
-    sample = open_at(f"hub:{tmp_path}").sample(0, RNG)
-    assert (sample.id, sample.text) == ("0", "one")
-    assert np.array_equal(sample.image, line_image("one"))
-
-
-def test_a_hub_text_that_is_missing_is_empty(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one", None, ""]})
-    assert texts(open_at(f"hub:{tmp_path}")) == ["one", "", ""]
-
-
 def test_texts_are_composed(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["e\u0301te\u0301"]})
-    assert texts(open_at(f"hub:{tmp_path}")) == ["été"]
-
-
-def test_a_missing_text_column_lists_the_columns(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one"]}, text_column="label")
-    with pytest.raises(DataError, match="has no column 'text'; its columns are image, label") as caught:
-        open_at(f"hub:{tmp_path}")
-    assert "?text-column=NAME" in str(caught.value)
-
-
-def test_another_text_column_can_be_named(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one"]}, text_column="label")
-    assert texts(open_at(f"hub:{tmp_path}?text-column=label")) == ["one"]
-
-
-@pytest.mark.parametrize("column", ["group", "id"])
-def test_a_named_column_that_is_missing_is_not_passed_over(tmp_path: Path, column: str):
-    write_hub(tmp_path, {"train": ["one"]})
-    with pytest.raises(DataError, match="has no column 'writer'"):
-        open_at(f"hub:{tmp_path}?{column}-column=writer")
-
-
-def test_a_missing_split_lists_the_found_ones(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one"], "test": ["two"]})
-    with pytest.raises(DataError, match=r"no parquet files validation-\*\.parquet") as caught:
-        open_at(f"hub:{tmp_path}", "validation")
-    assert "test, train" in str(caught.value)
-
-
-def test_a_broken_parquet_file_is_an_error(tmp_path: Path):
-    (tmp_path / "train-0.parquet").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="cannot be read as parquet"):
-        open_at(f"hub:{tmp_path}")
-
-
-def test_a_hub_column_without_image_bytes_names_its_row(tmp_path: Path):
-    write_hub(tmp_path, {"train": ["one"]})
-    with pytest.raises(DataError, match="row 0: column 'text' holds no image bytes"):
-        open_at(f"hub:{tmp_path}?image-column=text")
+    write_folder(tmp_path, ["e\u0301te\u0301"])
+    assert texts(open_at(f"folder:{tmp_path}")) == ["été"]
 
 
 def test_a_folder_gives_images_with_a_text_beside_them(tmp_path: Path):
@@ -242,7 +187,7 @@ def test_a_count_of_lines_that_is_none_is_refused(tmp_path: Path, lines: str):
         open_at(f"fonts:{tmp_path}?lines={lines}")
 
 
-@pytest.mark.parametrize("kind", ["hub", "folder", "csv", "jsonl", "fonts", "strokes"])
+@pytest.mark.parametrize("kind", ["hub", "folder", "csv", "jsonl", "iam", "page", "fonts", "strokes"])
 def test_an_unknown_option_is_refused_by_every_kind(tmp_path: Path, kind: str):
     with pytest.raises(DataError, match="unknown option 'nonsense'"):
         open_at(f"{kind}:{tmp_path}?nonsense=1")
@@ -256,8 +201,3 @@ def test_the_aspect_of_an_image_stored_on_its_side_is_that_of_the_upright_one(tm
     source = open_source(parse_spec(str(tmp_path)), "train")
     assert source.aspect(0) == 10
     assert source.sample(0, np.random.default_rng(0)).image.shape == (60, 600, 3)
-
-
-def test_a_folder_of_parquet_files_has_no_revision(tmp_path: Path):
-    with pytest.raises(DataError, match="belong to data sets on the hub"):
-        open_source(parse_spec(f"hub:{tmp_path}?revision=main"), "train")

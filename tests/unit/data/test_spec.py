@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from quillread.data.spec import DataSpec, parse_spec
+from quillread.data.spec import DataSpec, find_split, parse_spec
 from quillread.errors import DataError
 
 
@@ -78,3 +78,37 @@ def test_an_option_keeps_its_value_to_the_letter():
 def test_an_option_without_a_value_is_refused():
     with pytest.raises(DataError, match="not of the form name=value"):
         parse_spec("fonts:f?text")
+
+
+def test_a_choice_left_out_is_the_first():
+    assert parse_spec("iam:x").choice("level", ("lines", "words")) == "lines"
+
+
+def test_a_choice_outside_the_list_names_it():
+    with pytest.raises(DataError, match="iam:x: level must be lines or words, got 'pages'"):
+        parse_spec("iam:x?level=pages").choice("level", ("lines", "words"))
+
+
+@pytest.mark.parametrize(("text", "count"), [("hub:x", 0), ("hub:x?limit=12", 12)])
+def test_a_count_is_a_whole_number(text: str, count: int):
+    assert parse_spec(text).count("limit", 0) == count
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
+def test_a_count_that_is_none_is_refused(value: str):
+    with pytest.raises(DataError, match="limit must be a whole number above 0"):
+        parse_spec(f"hub:x?limit={value}").count("limit", 0)
+
+
+@pytest.mark.parametrize(
+    ("split", "found", "name"),
+    [
+        ("train", ["test", "train"], "train"),
+        ("validation", ["dev", "train"], "dev"),
+        ("validation", ["val", "validation"], "validation"),
+        ("test", ["train"], None),
+        ("extra", ["extra"], "extra"),
+    ],
+)
+def test_a_split_is_found_under_its_names(split: str, found: list[str], name: str | None):
+    assert find_split(split, found) == name

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from quillread.config import dump
-from quillread.data.sources import Row, RowSource
+from quillread.data.source import Row, RowSource
 from quillread.data.stats import Spread, measure_source, stats_text
 
 

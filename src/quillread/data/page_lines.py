@@ -1,0 +1,280 @@
+"""Lines cut out of pages whose ground truth lies beside them as PAGE or ALTO XML."""
+
+import logging
+import os
+import re
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+import cv2
+import numpy as np
+
+from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
+from quillread.data.spec import SPLITS, DataSpec, find_split
+from quillread.errors import DataError, ImageError, QuillreadError
+from quillread.formats.alto import read_alto
+from quillread.formats.pagexml import read_page_xml
+from quillread.images.crop import crop_line
+from quillread.images.geometry import normals_at, points_at, polyline_length
+from quillread.images.read import is_readable_name, open_document
+from quillread.text.normalise import nfc
+from quillread.types import Line, Page, Polygon, UInt8Image
+
+log = logging.getLogger(__name__)
+
+_READERS = {b"PcGts": read_page_xml, b"alto": read_alto}
+_XML_FOLDERS = ("page", "alto")
+"""Folders beside the images, in which Transkribus puts its XML."""
+_ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
+"""What belongs to a line above, below and at either end of its baseline, in line distances."""
+_ASPECT_MARGIN = 0.04
+"""What the crop has around the polygon, in heights of the line."""
+
+
+def open_page_lines(spec: DataSpec, split: str) -> Source:
+    """Open a folder of pages with ground truth, searched recursively (source `page:`).
+
+    The XML has the stem of its image, or names it, and lies beside it or in a folder `page` or `alto` there. If the
+    folder has folders named after splits, the one asked for is opened. The group of a line is its page. Lines
+    without text are left out and counted; files that cannot be used are left out and named in a warning.
+
+    Option `outline`: `polygon` cuts along the polygons, or along the baseline where there is none; `baseline` always
+    along the baseline, as high as lines are apart, where the polygons are of no use.
+
+    The lines of a page are cut when the first of them is asked for, and kept in a temporary folder, which goes
+    with the process: 0.3 MB a line is usual.
+
+    Raises:
+        DataError: If there is no page that can be used, no line with text, or not the split.
+    """
+    spec.refuse_unknown(("outline",))
+    by_baseline = spec.choice("outline", ("polygon", "baseline")) == "baseline"
+    folder, name = Path(spec.where), f"page:{spec.where} ({split})"
+    pages, faults = _read_pages(_split_folder(folder, split, name))
+    lines, without_text = [], 0
+    for image, page in pages.items():
+        start = image.relative_to(folder).with_suffix("")
+        for number, line in enumerate(_outlined(page, by_baseline), 1):
+            place = _PageLine(f"{start}-{number:03}", image, line)
+            if line.transcript is None:
+                without_text += 1
+            elif _has_area(line, page):
+                lines.append(place)
+            else:
+                faults.append(f"{place.id}: its baseline or polygon has no extent on the page")
+    if faults:
+        log.warning("%s: left out, %d faults: %s", name, len(faults), list_few(faults))
+    if without_text:
+        log.warning("%s: %d lines have no text and are left out", name, without_text)
+    if not lines:
+        raise DataError(
+            f"{name}: holds no line with text on an image of its own", hint="put page-1.xml beside page-1.jpg"
+        )
+    log.info("%s: %d lines of %d pages", name, len(lines), len(pages))
+    cut = _CutLines(lines)
+    return RowSource(name, [_row(place, Cell(cut, number)) for number, place in enumerate(lines)])
+
+
+@dataclass(frozen=True, slots=True)
+class _PageLine:
+    id: str
+    image: Path
+    """Of the page."""
+    line: Line
+
+
+def _row(place: _PageLine, cell: Cell) -> Row:
+    text = place.line.transcript.text if place.line.transcript else ""
+    return Row(place.id, cell, nfc(text), place.image.stem, _aspect(place.line))
+
+
+class _CutLines:
+    """The lines of pages as PNG, each page decoded once whatever the order they are asked for in."""
+
+    def __init__(self, places: Sequence[_PageLine]) -> None:
+        self._places = places
+        self._rows: dict[Path, list[int]] = {}
+        for row, place in enumerate(places):
+            self._rows.setdefault(place.image, []).append(row)
+        self._folder = Path(mkdtemp(prefix="quillread-lines-"))
+        weakref.finalize(self, _remove, self._folder, os.getpid())
+
+    def read(self, row: int) -> bytes:
+        try:
+            return self._file(row).read_bytes()
+        except FileNotFoundError:
+            return self._cut(row)
+
+    def _file(self, row: int) -> Path:
+        return self._folder / f"{row}.png"
+
+    def _cut(self, wanted: int) -> bytes:
+        """Cut all lines of the page of a line, as the others will be asked for too."""
+        place = self._places[wanted]
+        page = _decode(place.image)
+        for row in self._rows[place.image]:
+            if row != wanted and not self._file(row).exists():
+                try:
+                    self._keep(row, page)
+                except ImageError:
+                    continue  # raised when that line is asked for
+        try:
+            return self._keep(wanted, page)
+        except ImageError as error:
+            raise DataError(f"{place.image}, {place.id}: {error.message}", hint=error.hint) from error
+
+    def _keep(self, row: int, page: UInt8Image) -> bytes:
+        pixels, _ = crop_line(page, self._places[row].line)
+        # Worker processes share the folder: none may find a file half written.
+        draft = self._folder / f"{row}.{os.getpid()}"
+        content = cv2.imencode(".png", pixels[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        try:
+            draft.write_bytes(content)
+            draft.replace(self._file(row))
+        except OSError as error:
+            raise DataError(
+                f"{draft}: cannot be written: {error.strerror}", hint="set TMPDIR to a larger disk"
+            ) from error
+        return content
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a worker process that ends must not take the others' lines away
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _decode(image: Path) -> UInt8Image:
+    try:
+        with open_document(image) as document:
+            return document.page(0)
+    except ImageError as error:
+        raise DataError(error.message, hint=error.hint) from error
+
+
+def _split_folder(folder: Path, split: str, name: str) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{name}: is no folder")
+    found = [path.name for path in folder.iterdir() if path.is_dir()]
+    names = {known for group in SPLITS.values() for known in group}
+    chosen = find_split(split, found)
+    if chosen is None and names & set(found):
+        raise DataError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
+    return folder / chosen if chosen else folder
+
+
+def _read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
+    """Read all pages by their image; also returns what is wrong with the other files."""
+    pages: dict[Path, Page] = {}
+    faults: list[str] = []
+    # PAGE comes first, as it says more; exports may hold both.
+    for path in sorted(folder.rglob("*.xml"), key=lambda path: (path.parent.name == "alto", path)):
+        try:
+            page = _read_xml(path)
+            if page is None:
+                continue
+            image = _find_image(path, page)
+            if image in pages:
+                log.info("%s: left out, as %s has its lines from another file", path, image)
+                continue
+            _check_size(image, page)
+            pages[image] = page
+        except QuillreadError as error:
+            faults.append(error.message)
+    return dict(sorted(pages.items())), faults
+
+
+def _read_xml(path: Path) -> Page | None:
+    """Read a PAGE or ALTO file; None if it is neither."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    root = re.search(rb"<(?:\w+:)?(PcGts|alto)\b", head)
+    return _READERS[root[1]](path) if root else None
+
+
+def _find_image(path: Path, page: Page) -> Path:
+    """Find the image of an XML file.
+
+    Raises:
+        DataError: If there is none.
+    """
+    places = [path.parent, *([path.parent.parent] if path.parent.name in _XML_FOLDERS else [])]
+    named = re.split(r"[/\\]", page.source)[-1]  # the rest of it is a path on another machine
+    for place in places:
+        same_stem = sorted(p for p in place.glob(f"{_escape(path.stem)}.*") if is_readable_name(p))
+        for image in (*same_stem, place / named):
+            if image.is_file() and is_readable_name(image):
+                return image
+    raise DataError(f"{path}: has no image of its name beside it")
+
+
+def _escape(stem: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", stem)
+
+
+def _check_size(image: Path, page: Page) -> None:
+    """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places.
+
+    Raises:
+        DataError: If its size is another one than that of the page.
+    """
+    try:
+        width, height = read_size(image)
+    except ImageError:
+        return  # whatever is wrong with it is said when it is decoded
+    if (width, height) != (page.width, page.height):
+        raise DataError(f"{image}: has {width} x {height} pixels, its XML is about {page.width} x {page.height}")
+
+
+def _outlined(page: Page, by_baseline: bool) -> Iterator[Line]:
+    """Give the lines of a page; those that have no outline, or all, one along their baseline."""
+    pitch = _line_distance(page)
+    for line in page.lines:
+        box, base = line.polygon.bounds, Polygon(line.baseline).bounds
+        # For a line without a polygon, the readers take the box of its baseline.
+        yield _along_baseline(line, pitch) if by_baseline or box == base else line
+
+
+def _has_area(line: Line, page: Page) -> bool:
+    outline = np.clip(np.array(line.polygon.points), 0, (page.width, page.height)).astype(np.float32)
+    return bool(polyline_length(line.baseline) > 0 and len(outline) > 2 and cv2.contourArea(outline) >= 1)
+
+
+def _along_baseline(line: Line, pitch: float) -> Line:
+    if polyline_length(line.baseline) == 0:
+        return line
+    # The ends of the writing reach over those of the baseline.
+    length, over = polyline_length(line.baseline), _BEYOND * pitch
+    distances = np.linspace(-over, length + over, 2 + int(4 * length / pitch))
+    points, normals = points_at(line.baseline, distances), normals_at(line.baseline, distances)
+    upper, lower = points - _ABOVE * pitch * normals, points + _BELOW * pitch * normals
+    outline = np.vstack((upper, lower[::-1])).tolist()
+    return replace(line, polygon=Polygon(tuple((x, y) for x, y in outline)))
+
+
+def _line_distance(page: Page) -> float:
+    """Estimate the distance of the baselines of a page in pixels, a tenth of the longest if there is one only."""
+    boxes = [Polygon(line.baseline).bounds for line in page.lines]
+    gaps = []
+    for box in boxes:
+        middle = (box.y0 + box.y1) / 2
+        below = [
+            (other.y0 + other.y1) / 2 - middle
+            for other in boxes
+            if min(box.x1, other.x1) - max(box.x0, other.x0) > 0.3 * min(box.width, other.width)
+        ]
+        gaps.extend([min(gap for gap in below if gap > 1)] if any(gap > 1 for gap in below) else [])
+    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10
+
+
+def _aspect(line: Line) -> float:
+    """Estimate width over height of the crop from the extent of the polygon along and across the baseline."""
+    points, baseline = np.array(line.polygon.points), np.array(line.baseline)
+    along = baseline[-1] - baseline[0]
+    along = along / max(float(np.hypot(*along)), 1e-6)
+    width, height = np.ptp(points @ along), np.ptp(points @ (-along[1], along[0]))
+    margin = 2 * _ASPECT_MARGIN * height
+    return float((width + margin) / max(height + margin, 1.0))

@@ -1,0 +1,159 @@
+"""What a source of lines is, and lines whose images are files or lie in tables."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from quillread.errors import DataError, ImageError
+from quillread.images.read import open_document
+from quillread.types import Sample, UInt8Image
+
+
+class Source(Protocol):
+    """Lines with random access; safe to use from several worker processes."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """Number of lines in one pass."""
+
+    def text(self, index: int) -> str:
+        """NFC text of a line, without making its image."""
+
+    def group(self, index: int) -> str:
+        """Writer or document of a line; empty if unknown."""
+
+    def aspect(self, index: int) -> float:
+        """Width over height of the line image, exact or estimated; batches are made of similar ones."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """The line with its image; synthetic sources draw the look from `rng`.
+
+        Raises:
+            DataError: If the image cannot be read; names the row.
+        """
+
+
+class ImageColumn(Protocol):
+    """Encoded images by row, fetched when they are needed."""
+
+    def read(self, row: int) -> bytes:
+        """The content of an image file.
+
+        Raises:
+            DataError: If it cannot be read, or the row has no image.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One image of a column."""
+
+    column: ImageColumn
+    row: int
+
+    def read(self) -> bytes:
+        """The content of an image file; errors as of the column."""
+        return self.column.read(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line whose image is a file, the bytes of one, or stored in a table."""
+
+    id: str
+    image: Path | bytes | Cell
+    text: str
+    group: str = ""
+    aspect: float | None = None
+    """Width over height, where it is known or estimated without the image."""
+
+
+class RowSource:
+    """Lines whose images are files, or stored in a table."""
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        if not rows:
+            raise DataError(f"{name}: holds no lines")
+        self.name = name
+        self._rows = rows
+        self._aspects: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def text(self, index: int) -> str:
+        """NFC text of a line."""
+        return self._rows[index].text
+
+    def group(self, index: int) -> str:
+        """Writer or document of a line; empty if unknown."""
+        return self._rows[index].group
+
+    def aspect(self, index: int) -> float:
+        """Width over height as the row says, or from the image's header; 10 if it has none."""
+        row = self._rows[index]
+        if row.aspect is not None:
+            return row.aspect
+        if index not in self._aspects:
+            try:
+                width, height = read_size(_content(row))
+                self._aspects[index] = width / height
+            except (ImageError, DataError):
+                self._aspects[index] = 10.0
+        return self._aspects[index]
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """The line with its decoded image; `rng` is not used."""
+        row = self._rows[index]
+        try:
+            return Sample(row.id, _decode(row), row.text, row.group)
+        except ImageError as error:
+            raise DataError(f"{self.name}, row {index} ({row.id}): {error.message}", hint=error.hint) from error
+
+    def stored(self, index: int) -> tuple[bytes, str | None]:
+        """The image file of a line as it is, and its name if it lies in a folder.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        content = _content(self._rows[index])
+        if isinstance(content, bytes):
+            return content, None
+        try:
+            return content.read_bytes(), content.name
+        except OSError as error:
+            raise DataError(f"{content}: cannot be read: {error.strerror}", hint="check its permissions") from error
+
+
+def _decode(row: Row) -> UInt8Image:
+    with open_document(_content(row), name=row.id) as document:
+        return document.page(0)
+
+
+def read_size(content: Path | bytes) -> tuple[int, int]:
+    """Return width and height in pixels of an upright image, from its header.
+
+    Raises:
+        ImageError: If it has none that can be read.
+    """
+    try:
+        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by 90 degrees
+            return image.size[::-1] if turned else image.size
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the size of the image cannot be read: {error}") from error
+
+
+def _content(row: Row) -> Path | bytes:
+    return row.image.read() if isinstance(row.image, Cell) else row.image
+
+
+def list_few(names: Sequence[str], shown: int = 5) -> str:
+    """List the first names for a message, with an ellipsis if there are more."""
+    return ", ".join([*names[:shown], *(["…"] if len(names) > shown else [])])
