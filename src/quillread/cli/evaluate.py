@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.cli.options import add_model_options
 from quillread.cli.progress import ProgressLine, say
 
@@ -19,11 +20,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on lines with known text",
-        description="CER and WER of the bare model: one pass, greedy, no language model, no correction.",
+        description="CER and WER of the bare model: one pass, no language model, no correction; reading aids of TrOCR "
+        "as they are stored with the model, or as asked for.",
     )
     parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
     parser.add_argument("--split", default="validation", help="default: %(default)s")
     add_model_options(parser)
+    add_generate_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -45,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from quillread.text.charset import Charset
 
     source = open_source(parse_spec(args.data), args.split)
-    recognizer = load(args.model, threads=args.threads)
+    generate = generate_config(args, args.model)
+    recognizer = load(args.model, threads=args.threads, generate=generate)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,
@@ -56,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         rng=np.random.default_rng(0),
     )
     print(summary_table(summary), end="")
-    _tell_unknown(Charset(recognizer.info.charset), (row.reference for row in result.rows))
+    if recognizer.info.family == "compact":
+        _tell_unknown(Charset(recognizer.info.charset), (row.reference for row in result.rows))
     if args.predictions:
         write_predictions(args.predictions, result.rows)
     if args.json:

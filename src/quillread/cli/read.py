@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.cli.inputs import STDIN, Input, find_inputs
 from quillread.cli.options import add_model_options
 from quillread.cli.progress import ProgressLine, say
@@ -43,6 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write one file for each input into DIR")
     add_model_options(parser)
+    add_generate_options(parser)
     parser.add_argument(
         "--set",
         dest="settings",
@@ -67,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     config = build(PageConfig, apply_overrides(values, args.settings), "--set")
     if args.output:
         _make_folder(args.output)
-    reader = PageReader(load(args.model, threads=args.threads), args.model, config)
+    generate = generate_config(args, args.model)
+    reader = PageReader(load(args.model, threads=args.threads, generate=generate), args.model, config)
     inputs = find_inputs(args.inputs)
     progress = ProgressLine("inputs")
     failed = 0

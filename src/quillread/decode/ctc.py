@@ -2,38 +2,15 @@
 
 import itertools
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.text.charset import BLANK, Charset
 
 LogProbs = NDArray[np.float32]
 """Natural logarithms of class probabilities, shape (T, classes): one row a column of the line image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Emission:
-    """One decoded character and the columns that it covers."""
-
-    text: str
-    probability: float
-    """Highest probability of the character within its columns."""
-    start: float
-    """First column, from 0; the boundary to a neighbour lies half way between their peaks."""
-    stop: float
-    """End column, exclusive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """A reading of one line."""
-
-    text: str
-    emissions: tuple[Emission, ...]
-    log_probability: float
-    """Log of the summed probability of all alignments of `text`."""
 
 
 def columns_needed(labels: Sequence[Hashable]) -> int:

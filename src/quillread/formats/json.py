@@ -12,7 +12,8 @@ def to_json(reading: Reading) -> str:
     Keys: `source`, `pages`, `text`, `provenance`, and `error` if the input could not be opened. A page has `number`,
     `width`, `height`, `lines`, and `error` if it could not be read. A line has `text`, `confidence`, `baseline` and
     `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`) and
-    `character_confidences`, one for each character of `text`. Pixels of the page image, origin top-left.
+    `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if other
+    readings were asked for. Pixels of the page image, origin top-left.
     """
     return json.dumps(to_data(reading), ensure_ascii=False, allow_nan=False)
 
@@ -38,7 +39,7 @@ def _page(page: Page) -> dict[str, Any]:
 
 def _line(line: Line) -> dict[str, Any]:
     read = line.transcript
-    return {
+    data: dict[str, Any] = {
         "text": read.text if read else "",
         "confidence": round(read.confidence, 4) if read else 0.0,
         "baseline": _points(line.baseline),
@@ -54,6 +55,9 @@ def _line(line: Line) -> dict[str, Any]:
         ],
         "character_confidences": [round(c.confidence, 4) for c in read.characters] if read else [],
     }
+    if read and read.alternatives:
+        data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
+    return data
 
 
 def _points(points: tuple[Point, ...]) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Models by name: those that ship with the package, and folders."""
+"""Models by name: those that ship with the package, folders, and those of the Hugging Face hub."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -7,9 +7,35 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.errors import ModelError
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, read_info
+from quillread.models.hub import fetch_model, is_hub_name
+from quillread.models.trocr_files import find_weights, is_trocr, read_shapes
 
 SHIPPED = {"builtin": "the default: English and French handwriting, runs offline on a CPU"}
 """Name -> what it is for, of the models in `models/assets`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint on the Hugging Face hub."""
+
+    purpose: str
+    parameters: int
+    """In millions (README of microsoft/unilm, trocr)."""
+    licence: str = "MIT"
+
+
+PUBLISHED = {
+    "microsoft/trocr-small-handwritten": Published("English handwriting", 62),
+    "microsoft/trocr-base-handwritten": Published("English handwriting; to start a training from", 334),
+    "microsoft/trocr-large-handwritten": Published("English handwriting, most accurate", 558),
+    "microsoft/trocr-small-printed": Published("printed English", 62),
+    "microsoft/trocr-base-printed": Published("printed English", 334),
+    "microsoft/trocr-large-printed": Published("printed English", 558),
+    "microsoft/trocr-small-stage1": Published("pretrained only: to start a training from, not to read with", 62),
+    "microsoft/trocr-base-stage1": Published("pretrained only: to start a training from, not to read with", 334),
+    "microsoft/trocr-large-stage1": Published("pretrained only: to start a training from, not to read with", 558),
+}
+"""Name -> what is known of the original TrOCR checkpoints (Li et al. 2021, arXiv 2109.10282)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +50,54 @@ class ModelEntry:
 
 
 def resolve(name: str) -> Path:
-    """Find the folder of a model.
+    """Find the folder of a model; one of the hub is downloaded unless it is in its cache.
 
     Args:
-        name: A shipped model's name, or a folder.
+        name: A shipped model's name, a folder, or `org/name@revision`.
 
     Raises:
         ModelError: If there is no such model.
+        MissingExtraError: If it is on the hub, whose client is not installed.
     """
     if name in SHIPPED:
         return Path(str(files("quillread.models") / "assets" / name))
     folder = Path(name)
-    if (folder / INFO_NAME).is_file():
+    if is_model(folder):
         return folder
     if folder.is_dir():
         inside = folder / "model"
-        hint = f"name the folder in it: {inside}" if (inside / INFO_NAME).is_file() else "see: quill models list"
+        hint = f"name the folder in it: {inside}" if is_model(inside) else "see: quill models list"
         raise ModelError(f"{name}: is no model folder: it has no {INFO_NAME}", hint=hint)
+    if is_hub_name(name):
+        return fetch_model(name)
     raise ModelError(f"unknown model {name!r}{suggest(name, list(SHIPPED))}", hint="see: quill models list")
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder says that it holds a model, of ours or of transformers."""
+    return (folder / INFO_NAME).is_file() or is_trocr(folder)
 
 
 def describe(name: str) -> ModelEntry:
     """Read what is known of a model, without loading it.
 
+    A folder without `quillread.json` is read as plain transformers reads it, with nothing of ours switched on.
+
     Raises:
         ModelError: If there is no such model, or it is damaged.
+        MissingExtraError: If it is on the hub, whose client is not installed.
     """
     folder = resolve(name)
-    info = read_info(folder)
-    weights = folder / ONNX_NAME
-    if not weights.is_file():
+    if (folder / INFO_NAME).is_file():
+        info = read_info(folder)
+    else:
+        info = ModelInfo(family="trocr", name=name if is_hub_name(name) else folder.absolute().name)
+    if info.family == "trocr":
+        weights = find_weights(folder)
+        for path in weights:
+            read_shapes(path)
+        return ModelEntry(name, folder, info, sum(path.stat().st_size for path in weights))
+    onnx = folder / ONNX_NAME
+    if not onnx.is_file():
         raise ModelError(f"{folder}: lacks its weights, {ONNX_NAME}", hint="the folder was not copied whole")
-    return ModelEntry(name, folder, info, weights.stat().st_size)
+    return ModelEntry(name, folder, info, onnx.stat().st_size)

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from quillread import config
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_atomic
-from quillread.images.preprocess import InkConfig
+from quillread.images.canvas import CanvasConfig
+from quillread.images.ink import InkConfig
+from quillread.images.preprocess import PreprocessConfig
+from quillread.models.trocr_config import GenerateConfig
 from quillread.types import Calibration
 
 INFO_NAME = "quillread.json"
@@ -19,16 +22,22 @@ ONNX_NAME = "model.onnx"
 class ModelInfo:
     """What `quillread.json` says."""
 
-    family: Literal["compact"]
+    family: Literal["compact", "trocr"]
     """Kind of network."""
     name: str
     """How results name the model."""
-    charset: str
-    """Characters in the order of their classes; class 0 is the blank."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """Steps that clean a line image before anything else."""
+    charset: str = ""
+    """compact: characters in the order of their classes; class 0 is the blank."""
     ink: InkConfig = field(default_factory=InkConfig)
-    """Preprocessing of line images."""
+    """compact: how a line image becomes its pixels."""
     column_width: int = 4
-    """Pixels of the scaled line image that one output column stands for."""
+    """compact: pixels of the scaled line image that one output column stands for."""
+    canvas: CanvasConfig | None = None
+    """trocr: size of the image that the encoder sees; None for that of its own image processor."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    """trocr: how text is generated."""
     line_calibration: Calibration = field(default_factory=Calibration)
     """Of line confidences; fitted on validation lines."""
     format: int = 1

@@ -4,43 +4,33 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quillread.decode.confidence import calibrate
-from quillread.decode.ctc import Emission, Hypothesis, LogProbs, greedy
-from quillread.images.preprocess import ink_pixels
+from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.images.geometry import CoordMap
+from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
-from quillread.text.charset import Charset
-from quillread.types import Character, Polygon, Transcript, UInt8Image, Word
-
-_PAD = 64
-"""Line images are padded to a multiple of this width, so that their number of different shapes stays small."""
+from quillread.types import Alternative, Character, Polygon, Transcript, UInt8Image, Word
 
 
-class CtcBackend(Protocol):
-    """A network that gives class probabilities for each column."""
+class LineEngine(Protocol):
+    """A family of networks: from cleaned line images to what is written there."""
 
-    def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
-        """Map float32 (N, 1, h, W) to log probabilities float32 (N, W / column_width, classes)."""
+    def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
+        """Read line images, uint8 RGB (H, W, 3) each; one hypothesis an image, positions in pixels of that image."""
 
 
 class LineRecognizer:
-    """Reads line images with a CTC model.
-
-    Every line is padded by itself and batched only with lines of the same padded width: what is read in a line never
-    depends on the lines beside it.
+    """Reads line images: cleans them, lets the engine read, places the words, calibrates the confidence.
 
     Args:
-        backend: The network.
-        info: Its preprocessing, charset and calibration.
-        batch_size: Most lines in one call of the network.
+        engine: The network and its decoding.
+        info: Its preprocessing and calibration.
     """
 
-    def __init__(self, backend: CtcBackend, info: ModelInfo, batch_size: int = 8) -> None:
+    def __init__(self, engine: LineEngine, info: ModelInfo) -> None:
         self.info = info
-        self._backend = backend
-        self._charset = Charset(info.charset)
-        self._batch_size = batch_size
+        self._engine = engine
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images.
@@ -54,38 +44,26 @@ class LineRecognizer:
         Raises:
             ImageError: If an image is empty or of another form.
         """
-        lines = [ink_pixels(image, self.info.ink) for image in images]
-        batches: dict[int, list[int]] = {}
-        for i, line in enumerate(lines):
-            batches.setdefault(-(-line.shape[1] // _PAD) * _PAD, []).append(i)
-        transcripts: dict[int, Transcript] = {}
-        for width, members in batches.items():
-            for start in range(0, len(members), self._batch_size):
-                part = members[start : start + self._batch_size]
-                pixels = np.zeros((len(part), 1, self.info.ink.height, width), np.float32)
-                for row, i in enumerate(part):
-                    pixels[row, 0, :, : lines[i].shape[1]] = lines[i]
-                for i, log_probs in zip(part, self._backend(pixels), strict=True):
-                    columns = -(-lines[i].shape[1] // self.info.column_width)
-                    hypothesis = greedy(log_probs[:columns], self._charset)
-                    transcripts[i] = self._place(hypothesis, lines[i].shape[1], images[i])
-        return [transcripts[i] for i in range(len(images))]
+        cleaned = [preprocess(image, self.info.preprocess) for image in images]
+        hypotheses = self._engine([image for image, _ in cleaned])
+        return [
+            self._place(hypothesis, image.shape[0], back)
+            for hypothesis, (image, back) in zip(hypotheses, cleaned, strict=True)
+        ]
 
-    def _place(self, hypothesis: Hypothesis, width: int, image: UInt8Image) -> Transcript:
-        """Turn columns into pixels of the line image, and characters into words."""
-        to_image = self.info.column_width * image.shape[1] / width
+    def _place(self, hypothesis: Hypothesis, height: int, back: CoordMap) -> Transcript:
+        """Turn emissions into characters and words on the line image as it came."""
         # A line of spaces alone is an empty line, and spaces at the ends are no writing.
         kept = _strip(hypothesis.emissions)
-        limit = float(image.shape[1])
-        characters = tuple(
-            Character(e.text, e.probability, min(e.start * to_image, limit), min(e.stop * to_image, limit))
-            for e in kept
-        )
+        calibration = self.info.line_calibration
         return Transcript(
-            text="".join(c.text for c in characters),
-            confidence=calibrate(hypothesis.log_probability, self.info.line_calibration),
-            words=_words(characters, image.shape[0]),
-            characters=characters,
+            text="".join(e.text for e in kept),
+            confidence=calibrate(hypothesis.log_probability, calibration),
+            words=_words(kept, height, back),
+            characters=_characters(kept, height, back),
+            alternatives=tuple(
+                Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
+            ),
         )
 
 
@@ -94,16 +72,26 @@ def _strip(emissions: tuple[Emission, ...]) -> tuple[Emission, ...]:
     return emissions[inked[0] : inked[-1] + 1] if inked else ()
 
 
-def _words(characters: Sequence[Character], height: int) -> tuple[Word, ...]:
+def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Character, ...]:
+    if not emissions:
+        return ()
+    ends = back.back_points([(x, height / 2) for e in emissions for x in (e.start, e.stop)])[:, 0].tolist()
+    return tuple(
+        Character(e.text, e.probability, x0, x1) for e, x0, x1 in zip(emissions, ends[::2], ends[1::2], strict=True)
+    )
+
+
+def _words(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Word, ...]:
     words: list[Word] = []
-    run: list[Character] = []
-    for character in [*characters, Character(" ", 1.0, 0.0, 0.0)]:
-        if character.text != " ":
-            run.append(character)
+    run: list[Emission] = []
+    for emission in [*emissions, Emission(" ", 1.0, 0.0, 0.0)]:
+        if emission.text != " ":
+            run.append(emission)
         elif run:
-            x0, x1 = run[0].x0, run[-1].x1
-            outline = Polygon(((x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))))
-            confidence = float(np.prod([c.confidence for c in run]))
-            words.append(Word("".join(c.text for c in run), confidence, outline))
+            x0, x1 = run[0].start, run[-1].stop
+            corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
+            outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
+            confidence = float(np.prod([e.probability for e in run]))
+            words.append(Word("".join(e.text for e in run), confidence, outline))
             run = []
     return tuple(words)

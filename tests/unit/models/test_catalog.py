@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
-from fakes import bar_info
+from fakes import bar_info, write_trocr
 
 from quillread.errors import ModelError
-from quillread.models.catalog import SHIPPED, ModelEntry, describe, resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, write_info
+from quillread.models import catalog
+from quillread.models.catalog import PUBLISHED, SHIPPED, ModelEntry, describe, resolve
+from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
+from quillread.models.hub import is_hub_name
 
 
 def write_model(folder: Path) -> Path:
@@ -56,3 +58,47 @@ def test_a_folder_without_weights_is_damaged(tmp_path: Path):
     (folder / ONNX_NAME).unlink()
     with pytest.raises(ModelError, match=f"lacks its weights, {ONNX_NAME}"):
         describe(str(folder))
+
+
+def test_a_plain_folder_of_transformers_has_all_aids_off(tmp_path: Path):
+    folder = write_trocr(tmp_path / "plain")
+    size = (folder / "model.safetensors").stat().st_size
+    assert describe(str(folder)) == ModelEntry(str(folder), folder, ModelInfo(family="trocr", name="plain"), size)
+    assert describe(str(folder)).info.preprocess.steps == ()
+
+
+def test_the_record_in_a_transformers_folder_counts(tmp_path: Path):
+    folder = write_trocr(tmp_path)
+    write_info(ModelInfo(family="trocr", name="mine"), folder)
+    assert describe(str(folder)).info.name == "mine"
+
+
+def test_the_folder_of_a_run_points_to_the_transformers_folder_in_it(tmp_path: Path):
+    write_trocr(tmp_path / "model")
+    with pytest.raises(ModelError) as caught:
+        resolve(str(tmp_path))
+    assert caught.value.hint == f"name the folder in it: {tmp_path / 'model'}"
+
+
+def test_a_name_of_the_hub_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_trocr(tmp_path)
+    monkeypatch.setattr(catalog, "fetch_model", {"org/name@v1": folder}.__getitem__)
+    entry = describe("org/name@v1")
+    assert (entry.folder, entry.info.name) == (folder, "org/name@v1")
+
+
+def test_a_folder_that_is_there_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_trocr(tmp_path / "org" / "name")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("org/name") == Path("org/name")
+
+
+def test_pickled_weights_are_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="has its weights as a pickle"):
+        describe(str(write_trocr(tmp_path, pickled=True)))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_models_are_names_of_the_hub(name: str):
+    assert is_hub_name(name)
+    assert PUBLISHED[name].licence == "MIT"

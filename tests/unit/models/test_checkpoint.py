@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from quillread.errors import ModelError
-from quillread.images.preprocess import InkConfig
+from quillread.images.ink import InkConfig
 from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_info
 from quillread.types import Calibration
 
 INFO = ModelInfo(
-    "compact",
-    "hand",
-    "abé’ ",
+    family="compact",
+    name="hand",
+    charset="abé’ ",
     ink=InkConfig(height=64, ink_percentile=2.0),
     column_width=8,
     line_calibration=Calibration(0.8, -0.1),

@@ -1,11 +1,17 @@
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes import line_image, write_trocr
 
-from quillread.errors import ModelError
+from quillread.config import dump
+from quillread.errors import MissingExtraError, ModelError, UsageError
+from quillread.images.canvas import CanvasConfig
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
+from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
+from quillread.models.trocr_config import GenerateConfig
 from quillread.recognize.load import load
 
 
@@ -38,3 +44,57 @@ def test_weights_that_are_cut_off_are_refused(folder: Path):
     (folder / ONNX_NAME).write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ModelError, match="cannot be loaded as an ONNX model"):
         load(str(folder), threads=1)
+
+
+IMAGE = line_image("a few words", 40)
+
+
+@pytest.fixture(scope="module")
+def trocr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain TrOCR folder, without a record of ours."""
+    return write_trocr(tmp_path_factory.mktemp("trocr"))
+
+
+@pytest.fixture
+def recorded(trocr: Path) -> Iterator[Path]:
+    """The same folder with a record, which is taken away again."""
+    write_info(ModelInfo(family="trocr", name="ours", generate=GenerateConfig(max_tokens=3)), trocr)
+    yield trocr
+    (trocr / INFO_NAME).unlink()
+
+
+def test_a_plain_trocr_folder_reads_with_nothing_of_ours_switched_on(trocr: Path):
+    recognizer = load(str(trocr), threads=1)
+    assert recognizer.info.generate == GenerateConfig()
+    assert len(recognizer.read([IMAGE])) == 1
+
+
+def test_stored_settings_are_used(recorded: Path):
+    (transcript,) = load(str(recorded), threads=1).read([IMAGE])
+    assert 1 <= len(transcript.text) <= 3 * len("the")
+
+
+def test_settings_of_the_call_replace_the_stored_ones(recorded: Path):
+    recognizer = load(str(recorded), threads=1, generate=GenerateConfig(max_tokens=1))
+    assert recognizer.info.generate == GenerateConfig(max_tokens=1)
+    assert len(recognizer.read([IMAGE])[0].characters) <= len("the")
+
+
+def test_the_stored_canvas_is_that_of_the_network(recorded: Path):
+    change(recorded, canvas=dump(CanvasConfig(32, 128, "pad")))
+    (transcript,) = load(str(recorded), threads=1).read([IMAGE])
+    assert all(0 <= c.x0 < c.x1 <= IMAGE.shape[1] for c in transcript.characters)
+
+
+def test_settings_of_generation_are_refused_for_a_compact_model():
+    with pytest.raises(UsageError, match="compact"):
+        load("builtin", threads=1, generate=GenerateConfig(beams=2))
+
+
+@pytest.mark.parametrize("module", ["torch", "transformers"])
+def test_a_trocr_model_without_its_packages_says_what_to_install(
+    trocr: Path, module: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r"quillread\[train\]"):
+        load(str(trocr), threads=1)

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quillread.errors import ImageError
+from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Calibration, Transcript
 
 
 def recognizer(backend: BarBackend | None = None, **options: int) -> LineRecognizer:
-    return LineRecognizer(backend or BarBackend(), bar_info(), **options)
+    return LineRecognizer(CtcEngine(backend or BarBackend(), bar_info(), **options), bar_info())
 
 
 def write(text: str, scale: int = 1) -> np.ndarray:
@@ -70,7 +71,7 @@ def test_positions_follow_an_image_that_was_narrowed():
     info = bar_info(ink=dataclasses.replace(bar_info().ink, max_width=160))
     image = draw_bars({20: "b"}, 80)
     # The image is twice as wide as the model takes: the bar becomes half a column, which is read as an "a".
-    (transcript,) = LineRecognizer(BarBackend(), info).read([image])
+    (transcript,) = LineRecognizer(CtcEngine(BarBackend(), info), info).read([image])
     (only,) = transcript.characters
     assert only.text == "a"
     assert 64 <= only.x0 <= 80 and 84 <= only.x1 <= 104
@@ -109,7 +110,7 @@ def test_a_more_certain_network_gives_more_confidence():
 
 def test_the_line_confidence_is_calibrated():
     info = bar_info(line_calibration=Calibration(0.0, 0.0))
-    assert LineRecognizer(BarBackend(), info).read([write("abc")])[0].confidence == 0.5
+    assert LineRecognizer(CtcEngine(BarBackend(), info), info).read([write("abc")])[0].confidence == 0.5
 
 
 def test_a_narrow_image_is_read():

@@ -1,0 +1,70 @@
+"""What a TrOCR model is made of and how it is read with; knows no torch, so that settings are checked without it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quillread.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TrocrShape:
+    """Layers of a network that is trained from scratch; the defaults make about 9 million parameters."""
+
+    encoder_width: int = 256
+    encoder_layers: int = 6
+    encoder_heads: int = 4
+    decoder_width: int = 256
+    decoder_layers: int = 4
+    decoder_heads: int = 4
+    feed_forward: int = 4
+    """Width of the feed-forward layers, in widths of their block."""
+    patch_height: int = 16
+    patch_width: int = 16
+    max_positions: int = 160
+    """Most tokens of a line."""
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for part in ("encoder", "decoder"):
+            width, heads = getattr(self, f"{part}_width"), getattr(self, f"{part}_heads")
+            if width < 1 or heads < 1 or width % heads:
+                raise ConfigError(f"shape: {part}_width {width} must be a multiple of {part}_heads {heads}")
+        for name in ("encoder_layers", "decoder_layers", "feed_forward", "patch_height", "patch_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"shape.{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_positions < 8 or not 0 <= self.dropout < 1:
+            raise ConfigError("shape: max_positions must be at least 8, dropout at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateConfig:
+    """How text is generated from a line image. The defaults leave all to the model's own generation settings."""
+
+    beams: int | None = None
+    """Hypotheses that are followed at once; 1 is greedy; None for the model's own `generation_config`."""
+    alternatives: int = 0
+    """Other readings that are given for each line, at most `beams` - 1; fewer if some have the same text."""
+    max_tokens: int | None = None
+    """Most tokens of a line, never more than the decoder has positions for; None for the model's own
+    `generation_config`, or for 20, as in transformers, if that says nothing."""
+    guard_repeats: bool = False
+    """Cut a tail that repeats the same few tokens over and over while the model hardly looks on."""
+    guard_tail: bool = False
+    """Cut a tail that the ink has no room for, written after the model had looked at the line to its end."""
+    split_long: float | None = None
+    """Lines that the canvas narrows more than this many times over are cut at gaps, read in parts and joined; None for
+    never. See `squash` in `images.canvas`."""
+    rows: Literal["ignore", "flag", "split"] = "ignore"
+    """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
+
+    def __post_init__(self) -> None:
+        if self.beams is not None and self.beams < 1:
+            raise ConfigError(f"generate.beams must be at least 1, got {self.beams}")
+        if not 0 <= self.alternatives < max(self.beams or 1, 1):
+            raise ConfigError(
+                f"generate.alternatives must be at least 0 and below generate.beams, got {self.alternatives}"
+            )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"generate.max_tokens must be at least 1, got {self.max_tokens}")
+        if self.split_long is not None and self.split_long < 1:
+            raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")

@@ -1,0 +1,160 @@
+"""Reads line images with TrOCR: a vision transformer, and a decoder that writes token by token."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transformers.modeling_outputs import BaseModelOutput
+
+from quillread.decode.guards import InkSpan, keep_repeats, keep_tail
+from quillread.decode.hypothesis import Hypothesis
+from quillread.decode.tokens import Piece, emit, follow_gaze, look_up, spell
+from quillread.images.canvas import CanvasConfig, pad_to_canvas
+from quillread.images.split import ink_bounds
+from quillread.models.checkpoint import ModelInfo
+from quillread.models.trocr import Trocr
+from quillread.models.trocr_canvas import as_pair
+from quillread.models.trocr_config import GenerateConfig
+from quillread.recognize.parts import cut_line, join_parts
+from quillread.recognize.score import Written, count_positions, score_texts
+from quillread.types import UInt8Image
+
+_DEFAULT_TOKENS = 20
+"""Where transformers stops if nothing says how long a line may be."""
+
+
+class TrocrEngine:
+    """The TrOCR family.
+
+    Text is generated as transformers does it, from the model's own settings unless `info.generate` says otherwise.
+    A second pass over the found tokens, all at once, then gives their probabilities, free of what the search adds to
+    them, and the attention that tells where they are; it costs about as much as one step of the decoder for all tokens
+    together.
+
+    Every image has the size of the canvas, so what is read in a line does not depend on the lines beside it. Lines of
+    like length share a batch: short ones do not wait for long ones.
+
+    Args:
+        model: In whatever mode; the network is run in evaluation mode and put back.
+        info: Its canvas and the settings of generation.
+        batch_size: Most images in one call of the network.
+        mixed: Number type of mixed precision, or None for that of the weights.
+    """
+
+    def __init__(self, model: Trocr, info: ModelInfo, batch_size: int = 8, mixed: torch.dtype | None = None) -> None:
+        self._model = model
+        self._config = info.generate
+        self._canvas = info.canvas or _own_canvas(model)
+        self._batch_size = batch_size
+        self._mixed = mixed
+
+    def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
+        """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
+        lines = [cut_line(image, self._config, self._canvas) for image in images]
+        parts = [part.image for line in lines for part in line]
+        order = sorted(range(len(parts)), key=lambda i: parts[i].shape[1] / parts[i].shape[0])
+        read: dict[int, Hypothesis] = {}
+        with self._evaluating():
+            for start in range(0, len(order), self._batch_size):
+                members = order[start : start + self._batch_size]
+                read.update(zip(members, self._read([parts[i] for i in members]), strict=True))
+        readings = iter(read[i] for i in range(len(parts)))
+        return [join_parts(line, [next(readings) for _ in line], self._config.alternatives) for line in lines]
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        network = self._model.network
+        was_training = network.training
+        network.eval()
+        device = next(network.parameters()).device
+        context = torch.autocast(device.type, self._mixed) if self._mixed else contextlib.nullcontext()
+        try:
+            with torch.inference_mode(), context:
+                yield
+        finally:
+            network.train(was_training)
+
+    def _read(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
+        """Read one batch."""
+        network = self._model.network
+        padded = [pad_to_canvas(image, self._canvas) for image in images]
+        # A PIL image says by itself which of its axes are the colours.
+        pixels = self._model.image_processor([Image.fromarray(image) for image in padded], return_tensors="pt")
+        weights = next(network.parameters())
+        pixels = pixels["pixel_values"].to(weights.device, weights.dtype)
+        encoded = network.encoder(pixel_values=pixels, return_dict=True).last_hidden_state
+        generated = network.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config)
+        )
+        texts = score_texts(network, encoded, generated, pixels.shape[2:])
+        return [
+            self._decide(options, image, wide.shape[1])
+            for options, image, wide in zip(texts, images, padded, strict=True)
+        ]
+
+    def _decide(self, options: Sequence[Written], image: UInt8Image, padded_width: int) -> Hypothesis:
+        """Make one reading of the texts that were written for an image, the first of which is the best one."""
+        best, *others = (self._spell(written, image, padded_width) for written in options)
+        distinct: dict[str, float] = {}
+        for other in sorted(others, key=lambda other: -other.log_probability):
+            if other.text != best.text:
+                distinct.setdefault(other.text, other.log_probability)
+        return Hypothesis(best.text, best.emissions, best.log_probability, tuple(distinct.items()))
+
+    def _spell(self, written: Written, image: UInt8Image, padded_width: int) -> Hypothesis:
+        """Turn tokens into characters on the image."""
+        width = image.shape[1]
+        starts = [written.tokens[: i + 1] for i in range(len(written.tokens))]
+        pieces = spell(self._model.tokenizer.batch_decode(starts, skip_special_tokens=True), written.log_probs)
+        if not pieces:
+            return Hypothesis("", (), min(sum(written.log_probs) + sum(written.end_log_probs[-1:]), 0.0))
+        places = np.minimum(look_up(pieces, follow_gaze(written.attention)) * padded_width, width)
+        kept = self._guard(pieces, places, image, written)
+        # What is left is as probable as a text that ends there.
+        stop = pieces[kept - 1].stop
+        log_probability = sum(written.log_probs[:stop]) + sum(written.end_log_probs[stop : stop + 1])
+        text = "".join(piece.text for piece in pieces[:kept])
+        return Hypothesis(text, emit(pieces[:kept], places[:kept], width), min(log_probability, 0.0))
+
+    def _guard(self, pieces: Sequence[Piece], places: NDArray[np.float64], image: UInt8Image, written: Written) -> int:
+        """Find how many pieces to keep, which is all of them unless a guard is switched on and the gaze is known."""
+        config, kept = self._config, len(pieces)
+        if not (config.guard_repeats or config.guard_tail) or written.attention.shape[2] < 2:
+            return kept
+        box, texts = ink_bounds(image), [piece.text for piece in pieces]
+        ink = InkSpan(box.x0, box.x1, box.height)
+        if config.guard_repeats:
+            kept = keep_repeats(texts, places, ink, written.ended)
+        if config.guard_tail:
+            kept = keep_tail(texts[:kept], places[:kept], ink)
+        return kept
+
+
+def _own_canvas(model: Trocr) -> CanvasConfig:
+    """The size of the images that the encoder takes, whatever the shape of the line."""
+    return CanvasConfig(*as_pair(model.network.config.encoder.image_size))
+
+
+def _settings(network: Any, config: GenerateConfig) -> dict[str, Any]:
+    """What `generate` is told: only what `config` changes of the model's own settings."""
+    own = network.generation_config
+    told: dict[str, Any] = {
+        "return_dict_in_generate": True,
+        "num_return_sequences": 1 + config.alternatives,
+        "use_cache": True,
+    }
+    if config.beams is not None:
+        told["num_beams"] = config.beams
+    limit = config.max_tokens
+    if limit is None and own.max_length is None and own.max_new_tokens is None:
+        limit = _DEFAULT_TOKENS
+    if limit is not None:
+        limit = min(limit, count_positions(network) - 1)
+        # Naming the one while the model names the other is warned of at every call.
+        by_length = own.max_new_tokens is None and own.max_length is not None
+        told |= {"max_length": limit + 1} if by_length else {"max_new_tokens": limit}
+    return told
