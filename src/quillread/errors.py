@@ -52,5 +52,11 @@ class DataError(InputError):
     """A dataset is missing, malformed or empty."""
 
 
+class TrainingError(QuillreadError):
+    """A training cannot go on: it diverged, or does not fit into the memory."""
+
+    exit_code = 3
+
+
 class OutputError(InputError):
     """A result cannot be written (a full disk, a missing permission)."""

@@ -19,8 +19,7 @@ from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights
-from quillread.models.onnx import OnnxBackend
-from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
@@ -47,6 +46,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         charset="abcdefi ",
         network=network,
         batch_size=2,
+        micro_batch=2,
         epochs=EPOCHS,
         patience=EPOCHS,  # so that there is a state of early stopping to restore
         precision="fp32",
@@ -92,7 +92,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         "optimizer": torch.load(folder / "optimizer.pt", weights_only=True),
         "scheduler": torch.load(folder / "scheduler.pt", weights_only=True),
         "random": torch.load(folder / "rng_state.pth", weights_only=False)["cpu"],
-        "validations": [entry for entry in state["log_history"] if "eval_cer" in entry],
+        "validations": [entry | {"eval_seconds": 0} for entry in state["log_history"] if "eval_cer" in entry],
         "callbacks": state["stateful_callbacks"],
         "best": (state["best_metric"], state["best_global_step"], state["epoch"]),
     }
@@ -136,7 +136,7 @@ def test_a_run_writes_checkpoints_metrics_curve_and_model(unbroken: Path):
 
 def test_the_trained_model_reads_lines(unbroken: Path):
     folder = unbroken / "model"
-    recognizer = LineRecognizer(OnnxBackend(folder / ONNX_NAME, threads=1), read_info(folder))
+    recognizer = load(str(folder), threads=1)
     transcripts = recognizer.read([line_image(text) for text in TEXTS])
     assert len(transcripts) == len(TEXTS)
     assert all(0 <= t.confidence <= 1 for t in transcripts)
@@ -242,7 +242,7 @@ def test_a_run_without_data_is_an_error(config: TrainConfig, tmp_path: Path):
 def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, unbroken: Path, tmp_path: Path):
     still = dataclasses.replace(
         config,
-        start=unbroken / "model",
+        start=str(unbroken / "model"),
         schedule=ScheduleConfig(learning_rate=0.0),
         epochs=1,
         validation=(),
@@ -258,7 +258,7 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, un
 
 
 def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    other = dataclasses.replace(config, start=unbroken / "model", charset="abcdefi xyz")
+    other = dataclasses.replace(config, start=str(unbroken / "model"), charset="abcdefi xyz")
     with pytest.raises(ModelError, match="another charset"):
         finetune(other, tmp_path, progress=False)
 
@@ -266,7 +266,7 @@ def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Pa
 def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, unbroken: Path, tmp_path: Path):
     wider = dataclasses.replace(config.network, channels=(16, 8, 8, 8))
     with pytest.raises(ModelError, match=r"another shape .*stem\.0\.weight"):
-        finetune(dataclasses.replace(config, start=unbroken / "model", network=wider), tmp_path, progress=False)
+        finetune(dataclasses.replace(config, start=str(unbroken / "model"), network=wider), tmp_path, progress=False)
 
 
 def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: TrainConfig, tmp_path: Path):

@@ -24,9 +24,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--config", metavar="FILE|PRESET", help=f"YAML settings, or one of: {', '.join(presets())}")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
     parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
-    parser.add_argument("--model", metavar="DIR", help="model to start from: a name or folder")
+    parser.add_argument("--model", metavar="NAME", help="model to start from: a name, a folder or org/name@revision")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    old = parser.add_mutually_exclusive_group()
+    old.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    old.add_argument("--overwrite", action="store_true", help="delete the run that --output holds, and start anew")
     parser.add_argument(
         "--set",
         dest="settings",
@@ -50,11 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
     config = build(TrainConfig, _values(args), args.config or "settings")
+    # Threads that wait by spinning slow a training several times over as soon as another program runs beside it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("torch", "transformers", "accelerate"):
         require(module, "train")
     from quillread.train.finetune import finetune
 
-    result = finetune(config, args.output, resume=args.resume, progress=sys.stderr.isatty())
+    result = finetune(config, args.output, resume=args.resume, overwrite=args.overwrite, progress=sys.stderr.isatty())
     if not result.finished:
         say(f"interrupted; go on with: quill train --resume --output {args.output}")
         return INTERRUPTED
@@ -64,18 +68,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(args: argparse.Namespace) -> dict[str, Any]:
-    from quillread.models.catalog import describe
-
     values: dict[str, Any] = {}
     if args.resume and not (args.config or args.data or args.model):
         values = read_yaml(args.output / "train.json")  # JSON is YAML
     elif args.config:
         values = read_yaml(_config_path(args.config))
     elif args.model:
-        # The network must be the one that the weights are of.
-        info = describe(args.model).info
-        values = {"charset": info.charset, "ink": dump(info.ink)}
-        values["network"] = info.provenance.get("training", {}).get("network", {})
+        values = _values_of(args.model)
     values = apply_overrides(values, args.settings)
     # What the command line names takes the place of what the file names, never adds to it.
     if args.data:
@@ -84,8 +83,22 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
     if args.validation:
         values["validation"] = args.validation
     if args.model:
-        values["start"] = str(describe(args.model).folder)
+        values["start"] = args.model
     return values
+
+
+def _values_of(model: str) -> dict[str, Any]:
+    """The settings that a run has from the model that it starts from: the network must be that of the weights."""
+    from quillread.models.catalog import describe
+
+    info = describe(model).info
+    before = info.provenance.get("training", {})
+    values: dict[str, Any] = {"family": info.family, "preprocess": dump(info.preprocess)}
+    if info.family == "compact":
+        values |= {"charset": info.charset, "ink": dump(info.ink), "network": before.get("network", {})}
+        return read_yaml(_config_path("personal")) | values
+    values |= {"canvas": dump(info.canvas), "generate": dump(info.generate)}
+    return read_yaml(_config_path("trocr-base")) | values
 
 
 def _config_path(name: str) -> Path:

@@ -10,7 +10,7 @@ from quillread.train.config import TrainConfig
 
 
 def training_arguments(
-    config: TrainConfig, output: Path, steps_per_epoch: int, *, validates: bool, progress: bool
+    config: TrainConfig, output: Path, steps_per_epoch: int, processes: int, *, validates: bool, progress: bool
 ) -> TrainingArguments:
     """Translate the settings of a run.
 
@@ -18,6 +18,7 @@ def training_arguments(
         config: Settings.
         output: Folder of the run.
         steps_per_epoch: Steps of the optimiser in an epoch.
+        processes: Training processes that share a step.
         validates: Whether there are validation lines: the best checkpoint is kept then.
         progress: Show a progress bar.
     """
@@ -29,8 +30,7 @@ def training_arguments(
         kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
     arguments = TrainingArguments(
         output_dir=str(output),
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
+        per_device_train_batch_size=-(-config.batch_size // processes),
         num_train_epochs=config.epochs,
         max_steps=steps,
         learning_rate=schedule.learning_rate,

@@ -1,6 +1,7 @@
 """What runs beside a training: its record, and what makes a resumed run the same as an unbroken one."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 
 from quillread.files import write_atomic
 from quillread.train.dataset import PlanSampler
+
+log = logging.getLogger(__name__)
 
 METRICS_NAME = "metrics.jsonl"
 CURVE_NAME = "curve.png"
@@ -21,6 +24,20 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tell how the run goes, to whom asked for it."""
+        if state.is_world_process_zero and logs:
+            shown = ("loss", "learning_rate", "eval_cer", "eval_wer", "eval_seconds")
+            facts = [f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in shown if name in logs]
+            log.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(facts))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write metrics and curve."""
@@ -62,13 +79,14 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Draw training loss and validation CER and WER over the steps as a PNG."""
     from matplotlib.figure import Figure
 
-    losses = [(e["step"], e["loss"]) for e in history if "loss" in e]
+    # A loss of 0 is that of steps that were left out.
+    losses = [(e["step"], e["loss"]) for e in history if e.get("loss", 0) > 0]
     rates = [e for e in history if "eval_cer" in e]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.subplots()
     if losses:
         left.plot(*zip(*losses, strict=True), color="0.7", label="training loss")
-    left.set(xlabel="step", ylabel="loss (CTC, per character)", yscale="log")
+    left.set(xlabel="step", ylabel="loss", yscale="log" if losses else "linear")
     right = left.twinx()
     names = sorted({k for e in rates for k in e if k.endswith(("_cer", "_wer"))})
     for name in names:

@@ -24,16 +24,19 @@ class CompactForTraining(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor, widths: Tensor, labels: Tensor, label_lengths: Tensor) -> dict[str, Tensor]:
-        """Loss of a batch as `collate` makes it: mean over lines of the CTC loss per character."""
+        """Losses of a batch as `CompactForm.collate` makes it: for each line the CTC loss per character, in nats."""
         logits, shortcut = self.network(pixels)
         # Two columns beyond the image may carry the end of a character cut at the edge.
         columns = torch.clamp(widths.div(COLUMN_WIDTH, rounding_mode="floor") + 2, max=logits.shape[1])
 
-        def loss(scores: Tensor) -> Tensor:
+        def losses(scores: Tensor) -> Tensor:
             log_probs = scores.float().log_softmax(-1).transpose(0, 1)
-            return nn.functional.ctc_loss(log_probs, labels, columns, label_lengths, blank=BLANK, zero_infinity=True)
+            per_line = nn.functional.ctc_loss(
+                log_probs, labels, columns, label_lengths, blank=BLANK, reduction="none", zero_infinity=True
+            )
+            return per_line / label_lengths
 
-        return {"loss": loss(logits) + SHORTCUT_WEIGHT * loss(shortcut)}
+        return {"losses": losses(logits) + SHORTCUT_WEIGHT * losses(shortcut)}
 
 
 class TorchBackend:

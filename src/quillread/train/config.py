@@ -6,8 +6,11 @@ from typing import Literal
 
 from quillread.errors import ConfigError
 from quillread.images.augment import AugmentConfig
-from quillread.images.preprocess import InkConfig
+from quillread.images.canvas import CanvasConfig
+from quillread.images.ink import InkConfig
+from quillread.images.preprocess import PreprocessConfig
 from quillread.models.compact_config import CompactConfig
+from quillread.models.trocr_config import GenerateConfig, TrocrShape
 from quillread.text.charset import WESTERN_EUROPEAN
 
 
@@ -38,6 +41,62 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelsConfig:
+    """How texts become the labels of TrOCR."""
+
+    max_length: int | None = None
+    """Most tokens of a label, the end included, and the length that all are padded to; None to pad each batch to its
+    longest, with the decoder's positions as the limit."""
+    overlong: Literal["leave_out", "truncate"] = "leave_out"
+    """What becomes of lines with more tokens; either way they are counted and reported."""
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 2:
+            raise ConfigError(f"labels.max_length must be at least 2, got {self.max_length}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """Low-rank adapters in place of training all weights (Hu et al. 2021, "LoRA")."""
+
+    rank: int = 16
+    """Rank of the adapters."""
+    alpha: float = 32.0
+    """Scale of the adapters, divided by the rank."""
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Names of the layers that get an adapter; these are attention's queries and values, in encoder and decoder."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.targets or not 0 <= self.dropout < 1:
+            raise ConfigError("tuning.lora: rank must be at least 1, dropout a share, targets at least one name")
+
+
+@dataclass(frozen=True, slots=True)
+class TuningConfig:
+    """What of a TrOCR model is trained, and how memory is spared."""
+
+    gradient_checkpointing: bool = False
+    """Compute the activations again in the backward pass: about a third more time, a fraction of the memory."""
+    freeze: tuple[str, ...] = ()
+    """Parameters whose names start with one of these stay as they are, such as `encoder.embeddings`."""
+    layer_decay: float = 1.0
+    """Learning rate of each layer, as a share of that of the layer above it: decoder over encoder, top to bottom."""
+    lora: LoraConfig | None = None
+    mask_tokens: float = 0.0
+    """Share of the tokens before it that the decoder does not see in training: on few lines it would learn the texts by
+    heart, and not to look at the image."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask_tokens < 1:
+            raise ConfigError(f"tuning.mask_tokens must be at least 0 and below 1, got {self.mask_tokens}")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"tuning.layer_decay must be above 0 and at most 1, got {self.layer_decay}")
+        if self.lora and (self.freeze or self.layer_decay < 1):
+            raise ConfigError("tuning.lora freezes all weights itself: take out freeze and layer_decay")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training run."""
 
@@ -49,22 +108,38 @@ class TrainConfig:
     """If no validation is named: share of the real training lines that is held out for it, by writer or document."""
     root: Path | None = None
     """Folder that `{root}` stands for in the sources."""
-    family: Literal["compact"] = "compact"
+    family: Literal["compact", "trocr"] = "compact"
     """Kind of network."""
     name: str = "compact"
     """How results name the trained model."""
-    start: Path | None = None
-    """Model folder whose weights the run starts from."""
+    start: str | None = None
+    """Model whose weights the run starts from: a name, a folder, or `org/name@revision`."""
+    allow_partial: bool = False
+    """trocr: start from a folder that lacks tensors or holds others; those missing are drawn at random."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """Steps that clean line images, in training and in reading."""
+    cache: Path | None = None
+    """Folder where the results of slow steps are kept; `cache` in the folder of the run if left out."""
     charset: str = WESTERN_EUROPEAN
-    """Characters that the model can write."""
+    """compact: characters that the model can write."""
     network: CompactConfig = field(default_factory=CompactConfig)
     ink: InkConfig = field(default_factory=InkConfig)
+    canvas: CanvasConfig | None = None
+    """trocr: size of the image that the encoder sees; None for that of the model it starts from."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    shape: TrocrShape = field(default_factory=TrocrShape)
+    """trocr: layers of the network if it does not start from a model."""
+    tokenizer: Path | None = None
+    """trocr: folder of the tokenizer if it does not start from a model; single bytes if left out."""
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    """trocr: reading aids that are stored with the model."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 24
-    """Lines in one step of one process."""
-    gradient_accumulation: int = 1
-    """Batches summed into one step of the optimiser."""
+    """Lines in one step of the optimiser, over all processes."""
+    micro_batch: int = 0
+    """Lines that one process computes at a time; 0 for as many as its memory holds. The result is the same."""
     epochs: int = 30
     """Passes; each ends with a validation and a checkpoint."""
     epoch_lines: int | None = None
@@ -81,10 +156,10 @@ class TrainConfig:
     """Of the weights, the order of lines and every distortion."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "gradient_accumulation", "epochs"):
+        for name in ("batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("validation_lines", "patience", "workers", "seed"):
+        for name in ("validation_lines", "patience", "workers", "seed", "micro_batch"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.epoch_lines is not None and self.epoch_lines < 1:

@@ -1,6 +1,5 @@
 """One training run, from sources to a model folder."""
 
-import json
 import logging
 import math
 import os
@@ -13,30 +12,26 @@ import cv2
 import torch
 import transformers
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from quillread import config as configs
 from quillread.decode.confidence import fit_calibration
-from quillread.errors import ConfigError, DataError, ModelError
+from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
-from quillread.models.checkpoint import ONNX_NAME, ModelInfo, read_info, write_info
-from quillread.models.compact import CompactNetwork, count_parameters
-from quillread.models.compact_config import COLUMN_WIDTH
-from quillread.models.compact_onnx import read_weights, write_onnx
-from quillread.text.charset import Charset
+from quillread.images.cache import StepCache
 from quillread.train.arguments import training_arguments
 from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
-from quillread.train.compact_model import CompactForTraining
+from quillread.train.card import CARD_NAME, model_card
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, make_loader
+from quillread.train.family import LOSS_WEIGHTS, Family, open_family
 from quillread.train.lines import RunLines, open_lines
+from quillread.train.memory import fit_micro_batch
+from quillread.train.run_folder import check_same_data, check_same_settings, find_checkpoint, record_run
 from quillread.train.trainer import LineTrainer, StopOnSignal
 from quillread.types import Calibration
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
-
-CONFIG_NAME = "train.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,49 +46,60 @@ class TrainResult:
     """Of the best checkpoint: `eval_cer`, `eval_wer`, `eval_SOURCE_cer`."""
 
 
-def finetune(config: TrainConfig, output: Path, *, resume: bool = False, progress: bool = True) -> TrainResult:
+def finetune(
+    config: TrainConfig, output: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> TrainResult:
     """Train a model.
 
-    Writes into `output`: `checkpoint-STEP` (the best and the last), `metrics.jsonl`, `curve.png`, TensorBoard files,
-    `train.json`, and at the end `model`, the folder that `--model` takes.
+    Writes into `output`: `checkpoint-STEP` (the best and the last), `metrics.jsonl`, `curve.png`, `samples/`,
+    TensorBoard files, `train.json`, `data.json`, and at the end `model`, the folder that `--model` takes.
 
     Args:
         config: Data, network and schedule.
         output: Folder of the run.
         resume: Go on from the last checkpoint in `output`.
+        overwrite: Delete the run that `output` holds.
         progress: Show a progress bar on stderr.
 
     Raises:
-        ConfigError: If `output` holds a run and `resume` is not set, there is nothing to resume, or the run to resume
-            had other settings.
-        DataError: If a source is missing, malformed or has no usable line.
+        ConfigError: If `output` holds a run and neither `resume` nor `overwrite` is set, there is nothing to resume, or
+            the run to resume had other settings.
+        DataError: If a source is missing, malformed or has no usable line, or changed since the run was started.
+        ModelError: If the model to start from is missing, damaged, or does not fit the settings.
+        TrainingError: If the training diverges or does not fit into the memory.
     """
-    checkpoint = _find_checkpoint(output, resume)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `accelerate launch`
+    if config.batch_size < processes:
+        raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
+    checkpoint = find_checkpoint(output, resume=resume, overwrite=overwrite)
     if resume:
-        _check_same(config, output / CONFIG_NAME)
+        check_same_settings(config, output)
     # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
     cv2.setNumThreads(1)
     transformers.set_seed(config.seed)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `accelerate launch`
-    charset = Charset(config.charset)
-    lines = open_lines(config, charset, processes)
-    network = _network(config, len(charset))
-    steps_per_epoch = lines.plan.batches_per_epoch // processes // config.gradient_accumulation
+    slow = "non_local_means" in config.preprocess.steps
+    family = open_family(config, StepCache(config.cache or output / "cache") if slow else None)
+    lines = open_lines(config, family.form)
+    if resume:
+        check_same_data(lines, output)
     validates = bool(lines.validation)
-    args = training_arguments(config, output, steps_per_epoch, validates=validates, progress=progress)
-    dataset = LineDataset(lines.sources, charset, config.ink, config.augment)
-    sampler = PlanSampler(lines.plan, config.batch_size)
-    loader = make_loader(dataset, sampler, config.workers, pin=torch.cuda.is_available())
+    steps = lines.plan.batches_per_epoch
+    args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
+    sampler = PlanSampler(lines.plan, args.process_index, processes)
+    loader = make_loader(LineDataset(lines.sources, family.form), sampler, config.workers, torch.cuda.is_available())
     stop = StopOnSignal()
     callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:
         callbacks.append(StopEarly(config.patience))
-    info = ModelInfo("compact", config.name, config.charset, config.ink, COLUMN_WIDTH)
-    trainer = LineTrainer(CompactForTraining(network), args, loader, lines.validation, info, callbacks)
+    trainer = LineTrainer(
+        family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
+    )
+    if not config.micro_batch:
+        trainer.micro_batch = _fit(family, lines, trainer, processes)
     if trainer.is_world_process_zero():
-        write_atomic(output / CONFIG_NAME, json.dumps(configs.dump(config), ensure_ascii=False, indent=2).encode())
-        size = count_parameters(network)
-        log.info("%d parameters; %d steps of %d lines", size, args.max_steps, config.batch_size * processes)
+        record_run(config, lines, output)
+        size = sum(p.numel() for p in family.network.parameters() if p.requires_grad)
+        log.info("%d trained parameters; %d steps of %d lines", size, args.max_steps, config.batch_size)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except DataError as error:
@@ -103,97 +109,65 @@ def finetune(config: TrainConfig, output: Path, *, resume: bool = False, progres
         stop.release()
     metrics = _best_metrics(trainer)
     folder = output / "model"
+    calibration = _calibrate(trainer)
     if trainer.is_world_process_zero():
         provenance = _provenance(config, trainer, lines, metrics)
-        save_model(network, replace(info, provenance=provenance, line_calibration=_calibrate(trainer, lines)), folder)
+        info = replace(family.info, provenance=provenance, line_calibration=calibration)
+        family.save(folder, info)
+        write_atomic(folder / CARD_NAME, model_card(info).encode())
     finished = not stop.stopped or trainer.state.global_step >= args.max_steps
     return TrainResult(folder, finished, metrics)
 
 
-def save_model(network: CompactNetwork, info: ModelInfo, folder: Path) -> None:
-    """Write a network as a model folder."""
-    weights = {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
-    write_onnx(weights, network.config, folder / ONNX_NAME)
-    write_info(info, folder)
+def _fit(family: Family, lines: RunLines, trainer: LineTrainer, processes: int) -> int:
+    """Lines that are computed at a time, measured with the widest lines of the first epoch."""
+    # The lines of a batch are in order of their width.
+    widest = max(lines.plan.batches(0), key=lambda batch: lines.sources[batch[-1].source].aspect(batch[-1].index))
+    dataset = LineDataset(lines.sources, family.form)
+    items = [dataset[key] for key in widest[::processes]]
+    batch = {name: value for name, value in family.form.collate(items).items() if name != LOSS_WEIGHTS}
+    state = torch.get_rng_state()
+    size = fit_micro_batch(family.network, batch, trainer.args.device, trainer.mixed, processes)
+    torch.set_rng_state(state)  # dropout drew from it
+    return size
 
 
 def _provenance(
     config: TrainConfig, trainer: LineTrainer, lines: RunLines, metrics: Mapping[str, float]
 ) -> dict[str, Any]:
-    steps, args = trainer.state.global_step, trainer.args
+    steps = trainer.state.global_step
     return {
         "version": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        # The folder of the data stays on this machine: the model travels.
-        "training": configs.dump(replace(config, root=None, start=config.start and Path(config.start.name))),
+        # The folders of the data stay on this machine: the model travels.
+        "training": configs.dump(replace(config, root=None, cache=None, start=_public_name(config.start))),
         "sources": list(lines.report),
         "steps": steps,
-        "lines_seen": steps * config.batch_size * config.gradient_accumulation * args.world_size,
+        "skipped_steps": trainer.skipped,
+        "lines_seen": steps * config.batch_size,
         "validation": dict(metrics),
+        "validation_lines": {part.name: len(part.samples) for part in lines.validation},
     }
 
 
-def _calibrate(trainer: LineTrainer, lines: RunLines) -> Calibration:
+def _public_name(start: str | None) -> str | None:
+    """A model's name without the folder that it lies in."""
+    return Path(start).name if start and Path(start).exists() else start
+
+
+def _calibrate(trainer: LineTrainer) -> Calibration:
     """Fit line confidences on the validation lines, from the likelihoods and whether each line was read exactly."""
-    recognizer = trainer.recognizer()
     reported, right = [], []
-    for part in lines.validation:
-        for sample, transcript in zip(
-            part.samples, recognizer.read([sample.image for sample in part.samples]), strict=True
-        ):
+    for part, transcripts in zip(trainer.validation, trainer.read(), strict=True):
+        for sample, transcript in zip(part.samples, transcripts, strict=True):
             # The recogniser of the training is not calibrated: its confidence is the likelihood.
             reported.append(math.log(max(transcript.confidence, 1e-26)))
             right.append(transcript.text == sample.text)
     return fit_calibration(reported, right)
 
 
-def _find_checkpoint(output: Path, resume: bool) -> Path | None:
-    found = get_last_checkpoint(str(output)) if output.is_dir() else None
-    if resume and not found:
-        raise ConfigError(f"{output}: holds no checkpoint to resume from")
-    if found and not resume:
-        raise ConfigError(f"{output}: holds a run already", hint="add --resume to go on, or name another --output")
-    return Path(found) if found else None
-
-
-_MAY_CHANGE = ("root", "workers", "epochs", "patience")
-"""Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
-
-
-def _check_same(config: TrainConfig, path: Path) -> None:
-    """Refuse to go on with other settings, which would be another run under the name of the first."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the settings of the run to resume cannot be read: {error}") from error
-    now = json.loads(json.dumps(configs.dump(config)))
-    changed = [key for key in now if key not in _MAY_CHANGE and before.get(key, now[key]) != now[key]]
-    if changed:
-        listed = "; ".join(f"{key}: {before[key]} before, {now[key]} now" for key in changed)
-        raise ConfigError(
-            f"{path.parent}: the run was started with other settings: {listed}",
-            hint="resume with --resume --output DIR alone, or start a new run in another folder",
-        )
-
-
-def _network(config: TrainConfig, classes: int) -> CompactNetwork:
-    network = CompactNetwork(config.network, classes)
-    if config.start:
-        known = read_info(config.start)
-        if known.charset != config.charset or known.ink != config.ink:
-            raise ModelError(f"{config.start}: has another charset or preprocessing than this run asks for")
-        state = {name: torch.from_numpy(value.copy()) for name, value in read_weights(config.start / ONNX_NAME).items()}
-        own = network.state_dict()
-        wrong = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
-        missing = [n for n in own if n not in state and not n.startswith("shortcut.") and "num_batches" not in n]
-        if wrong or missing:
-            raise ModelError(f"{config.start}: is a network of another shape (first: {(wrong + missing)[0]})")
-        network.load_state_dict(state, strict=False)
-    return network
-
-
 def _best_metrics(trainer: LineTrainer) -> dict[str, float]:
     entries = [e for e in trainer.state.log_history if "eval_cer" in e]
     best: dict[str, float] = min(entries, key=lambda e: e["eval_cer"]) if entries else {}
-    return {k: v for k, v in best.items() if k.startswith("eval_")}
+    return {k: v for k, v in best.items() if k.startswith("eval_") and k != "eval_seconds"}

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.data.sources import Source, open_source
+from quillread.data.source import Source
+from quillread.data.sources import open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
 from quillread.data.split import hold_out
 from quillread.errors import ConfigError, DataError
-from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
+from quillread.train.form import LineForm
 from quillread.train.plan import Plan, find_usable
 from quillread.types import Sample
 
@@ -39,13 +40,12 @@ class RunLines:
     """For each source: how many lines are used, how many left out, and why."""
 
 
-def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLines:
+def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     """Open the sources of a run.
 
     Args:
         config: Names them.
-        charset: Lines with other characters are left out, and counted.
-        processes: Training processes that share a step.
+        form: Lines that it finds fault with are left out, and counted.
 
     Raises:
         ConfigError: If a source needs `root` and it is not set, or only some sources have a weight.
@@ -55,7 +55,7 @@ def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLine
         raise DataError("no training data is named", hint="add --data SPEC")
     specs = [parse_spec(text) for text in config.placed(config.data)]
     sources = [open_source(spec, "train") for spec in specs]
-    parts = [find_usable(source, charset, config.network.height) for source in sources]
+    parts = [find_usable(source, form) for source in sources]
     # Named as in the settings, with {root}: the report is stored with the model.
     report = [part.report(text) for part, text in zip(parts, config.data, strict=True)]
     usable = [part.indices for part in parts]
@@ -78,10 +78,7 @@ def open_lines(config: TrainConfig, charset: Charset, processes: int) -> RunLine
         )
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
-    # Whole steps of all processes: a step with fewer lines would weigh them more.
-    step = config.batch_size * config.gradient_accumulation * processes
-    epoch_lines = max(1, (config.epoch_lines or sum(counts)) // step) * step
-    plan = Plan(sources, usable, weights, epoch_lines, config.batch_size, config.seed)
+    plan = Plan(sources, usable, weights, config.epoch_lines or sum(counts), config.batch_size, config.seed)
     return RunLines(sources, plan, validation, report)
 
 

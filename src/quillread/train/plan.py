@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.data.sources import Source
-from quillread.decode.ctc import columns_needed
+from quillread.data.source import Source
 from quillread.errors import DataError
-from quillread.models.compact_config import COLUMN_WIDTH
-from quillread.text.charset import Charset
+from quillread.train.form import LineForm
 
 _POOL = 40
 """Batches that are sorted by width together: more waste less padding, fewer mix the lines better."""
@@ -31,46 +29,31 @@ class Usable:
     """The lines of a source that can be trained on."""
 
     indices: NDArray[np.int64]
-    empty: int
-    """Lines without text."""
-    too_narrow: int
-    """Lines whose image has fewer columns than CTC needs for the text."""
-    unknown: Counter[str]
-    """Characters outside the charset, by the number of lines left out for them."""
+    left_out: Counter[str]
+    """Why lines are left out -> how many."""
 
     def report(self, name: str) -> str:
         """One line that says what is used and what is left out, and why."""
-        left_out = []
-        if self.empty:
-            left_out.append(f"{self.empty} without text")
-        if self.too_narrow:
-            left_out.append(f"{self.too_narrow} too narrow for their text")
-        if self.unknown:
-            listed = ", ".join(f"{c!r} {n}" for c, n in self.unknown.most_common(10))
-            left_out.append(f"for characters outside the charset: {listed}")
-        return f"{name}: {len(self.indices)} lines" + (f" (left out: {'; '.join(left_out)})" if left_out else "")
+        reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
+        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "")
 
 
-def find_usable(source: Source, charset: Charset, height: int) -> Usable:
-    """Sort out the lines that a CTC model cannot learn from.
+def find_usable(source: Source, form: LineForm) -> Usable:
+    """Sort out the lines that a network cannot learn from.
 
     Raises:
         DataError: If none is left.
     """
-    kept, empty, narrow = [], 0, 0
-    unknown: Counter[str] = Counter()
+    kept = []
+    left_out: Counter[str] = Counter()
     for i in range(len(source)):
         text = source.text(i)
-        strange = charset.unknown(text)
-        if not text.strip():
-            empty += 1
-        elif strange:
-            unknown.update(strange.keys())
-        elif source.aspect(i) * height / COLUMN_WIDTH < columns_needed(text):
-            narrow += 1
+        fault = form.fault(text, source.aspect(i)) if text.strip() else "without text"
+        if fault:
+            left_out[fault] += 1
         else:
             kept.append(i)
-    usable = Usable(np.array(kept, np.int64), empty, narrow, unknown)
+    usable = Usable(np.array(kept, np.int64), left_out)
     if not kept:
         raise DataError(f"no line can be used: {usable.report(source.name)}")
     return usable
@@ -87,7 +70,7 @@ class Plan:
         usable: Which of their lines, for each source.
         weights: Share of each source, in any unit.
         epoch_lines: Lines of an epoch, rounded down to whole batches.
-        batch_size: Lines of a batch.
+        batch_size: Lines of a batch, over all processes.
         seed: Of all randomness.
     """
 
@@ -105,7 +88,7 @@ class Plan:
             np.array([source.aspect(int(i)) for i in indices]) for source, indices in zip(sources, usable, strict=True)
         ]
         self._seed = seed
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self.batches_per_epoch = max(1, epoch_lines // batch_size)
         shares = np.asarray(weights, np.float64) / sum(weights) * self.batches_per_epoch * batch_size
         counts = np.floor(shares).astype(int)
@@ -126,12 +109,12 @@ class Plan:
         order = rng.permutation(len(drawn))
         seeds = rng.integers(2**62, size=len(drawn))
         batches: list[list[LineKey]] = []
-        pool = self._batch_size * _POOL
+        pool = self.batch_size * _POOL
         for start in range(0, len(order), pool):
             members = [(drawn[i], int(seeds[i])) for i in order[start : start + pool]]
             members.sort(key=lambda m: float(self._aspects[m[0][0]][m[0][1]]))
             keys = [LineKey(s, int(self._usable[s][p]), seed) for (s, p), seed in members]
-            batches.extend(keys[i : i + self._batch_size] for i in range(0, len(keys), self._batch_size))
+            batches.extend(keys[i : i + self.batch_size] for i in range(0, len(keys), self.batch_size))
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _draw(self, source: int, epoch: int, count: int) -> Iterator[int]:

@@ -1,15 +1,19 @@
 """The trainer: transformers' Trainer over the plan, with validation through the recogniser."""
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, reduce
+from accelerate.utils import broadcast_object_list, gather_object, reduce
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
     PrinterCallback,
@@ -21,38 +25,65 @@ from transformers import (
     TrainingArguments,
 )
 
+from quillread.errors import TrainingError
 from quillread.evaluate.metrics import score_line, summarise
-from quillread.models.checkpoint import ModelInfo
-from quillread.recognize.recognizer import LineRecognizer
-from quillread.train.compact_model import CompactForTraining, TorchBackend
+from quillread.files import write_atomic
+from quillread.train.config import ScheduleConfig
+from quillread.train.family import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
+from quillread.types import Transcript
+
+log = logging.getLogger(__name__)
+
+MOST_SKIPPED = 10
+"""Steps that may be left out one after the other before the training is given up."""
 
 
 class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
-    """Trains on a loader made beforehand and validates by reading lines."""
+    """Trains on a loader made beforehand and validates by reading lines.
+
+    Args:
+        family: The network and all that belongs to its kind.
+        args: Settings of transformers' Trainer.
+        schedule: Learning rate and weight decay.
+        loader: Batches of this process.
+        validation: Lines that are read at the end of each epoch.
+        samples: Folder for transcripts of some of them; None for none.
+        micro_batch: Lines that are computed at a time; 0 for whole batches.
+        callbacks: What runs beside the training.
+    """
 
     control: TrainerControl
+    optimizer: Any
 
     def __init__(
         self,
-        model: CompactForTraining,
+        family: Family,
         args: TrainingArguments,
+        schedule: ScheduleConfig,
         loader: DataLoader[Any],
         validation: Sequence[ValidationSet],
-        info: ModelInfo,
+        samples: Path | None,
+        micro_batch: int,
         callbacks: list[TrainerCallback],
     ) -> None:
         # The data sets are given for the trainer's own checks only: the loader and `evaluate` below use them.
         super().__init__(
-            model=model,
+            model=family.network,
             args=args,
             callbacks=callbacks,
             train_dataset=loader.dataset,
             eval_dataset=loader.dataset,
         )
+        self._family = family
+        self._schedule = schedule
         self._loader = loader
-        self._validation = validation
-        self._info = info
+        self.validation = validation
+        self._samples = samples
+        self.micro_batch = micro_batch
+        self.skipped = 0
+        """Steps that were left out because their gradient was not finite."""
+        self._skipped_in_a_row = 0
         # Both of these print the log to stdout, which is for results.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -60,23 +91,115 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             self.add_callback(ShowProgress())
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The loader of the plan, shared out over the processes."""
-        loader: DataLoader[Any] = self.accelerator.prepare(self._loader)
-        return loader
+        """The loader of the plan; its sampler gives each process its share already."""
+        return self._loader
 
-    def recognizer(self) -> LineRecognizer:
-        """The network as it is now, as a recogniser; in the precision of the training."""
-        mixed = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
-        network = self.accelerator.unwrap_model(self.model).network
-        return LineRecognizer(TorchBackend(network, mixed), self._info, batch_size=16)
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW over the parameter groups of the family."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(self._family.groups(self._schedule), lr=self._schedule.learning_rate)
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
+        """Add up the gradient of a batch, in as many parts as the memory asks for.
+
+        Every line counts by its weight in the batch of all processes, so that neither the parts nor the number of
+        processes change the result.
+        """
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        # Gradients of several processes are averaged: each must count the weight of an average process.
+        total = inputs[LOSS_WEIGHTS].sum()
+        if self.args.world_size > 1:
+            total = reduce(total, "mean")
+        lines = len(inputs[LOSS_WEIGHTS])
+        while True:
+            size = self.micro_batch or lines
+            try:
+                return self._backward(model, inputs, size, total)
+            except torch.OutOfMemoryError as error:
+                # One of several processes cannot repeat a step by itself: the others would wait for ever.
+                if size == 1 or self.args.world_size > 1:
+                    hint = "set a smaller micro_batch or canvas, or tuning.gradient_checkpointing=true"
+                    raise TrainingError(f"{size} lines at a time do not fit into the memory", hint=hint) from error
+            self.micro_batch = -(-size // 2)
+            log.warning("out of memory: from here on %d lines are computed at a time", self.micro_batch)
+            model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+
+    def _backward(self, model: nn.Module, inputs: dict[str, Tensor], size: int, total: Tensor) -> Tensor:
+        loss_sum = torch.zeros((), device=self.args.device)
+        weights = inputs[LOSS_WEIGHTS]
+        starts = range(0, len(weights), size)
+        for start in starts:
+            part = {name: value[start : start + size] for name, value in inputs.items() if name != LOSS_WEIGHTS}
+            last = start == starts[-1]
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = (model(**part)["losses"] * weights[start : start + size]).sum() / total
+                self.accelerator.backward(loss)
+            loss_sum += loss.detach().float()
+        return loss_sum
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """Clip the gradient; one that is not finite is taken away, so that the step changes nothing."""
+        norm: Tensor = super()._clip_grad_norm(model)
+        if self.args.fp16:  # the gradient scaler skips such steps itself, and expects them now and then
+            return norm
+        if torch.isfinite(norm):
+            self._skipped_in_a_row = 0
+            return norm
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        log.warning(
+            "step %d left out: its gradient is not finite (%d so far)", self.state.global_step + 1, self.skipped
+        )
+        if self._skipped_in_a_row == MOST_SKIPPED:
+            raise TrainingError(
+                f"the training diverged: {MOST_SKIPPED} gradients one after the other are not finite",
+                hint="start again with a lower schedule.learning_rate, such as a tenth",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write the weights of a checkpoint in the way of the family."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._family.save_weights(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
+        self._family.load_weights(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        """Take every tensor of the best checkpoint."""
+        self._family.load_weights(Path(self.state.best_model_checkpoint))
+
+    @property
+    def mixed(self) -> torch.dtype | None:
+        """Number type of mixed precision; None for float32."""
+        return torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+
+    def read(self) -> list[list[Transcript]]:
+        """Read all validation lines, shared out over the processes; every process gets all transcripts."""
+        recognizer = self._family.recognizer(self.mixed)
+        rank, processes = self.args.process_index, self.args.world_size
+        result = []
+        for part in self.validation:
+            own = recognizer.read([sample.image for sample in part.samples[rank::processes]])
+            shares = gather_object([own]) if processes > 1 else [own]
+            result.append([shares[i % processes][i // processes] for i in range(len(part.samples))])
+        return result
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Read the validation lines; report CER and WER of all, and CER of each source."""
-        recognizer = self.recognizer()
+        start = time.perf_counter()
         metrics: dict[str, float] = {}
         everything = []
-        for part in self._validation:
-            transcripts = recognizer.read([sample.image for sample in part.samples])
+        read = self.read()
+        for part, transcripts in zip(self.validation, read, strict=True):
             scores = [score_line(s.text, t.text) for s, t in zip(part.samples, transcripts, strict=True)]
             metrics[f"{metric_key_prefix}_{part.name}_cer"] = summarise(scores)["cer_spacing"]
             everything.extend(scores)
@@ -84,11 +207,35 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             rates = summarise(everything)
             metrics[f"{metric_key_prefix}_cer"] = rates["cer_spacing"]
             metrics[f"{metric_key_prefix}_wer"] = rates["wer_spacing"]
-        # Processes must agree on what is best and when to stop; batch statistics differ a little between them.
+        metrics[f"{metric_key_prefix}_seconds"] = time.perf_counter() - start
+        self._look_at(read)
+        # Processes must agree on what is best and when to stop.
         metrics = broadcast_object_list([metrics])[0]
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _look_at(self, read: Sequence[Sequence[Transcript]]) -> None:
+        """Write sample transcripts, and warn of a network that does not look at the image."""
+        if not self.is_world_process_zero():
+            return
+        texts = [t.text for transcripts in read for t in transcripts]
+        if len(texts) > 4 and len(set(texts)) == 1:
+            log.warning("the model says the same for all %d validation lines: %r", len(texts), texts[0][:60])
+        if self._samples:
+            step = self.state.global_step
+            write_atomic(self._samples / f"step-{step}.txt", samples_text(self.validation, read).encode())
+
+
+def samples_text(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcript]], count: int = 10) -> str:
+    """Put the first lines of each validation source beside what was read, for people to look at."""
+    blocks = []
+    for part, transcripts in zip(sets, read, strict=True):
+        lines = [f"## {part.name}"]
+        for sample, transcript in list(zip(part.samples, transcripts, strict=True))[:count]:
+            lines += [f"{sample.id}", f"  wrote: {sample.text}", f"  read:  {transcript.text}"]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
 
 
 class ShowProgress(ProgressCallback):  # type: ignore[misc]

@@ -48,7 +48,7 @@ def test_a_source_below_root_needs_it():
     [
         ("batch_size=0", "batch_size must be at least 1"),
         ("epochs=0", "epochs must be at least 1"),
-        ("gradient_accumulation=-1", "gradient_accumulation must be at least 1"),
+        ("micro_batch=-1", "micro_batch must be at least 0"),
         ("ink.height=64", r"network\.height 48 and ink\.height 64 differ"),
         ("schedule.shape=linaer", "'linaer' is not one of"),
         ("augment.blur=2", r"augment\.blur must be a probability"),

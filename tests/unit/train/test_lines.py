@@ -4,7 +4,7 @@ import pytest
 from fakes import write_folder
 
 from quillread.errors import ConfigError, DataError
-from quillread.text.charset import Charset
+from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
 from quillread.train.lines import open_lines
 
@@ -17,7 +17,7 @@ def config(tmp_path, count=20, **settings):
 
 def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
     settings = config(tmp_path)
-    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    lines = open_lines(settings, CompactForm(settings))
     held = {sample.id for sample in lines.validation[0].samples}
     trained = {lines.sources[key.source].sample(key.index, None).id for batch in lines.plan.batches(0) for key in batch}
     assert len(held) == 2
@@ -28,7 +28,7 @@ def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
 def test_nothing_is_held_out_when_validation_is_named(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, validation=settings.data, validation_lines=5)
-    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    lines = open_lines(settings, CompactForm(settings))
     assert len(lines.validation[0].samples) == 5
     assert lines.plan.counts == [20]
 
@@ -36,24 +36,24 @@ def test_nothing_is_held_out_when_validation_is_named(tmp_path):
 def test_sources_of_the_same_name_have_metrics_of_their_own(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, validation=settings.data * 2)
-    lines = open_lines(settings, Charset(settings.charset), processes=1)
+    lines = open_lines(settings, CompactForm(settings))
     assert [part.name for part in lines.validation] == ["lines", "lines_2"]
 
 
 def test_one_line_cannot_be_split(tmp_path):
     settings = config(tmp_path, count=1)
     with pytest.raises(DataError, match="one line cannot be split"):
-        open_lines(settings, Charset(settings.charset), processes=1)
+        open_lines(settings, CompactForm(settings))
 
 
 def test_a_run_without_data_is_refused():
     settings = TrainConfig()
     with pytest.raises(DataError, match="no training data"):
-        open_lines(settings, Charset(settings.charset), processes=1)
+        open_lines(settings, CompactForm(settings))
 
 
 def test_weights_for_some_sources_only_are_refused(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
     with pytest.raises(ConfigError, match="has no weight"):
-        open_lines(settings, Charset(settings.charset), processes=1)
+        open_lines(settings, CompactForm(settings))

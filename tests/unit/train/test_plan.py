@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from quillread.errors import DataError
-from quillread.text.charset import Charset
 from quillread.train.plan import LineKey, Plan, Usable, find_usable
 from quillread.types import Sample
 
@@ -106,32 +105,28 @@ def test_lines_of_like_width_share_a_batch():
     assert spread < 1.0  # of 18, where four random lines would differ by 11
 
 
-def test_lines_that_cannot_be_learnt_from_are_counted_by_reason():
-    lines = [("good", 4.0), ("", 4.0), ("  ", 4.0), ("naïve ï", 9.0), ("été", 9.0), ("good text", 0.5)]
-    usable = find_usable(TextSource(lines), Charset("godtex niv"), height=48)
+class NoX:
+    """A form that cannot learn an x."""
+
+    def fault(self, text: str, aspect: float) -> str | None:
+        return "with an x" if "x" in text else None
+
+
+def test_lines_that_cannot_be_learnt_are_counted_by_reason():
+    usable = find_usable(TextSource([("good", 4.0), ("", 4.0), ("  ", 4.0), ("xylem", 9.0)]), NoX())
     assert usable.indices.tolist() == [0]
-    assert (usable.empty, usable.too_narrow) == (2, 1)
-    assert usable.unknown == Counter({"ï": 1, "a": 1, "é": 1})
-
-
-def test_a_doubled_character_needs_a_column_for_the_blank():
-    # At height 48, a line as wide as a quarter of its height has 3 columns.
-    source = TextSource([("aba", 0.25), ("aab", 0.25)])
-    assert find_usable(source, Charset("ab"), height=48).indices.tolist() == [0]
+    assert usable.left_out == Counter({"without text": 2, "with an x": 1})
 
 
 def test_a_source_without_any_usable_line_says_why():
     with pytest.raises(DataError, match=r"no line can be used: lines: 0 lines \(left out: 2 without text\)"):
-        find_usable(TextSource([("", 1.0), ("", 1.0)]), Charset("a"), height=48)
+        find_usable(TextSource([("", 1.0), ("", 1.0)]), NoX())
 
 
 def test_the_report_names_what_is_left_out():
-    usable = Usable(np.arange(5), empty=2, too_narrow=1, unknown=Counter({"ß": 3, "ï": 1}))
-    assert usable.report("hub:x") == (
-        "hub:x: 5 lines (left out: 2 without text; 1 too narrow for their text; "
-        "for characters outside the charset: 'ß' 3, 'ï' 1)"
-    )
+    usable = Usable(np.arange(5), Counter({"too narrow": 1, "without text": 2}))
+    assert usable.report("hub:x") == "hub:x: 5 lines (left out: 2 without text; 1 too narrow)"
 
 
 def test_the_report_of_a_clean_source_is_its_size():
-    assert Usable(np.arange(5), 0, 0, Counter()).report("hub:x") == "hub:x: 5 lines"
+    assert Usable(np.arange(5), Counter()).report("hub:x") == "hub:x: 5 lines"

@@ -1,0 +1,74 @@
+"""What a family of networks makes of a line: whether it can be learnt, its tensors, its batches."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from quillread.images.augment import AugmentConfig, augment
+from quillread.images.cache import StepCache
+from quillread.images.ink import scale_to_height, to_grey
+from quillread.images.preprocess import PreprocessConfig, preprocess
+from quillread.types import UInt8Image
+
+
+class LineForm(Protocol):
+    """Turns lines into training items and items into batches; goes to worker processes, so it holds no network."""
+
+    def fault(self, text: str, aspect: float) -> str | None:
+        """Why a line cannot be learnt, in a few words; None if it can.
+
+        Args:
+            text: Its text, not empty.
+            aspect: Width over height of its image.
+        """
+
+    def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Any:
+        """Make an item: clean the image, distort it with `rng`, bring it to the form that the network takes."""
+
+    def collate(self, items: Sequence[Any]) -> dict[str, Tensor]:
+        """Make a batch; the first dimension of every tensor is the line.
+
+        Returns:
+            What the network's `forward` takes, and `weights` float32 (N,): how much each line counts in the loss.
+        """
+
+
+class LookMaker:
+    """Cleans line images and distorts them: the part that all families share.
+
+    Args:
+        clean: The chain of steps that reading repeats.
+        distort: The distortions of the training.
+        height: Images higher than this are reduced to it before they are distorted, in pixels.
+        max_width: They are narrowed to this then.
+        grey: Whether the network sees grey images only: distortions are faster on one channel.
+        cache: Where slow steps are kept.
+    """
+
+    def __init__(
+        self,
+        clean: PreprocessConfig,
+        distort: AugmentConfig,
+        height: int,
+        max_width: int,
+        *,
+        grey: bool,
+        cache: StepCache | None,
+    ) -> None:
+        self._clean = clean
+        self._augment = distort
+        self._height = height
+        self._max_width = max_width
+        self._grey = grey
+        self._cache = cache
+
+    def __call__(self, image: UInt8Image, rng: np.random.Generator) -> UInt8Image:
+        """Make one look of a line: uint8 grey (H, W) or RGB (H, W, 3)."""
+        look, _ = preprocess(image, self._clean, self._cache)
+        if self._grey:
+            look = to_grey(look)
+        if look.shape[0] > self._height:
+            look = scale_to_height(look, self._height, self._max_width)
+        return augment(look, rng, self._augment)

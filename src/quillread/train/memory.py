@@ -1,0 +1,138 @@
+"""How many lines a process can compute at a time: measured on the device, not guessed."""
+
+import logging
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+_SHARE = 0.85
+"""Share of the free memory that may be used: it falls into pieces, and later batches may be wider."""
+
+_PROBE = 4
+"""Lines of the second pass that is measured; the first has one."""
+
+
+def fit_micro_batch(
+    network: nn.Module, batch: dict[str, Tensor], device: torch.device, mixed: torch.dtype | None, processes: int = 1
+) -> int:
+    """Measure what lines take in a forward and backward pass, and fit their number to the free memory.
+
+    Args:
+        network: The network, a `TrainedNetwork`, on the device; its gradients are cleared.
+        batch: A batch of the widest lines, without its weights.
+        device: Where it is computed.
+        mixed: Number type of mixed precision; None for float32.
+        processes: Processes that share the memory of the device.
+
+    Returns:
+        Lines at a time: the whole batch if it fits, else the largest power of two that does, at least 1. Where even
+        the measurement runs out of memory, 1.
+    """
+    lines = len(next(iter(batch.values())))
+    probe = min(_PROBE, lines)
+    if probe == 1:
+        return 1
+    free = _free(device) / processes
+    trained = sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
+    before = _in_use(device)
+    try:
+        one = _peak(network, batch, 1, device, mixed) - before
+        several = _peak(network, batch, probe, device, mixed) - before
+    except torch.OutOfMemoryError:
+        network.zero_grad(set_to_none=True)
+        return 1
+    per_line = max((several - one) / (probe - 1), 1.0)
+    # AdamW keeps two numbers for each weight from the first step on.
+    fits = 1 + int((_SHARE * free - one - 2 * trained) / per_line)
+    size = lines if fits >= lines else 2 ** (max(fits, 1).bit_length() - 1)
+    log.info(
+        "%d of %d lines at a time: a line takes %.0f MB, gradients and optimiser %.0f MB, %.1f GB are free",
+        size,
+        lines,
+        per_line / 1e6,
+        3 * trained / 1e6,
+        free / 1e9,
+    )
+    return size
+
+
+def _peak(
+    network: nn.Module, batch: dict[str, Tensor], lines: int, device: torch.device, mixed: torch.dtype | None
+) -> int:
+    """Most bytes in use during a pass over some lines."""
+    part = {name: value[:lines].to(device) for name, value in batch.items()}
+    network.train()
+    with _PeakMemory(device) as peak:
+        with torch.autocast(device.type, mixed, enabled=mixed is not None):
+            loss = network(**part)["losses"].mean()
+        loss.backward()
+    network.zero_grad(set_to_none=True)
+    return peak.bytes
+
+
+class _PeakMemory:
+    """Measures the peak of the memory in use while it is entered, in bytes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            self._peak = _in_use(self._device)
+            self._done = threading.Event()
+            self._watch = threading.Thread(target=self._sample, daemon=True)
+            self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            self.bytes = torch.cuda.max_memory_allocated(self._device)
+        else:
+            self._done.set()
+            self._watch.join()
+            self.bytes = self._peak
+
+    def _sample(self) -> None:
+        # The high-water mark that the system keeps would not do: loading the weights may have been higher.
+        while not self._done.wait(0.005):
+            self._peak = max(self._peak, _in_use(self._device))
+
+
+def _in_use(device: torch.device) -> int:
+    """Bytes that this process holds on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that can still be taken."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + unused)
+    free = int(psutil.virtual_memory().available)
+    limit, used = (_container(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    return free if limit is None or used is None else min(free, limit - used)
+
+
+def _container(path: Path) -> int | None:
+    """A figure of the container that the process runs in; None if there is no limit."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None

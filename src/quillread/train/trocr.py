@@ -1,0 +1,143 @@
+"""The TrOCR family under training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import shift_tokens_right
+
+from quillread.errors import ModelError
+from quillread.images.cache import StepCache
+from quillread.images.canvas import CanvasConfig
+from quillread.models.catalog import resolve
+from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.trocr import Trocr, load_trocr, save_trocr
+from quillread.models.trocr_canvas import set_canvas
+from quillread.models.trocr_new import new_trocr
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.trocr import TrocrEngine
+from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.train.family import decay_groups
+from quillread.train.trocr_form import IGNORED, TrocrForm
+from quillread.train.trocr_tuning import (
+    add_adapters,
+    freeze,
+    layer_rates,
+    load_adapters,
+    merge_adapters,
+    save_adapters,
+    spare_activations,
+)
+
+
+class TrocrForTraining(nn.Module):
+    """The network with its loss.
+
+    Args:
+        network: A VisionEncoderDecoderModel.
+        mask_tokens: Share of the decoder's input that is replaced with `mask_token` in training.
+        mask_token: Token that stands for one that is not seen.
+    """
+
+    def __init__(self, network: nn.Module, mask_tokens: float = 0.0, mask_token: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self._mask_tokens = mask_tokens
+        self._mask_token = mask_token
+
+    def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Teacher forcing: for each line the mean cross-entropy of its tokens, in nats.
+
+        Args:
+            pixel_values: float (N, 3, h, w).
+            labels: int64 (N, L), padded with -100. The decoder sees them shifted by one behind its start token.
+        """
+        inputs = shift_tokens_right(labels, self.network.config.pad_token_id, self.network.config.decoder_start_token_id)
+        if self.training and self._mask_tokens:
+            hidden = torch.rand(inputs.shape, device=inputs.device) < self._mask_tokens
+            hidden[:, 0] = False  # the start token
+            inputs = inputs.masked_fill(hidden, self._mask_token)
+        logits = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False).logits
+        losses = nn.functional.cross_entropy(
+            logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+        )
+        return {"losses": losses.sum(1) / (labels != IGNORED).sum(1)}
+
+
+class TrocrFamily:
+    """A TrOCR network under training; see `Family`."""
+
+    def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
+        self.model, start = _open_model(config)
+        canvas = config.canvas or start.canvas
+        if config.start and config.canvas:
+            set_canvas(self.model, config.canvas.height, config.canvas.width)
+        self.form = TrocrForm(config, self.model, cache)
+        # A saved folder must not cut lines short in plain transformers either, whose default is 20 tokens.
+        self.model.network.generation_config.max_length = self.form.max_tokens + 1
+        self.info = ModelInfo(
+            family="trocr", name=config.name, preprocess=config.preprocess, canvas=canvas, generate=config.generate
+        )
+        self._lora = config.tuning.lora
+        self._layer_decay = config.tuning.layer_decay
+        network: nn.Module = self.model.network
+        if config.tuning.gradient_checkpointing:
+            spare_activations(self.model.network)
+        if self._lora:
+            network = add_adapters(self.model.network, self._lora)
+        else:
+            freeze(self.model.network, config.tuning.freeze)
+        tokenizer = self.model.tokenizer
+        hidden = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+        self.network = TrocrForTraining(network, config.tuning.mask_tokens, hidden)
+
+    def groups(self, schedule: ScheduleConfig) -> list[dict[str, Any]]:
+        """The trainable parameters; with a learning rate for each layer if they are to differ."""
+        rates = layer_rates(self.network, self._layer_decay) if self._layer_decay < 1 else None
+        return decay_groups(self.network, schedule, rates)
+
+    def recognizer(self, mixed: torch.dtype | None) -> LineRecognizer:
+        """The network as it is now, as a recogniser."""
+        # With adapters the layers of `model.network` are replaced in place: it is the trained network either way.
+        return LineRecognizer(TrocrEngine(self.model, self.info, batch_size=16, mixed=mixed), self.info)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the adapters, or the whole model: then the checkpoint is a folder that can be read with."""
+        if self._lora:
+            save_adapters(self.network.network, folder)
+        else:
+            save_trocr(self.model, folder)
+            write_info(self.info, folder)
+
+    def load_weights(self, folder: Path) -> None:
+        """Take every trained tensor from a checkpoint.
+
+        The folder is opened as any model is: loading its tensors by their names in the file would leave out those that
+        transformers renames between file and network.
+        """
+        if self._lora:
+            load_adapters(self.network.network, folder)
+        else:
+            state = load_trocr(folder).network.state_dict()
+            self.model.network.load_state_dict(state)
+
+    def save(self, folder: Path, info: ModelInfo) -> None:
+        """Write the model folder; adapters are merged into the weights."""
+        if self._lora:
+            merge_adapters(self.network.network)
+        save_trocr(self.model, folder)
+        write_info(info, folder)
+
+
+def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
+    """The model that the run starts from, and what its folder says."""
+    if config.start:
+        folder = resolve(config.start)
+        info = read_info(folder) if (folder / INFO_NAME).is_file() else ModelInfo(family="trocr", name=config.start)
+        if info.family != "trocr":
+            raise ModelError(f"{config.start}: is no TrOCR model", hint=f"add --set family={info.family}")
+        return load_trocr(folder, allow_partial=config.allow_partial), info
+    canvas = config.canvas or CanvasConfig(height=64, width=768, fit="pad")
+    model = new_trocr(config.shape, canvas, config.tokenizer, config.seed)
+    return model, ModelInfo(family="trocr", name=config.name, canvas=canvas)

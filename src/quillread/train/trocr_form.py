@@ -1,0 +1,77 @@
+"""Lines as TrOCR is trained on them: the canvas of its image processor, the tokens of its tokenizer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from quillread.images.cache import StepCache
+from quillread.images.canvas import pad_to_canvas
+from quillread.models.trocr import Trocr
+from quillread.text.tokenizer import encode_text
+from quillread.train.config import TrainConfig
+from quillread.train.form import LookMaker
+from quillread.types import UInt8Image
+
+IGNORED = -100
+"""Label of the padding: has no part in the loss."""
+
+Item = tuple[NDArray[np.float32], list[int]]
+
+
+class TrocrForm:
+    """The TrOCR family's `LineForm`.
+
+    Args:
+        config: Canvas, labels, preprocessing and distortions.
+        model: Lends its image processor and tokenizer.
+        cache: Where slow steps are kept.
+    """
+
+    def __init__(self, config: TrainConfig, model: Trocr, cache: StepCache | None = None) -> None:
+        self._processor: Any = model.image_processor
+        self._tokenizer: Any = model.tokenizer
+        self._canvas = config.canvas
+        self._labels = config.labels
+        positions = model.network.decoder.config.max_position_embeddings
+        self.max_tokens: int = min(config.labels.max_length or positions, positions)
+        """Most tokens of a label, the end included."""
+        # Distortions of an image larger than the canvas would be lost on the way to it.
+        height = max(64, config.canvas.height if config.canvas else 384)
+        self._look = LookMaker(config.preprocess, config.augment, height, 16 * height, grey=False, cache=cache)
+
+    def fault(self, text: str, aspect: float) -> str | None:
+        """Texts of more tokens than labels may have, unless they are to be truncated."""
+        if self._labels.overlong == "truncate" or len(encode_text(self._tokenizer, text)) <= self.max_tokens:
+            return None
+        return f"with more than {self.max_tokens} tokens"
+
+    def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Item:
+        """Pixels float32 (3, h, w) and tokens of one line, without a start token and with the end token."""
+        look = self._look(image, rng)
+        if self._canvas:
+            look = pad_to_canvas(look, self._canvas)
+        # A truncated label has no end token: the network must not learn to stop in mid-line.
+        pixels = self._processor([Image.fromarray(look)], return_tensors="np")["pixel_values"][0]
+        return np.asarray(pixels, np.float32), encode_text(self._tokenizer, text)[: self.max_tokens]
+
+    def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Pad labels to a common length.
+
+        Returns:
+            `pixel_values` float32 (N, 3, h, w); `labels` int64 (N, L), padded with -100, L fixed by
+            `labels.max_length` if that is set; `weights` float32 (N,), the number of tokens.
+        """
+        lengths = [len(tokens) for _, tokens in items]
+        labels = np.full((len(items), self._labels.max_length or max(lengths)), IGNORED, np.int64)
+        for row, (_, tokens) in enumerate(items):
+            labels[row, : len(tokens)] = tokens
+        return {
+            "pixel_values": torch.from_numpy(np.stack([pixels for pixels, _ in items])),
+            "labels": torch.from_numpy(labels),
+            "weights": torch.tensor(lengths, dtype=torch.float32),
+        }

@@ -1,0 +1,121 @@
+"""Which weights of a TrOCR network are trained, and at what rate: freezing, layer-wise rates, low-rank adapters."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from quillread.errors import ConfigError, ModelError
+from quillread.extras import require
+from quillread.train.config import LoraConfig
+
+ADAPTERS_NAME = "adapter_model.safetensors"
+
+
+def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
+    """Keep the parameters whose names start with one of the prefixes as they are.
+
+    Raises:
+        ConfigError: If a prefix fits no parameter, or nothing is left to train.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise ConfigError(
+                f"tuning.freeze: no parameter starts with {prefix!r}",
+                hint=f"names look like {names[0]} and {names[-1]}",
+            )
+    for name, parameter in network.named_parameters():
+        if name.startswith(tuple(prefixes)):
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError("tuning.freeze: leaves nothing to train")
+
+
+def layer_rates(network: nn.Module, decay: float) -> dict[str, float]:
+    """Share of the learning rate for each parameter: `decay` to the number of layers above its own.
+
+    The layers of the decoder stand above those of the encoder; embeddings belong to the lowest layer of their half,
+    everything else outside the layers to the highest (Howard & Ruder 2018, "discriminative fine-tuning").
+    """
+    places = {name: _place(name) for name, _ in network.named_parameters()}
+    depths = [
+        1 + max((layer or 0 for half, layer in places.values() if half == number), default=0) for number in (0, 1)
+    ]
+    rates = {}
+    for name, (half, layer) in places.items():
+        above = 0 if layer is None else depths[half] - 1 - layer
+        rates[name] = decay ** (above + (depths[1] if half == 0 else 0))
+    return rates
+
+
+def _place(name: str) -> tuple[int, int | None]:
+    """Half of the network (0 encoder, 1 decoder) and layer within it; None for what stands above the layers."""
+    half = int(re.search(r"^(network\.)?decoder\.", name) is not None)
+    layer = re.search(r"\.layers?\.(\d+)\.", name)
+    if layer:
+        return half, int(layer[1])
+    return half, 0 if "embed" in name else None
+
+
+def spare_activations(network: Any) -> None:
+    """Compute the activations again in the backward pass in place of keeping them (gradient checkpointing)."""
+    # The name since transformers 5.2x; the one before it is deprecated there.
+    enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def add_adapters(network: nn.Module, config: LoraConfig) -> nn.Module:
+    """Freeze a network and put low-rank adapters beside some of its layers, in place.
+
+    Raises:
+        ConfigError: If no layer has one of the names.
+    """
+    peft = require("peft", "train")
+    targets = list(config.targets)
+    settings = peft.LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks transformers 5.23 by a name of old
+            adapted: nn.Module = peft.get_peft_model(network, settings)
+    except ValueError as error:
+        raise ConfigError(f"tuning.lora.targets: no layer is named {' or '.join(targets)}") from error
+    return adapted
+
+
+def save_adapters(network: Any, folder: Path) -> None:
+    """Write the adapters as PEFT does."""
+    network.save_pretrained(str(folder))
+
+
+def load_adapters(network: Any, folder: Path) -> None:
+    """Take every adapter from a checkpoint.
+
+    Raises:
+        ModelError: If one is missing, unknown or of another shape.
+    """
+    peft = require("peft", "train")
+    try:
+        state = load_file(folder / ADAPTERS_NAME)
+    except Exception as error:  # safetensors raises types without a common base
+        raise ModelError(f"{folder}: its adapters cannot be loaded: {error}") from error
+    own = peft.get_peft_model_state_dict(network)
+    different = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n].shape != state[n].shape]
+    if different:
+        raise ModelError(f"{folder}: its adapters belong to another network (first: {different[0]})")
+    peft.set_peft_model_state_dict(network, state)
+    now = peft.get_peft_model_state_dict(network)
+    if not all(torch.equal(now[n].cpu(), state[n]) for n in state):
+        raise ModelError(f"{folder}: its adapters were not taken over whole")
+
+
+def merge_adapters(network: Any) -> None:
+    """Add the adapters to the weights beside them and take them out, in place."""
+    network.merge_and_unload()

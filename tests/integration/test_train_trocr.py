@@ -1,0 +1,320 @@
+"""Whole training runs of tiny TrOCR networks on the CPU."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes import line_image, write_folder, write_trocr
+from safetensors.torch import load_file
+from transformers import VisionEncoderDecoderModel
+
+from quillread.config import dump
+from quillread.errors import ModelError, TrainingError
+from quillread.images.canvas import CanvasConfig
+from quillread.images.preprocess import PreprocessConfig
+from quillread.models.checkpoint import read_info
+from quillread.models.trocr import load_trocr
+from quillread.models.trocr_config import TrocrShape
+from quillread.recognize.load import load
+from quillread.train import finetune as finetune_module
+from quillread.train import trainer as trainer_module
+from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
+from quillread.train.finetune import finetune
+from quillread.train.trainer import StopOnSignal
+
+TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
+EPOCH_STEPS, EPOCHS = 4, 3
+LAST = EPOCH_STEPS * EPOCHS
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    lines = write_folder(tmp_path_factory.mktemp("data") / "lines", TEXTS)
+    return TrainConfig(
+        family="trocr",
+        data=(f"folder:{lines}",),
+        validation=(f"folder:{lines}",),
+        shape=TrocrShape(
+            encoder_width=32,
+            encoder_layers=2,
+            encoder_heads=2,
+            decoder_width=32,
+            decoder_layers=2,
+            decoder_heads=2,
+            max_positions=24,
+        ),
+        canvas=CanvasConfig(32, 128, "pad"),
+        preprocess=PreprocessConfig(steps=("grayscale", "median")),
+        batch_size=2,
+        micro_batch=2,
+        epochs=EPOCHS,
+        patience=EPOCHS,
+        precision="fp32",
+        workers=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("unbroken") / "run"
+    assert finetune(config, output, progress=False).finished
+    return output
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a termination signal arrive during a step of the next run."""
+
+    class SignalDuring(StopOnSignal):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == step - 1:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(finetune_module, "StopOnSignal", SignalDuring)
+
+
+def script_rates(monkeypatch: pytest.MonkeyPatch, rates: list[float]) -> None:
+    """Give each validation of the next run a rate, whatever it reads."""
+    values: Iterator[float] = iter([rate for rate in rates for _ in range(2)])
+
+    def summarise(_: Any) -> dict[str, float]:
+        rate = next(values)
+        return {"cer_spacing": rate, "wer_spacing": rate}
+
+    monkeypatch.setattr(trainer_module, "summarise", summarise)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Names of the tensors that are not the same bit for bit, or only on one side."""
+    return sorted(a.keys() ^ b.keys()) + [name for name in a if name in b and not torch.equal(a[name], b[name])]
+
+
+def optimizer_tensors(folder: Path) -> dict[str, Any]:
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
+    return {f"{i}/{name}": torch.as_tensor(value) for i, part in state.items() for name, value in part.items()}
+
+
+def test_a_run_writes_what_people_look_at(unbroken: Path):
+    entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in entries if "eval_cer" in e and "eval_wer" in e] == [4, 8, 12]
+    assert (unbroken / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "wrote: a bad cab" in (unbroken / "samples" / "step-4.txt").read_text()
+    assert "folder:" in (unbroken / "model" / "README.md").read_text()
+    assert list((unbroken / "runs").rglob("events.*"))
+
+
+def test_the_trained_model_reads_with_the_preprocessing_of_the_training(config: TrainConfig, unbroken: Path):
+    info = read_info(unbroken / "model")
+    assert (info.preprocess, info.canvas) == (config.preprocess, config.canvas)
+    assert len(load(str(unbroken / "model"), threads=1).read([line_image("abc")] * 2)) == 2
+
+
+def test_plain_transformers_loads_every_tensor_of_the_model(unbroken: Path):
+    plain, report = VisionEncoderDecoderModel.from_pretrained(unbroken / "model", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert unequal(plain.state_dict(), load_trocr(unbroken / "model").network.state_dict()) == []
+
+
+@pytest.mark.parametrize("step", [EPOCH_STEPS, EPOCH_STEPS + 2], ids=["between epochs", "within an epoch"])
+def test_a_resumed_run_ends_as_an_unbroken_one(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, step)
+        assert not finetune(config, tmp_path / "run", progress=False).finished
+    assert finetune(config, tmp_path / "run", resume=True, progress=False).finished
+    last, other = tmp_path / "run" / f"checkpoint-{LAST}", unbroken / f"checkpoint-{LAST}"
+    assert unequal(tensors(last), tensors(other)) == []
+    assert unequal(optimizer_tensors(last), optimizer_tensors(other)) == []
+
+
+def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script_rates(monkeypatch, [0.5, 0.3, 0.4])
+    finetune(config, tmp_path / "run", progress=False)
+    best, last = tmp_path / "run" / "checkpoint-8", tmp_path / "run" / "checkpoint-12"
+    assert unequal(tensors(tmp_path / "run" / "model"), tensors(best)) == []
+    assert len(unequal(tensors(best), tensors(last))) > 60  # of 75: the pooler and masks do not learn
+
+
+def test_a_checkpoint_can_be_read_with(unbroken: Path):
+    assert len(load(str(unbroken / f"checkpoint-{LAST}"), threads=1).read([line_image("abc")])) == 1
+
+
+@pytest.mark.parametrize("variant", ["base-handwritten", "base-stage1", "small"])
+def test_a_run_starts_from_every_tensor_of_a_published_checkpoint(config: TrainConfig, tmp_path: Path, variant: str):
+    start = write_trocr(tmp_path / "start", variant)
+    still = dataclasses.replace(
+        config,
+        start=str(start),
+        canvas=None,
+        schedule=ScheduleConfig(learning_rate=0.0),
+        epochs=1,
+        validation=(),
+        validation_share=0.0,
+        patience=0,
+    )
+    finetune(still, tmp_path / "run", progress=False)
+    before, after = (load_trocr(folder).network.state_dict() for folder in (start, tmp_path / "run" / "model"))
+    assert len(before) > 40
+    assert unequal(before, after) == []
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_parts_of_a_batch_add_up_to_the_whole(config: TrainConfig, tmp_path: Path, size: int):
+    shape = dataclasses.replace(config.shape, dropout=0.0)
+    whole = dataclasses.replace(
+        config, shape=shape, batch_size=4, micro_batch=4, epochs=1, validation=(), validation_share=0.0, patience=0
+    )
+    finetune(whole, tmp_path / "whole", progress=False)
+    finetune(dataclasses.replace(whole, micro_batch=size), tmp_path / "parts", progress=False)
+    a, b = (tensors(tmp_path / name / "model") for name in ("whole", "parts"))
+    assert max(float((a[name].float() - b[name].float()).abs().max()) for name in a) < 2e-5
+
+
+def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    from quillread.train.trocr import TrocrForTraining
+
+    forward = TrocrForTraining.forward
+
+    def full(self: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if len(labels) > 2:
+            raise torch.OutOfMemoryError("full")
+        return forward(self, pixel_values, labels)
+
+    monkeypatch.setattr(TrocrForTraining, "forward", full)
+    settings = dataclasses.replace(
+        config, batch_size=8, micro_batch=8, epochs=1, validation=(), validation_share=0.0, patience=0
+    )
+    assert finetune(settings, tmp_path / "run", progress=False).finished
+    assert "2 lines are computed at a time" in caplog.text
+
+
+def test_a_rate_that_diverges_ends_the_run_with_advice(config: TrainConfig, tmp_path: Path):
+    wild = dataclasses.replace(
+        config,
+        schedule=ScheduleConfig(learning_rate=1e30, warmup=0.0, clip_norm=1e30),
+        epochs=10,
+        validation=(),
+        validation_share=0.0,
+        patience=0,
+    )
+    with pytest.raises(TrainingError, match="diverged") as caught:
+        finetune(wild, tmp_path / "run", progress=False)
+    assert "learning_rate" in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from quillread.train.trocr import TrocrForTraining
+
+    forward = TrocrForTraining.forward
+    still = dataclasses.replace(config, epochs=1, validation=(), validation_share=0.0, patience=0)
+
+    def broken(self: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        losses = forward(self, pixel_values, labels)["losses"]
+        return {"losses": losses * float("nan")}
+
+    monkeypatch.setattr(TrocrForTraining, "forward", broken)
+    finetune(still, tmp_path / "run", progress=False)
+    monkeypatch.undo()
+    idle = dataclasses.replace(still, schedule=ScheduleConfig(learning_rate=0.0))
+    finetune(idle, tmp_path / "idle", progress=False)
+    assert read_info(tmp_path / "run" / "model").provenance["skipped_steps"] == EPOCH_STEPS
+    assert unequal(tensors(tmp_path / "run" / "model"), tensors(tmp_path / "idle" / "model")) == []
+
+
+def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    start = write_trocr(tmp_path / "start", "base-handwritten")
+    lora = dataclasses.replace(
+        config, start=str(start), canvas=None, tuning=TuningConfig(lora=LoraConfig(rank=4, dropout=0.0)), epochs=2
+    )
+    finetune(lora, tmp_path / "unbroken", progress=False)
+    with monkeypatch.context() as patch:
+        interrupt(patch, EPOCH_STEPS + 1)
+        assert not finetune(lora, tmp_path / "run", progress=False).finished
+    finetune(lora, tmp_path / "run", resume=True, progress=False)
+    merged, other = (tensors(tmp_path / name / "model") for name in ("run", "unbroken"))
+    assert unequal(merged, other) == []
+    before, after = load_trocr(start).network.state_dict(), load_trocr(tmp_path / "run" / "model").network.state_dict()
+    changed = unequal(before, after)
+    assert changed
+    assert all("q_proj" in name or "v_proj" in name for name in changed)
+
+
+def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
+    start = write_trocr(tmp_path / "start", "base-handwritten")
+    frozen = dataclasses.replace(
+        config,
+        start=str(start),
+        canvas=None,
+        tuning=TuningConfig(freeze=("encoder",), layer_decay=0.8, gradient_checkpointing=True),
+        epochs=1,
+    )
+    finetune(frozen, tmp_path / "run", progress=False)
+    before, after = load_trocr(start).network.state_dict(), load_trocr(tmp_path / "run" / "model").network.state_dict()
+    changed = unequal(before, after)
+    assert changed
+    assert all(name.startswith("decoder") for name in changed)
+
+
+def test_a_compact_model_is_no_start_for_trocr(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(ModelError, match="no TrOCR model"):
+        finetune(dataclasses.replace(config, start="builtin"), tmp_path / "run", progress=False)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
+    shape = dataclasses.replace(config.shape, dropout=0.0)
+    # 8 lines, of which each process validates 4, and batches of 3, that cannot be shared out evenly.
+    settings = dataclasses.replace(config, shape=shape, batch_size=3, micro_batch=2, epochs=2, epoch_lines=6)
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
+    for name, launcher in {
+        "one": [sys.executable],
+        "two": [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        ],
+    }.items():
+        command = ["-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port())}
+        run = subprocess.run(
+            [*launcher, *command, "--output", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
+        )
+        assert run.returncode == 0, run.stderr[-2000:]
+        assert run.stdout == f"{tmp_path / name / 'model'}\n"
+    one, two = (tensors(tmp_path / name / "model") for name in ("one", "two"))
+    assert max(float((one[name].float() - two[name].float()).abs().max()) for name in one) < 2e-5
+    alone, shared = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert len(alone) == len(shared)
+    for a, b in zip(alone, shared, strict=True):
+        assert {k: a[k] for k in a if k.endswith("er")} == {k: b[k] for k in b if k.endswith("er")}
+    losses = [[entry["loss"] for entry in history if "loss" in entry] for history in (alone, shared)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,56 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quillread.train import memory
+from quillread.train.memory import fit_micro_batch
+
+MEGABYTE = 2**20
+
+
+class Greedy(nn.Module):
+    """Takes 32 MB for each line, of which the backward pass needs all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        wide = (x * self.weight).repeat(1, 8 * MEGABYTE)
+        return {"losses": (wide**2).mean(1)}
+
+
+def fit(monkeypatch: pytest.MonkeyPatch, free: int, lines: int = 16, processes: int = 1) -> int:
+    monkeypatch.setattr(memory, "_free", lambda device: free * MEGABYTE)
+    return fit_micro_batch(Greedy(), {"x": torch.ones(lines, 1)}, torch.device("cpu"), None, processes)
+
+
+def test_a_batch_that_fits_is_computed_at_once(monkeypatch: pytest.MonkeyPatch):
+    assert fit(monkeypatch, free=100_000) == 16
+
+
+def test_less_memory_takes_fewer_lines_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    assert 2 <= fit(monkeypatch, free=800) <= 8
+
+
+def test_the_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch):
+    assert fit(monkeypatch, free=800, processes=4) < fit(monkeypatch, free=800)
+
+
+def test_there_is_always_one_line(monkeypatch: pytest.MonkeyPatch):
+    assert fit(monkeypatch, free=1) == 1
+
+
+def test_a_measurement_that_runs_out_of_memory_leaves_one_line(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(Greedy, "forward", fail)
+    assert fit(monkeypatch, free=1000) == 1
+
+
+def test_no_gradient_is_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "_free", lambda device: 10**12)
+    network = Greedy()
+    fit_micro_batch(network, {"x": torch.ones(3, 1)}, torch.device("cpu"), None)
+    assert network.weight.grad is None

@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import line_image, write_trocr
+
+from quillread.images.augment import STEPS, AugmentConfig
+from quillread.images.canvas import CanvasConfig
+from quillread.models.trocr import Trocr, load_trocr
+from quillread.text.tokenizer import decode_tokens
+from quillread.train.config import LabelsConfig, TrainConfig
+from quillread.train.trocr import TrocrForTraining
+from quillread.train.trocr_form import IGNORED, TrocrForm
+
+NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module", params=["base-handwritten", "small"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trocr:
+    return load_trocr(write_trocr(tmp_path_factory.mktemp("model"), request.param))
+
+
+def form(model: Trocr, **settings: object) -> TrocrForm:
+    return TrocrForm(TrainConfig(family="trocr", augment=NEVER, **settings), model)  # type: ignore[arg-type]
+
+
+def test_an_item_without_distortion_is_what_the_image_processor_gives(model: Trocr):
+    image = line_image("a line", height=32)
+    pixels, _ = form(model).make(image, "a line", RNG)
+    expected = model.image_processor([image], return_tensors="np")["pixel_values"][0]
+    assert np.array_equal(pixels, expected)
+    assert pixels.dtype == np.float32
+
+
+def test_labels_have_no_start_token_and_one_end_token(model: Trocr):
+    _, tokens = form(model).make(line_image("the line"), "the line", RNG)
+    special = model.tokenizer.all_special_ids
+    assert [token for token in tokens if token in special] == [model.tokenizer.eos_token_id]
+    assert tokens[-1] == model.tokenizer.eos_token_id
+    assert decode_tokens(model.tokenizer, tokens).strip() == "the line"
+
+
+def test_the_decoder_starts_with_one_start_token(model: Trocr):
+    made = form(model).collate([form(model).make(line_image("ab"), "ab", RNG)])
+    seen = []
+    hook = model.network.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    TrocrForTraining(model.network)(pixel_values=made["pixel_values"], labels=made["labels"])
+    hook.remove()
+    start = model.network.config.decoder_start_token_id
+    assert seen[0][0].tolist() == [start, *made["labels"][0].tolist()[:-1]]
+
+
+def test_labels_are_padded_to_the_longest_with_what_the_loss_ignores(model: Trocr):
+    lines = form(model)
+    batch = lines.collate([lines.make(line_image(text), text, RNG) for text in ("a", "bad cab")])
+    short, long = (len(tokens[tokens != IGNORED]) for tokens in batch["labels"])
+    assert batch["labels"].shape == (2, long)
+    assert short < long
+    assert batch["weights"].tolist() == [short, long]
+    assert batch["labels"].dtype == torch.int64
+
+
+def test_labels_of_a_fixed_length_are_padded_to_it(model: Trocr):
+    lines = form(model, labels=LabelsConfig(max_length=30))
+    assert lines.collate([lines.make(line_image("ab"), "ab", RNG)])["labels"].shape == (1, 30)
+
+
+def test_lines_of_too_many_tokens_are_left_out_and_say_why(model: Trocr):
+    lines = form(model, labels=LabelsConfig(max_length=5))
+    assert lines.fault("a b", 4.0) is None
+    assert lines.fault("1 2 3 4 5 6", 4.0) == "with more than 5 tokens"
+
+
+def test_the_positions_of_the_decoder_are_the_limit(model: Trocr):
+    lines = form(model, labels=LabelsConfig(max_length=100_000))
+    assert lines.max_tokens == model.network.decoder.config.max_position_embeddings
+    assert lines.fault("1 " * lines.max_tokens, 4.0) == f"with more than {lines.max_tokens} tokens"
+
+
+def test_a_truncated_label_does_not_end(model: Trocr):
+    lines = form(model, labels=LabelsConfig(max_length=5, overlong="truncate"))
+    _, tokens = lines.make(line_image("1 2 3 4 5 6"), "1 2 3 4 5 6", RNG)
+    assert lines.fault("1 2 3 4 5 6", 4.0) is None
+    assert len(tokens) == 5
+    assert model.tokenizer.eos_token_id not in tokens
+
+
+def test_a_padded_canvas_keeps_the_aspect(model: Trocr):
+    size = model.image_processor.size
+    canvas = CanvasConfig(size["height"], size["width"], "pad")
+    square = np.zeros((40, 20, 3), np.uint8)
+    pixels, _ = form(model, canvas=canvas).make(square, "a", RNG)
+    assert pixels[0, 0, 0] == -1.0
+    black = (pixels[0] < 0).mean()
+    assert black == pytest.approx(1.0)  # the paper of a black image is black too
+
+
+@pytest.mark.parametrize("pad", [0, 3])
+def test_the_loss_of_a_line_is_the_mean_over_its_tokens(model: Trocr, pad: int):
+    lines = form(model)
+    batch = lines.collate([lines.make(line_image("ab"), "ab", RNG)])
+    labels = torch.nn.functional.pad(batch["labels"], (0, pad), value=IGNORED)
+    plain = model.network(pixel_values=batch["pixel_values"], labels=batch["labels"]).loss
+    ours = TrocrForTraining(model.network)(pixel_values=batch["pixel_values"], labels=labels)["losses"]
+    assert ours.item() == pytest.approx(plain.item(), rel=1e-5)

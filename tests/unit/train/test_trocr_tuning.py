@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from fakes import write_trocr
+from torch import nn
+
+from quillread.errors import ConfigError, ModelError
+from quillread.models.trocr import load_trocr
+from quillread.train.config import LoraConfig, ScheduleConfig
+from quillread.train.family import decay_groups
+from quillread.train.trocr import TrocrForTraining
+from quillread.train.trocr_tuning import ADAPTERS_NAME, add_adapters, freeze, layer_rates, load_adapters, save_adapters
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> nn.Module:
+    net: nn.Module = load_trocr(write_trocr(tmp_path / "model", "base-handwritten")).network
+    return net
+
+
+def test_frozen_parameters_are_those_of_the_prefix(network: nn.Module):
+    freeze(network, ["encoder.embeddings"])
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad and "pooler" not in name}
+    assert frozen == {name for name, _ in network.named_parameters() if name.startswith("encoder.embeddings")}
+
+
+def test_a_prefix_that_fits_nothing_is_refused(network: nn.Module):
+    with pytest.raises(ConfigError, match=r"no parameter starts with 'encoder\.embedings'"):
+        freeze(network, ["encoder.embedings"])
+
+
+def test_nothing_left_to_train_is_refused(network: nn.Module):
+    with pytest.raises(ConfigError, match="nothing to train"):
+        freeze(network, ["encoder", "decoder"])
+
+
+def test_rates_fall_from_the_top_of_the_decoder_to_the_bottom_of_the_encoder(network: nn.Module):
+    rates = layer_rates(TrocrForTraining(network), 0.5)
+
+    def rate(*parts: str) -> float:
+        found = {rates[name] for name in rates if all(part in name for part in parts)}
+        assert len(found) == 1, (parts, found)
+        return found.pop()
+
+    decoder = [rate("decoder.model.decoder.layers.0."), rate("decoder.model.decoder.layers.1.")]
+    encoder = [rate("encoder.layers.0."), rate("encoder.layers.1.")]
+    assert decoder == [0.5, 1.0]
+    assert encoder == [0.125, 0.25]
+    assert rate("encoder.embeddings") == 0.125
+    assert rate("decoder.model.decoder.embed_tokens") == 0.5
+
+
+def test_norms_and_biases_do_not_decay(network: nn.Module):
+    groups = decay_groups(network, ScheduleConfig(weight_decay=0.1, learning_rate=0.5), None)
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.1}
+    for group in groups:
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+        assert group["lr"] == 0.5
+    assert sum(len(g["params"]) for g in groups) == sum(p.requires_grad for p in network.parameters())
+
+
+def test_adapters_alone_are_trained(network: nn.Module):
+    adapted = add_adapters(network, LoraConfig(rank=2))
+    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+    assert {name.split(".")[2] for name in trained} == {"encoder", "decoder"}
+
+
+def test_layers_that_are_not_there_get_no_adapters(network: nn.Module):
+    with pytest.raises(ConfigError, match="no layer is named qproj"):
+        add_adapters(network, LoraConfig(targets=("qproj",)))
+
+
+def test_adapters_of_another_network_are_refused(network: nn.Module, tmp_path: Path):
+    save_adapters(add_adapters(network, LoraConfig(rank=2)), tmp_path / "saved")
+    other = add_adapters(load_trocr(tmp_path / "model").network, LoraConfig(rank=3))
+    with pytest.raises(ModelError, match="another network"):
+        load_adapters(other, tmp_path / "saved")
+
+
+def test_damaged_adapters_are_refused(network: nn.Module, tmp_path: Path):
+    adapted = add_adapters(network, LoraConfig(rank=2))
+    (tmp_path / ADAPTERS_NAME).write_bytes(b"cut")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_adapters(adapted, tmp_path)
