@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import bar_info
+from fakes import bar_info, write_trocr
 
 from quillread.cli.main import main
-from quillread.models.catalog import SHIPPED
+from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.checkpoint import ONNX_NAME, write_info
 
 
@@ -19,9 +19,46 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_list_names_the_shipped_models_with_their_size(capsys: pytest.CaptureFixture[str]):
     assert main(["models", "list"]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()][: len(SHIPPED)]
     assert [name for name, _, _ in rows] == list(SHIPPED)
     assert all(size.endswith(" MB") and float(size.split()[0]) > 0 for _, size, _ in rows)
+
+
+def test_the_list_goes_on_with_the_published_models(capsys: pytest.CaptureFixture[str]):
+    main(["models", "list"])
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()][len(SHIPPED) :]
+    assert [name for name, _, _ in rows] == list(PUBLISHED)
+    assert rows[1][1:] == ["1336 MB", "English handwriting; to start a training from (MIT; to be downloaded)"]
+
+
+def test_a_transformers_folder_shows_its_record_configuration_and_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["models", "show", str(write_trocr(tmp_path / "plain"))]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["family"], record["name"]) == ("trocr", "plain")
+    assert record["config"]["encoder"]["model_type"] == "vit"
+    assert record["generation_config"]["decoder_start_token_id"] == 2
+    assert record["weights"]["files"] == ["model.safetensors"]
+    assert record["weights"]["bytes"] > 4 * record["weights"]["parameters"] > 0
+
+
+def test_a_model_with_pickled_weights_is_converted(tmp_path: Path):
+    source = write_trocr(tmp_path / "pickled", pickled=True)
+    assert main(["models", "convert", str(source), str(tmp_path / "safe")]) == 0
+    assert main(["models", "show", str(tmp_path / "safe")]) == 0
+
+
+def test_a_model_with_pickled_weights_points_to_the_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = write_trocr(tmp_path / "pickled", pickled=True)
+    assert main(["models", "show", str(source)]) == 2
+    assert f"quill models convert {source} DEST" in capsys.readouterr().err
+
+
+def test_a_conversion_over_a_folder_in_use_gives_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = write_trocr(tmp_path / "pickled", pickled=True)
+    assert main(["models", "convert", str(source), str(source)]) == 2
+    assert "is there already" in capsys.readouterr().err
 
 
 def test_a_model_without_a_card_shows_its_record(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,7 @@ from fakes import bar_info
 from quillread.cli import train
 from quillread.cli.main import main
 from quillread.errors import MissingExtraError
-from quillread.images.preprocess import InkConfig
+from quillread.images.ink import InkConfig
 from quillread.models.checkpoint import ONNX_NAME, write_info
 
 
@@ -18,7 +18,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """The runs that were asked for; none is made, and torch is not imported."""
     asked: list[SimpleNamespace] = []
 
-    def finetune(config: Any, output: Path, *, resume: bool, progress: bool) -> SimpleNamespace:
+    def finetune(
+        config: Any, output: Path, *, resume: bool, overwrite: bool, progress: bool
+    ) -> SimpleNamespace:
         asked.append(SimpleNamespace(config=config, output=output, resume=resume, progress=progress))
         return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
 
@@ -77,8 +79,8 @@ def test_a_setting_goes_before_the_file(runs: list[SimpleNamespace], tmp_path: P
 
 @pytest.mark.parametrize("name", train.presets())
 def test_every_preset_is_a_valid_configuration(name: str, runs: list[SimpleNamespace]):
-    assert main(["train", "--config", name, "--output", "o"]) == 0
-    assert runs[0].config.data
+    assert main(["train", "--config", name, "--data", "folder:x", "--output", "o"]) == 0
+    assert runs[0].config.name == name
 
 
 def test_a_run_from_a_model_takes_its_charset_and_preprocessing(runs: list[SimpleNamespace], tmp_path: Path):
@@ -89,7 +91,7 @@ def test_a_run_from_a_model_takes_its_charset_and_preprocessing(runs: list[Simpl
     (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
     assert main(["train", "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
     config = runs[0].config
-    assert (config.start, config.charset, config.ink) == (tmp_path / "mine", info.charset, info.ink)
+    assert (config.start, config.charset, config.ink) == (str(tmp_path / "mine"), info.charset, info.ink)
     assert config.network.sequence_width == 32
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from quillread.config import dump
 from quillread.data.check import Part, check_sources, check_text
-from quillread.data.sources import Row, RowSource
+from quillread.data.source import Row, RowSource
 from quillread.decode.ctc import columns_needed
 from quillread.text.charset import Charset
 

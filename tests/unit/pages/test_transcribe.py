@@ -13,6 +13,7 @@ from quillread.images.crop import CropConfig
 from quillread.images.read import open_document
 from quillread.pages import transcribe
 from quillread.pages.transcribe import PageConfig, PageReader
+from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Line, Page, Polygon, Region, UInt8Image
 
@@ -215,7 +216,7 @@ def failing(error: Exception) -> LineRecognizer:
         def __call__(self, pixels: np.ndarray) -> np.ndarray:
             raise error
 
-    return LineRecognizer(Backend(), bar_info())
+    return LineRecognizer(CtcEngine(Backend(), bar_info()), bar_info())
 
 
 def test_a_fault_of_ours_is_told_as_one_and_shows_no_trace(caplog: pytest.LogCaptureFixture):
@@ -251,6 +252,6 @@ def test_ctrl_c_is_not_taken_for_a_bad_page():
         def __call__(self, pixels: np.ndarray) -> np.ndarray:
             raise KeyboardInterrupt
 
-    reader = PageReader(LineRecognizer(Backend(), bar_info()), "bars", PageConfig(lines=True))
+    reader = PageReader(LineRecognizer(CtcEngine(Backend(), bar_info()), bar_info()), "bars", PageConfig(lines=True))
     with pytest.raises(KeyboardInterrupt):
         reader.read(png(bar_line("dead")))
