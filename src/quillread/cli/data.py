@@ -1,30 +1,37 @@
-"""`quill data`: what data sets hold, what is wrong with them, and how they look."""
+"""`quill data`: what data sets hold, what is wrong with them, how they look; the actions that write are elsewhere."""
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from quillread.cli.options import whole_number
+from quillread.cli.data_convert import add_convert, add_split
+from quillread.cli.data_fetch import add_fetch
+from quillread.cli.model_limits import model_limits
+from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
 from quillread.errors import UsageError
 
 if TYPE_CHECKING:
-    from quillread.data.check import Part
-    from quillread.images.augment import AugmentConfig
+    from PIL import Image
 
+    from quillread.data.check import Part
+    from quillread.data.source import Source
+
+_Config = TypeVar("_Config")
 _SPLITS = ("train", "validation", "test")
 _FAULTS_FOUND = 3
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command and its three actions."""
+    """Add the command and its actions."""
     parser = subparsers.add_parser(
         "data",
-        help="look into data sets: figures, faults, contact sheets",
-        description="Look into data sets. SPEC is a folder of line images, or kind:where, such as csv:FILE "
-        "or hub:org/name.",
+        help="look into data sets, fetch, divide and convert them",
+        description="Look into data sets, fetch, divide and convert them. SPEC is a folder of "
+        "line images, or kind:where, such as csv:FILE or hub:org/name.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, text in (
@@ -35,7 +42,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         _add_sources(action)
         action.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON, too")
         action.set_defaults(run=run)
+    _add_model(actions.choices["check"])
     _add_show(actions)
+    add_fetch(actions)
+    add_split(actions)
+    add_convert(actions)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
@@ -46,20 +57,35 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         choices=_SPLITS,
         help="split to look at (default: train); may be repeated, and `check` then compares the splits",
     )
+    add_column_options(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="builtin", metavar="NAME", help="the model that is to learn the lines (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=positive_number,
+        metavar="N",
+        help="most tokens of a line, as `labels.max_length` of a training; TrOCR only (default: its positions)",
+    )
 
 
 def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "draw lines with their text, or what augmentation makes of them"
+    text = "draw lines with their text, or what augmentation or the cleaning steps make of them"
     parser = actions.add_parser("show", help=text, description=f"{text[0].upper()}{text[1:]}, as a PNG file.")
     _add_sources(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the PNG file to write")
     parser.add_argument(
         "--lines",
-        type=_positive,
+        type=positive_number,
         metavar="N",
-        help="lines of each data set and split (default: 24, with --augment 1)",
+        help="lines of each data set and split (default: 24, with --augment or --steps 1)",
     )
-    parser.add_argument("--augment", action="store_true", help="draw each distortion, and all together")
+    looks = parser.add_mutually_exclusive_group()
+    looks.add_argument("--augment", action="store_true", help="draw each distortion, and all together")
+    looks.add_argument("--steps", action="store_true", help="draw each cleaning step, and the classic chain")
     parser.add_argument(
         "--seed", type=whole_number, default=0, metavar="N", help="of the choice and looks (default: 0)"
     )
@@ -67,16 +93,10 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--set",
         action="append",
         default=[],
-        metavar="augment.NAME=VALUE",
-        help="change a setting of the augmentation, as augment.strength=2",
+        metavar="NAME=VALUE",
+        help="change a setting of what is drawn, as augment.strength=2 or preprocess.median.size=5",
     )
     parser.set_defaults(run=_run_show)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 up, got {text!r}")
-    return int(text)
 
 
 def _run_stats(args: argparse.Namespace) -> int:
@@ -92,12 +112,9 @@ def _run_stats(args: argparse.Namespace) -> int:
 def _run_check(args: argparse.Namespace) -> int:
     from quillread.config import dump
     from quillread.data.check import check_sources, check_text
-    from quillread.models.compact_config import COLUMN_WIDTH, CompactConfig
-    from quillread.text.charset import WESTERN_EUROPEAN, Charset
 
-    parts = list(_open_parts(args))
-    columns = CompactConfig().height / COLUMN_WIDTH
-    report = check_sources(parts, Charset(WESTERN_EUROPEAN), columns, progress=ProgressLine("lines"))
+    limits = model_limits(args.model, args.max_tokens)
+    report = check_sources(list(_open_parts(args)), limits, progress=ProgressLine("lines"))
     print(check_text(report), end="")
     _write_json(args.json, dump(report))
     return 0 if report.is_clean else _FAULTS_FOUND
@@ -106,20 +123,11 @@ def _run_check(args: argparse.Namespace) -> int:
 def _run_show(args: argparse.Namespace) -> int:
     import io
 
-    from quillread.data.show import draw_augmentations, draw_lines, stack
+    from quillread.data.show import stack
     from quillread.files import write_atomic
 
-    if args.set and not args.augment:
-        raise UsageError("--set changes the augmentation, which is not drawn", hint="add --augment")
-    config = _augment_config(args.set)
-    sheets = []
-    for part in _open_parts(args):
-        if args.augment:
-            count = args.lines or 1
-            sheet = draw_augmentations(part.source, part.name, count=count, seed=args.seed, config=config)
-        else:
-            sheet = draw_lines(part.source, part.name, count=args.lines or 24, seed=args.seed)
-        sheets.append(sheet)
+    draw = _sheet_of(args)
+    sheets = [draw(part.source, part.name) for part in _open_parts(args)]
     png = io.BytesIO()
     stack(sheets).save(png, "PNG")
     write_atomic(args.output, png.getvalue())
@@ -133,21 +141,37 @@ def _open_parts(args: argparse.Namespace) -> "Iterator[Part]":
     from quillread.data.sources import open_source
     from quillread.data.spec import parse_spec
 
-    for spec in map(parse_spec, args.specs):
+    for spec in map(parse_spec, with_columns(args.specs, args)):
         # Named twice, a split would be found to repeat itself.
         for split in dict.fromkeys(args.split or ["train"]):
             yield Part(str(spec), split, open_source(spec, split))
 
 
-def _augment_config(overrides: Sequence[str]) -> "AugmentConfig":
-    from quillread.config import apply_overrides, build
+def _sheet_of(args: argparse.Namespace) -> "Callable[[Source, str], Image.Image]":
+    """What is drawn of a data set, with its settings."""
+    from quillread.data.show import draw_augmentations, draw_lines, draw_steps
     from quillread.images.augment import AugmentConfig
+    from quillread.images.preprocess import PreprocessConfig
+
+    if args.augment:
+        augmenting = _settings(AugmentConfig, "augment", args.set)
+        return partial(draw_augmentations, count=args.lines or 1, seed=args.seed, config=augmenting)
+    if args.steps:
+        cleaning = _settings(PreprocessConfig, "preprocess", args.set)
+        return partial(draw_steps, count=args.lines or 1, seed=args.seed, config=cleaning)
+    if args.set:
+        raise UsageError("--set changes what is not drawn", hint="add --augment or --steps")
+    return partial(draw_lines, count=args.lines or 24, seed=args.seed)
+
+
+def _settings(kind: type[_Config], name: str, overrides: Sequence[str]) -> _Config:
+    from quillread.config import apply_overrides, build
 
     values = apply_overrides({}, overrides)
-    for name in values:
-        if name != "augment":
-            raise UsageError(f"unknown setting {name!r}", hint="settings here are written augment.NAME=VALUE")
-    return build(AugmentConfig, values.get("augment", {}), "--set")
+    for found in values:
+        if found != name:
+            raise UsageError(f"unknown setting {found!r}", hint=f"settings here are written {name}.NAME=VALUE")
+    return build(kind, values.get(name, {}), "--set")
 
 
 def _write_json(path: Path | None, document: Any) -> None:

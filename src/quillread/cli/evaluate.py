@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.generate_options import add_generate_options, generate_config
-from quillread.cli.options import add_model_options
+from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
     parser.add_argument("--split", default="validation", help="default: %(default)s")
+    add_column_options(parser)
     add_model_options(parser)
     add_generate_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -47,14 +48,15 @@ def run(args: argparse.Namespace) -> int:
     from quillread.recognize.load import load
     from quillread.text.charset import Charset
 
-    source = open_source(parse_spec(args.data), args.split)
+    data = with_columns([args.data], args)[0]
+    source = open_source(parse_spec(data), args.split)
     generate = generate_config(args, args.model)
     recognizer = load(args.model, threads=args.threads, generate=generate)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,
         model=args.model,
-        data=args.data,
+        data=data,
         split=args.split,
         seconds_per_line=result.seconds_per_line,
         rng=np.random.default_rng(0),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.cli.codes import INTERRUPTED
+from quillread.cli.options import add_column_options, with_columns
 from quillread.cli.progress import say
 from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
@@ -24,6 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--config", metavar="FILE|PRESET", help=f"YAML settings, or one of: {', '.join(presets())}")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
     parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
+    add_column_options(parser)
     parser.add_argument("--model", metavar="NAME", help="model to start from: a name, a folder or org/name@revision")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
     old = parser.add_mutually_exclusive_group()
@@ -84,7 +86,16 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
         values["validation"] = args.validation
     if args.model:
         values["start"] = args.model
+    if args.image_column or args.text_column:
+        _name_columns(values, args)
     return values
+
+
+def _name_columns(values: dict[str, Any], args: argparse.Namespace) -> None:
+    """Add the columns named by flags to all data, that of the file included."""
+    data, validation = list(values.get("data", ())), list(values.get("validation", ()))
+    named = with_columns(data + validation, args)
+    values |= {"data": named[: len(data)], "validation": named[len(data) :]}
 
 
 def _values_of(model: str) -> dict[str, Any]:

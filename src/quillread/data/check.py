@@ -5,25 +5,22 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from quillread.data.sources import Source
-from quillread.decode.ctc import columns_needed
+from quillread.data.limits import Limits, Misfit
+from quillread.data.source import Source
 from quillread.errors import DataError
-from quillread.text.charset import Charset
+from quillread.images.rows import count_rows
 from quillread.types import Progress, Sample
 
-FaultKind = Literal[
-    "unreadable",
-    "empty_text",
-    "duplicate_id",
-    "duplicate_image",
-    "shared_group",
-    "too_narrow",
-    "odd_aspect",
-]
+FaultKind = (
+    Misfit
+    | Literal[
+        "unreadable", "empty_text", "duplicate_id", "duplicate_image", "shared_group", "several_rows", "odd_aspect"
+    ]
+)
 _TITLES: dict[FaultKind, str] = {
     "unreadable": "images that cannot be read",
     "empty_text": "lines without text",
@@ -31,6 +28,8 @@ _TITLES: dict[FaultKind, str] = {
     "duplicate_image": "images that occur twice",
     "shared_group": "groups that are in several splits",
     "too_narrow": "images too narrow for their text (CTC needs a column for each character)",
+    "too_long": "texts of more tokens than the model can write",
+    "several_rows": "images of several lines of writing",
     "odd_aspect": "images of an odd shape for their text",
 }
 # Of 15,000 lines from six collections in English and French, five lie outside these bounds.
@@ -75,7 +74,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class UnknownCharacter:
-    """A character outside the charset."""
+    """A character that the model cannot write."""
 
     character: str
     name: str
@@ -109,9 +108,7 @@ class CheckReport:
         return not self.faults and not self.unknown_characters
 
 
-def check_sources(
-    parts: Sequence[Part], charset: Charset, columns: float, *, progress: Progress | None = None
-) -> CheckReport:
+def check_sources(parts: Sequence[Part], limits: Limits, *, progress: Progress | None = None) -> CheckReport:
     """Look at every line; never stops at a fault.
 
     Images are compared by their decoded pixels, across all parts: a copy that was scaled or compressed again
@@ -119,11 +116,10 @@ def check_sources(
 
     Args:
         parts: Splits of data sets. Synthetic lines are made with one look each.
-        charset: Characters that the model can write.
-        columns: Output columns of the CTC model for a piece of image as wide as high.
+        limits: What the model that is to be trained can write.
         progress: Called after each line.
     """
-    finder = _Finder(charset, columns)
+    finder = _Finder(limits)
     total = sum(len(part.source) for part in parts)
     done = 0
     for part in parts:
@@ -136,7 +132,7 @@ def check_sources(
     counts = Counter(fault.kind for fault in faults)
     return CheckReport(
         lines={part.name: len(part.source) for part in parts},
-        counts={kind: counts[kind] for kind in get_args(FaultKind)},
+        counts={kind: counts[kind] for kind in _TITLES},
         faults=faults,
         unknown_characters=finder.unknown_characters(),
     )
@@ -150,7 +146,9 @@ def check_text(report: CheckReport, shown: int = 8) -> str:
         if faults:
             blocks.append(_block(title, faults, shown))
     if report.unknown_characters:
-        blocks.append(_block("characters outside the charset", list(map(str, report.unknown_characters)), shown))
+        blocks.append(
+            _block("characters that the model cannot write", list(map(str, report.unknown_characters)), shown)
+        )
     if report.is_clean:
         blocks.append("no faults found")
     return "\n\n".join(blocks) + "\n"
@@ -183,10 +181,9 @@ class _Strange:
 class _Finder:
     """What was seen so far, and what was found wrong with it."""
 
-    def __init__(self, charset: Charset, columns: float) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.faults: list[Fault] = []
-        self._charset = charset
-        self._columns = columns
+        self._limits = limits
         self._ids: dict[tuple[str, str], _Place] = {}
         self._images: dict[bytes, _Place] = {}
         self._groups: dict[tuple[str, str], dict[str, _Place]] = {}
@@ -218,7 +215,7 @@ class _Finder:
                 yield Fault("shared_group", place.part.name, place.row, place.sample_id, detail)
 
     def unknown_characters(self) -> tuple[UnknownCharacter, ...]:
-        """List the characters outside the charset."""
+        """List the characters that the model cannot write."""
         found = sorted(self._strange.items(), key=lambda item: (-item[1].occurrences, item[0]))
         return tuple(
             UnknownCharacter(
@@ -232,7 +229,7 @@ class _Finder:
         )
 
     def _look_at_characters(self, text: str) -> None:
-        for char, count in self._charset.unknown(text).items():
+        for char, count in self._limits.unknown(text).items():
             strange = self._strange.setdefault(char, _Strange())
             strange.occurrences += count
             strange.lines += 1
@@ -257,10 +254,15 @@ class _Finder:
         if not text.strip():
             yield "empty_text", f"no text for an image of {width} x {height} pixels"
             return
-        aspect, needed = width / height, columns_needed(text)
+        aspect = width / height
         shape = f"{width} x {height} pixels for the {len(text)} characters of {text!r}"
-        if aspect * self._columns < needed:
-            yield "too_narrow", f"{shape}: {int(aspect * self._columns)} columns, needs {needed}"
+        rows = count_rows(sample.image)
+        if rows > 1:
+            yield "several_rows", f"{shape}: looks like {rows} lines"
+        misfit = self._limits.misfit(text, aspect)
+        if misfit:
+            kind, detail = misfit
+            yield kind, f"{shape}: {detail}"
         elif aspect < 1 and len(text) >= 4:
             yield "odd_aspect", f"{shape}: higher than wide"
         elif aspect < _CRAMPED * len(text):

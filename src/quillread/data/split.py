@@ -1,8 +1,10 @@
 """Splitting lines so that no writer or document is on both sides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from quillread.errors import DataError
 
 
 def hold_out(groups: Sequence[str], share: float, rng: np.random.Generator) -> tuple[list[int], list[int]]:
@@ -32,3 +34,37 @@ def hold_out(groups: Sequence[str], share: float, rng: np.random.Generator) -> t
         held.extend(group)
     chosen = set(held)
     return [i for i in range(len(groups)) if i not in chosen], sorted(chosen)
+
+
+def divide(groups: Sequence[str], shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, list[int]]:
+    """Split lines into "train" and further parts, no group in two of them.
+
+    Args:
+        groups: Group of each line; lines without one are groups of their own, and so are all lines if there is one
+            group only.
+        shares: Name of each further part and the share of all lines that it gets, at least roughly; below 1 in sum.
+        rng: Draws the groups.
+
+    Returns:
+        Positions of each part, ascending, that of "train" first.
+
+    Raises:
+        DataError: If there are fewer groups than parts, or the first parts took so many that none is left.
+    """
+    has_groups = len(set(groups)) > 1
+    names = [group if has_groups and group else f"line {i}" for i, group in enumerate(groups)]
+    rest, left = list(range(len(groups))), 1.0
+    parts = {}
+    for name, share in shares.items():
+        if len({names[i] for i in rest}) < 2:
+            count = len(set(names))
+            what = ("group" if has_groups else "line") + "s" * (count > 1)
+            raise DataError(
+                f"{count} {what} cannot be split into {' and '.join(('train', *shares))}: one of them would be empty",
+                hint="make fewer parts; if the groups are of very different size, draw with another seed",
+            )
+        kept, held = hold_out([names[i] for i in rest], share / left, rng)
+        parts[name] = [rest[i] for i in held]
+        rest = [rest[i] for i in kept]
+        left -= share
+    return {"train": rest, **parts}

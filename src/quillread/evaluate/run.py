@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quillread.data.sources import Source
+from quillread.data.source import Source
 from quillread.errors import DataError
 from quillread.evaluate.predictions import Prediction
 from quillread.recognize.recognizer import LineRecognizer

@@ -1,6 +1,7 @@
 """Rows of writing in a line crop: a recogniser of lines makes rubbish of a crop that holds two."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -54,8 +55,9 @@ class _Rows:
 def count_rows(image: UInt8Image) -> int:
     """Count the rows of writing in a line crop; in doubt, it is one.
 
-    Of 5,300 lines of six collections it takes 0.13 % for several, at most 0.5 % of one collection; of 1,560 pairs of
-    lines, set at their usual distance or up to 30 % closer, it finds 93 %, at least 90 % of each collection.
+    Of 2,942 lines of six collections, others than its constants were chosen on, it took 8 for several (0.3 %; 1 % of
+    the one whose crops often hold half of a neighbour), and of 1,471 pairs of them, set at their usual distance or up
+    to 30 % closer, it found 92 % (86 to 95 % of a collection).
 
     Args:
         image: uint8 RGB (H, W, 3) or grey (H, W).
@@ -160,7 +162,7 @@ def _valleys(profile: Profile, start: int, end: int, least: float) -> list[tuple
     above, below = np.maximum.accumulate(part), np.maximum.accumulate(part[::-1])[::-1]
     lower = np.minimum(above, below)
     place = int((lower - part).argmax())
-    if lower[place] < least or part[place] > _DEEPEST * lower[place]:
+    if lower[place] < least or part[place] >= _DEEPEST * lower[place]:
         return []
     depth, cut = float(lower[place] - part[place]), start + place
     return [*_valleys(profile, start, cut, least), (depth, cut), *_valleys(profile, cut, end, least)]
@@ -170,10 +172,10 @@ def _even_gaps(profile: Profile, cuts: list[int]) -> tuple[float, ...]:
     """Middles of the gaps between rows, as shares of the height; empty if these are no rows that fill the crop."""
     pitch = _HEIGHT / (len(cuts) + 1)
     edges = [0, *cuts, len(profile)]
-    bodies = [_body(profile, start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    bodies = [_body(profile, start, end) for start, end in pairwise(edges)]
     if any(end - start < _THINNEST * pitch for start, end in bodies):
         return ()
-    gaps = [(upper[1] + lower[0]) / 2 - _HEIGHT for upper, lower in zip(bodies[:-1], bodies[1:], strict=True)]
+    gaps = [(upper[1] + lower[0]) / 2 - _HEIGHT for upper, lower in pairwise(bodies)]
     if any(abs(gap - i * pitch) > _UNEVEN * pitch for i, gap in enumerate(gaps, 1)):
         return ()
     return tuple(gap / _HEIGHT for gap in gaps)

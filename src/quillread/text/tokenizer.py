@@ -100,10 +100,11 @@ class TokenizerSpeller:
 def _kind_of(folder: Path, settings: dict[str, Any]) -> Kind:
     found = {kind for kind, names in _FILES.items() if all((folder / name).is_file() for name in names)}
     if (folder / _JSON).is_file():
-        model = _read_json(folder / _JSON).get("model", {}).get("type")
-        if model not in _JSON_MODELS:
-            raise ModelError(f"{folder}: the tokenizer in its {_JSON} is of type {model!r}, not BPE or Unigram")
-        found = {_JSON_MODELS[model]}  # transformers prefers this file to the others
+        model = _read_json(folder / _JSON).get("model")
+        named = model.get("type") if isinstance(model, dict) else None
+        if named not in _JSON_MODELS:
+            raise ModelError(f"{folder}: the tokenizer in its {_JSON} is of type {named!r}, not BPE or Unigram")
+        found = {_JSON_MODELS[named]}  # transformers prefers this file to the others
     if not found:
         known = " or ".join((_JSON, *(" with ".join(names) for names in _FILES.values())))
         raise ModelError(f"{folder}: has no tokenizer: {known}", hint=_HINT)

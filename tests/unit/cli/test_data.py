@@ -103,6 +103,38 @@ def test_seed_changes_the_looks(lines, tmp_path):
     assert zero.read_bytes() != one.read_bytes()
 
 
+def test_show_draws_the_cleaning_steps_with_their_settings(lines, tmp_path):
+    plain, coarse = tmp_path / "plain.png", tmp_path / "coarse.png"
+    quill("show", lines, "--output", plain, "--steps")
+    quill("show", lines, "--output", coarse, "--steps", "--set", "preprocess.median.size=9")
+    assert plain.read_bytes() != coarse.read_bytes()
+
+
+def test_steps_and_augmentation_are_not_drawn_together(lines, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        quill("show", lines, "--output", tmp_path / "x.png", "--steps", "--augment")
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_setting_of_what_is_not_drawn_is_refused(lines, tmp_path):
+    with pytest.raises(UsageError, match="unknown setting 'augment'"):
+        quill("show", lines, "--output", tmp_path / "x.png", "--steps", "--set", "augment.strength=2")
+
+
+def test_columns_are_taken_from_flags(lines, capsys):
+    table = (lines / "metadata.csv").read_text(encoding="utf-8").replace("image,text", "scan,label")
+    (lines / "metadata.csv").write_text(table, encoding="utf-8")
+    assert quill("stats", lines, "--image-column", "scan", "--text-column", "label") == 0
+    assert "2 lines" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", ["fetch", "split", "convert"])
+def test_actions_that_write_are_wired(action, capsys):
+    with pytest.raises(SystemExit) as stop:
+        quill(action, "--help")
+    assert stop.value.code == 0
+
+
 def test_settings_without_augmentation_are_refused(lines, tmp_path):
     with pytest.raises(UsageError, match="--set"):
         quill("show", lines, "--output", tmp_path / "x.png", "--set", "augment.strength=2")

@@ -90,6 +90,12 @@ def test_a_data_set_without_the_text_column_lists_its_columns(tmp_path: Path, ca
     assert "?text-column=NAME" in err
 
 
+def test_the_text_column_is_taken_from_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_hub(tmp_path / "hub", {"validation": ["one"]}, text_column="transcription")
+    assert evaluate(f"hub:{folder}", "--text-column", "transcription") == 0
+    assert "\n1 lines, " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

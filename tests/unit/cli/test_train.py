@@ -18,9 +18,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """The runs that were asked for; none is made, and torch is not imported."""
     asked: list[SimpleNamespace] = []
 
-    def finetune(
-        config: Any, output: Path, *, resume: bool, overwrite: bool, progress: bool
-    ) -> SimpleNamespace:
+    def finetune(config: Any, output: Path, *, resume: bool, overwrite: bool, progress: bool) -> SimpleNamespace:
         asked.append(SimpleNamespace(config=config, output=output, resume=resume, progress=progress))
         return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
 
@@ -68,6 +66,14 @@ def test_validation_of_the_command_line_leaves_the_data_of_the_file(runs: list[S
     path = settings(tmp_path / "c.yaml", "data: [folder:a]\nvalidation: [folder:b]\n")
     main(["train", "--config", path, "--validation", "folder:v", "--output", "o"])
     assert (runs[0].config.data, runs[0].config.validation) == (("folder:a",), ("folder:v",))
+
+
+def test_columns_are_those_of_all_data_of_the_run(runs: list[SimpleNamespace], tmp_path: Path):
+    path = settings(tmp_path / "c.yaml", "data: ['hub:a', 'strokes:s']\nvalidation: ['csv:b']\n")
+    main(["train", "--config", path, "--text-column", "label", "--output", "o"])
+    config = runs[0].config
+    assert config.data == ("hub:a?text-column=label", "strokes:s")
+    assert config.validation == ("csv:b?text-column=label",)
 
 
 def test_a_setting_goes_before_the_file(runs: list[SimpleNamespace], tmp_path: Path):

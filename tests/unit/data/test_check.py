@@ -1,17 +1,18 @@
 import json
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
+from fakes import line_image
 
 from quillread.config import dump
 from quillread.data.check import Part, check_sources, check_text
+from quillread.data.limits import CtcLimits, TokenLimits
 from quillread.data.source import Row, RowSource
-from quillread.decode.ctc import columns_needed
 from quillread.text.charset import Charset
 
-CHARSET = Charset("abcdefghijklmnopqrstuvwxyz ")
-COLUMNS = 12.0
+LIMITS = CtcLimits(Charset("abcdefghijklmnopqrstuvwxyz "), columns=12.0)
 
 
 def png(number, width=160, height=32):
@@ -26,7 +27,7 @@ def part(*rows, split="train", data="csv:lines.csv"):
 
 
 def check(*parts):
-    return check_sources(parts, CHARSET, COLUMNS)
+    return check_sources(parts, LIMITS)
 
 
 def found(report):
@@ -124,16 +125,48 @@ def test_control_character_is_listed_though_it_has_no_name():
     assert strange.name == "U+0009 control character"
 
 
-@pytest.mark.parametrize(("text", "columns"), [("", 0), ("abc", 3), ("hello", 6), ("aaa", 5)])
-def test_equal_neighbours_need_a_column_more(text, columns):
-    assert columns_needed(text) == columns
-
-
 @pytest.mark.parametrize(("width", "faults"), [(63, 1), (64, 0)])
 def test_image_is_too_narrow_below_one_column_per_character(width, faults):
     # 24 characters without equal neighbours at 12 columns per height: 2 heights of 32 pixels.
     text = "abcdefghijklmnopqrstuvwx"
     assert check(part(Row("a", png(1, width), text))).counts["too_narrow"] == faults
+
+
+class TwoLetterTokens:
+    """A `Speller` that knows the letters a to m, two in a token."""
+
+    max_length = 4
+
+    def unknown(self, text):
+        return Counter(c for c in text if c > "m")
+
+    def length(self, text):
+        return len(text) // 2 + 1
+
+
+def test_text_of_too_many_tokens_is_found():
+    rows = part(Row("a", png(1), "abcdef"), Row("b", png(2), "abcdefgh"))
+    report = check_sources([rows], TokenLimits(TwoLetterTokens()))
+    assert [(fault.kind, fault.row) for fault in report.faults] == [("too_long", 1)]
+    assert "5 tokens, at most 4" in report.faults[0].detail
+
+
+def test_narrow_image_suits_a_model_that_writes_tokens():
+    report = check_sources([part(Row("a", png(1, 34), "abc"))], TokenLimits(TwoLetterTokens()))
+    assert report.is_clean
+
+
+def test_characters_that_the_tokens_cannot_spell_are_listed():
+    report = check_sources([part(Row("a", png(1), "mnop"))], TokenLimits(TwoLetterTokens()))
+    assert [strange.character for strange in report.unknown_characters] == ["n", "o", "p"]
+
+
+def test_image_of_two_lines_is_found():
+    line = line_image("some words in a row", 60)
+    two = cv2.imencode(".png", np.vstack([line, line]))[1].tobytes()
+    report = check(part(Row("a", two, "some words in a row")))
+    assert report.counts["several_rows"] == 1
+    assert "looks like 2 lines" in next(f.detail for f in report.faults if f.kind == "several_rows")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +181,7 @@ def test_shape_that_does_not_suit_the_text_is_odd(width, text):
 def test_progress_counts_the_lines_of_all_parts():
     seen = []
     parts = [part(Row("a", png(1), "words")), part(Row("b", png(2), "words"), split="validation")]
-    check_sources(parts, CHARSET, COLUMNS, progress=lambda done, total: seen.append((done, total)))
+    check_sources(parts, LIMITS, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
 
 

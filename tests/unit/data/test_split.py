@@ -1,8 +1,10 @@
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from quillread.data.split import hold_out
+from quillread.data.split import divide, hold_out
+from quillread.errors import DataError
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60), st.floats(0.05, 0.5), st.integers(0, 99))
@@ -29,3 +31,36 @@ def test_the_split_depends_on_the_generator_alone():
     first = hold_out(groups, 0.2, np.random.default_rng(5))
     assert first == hold_out(groups, 0.2, np.random.default_rng(5))
     assert first != hold_out(groups, 0.2, np.random.default_rng(6))
+
+
+@given(
+    st.lists(st.sampled_from(["", *"abcdefgh"]), min_size=20, max_size=60),
+    st.floats(0.05, 0.4),
+    st.floats(0.05, 0.4),
+    st.integers(0, 99),
+)
+def test_three_parts_have_every_line_once_and_no_group_twice(groups, validation, test, seed):
+    try:
+        parts = divide(groups, {"validation": validation, "test": test}, np.random.default_rng(seed))
+    except DataError:
+        reject()
+    assert sorted(i for part in parts.values() for i in part) == list(range(len(groups)))
+    assert all(parts.values())
+    if len(set(groups)) > 1:
+        named = [{groups[i] for i in part} - {""} for part in parts.values()]
+        assert sum(map(len, named)) == len(set.union(*named))
+
+
+def test_shares_are_of_all_lines():
+    parts = divide([str(i) for i in range(100)], {"validation": 0.2, "test": 0.4}, np.random.default_rng(0))
+    assert {name: len(part) for name, part in parts.items()} == {"train": 40, "validation": 20, "test": 40}
+
+
+def test_two_groups_do_not_make_three_parts():
+    with pytest.raises(DataError, match="2 groups cannot be split into train and validation and test"):
+        divide(["a", "a", "b", "b"], {"validation": 0.2, "test": 0.2}, np.random.default_rng(0))
+
+
+def test_one_line_cannot_be_divided():
+    with pytest.raises(DataError, match="1 line cannot be split"):
+        divide(["a"], {"validation": 0.2}, np.random.default_rng(0))
