@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     GenerationConfig,
     RobertaTokenizer,
@@ -21,6 +21,10 @@ from quillread.images.canvas import CanvasConfig
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.text.tokenizer import load_tokenizer
+
+_MEAN, _DEVIATION = 0.9, 0.2
+"""Of the pixels of line images on a canvas, 0 to 1: most are paper. With the 0.5 of the published checkpoints a network
+from scratch sees nearly the same large values everywhere, and learns to look at the image much later."""
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 
@@ -63,9 +67,9 @@ def new_trocr(shape: TrocrShape, canvas: CanvasConfig, tokenizer_folder: Path | 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    mean = [0.5, 0.5, 0.5]
     size = {"height": canvas.height, "width": canvas.width}
-    return Trocr(network.eval(), tokenizer, ViTImageProcessorPil(size=size, image_mean=mean, image_std=mean))
+    processor = ViTImageProcessorPil(size=size, image_mean=[_MEAN] * 3, image_std=[_DEVIATION] * 3)
+    return Trocr(network.eval(), tokenizer, processor)
 
 
 def make_byte_tokenizer() -> Any:
@@ -97,6 +101,7 @@ def _decoder_config(shape: TrocrShape, tokenizer: Any) -> TrOCRConfig:
         decoder_attention_heads=shape.decoder_heads,
         decoder_ffn_dim=shape.feed_forward * shape.decoder_width,
         dropout=shape.dropout,
+        scale_embedding=True,
         max_position_embeddings=shape.max_positions,
         cross_attention_hidden_size=shape.encoder_width,
         decoder_start_token_id=tokenizer.eos_token_id,
@@ -107,15 +112,33 @@ def _decoder_config(shape: TrocrShape, tokenizer: Any) -> TrOCRConfig:
 
 
 @torch.no_grad()
-def _initialise(network: nn.Module) -> None:
-    """Give the linear layers weights that keep the size of their input at any width.
+def _initialise(network: Any) -> None:
+    """Give the weights a size at which the image reaches the decoder from the first step on.
 
-    transformers' standard deviation of 0.02 suits networks about 1000 wide: in narrower ones each layer adds next to
-    nothing at first, and the training starts slowly (Glorot and Bengio 2010).
+    transformers' standard deviation of 0.02 suits networks about 1000 wide with pretrained positions. With it, the
+    positions of a small network are drowned by the patches, and what all patches have in common, the paper, grows from
+    layer to layer: it learns its texts by heart and does not look at the image for thousands of steps.
     """
+    encoder, decoder = network.encoder, network.decoder.model.decoder
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear) and not name.endswith("output_projection"):
-            nn.init.xavier_uniform_(module.weight)
-        elif isinstance(module, nn.Conv2d):
-            fan_in = math.prod(module.weight.shape[1:])
-            nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)
+            nn.init.xavier_uniform_(module.weight)  # Glorot and Bengio 2010
+            if name.endswith(("o_proj", "out_proj", "fc2")):
+                # Radford et al. 2019: what the layers add to the stream must not grow with their number.
+                layers = len(encoder.layers) if name.startswith("encoder") else len(decoder.layers)
+                module.weight.mul_((2 * layers) ** -0.5)
+    projection = encoder.embeddings.patch_embeddings.projection
+    nn.init.trunc_normal_(projection.weight, std=0.5 * math.prod(projection.weight.shape[1:]) ** -0.5)
+    for positions in (encoder.embeddings.position_embeddings[0], decoder.embed_positions.weight):
+        # Both halves from one table: a place on the line and a place in the text can be compared from the start.
+        positions.copy_(_sinusoids(*positions.shape))
+    # The same table gives the tokens' scores: multiplied by the root of the width on the way in (scale_embedding).
+    decoder.embed_tokens.weight.normal_(std=decoder.embed_tokens.embedding_dim**-0.5)
+    decoder.embed_tokens.weight[decoder.padding_idx].zero_()
+
+
+def _sinusoids(count: int, width: int) -> Tensor:
+    """Positions as waves of many lengths, float32 (count, width), -1 to 1 (Vaswani et al. 2017)."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    angles = torch.arange(count)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]

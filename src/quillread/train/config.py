@@ -84,12 +84,13 @@ class TuningConfig:
     """Learning rate of each layer, as a share of that of the layer above it: decoder over encoder, top to bottom."""
     lora: LoraConfig | None = None
     mask_tokens: float = 0.0
-    """Share of the tokens before it that the decoder does not see in training: on few lines it would learn the texts by
-    heart, and not to look at the image."""
+    """Largest share of the tokens before it that the decoder does not see in training, drawn for each line from 0 up: a
+    network from scratch learns the texts by heart first, and to look at the image last (compare Ghazvininejad et al.
+    2019, "Mask-Predict")."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mask_tokens < 1:
-            raise ConfigError(f"tuning.mask_tokens must be at least 0 and below 1, got {self.mask_tokens}")
+        if not 0 <= self.mask_tokens <= 1:
+            raise ConfigError(f"tuning.mask_tokens must be a share from 0 to 1, got {self.mask_tokens}")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"tuning.layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if self.lora and (self.freeze or self.layer_decay < 1):

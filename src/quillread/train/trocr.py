@@ -36,13 +36,13 @@ class TrocrForTraining(nn.Module):
 
     Args:
         network: A VisionEncoderDecoderModel.
-        mask_tokens: Share of the decoder's input that is replaced with `mask_token` in training.
+        mask_tokens: Largest share of the decoder's input that is replaced with `mask_token` in training.
         mask_token: Token that stands for one that is not seen.
     """
 
-    def __init__(self, network: nn.Module, mask_tokens: float = 0.0, mask_token: int = 0) -> None:
+    def __init__(self, network: Any, mask_tokens: float = 0.0, mask_token: int = 0) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
         self._mask_tokens = mask_tokens
         self._mask_token = mask_token
 
@@ -53,9 +53,13 @@ class TrocrForTraining(nn.Module):
             pixel_values: float (N, 3, h, w).
             labels: int64 (N, L), padded with -100. The decoder sees them shifted by one behind its start token.
         """
-        inputs = shift_tokens_right(labels, self.network.config.pad_token_id, self.network.config.decoder_start_token_id)
+        inputs = shift_tokens_right(
+            labels, self.network.config.pad_token_id, self.network.config.decoder_start_token_id
+        )
         if self.training and self._mask_tokens:
-            hidden = torch.rand(inputs.shape, device=inputs.device) < self._mask_tokens
+            # Lines with nearly all tokens hidden teach to look, those with few are what reading is like.
+            shares = torch.rand(len(inputs), 1, device=inputs.device) * self._mask_tokens
+            hidden = torch.rand(inputs.shape, device=inputs.device) < shares
             hidden[:, 0] = False  # the start token
             inputs = inputs.masked_fill(hidden, self._mask_token)
         logits = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False).logits

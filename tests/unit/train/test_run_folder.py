@@ -100,7 +100,7 @@ def test_the_same_data_may_go_on(tmp_path: Path):
 
 @pytest.mark.parametrize("texts", [("a",), ("a", "c"), ("b", "a")])
 def test_other_data_is_refused(tmp_path: Path, texts: tuple[str, ...]):
-    with pytest.raises(DataError, match="the data changed.*folder:lines: 2 lines before"):
+    with pytest.raises(DataError, match=r"the data changed.*folder:lines: 2 lines before"):
         check_same_data(lines(*texts), write_run(tmp_path))
 
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -107,3 +105,22 @@ def test_the_loss_of_a_line_is_the_mean_over_its_tokens(model: Trocr, pad: int):
     plain = model.network(pixel_values=batch["pixel_values"], labels=batch["labels"]).loss
     ours = TrocrForTraining(model.network)(pixel_values=batch["pixel_values"], labels=labels)["losses"]
     assert ours.item() == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_hidden_tokens_never_hide_the_start_and_only_in_training(model: Trocr):
+    torch.manual_seed(0)
+    lines = form(model)
+    batch = lines.collate([lines.make(line_image("bad cab"), "bad cab", RNG)] * 8)
+    hide = TrocrForTraining(model.network, mask_tokens=1.0, mask_token=model.tokenizer.mask_token_id)
+    seen: list[torch.Tensor] = []
+    hook = model.network.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    for training in (True, False):
+        hide.train(training)(pixel_values=batch["pixel_values"], labels=batch["labels"])
+    hook.remove()
+    model.network.eval()
+    hidden = [tokens == model.tokenizer.mask_token_id for tokens in seen]
+    assert 0.2 < hidden[0][:, 1:].float().mean() < 0.8
+    assert not hidden[0][:, 0].any()
+    assert not hidden[1].any()
