@@ -15,8 +15,8 @@ def read_page_xml(path: Path) -> Page:
     """Read the ground truth of one page.
 
     Regions come in the order of `ReadingOrder` where the file has one; those it does not name follow in the
-    order of the file, as lines do. Regions without lines are left out, and so are lines without a baseline of
-    two points. Text comes without spaces around it, with confidence 1; lines without text have no transcript.
+    order of the file, as lines do. Regions without lines are left out. A line without a baseline of two points has
+    the lower edge of its outline for one; a line that has neither is left out. Text comes without spaces around it, with confidence 1; lines without text have no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.
@@ -73,11 +73,14 @@ def _read_region(element: Element, path: Path) -> Region:
 
 def _read_line(element: Element, path: Path) -> Line | None:
     baseline = _points_of(element, "Baseline", path)
-    if len(baseline) < 2:
-        return None
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
+        if len(baseline) < 2:
+            return None
         outline = rectangle(baseline)
+    if len(baseline) < 2:
+        box = Polygon(outline).bounds
+        baseline = ((box.x0, box.y1), (box.x1, box.y1))
     text = _text_of(element)
     return Line(baseline, Polygon(outline), Transcript(text, 1.0) if text else None)
 

@@ -52,8 +52,13 @@ def test_regions_without_lines_are_left_out(read):
     assert len(read(PAGE).regions) == 2
 
 
-def test_a_line_without_baseline_is_left_out(read):
-    assert len(read(PAGE.replace('<Baseline points="10,160 690,170"/>', "")).lines) == 1
+def test_a_line_without_baseline_has_the_lower_edge_of_its_outline(read):
+    assert read(PAGE.replace('<Baseline points="10,160 690,170"/>', "")).lines[1].baseline == ((10, 180), (690, 180))
+
+
+def test_a_line_with_neither_baseline_nor_outline_is_left_out(read):
+    bare = PAGE.replace('<Coords points="10,110 690,110 690,180"/><Baseline points="10,160 690,170"/>', "")
+    assert len(read(bare).lines) == 1
 
 
 def test_a_line_without_text_has_no_transcript(read):
