@@ -3,7 +3,8 @@
     python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
 
 Everything is measured in turn on the same line, then on the next one, so that a busy moment hits all alike. Reading the
-image file is not part of it. The perspective and the resize to 224 x 224 are those of training.
+image file is not part of it. The rows "classic" are all that training does with a line: the chain, perspective, the
+image processor at 224 x 224, and the tokens of a text of 48 characters.
 """
 
 import argparse
@@ -21,14 +22,19 @@ from PIL import Image
 from record import describe_machine, save
 
 from quillread.images.augment import STEPS as DISTORTIONS
-from quillread.images.augment import AugmentConfig, augment
+from quillread.images.augment import AugmentConfig
 from quillread.images.cache import StepCache
+from quillread.images.canvas import CanvasConfig
 from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, preprocess
+from quillread.models.trocr_config import TrocrShape
+from quillread.models.trocr_new import new_trocr
+from quillread.train.config import TrainConfig
+from quillread.train.trocr_form import TrocrForm
 from quillread.types import UInt8Image
 
 LINE = Path(__file__).parents[1] / "tests" / "data" / "line.jpg"
 HEIGHT, WIDTH = 64, 900
-CANVAS = (224, 224)
+TEXT = "the quick brown fox jumps over the lazy dog, and"
 PERSPECTIVE = AugmentConfig(**{**dict.fromkeys(DISTORTIONS, 0.0), "perspective": 1.0})
 
 OPENCV = "OpenCV's non-local means alone"
@@ -42,17 +48,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, default=LINE, help="of one line (default: tests/data/line.jpg)")
     parser.add_argument("--lines", type=int, default=40, metavar="N", help="default: %(default)s")
+    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="of TrOCR (default: single bytes)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as folder:
-        seconds = measure(open_lines(arguments.image, arguments.lines), StepCache(Path(folder)))
+        lines = open_lines(arguments.image, arguments.lines)
+        seconds = measure(lines, StepCache(Path(folder)), arguments.tokenizer)
     results = {name: summarise(times) for name, times in seconds.items()}
     ratio = ratio_of(seconds[OURS], seconds[OPENCV])
     print_table(results, ratio)
     if arguments.json:
-        figures = {"pixels": [HEIGHT, WIDTH], "lines": arguments.lines, "canvas": list(CANVAS)}
+        figures = {"pixels": [HEIGHT, WIDTH], "lines": arguments.lines}
         save(arguments.json, "preprocessing", machine, {**figures, "ways": results, "non_local_means_ratio": ratio})
 
 
@@ -67,9 +75,9 @@ def open_lines(path: Path, count: int) -> list[UInt8Image]:
     return list((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
-def measure(lines: list[UInt8Image], cache: StepCache) -> dict[str, list[float]]:
+def measure(lines: list[UInt8Image], cache: StepCache, tokenizer: Path | None) -> dict[str, list[float]]:
     """Time every way on every line, in seconds; the first line is only there to warm up."""
-    ways = list_ways(cache)
+    ways = list_ways(cache, tokenizer)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for line in [lines[0], *lines]:
         preprocess(line, PreprocessConfig(CLASSIC), cache)  # fills the cache
@@ -80,15 +88,15 @@ def measure(lines: list[UInt8Image], cache: StepCache) -> dict[str, list[float]]
     return {name: times[1:] for name, times in seconds.items()}
 
 
-def list_ways(cache: StepCache) -> dict[str, Callable[[UInt8Image], object]]:
+def list_ways(cache: StepCache, tokenizer: Path | None) -> dict[str, Callable[[UInt8Image], object]]:
     """What is measured. Steps start from a grey image, as they do in the chain; so does OpenCV's own function."""
     alone = {name: PreprocessConfig(tuple(dict.fromkeys(("grayscale", name)))) for name in STEPS}
     quick = PreprocessConfig(tuple(name for name in CLASSIC if name != OURS))
     return {
         OPENCV: denoise_with_opencv,
         **{name: partial(clean, config) for name, config in alone.items()},
-        QUICK: partial(make_training_line, quick, None),
-        CACHED: partial(make_training_line, PreprocessConfig(CLASSIC), cache),
+        QUICK: partial(make_item, make_form(quick, None, tokenizer)),
+        CACHED: partial(make_item, make_form(PreprocessConfig(CLASSIC), cache, tokenizer)),
     }
 
 
@@ -100,11 +108,16 @@ def clean(config: PreprocessConfig, line: UInt8Image) -> None:
     preprocess(line, config)
 
 
-def make_training_line(config: PreprocessConfig, cache: StepCache | None, line: UInt8Image) -> None:
-    """Do what training does with a line: clean it, distort it, bring it to the canvas as image processors do."""
-    cleaned, _ = preprocess(line, config, cache)
-    distorted = augment(cleaned, np.random.default_rng(0), PERSPECTIVE)
-    Image.fromarray(distorted).resize(CANVAS, Image.Resampling.BILINEAR)
+def make_form(chain: PreprocessConfig, cache: StepCache | None, tokenizer: Path | None) -> TrocrForm:
+    """The form of the recipe; of the network it asks for nothing but how many tokens it can write."""
+    canvas = CanvasConfig(224, 224)
+    network = TrocrShape(encoder_width=32, encoder_layers=1, decoder_width=32, decoder_layers=1)
+    config = TrainConfig(family="trocr", preprocess=chain, augment=PERSPECTIVE, canvas=canvas)
+    return TrocrForm(config, new_trocr(network, canvas, tokenizer, seed=1), cache)
+
+
+def make_item(form: TrocrForm, line: UInt8Image) -> None:
+    form.make(line, TEXT, np.random.default_rng(0))
 
 
 def summarise(seconds: list[float]) -> dict[str, Any]:

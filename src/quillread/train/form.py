@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from torch import Tensor
 
@@ -62,13 +63,18 @@ class LookMaker:
         self._height = height
         self._max_width = max_width
         self._grey = grey
+        # What the chain made grey is distorted on one channel, which is faster, whatever the network sees.
+        self._one_channel = grey or "grayscale" in clean.steps
         self._cache = cache
 
     def __call__(self, image: UInt8Image, rng: np.random.Generator) -> UInt8Image:
         """Make one look of a line: uint8 grey (H, W) or RGB (H, W, 3)."""
         look, _ = preprocess(image, self._clean, self._cache)
-        if self._grey:
+        if self._one_channel:
             look = to_grey(look)
         if look.shape[0] > self._height:
             look = scale_to_height(look, self._height, self._max_width)
-        return augment(look, rng, self._augment)
+        look = augment(look, rng, self._augment)
+        if look.ndim == 2 and not self._grey:
+            look = np.asarray(cv2.cvtColor(look, cv2.COLOR_GRAY2RGB), np.uint8)
+        return look
