@@ -28,6 +28,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_column_options(parser)
     parser.add_argument("--model", metavar="NAME", help="model to start from: a name, a folder or org/name@revision")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="start from a TrOCR model that lacks tensors or has others; what is missing is drawn at random",
+    )
     old = parser.add_mutually_exclusive_group()
     old.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     old.add_argument("--overwrite", action="store_true", help="delete the run that --output holds, and start anew")
@@ -86,6 +91,8 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
         values["validation"] = args.validation
     if args.model:
         values["start"] = args.model
+    if args.allow_partial:
+        values["allow_partial"] = True
     if args.image_column or args.text_column:
         _name_columns(values, args)
     return values

@@ -16,7 +16,8 @@ def read_page_xml(path: Path) -> Page:
 
     Regions come in the order of `ReadingOrder` where the file has one; those it does not name follow in the
     order of the file, as lines do. Regions without lines are left out. A line without a baseline of two points has
-    the lower edge of its outline for one; a line that has neither is left out. Text comes without spaces around it, with confidence 1; lines without text have no transcript.
+    the lower edge of its outline for one; a line that has neither is left out. Text comes without
+    spaces around it, with confidence 1; lines without text have no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.

@@ -1,5 +1,6 @@
 """The canvas of a vision transformer: a fixed size that every line image is brought to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,7 @@ def pad_to_canvas(image: UInt8Image, config: CanvasConfig) -> UInt8Image:
     return np.asarray(padded, np.uint8)
 
 
-def squash(shape: tuple[int, ...], config: CanvasConfig) -> float:
+def squash(shape: Sequence[float], config: CanvasConfig) -> float:
     """How many times more a line image is narrowed than it is lowered on its way to the canvas; 1 keeps the aspect.
 
     Args:

@@ -47,6 +47,10 @@ class CompactForm:
         narrow = aspect * self._ink.height / COLUMN_WIDTH < columns_needed(text)
         return "too narrow for their text" if narrow else None
 
+    def remark(self, aspects: NDArray[np.float64]) -> str | None:
+        """Nothing: lines keep their aspect."""
+        return None
+
     def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Item:
         """Pixels float32 (h, W) and classes of one line."""
         labels = self._charset.encode(text)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quillread.images.augment import AugmentConfig, augment
@@ -24,6 +25,9 @@ class LineForm(Protocol):
             text: Its text, not empty.
             aspect: Width over height of its image.
         """
+
+    def remark(self, aspects: NDArray[np.float64]) -> str | None:
+        """What people should know of how lines of these aspects (width over height) are brought to the network."""
 
     def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Any:
         """Make an item: clean the image, distort it with `rng`, bring it to the form that the network takes."""

@@ -37,7 +37,7 @@ class RunLines:
     plan: Plan
     validation: Sequence[ValidationSet]
     report: Sequence[str]
-    """For each source: how many lines are used, how many left out, and why."""
+    """For each source: how many lines are used, how many left out, and why; and what becomes of them."""
 
 
 def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
@@ -67,6 +67,10 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
             name = _name(specs[i].where, validation)
             validation.append(_validation_set(name, sources[i], held, config.validation_lines))
             report[i] += f"; {len(held)} of them held out for validation"
+    aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
+    remark = form.remark(aspects)
+    if remark:
+        report.append(remark)
     for line in report:
         # What is left out must be seen without asking for it.
         log.log(logging.WARNING if "left out" in line else logging.INFO, "%s", line)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from quillread.images.cache import StepCache
-from quillread.images.canvas import pad_to_canvas
+from quillread.images.canvas import CanvasConfig, pad_to_canvas, squash
 from quillread.models.trocr import Trocr
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
@@ -49,6 +49,17 @@ class TrocrForm:
         if self._labels.overlong == "truncate" or len(encode_text(self._tokenizer, text)) <= self.max_tokens:
             return None
         return f"with more than {self.max_tokens} tokens"
+
+    def remark(self, aspects: NDArray[np.float64]) -> str | None:
+        """How much the canvas narrows the lines."""
+        size = self._processor.size
+        canvas = self._canvas or CanvasConfig(size["height"], size["width"])
+        factors = [squash((1.0, aspect), canvas) for aspect in aspects]
+        median, most = np.percentile(factors, (50, 95))
+        return (
+            f"canvas of {canvas.height} x {canvas.width}: lines are narrowed {median:.1f} times at the median, "
+            f"{most:.1f} times at the 95th percentile"
+        )
 
     def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Item:
         """Pixels float32 (3, h, w) and tokens of one line, without a start token and with the end token."""

@@ -19,7 +19,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     asked: list[SimpleNamespace] = []
 
     def finetune(config: Any, output: Path, *, resume: bool, overwrite: bool, progress: bool) -> SimpleNamespace:
-        asked.append(SimpleNamespace(config=config, output=output, resume=resume, progress=progress))
+        asked.append(
+            SimpleNamespace(config=config, output=output, resume=resume, overwrite=overwrite, progress=progress)
+        )
         return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
 
     module = ModuleType("quillread.train.finetune")
@@ -163,3 +165,14 @@ def test_a_mistyped_setting_is_told_before_the_packages_are_looked_for(
     monkeypatch.setattr(train, "require", lambda module, _: looked_for.append(module))
     assert main(["train", "--set", "epoch=3", "--output", "o"]) == 2
     assert looked_for == []
+
+
+def test_a_partial_model_is_allowed_by_a_flag(runs: list[SimpleNamespace]):
+    main(["train", "--config", "trocr-base", "--data", "folder:x", "--output", "o", "--allow-partial"])
+    assert runs[0].config.allow_partial is True
+
+
+def test_a_run_is_overwritten_on_demand_only(runs: list[SimpleNamespace]):
+    for extra in ([], ["--overwrite"]):
+        main(["train", "--data", "folder:x", "--output", "o", *extra])
+    assert [run.overwrite for run in runs] == [False, True]

@@ -79,6 +79,13 @@ def test_the_positions_of_the_decoder_are_the_limit(model: Trocr):
     assert lines.fault("1 " * lines.max_tokens, 4.0) == f"with more than {lines.max_tokens} tokens"
 
 
+def test_the_squash_of_the_canvas_is_told(model: Trocr):
+    lines = form(model, canvas=CanvasConfig(32, 64))
+    assert lines.remark(np.array([2.0, 8.0, 10.0])) == (
+        "canvas of 32 x 64: lines are narrowed 4.0 times at the median, 4.9 times at the 95th percentile"
+    )
+
+
 def test_a_truncated_label_does_not_end(model: Trocr):
     lines = form(model, labels=LabelsConfig(max_length=5, overlong="truncate"))
     _, tokens = lines.make(line_image("1 2 3 4 5 6"), "1 2 3 4 5 6", RNG)
