@@ -34,6 +34,9 @@ from quillread.train.trainer import StopOnSignal
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
 LAST = EPOCH_STEPS * EPOCHS
+SLACK = 2e-4
+"""Of a weight, where sums are rounded in another order: AdamW makes a part of a step, 1e-3, of it where a gradient is
+next to nothing. Lines that counted too much or too little would change weights by whole steps."""
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +183,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(config: TrainConfig, tmp_path: Pat
     finetune(whole, tmp_path / "whole", progress=False)
     finetune(dataclasses.replace(whole, micro_batch=size), tmp_path / "parts", progress=False)
     a, b = (tensors(tmp_path / name / "model") for name in ("whole", "parts"))
-    assert max(float((a[name].float() - b[name].float()).abs().max()) for name in a) < 2e-5
+    assert max(float((a[name].float() - b[name].float()).abs().max()) for name in a) < SLACK
 
 
 def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
@@ -302,7 +305,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         assert run.returncode == 0, run.stderr[-2000:]
         assert run.stdout == f"{tmp_path / name / 'model'}\n"
     one, two = (tensors(tmp_path / name / "model") for name in ("one", "two"))
-    assert max(float((one[name].float() - two[name].float()).abs().max()) for name in one) < 2e-5
+    assert max(float((one[name].float() - two[name].float()).abs().max()) for name in one) < SLACK
     alone, shared = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")

@@ -97,7 +97,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW over the parameter groups of the family."""
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(self._family.groups(self._schedule), lr=self._schedule.learning_rate)
+            groups = self._family.groups(self._schedule)
+            self.optimizer = torch.optim.AdamW(groups, lr=self._schedule.learning_rate, fused=True)
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
 

@@ -53,6 +53,9 @@ class TrocrForTraining(nn.Module):
             pixel_values: float (N, 3, h, w).
             labels: int64 (N, L), padded with -100. The decoder sees them shifted by one behind its start token.
         """
+        lengths = (labels != IGNORED).sum(1)
+        # The decoder looks back only: columns that are padding in every line change nothing.
+        labels = labels[:, : int(lengths.max())]
         inputs = shift_tokens_right(
             labels, self.network.config.pad_token_id, self.network.config.decoder_start_token_id
         )
@@ -64,9 +67,9 @@ class TrocrForTraining(nn.Module):
             inputs = inputs.masked_fill(hidden, self._mask_token)
         logits = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False).logits
         losses = nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
         )
-        return {"losses": losses.sum(1) / (labels != IGNORED).sum(1)}
+        return {"losses": losses.view_as(labels).sum(1) / lengths}
 
 
 class TrocrFamily:

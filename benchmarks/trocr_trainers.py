@@ -1,0 +1,89 @@
+"""The trainers that the benchmarks of TrOCR take steps with: ours, and transformers' own."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import (
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    Trainer,
+    TrainerCallback,
+    VisionEncoderDecoderModel,
+)
+
+from quillread.config import apply_overrides, build, read_yaml
+from quillread.train.arguments import training_arguments
+from quillread.train.config import TrainConfig
+from quillread.train.family import open_family
+from quillread.train.lines import ValidationSet
+from quillread.train.trainer import LineTrainer
+
+Batch = dict[str, Tensor]
+
+MANY_STEPS = 10_000
+"""More than are taken."""
+
+
+def preset(name: str, settings: Sequence[str]) -> TrainConfig:
+    """Read a shipped preset with `a.b=c` settings on top, as `quill train --config NAME --set ...` does."""
+    path = Path(str(files("quillread.train") / "presets" / f"{name}.yaml"))
+    return build(TrainConfig, apply_overrides(read_yaml(path), settings), name)
+
+
+def open_ours(
+    config: TrainConfig,
+    batches: Sequence[Batch],
+    output: Path,
+    callback: TrainerCallback,
+    validation: Sequence[ValidationSet] = (),
+    tokens: int | None = None,
+) -> LineTrainer:
+    """Make the trainer of `quill train`, but for checkpoints and the making of batches.
+
+    Args:
+        config: Its settings.
+        batches: Given one after the other, the last one again and again.
+        output: Folder of the run.
+        callback: Watches the steps.
+        validation: Lines that `evaluate` reads.
+        tokens: Length of every text that is generated, as random weights write no end; None for the model's own.
+    """
+    family: Any = open_family(config, None)
+    if tokens:
+        family.model.network.generation_config.update(max_length=tokens + 1, min_length=tokens + 1)
+    args = training_arguments(config, output, MANY_STEPS, 1, validates=False, progress=False)
+    weighted = [batch | {"weights": (batch["labels"] >= 0).sum(1).float()} for batch in batches]
+    repeated = [weighted[min(step, len(weighted) - 1)] for step in range(MANY_STEPS)]
+    loader: DataLoader[Any] = DataLoader(repeated, batch_size=None)  # type: ignore[arg-type]  # a list will do
+    return LineTrainer(family, args, config.schedule, loader, validation, None, config.micro_batch, [callback])
+
+
+def open_plain(model: Path, lines: int, batch: Batch, output: Path, callback: TrainerCallback) -> Trainer:
+    """Make transformers' Seq2SeqTrainer with its defaults, in float32.
+
+    Args:
+        model: Folder of the checkpoint.
+        lines: Lines of a batch.
+        batch: The lines, given again and again.
+        output: Folder of the run.
+        callback: Watches the steps.
+    """
+    network = VisionEncoderDecoderModel.from_pretrained(model)
+    network.config.decoder_start_token_id, network.config.pad_token_id = 2, 1
+    arguments = Seq2SeqTrainingArguments(
+        output_dir=str(output),
+        per_device_train_batch_size=lines,
+        max_steps=MANY_STEPS,
+        learning_rate=2e-5,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+    items = [{name: value[row] for name, value in batch.items()} for row in range(lines)]
+    return Seq2SeqTrainer(network, arguments, train_dataset=items, callbacks=[callback])
