@@ -72,7 +72,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_data_sets_are_trained_on(run: Path):
     sources = read_info(run / "model").provenance["sources"]
-    assert [source.split(": ")[-1] for source in sources] == ["4 lines", "2 lines"]
+    assert [source.split(": ")[-1] for source in sources[:2]] == ["4 lines", "2 lines"]
+
+
+def test_how_much_lines_are_squashed_is_recorded(run: Path):
+    assert read_info(run / "model").provenance["sources"][2].startswith("canvas of 32 x 32: lines are narrowed")
 
 
 def test_cer_and_wer_are_there_for_each_epoch(run: Path):
