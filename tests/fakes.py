@@ -1,5 +1,6 @@
 """Stand-ins and tiny data sets for the tests, made on the fly."""
 
+import copy
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -389,7 +390,7 @@ def _trocr_weights(config: dict[str, Any], seed: int) -> dict[str, Any]:
     import torch
     from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
-    network = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(**config))
+    network = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(**copy.deepcopy(config)))
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         parameter.data.normal_(0, 0.3, generator=generator)

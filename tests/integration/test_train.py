@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import line_image, write_folder
+from runs import interrupt, script_rates
 from safetensors.torch import load_file
 
 from quillread.data.sources import open_source
@@ -20,14 +21,11 @@ from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights
 from quillread.recognize.load import load
-from quillread.train import finetune as finetune_module
-from quillread.train import trainer as trainer_module
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
 from quillread.train.plan import LineKey, Plan
-from quillread.train.trainer import StopOnSignal
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -59,29 +57,6 @@ def unbroken(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> P
     output = tmp_path_factory.mktemp("unbroken")
     assert finetune(config, output, progress=False).finished
     return output
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let a termination signal arrive during a step of the next run."""
-
-    class SignalDuring(StopOnSignal):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == step - 1:
-                signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(finetune_module, "StopOnSignal", SignalDuring)
-
-
-def script_rates(monkeypatch: pytest.MonkeyPatch, rates: list[float]) -> None:
-    """Give each validation of the next run a rate, whatever it reads."""
-    # One source: its own rate and that of all sources are asked for in turn.
-    values: Iterator[float] = iter([rate for rate in rates for _ in range(2)])
-
-    def summarise(_: Any) -> dict[str, float]:
-        rate = next(values)
-        return {"cer_spacing": rate, "wer_spacing": rate}
-
-    monkeypatch.setattr(trainer_module, "summarise", summarise)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

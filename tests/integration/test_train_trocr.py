@@ -3,17 +3,16 @@
 import dataclasses
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
+from runs import interrupt, script_rates
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderModel
 
@@ -25,27 +24,14 @@ from quillread.models.checkpoint import read_info
 from quillread.models.trocr import load_trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.recognize.load import load
-from quillread.train import finetune as finetune_module
-from quillread.train import trainer as trainer_module
 from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
-from quillread.train.trainer import StopOnSignal
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
 LAST = EPOCH_STEPS * EPOCHS
-SLACK = 2e-4
-"""Of a weight, where sums are rounded in another order: AdamW makes a part of a step, 1e-3, of it where a gradient is
-next to nothing. Lines that counted too much or too little would change weights by whole steps."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Resuming is shown with one thread: with two, a resumed run came out different, and why is not known yet."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+ROUNDING = 1e-5
+"""How far gradients are apart, as a share, where sums are rounded in another order: measured 2e-7."""
 
 
 @pytest.fixture(scope="module")
@@ -82,28 +68,6 @@ def unbroken(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> P
     return output
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let a termination signal arrive during a step of the next run."""
-
-    class SignalDuring(StopOnSignal):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step == step - 1:
-                signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(finetune_module, "StopOnSignal", SignalDuring)
-
-
-def script_rates(monkeypatch: pytest.MonkeyPatch, rates: list[float]) -> None:
-    """Give each validation of the next run a rate, whatever it reads."""
-    values: Iterator[float] = iter([rate for rate in rates for _ in range(2)])
-
-    def summarise(_: Any) -> dict[str, float]:
-        rate = next(values)
-        return {"cer_spacing": rate, "wer_spacing": rate}
-
-    monkeypatch.setattr(trainer_module, "summarise", summarise)
-
-
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
@@ -116,6 +80,19 @@ def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def optimizer_tensors(folder: Path) -> dict[str, Any]:
     state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
     return {f"{i}/{name}": torch.as_tensor(value) for i, part in state.items() for name, value in part.items()}
+
+
+def gradient_gap(one: Path, other: Path) -> float:
+    """How far the running averages of the gradients of two runs are apart, as a share of their size.
+
+    Weights would not tell: AdamW makes whole steps of gradients that are nothing but rounding, such as those of the
+    biases of attention's keys.
+    """
+    averages = [
+        torch.cat([value.flatten() for name, value in optimizer_tensors(folder).items() if name.endswith("exp_avg")])
+        for folder in (one, other)
+    ]
+    return float((averages[0] - averages[1]).norm() / averages[0].norm())
 
 
 def test_a_run_writes_what_people_look_at(unbroken: Path):
@@ -191,8 +168,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(config: TrainConfig, tmp_path: Pat
     )
     finetune(whole, tmp_path / "whole", progress=False)
     finetune(dataclasses.replace(whole, micro_batch=size), tmp_path / "parts", progress=False)
-    a, b = (tensors(tmp_path / name / "model") for name in ("whole", "parts"))
-    assert max(float((a[name].float() - b[name].float()).abs().max()) for name in a) < SLACK
+    assert gradient_gap(*(tmp_path / name / "checkpoint-2" for name in ("whole", "parts"))) < ROUNDING
 
 
 def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
@@ -313,8 +289,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         )
         assert run.returncode == 0, run.stderr[-2000:]
         assert run.stdout == f"{tmp_path / name / 'model'}\n"
-    one, two = (tensors(tmp_path / name / "model") for name in ("one", "two"))
-    assert max(float((one[name].float() - two[name].float()).abs().max()) for name in one) < SLACK
+    assert gradient_gap(*(tmp_path / name / "checkpoint-4" for name in ("one", "two"))) < ROUNDING
     alone, shared = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")

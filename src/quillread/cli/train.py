@@ -80,8 +80,12 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
         values = read_yaml(args.output / "train.json")  # JSON is YAML
     elif args.config:
         values = read_yaml(_config_path(args.config))
+        if args.model:
+            values = _settings_of(args.model) | values
     elif args.model:
-        values = _values_of(args.model)
+        own = _settings_of(args.model)
+        preset = "personal" if own["family"] == "compact" else "trocr-base"
+        values = read_yaml(_config_path(preset)) | own | {"name": f"{own['name']}-finetuned"}
     values = apply_overrides(values, args.settings)
     # What the command line names takes the place of what the file names, never adds to it.
     if args.data:
@@ -105,18 +109,16 @@ def _name_columns(values: dict[str, Any], args: argparse.Namespace) -> None:
     values |= {"data": named[: len(data)], "validation": named[len(data) :]}
 
 
-def _values_of(model: str) -> dict[str, Any]:
-    """The settings that a run has from the model that it starts from: the network must be that of the weights."""
+def _settings_of(model: str) -> dict[str, Any]:
+    """The settings that belong to the weights of a model; a run that starts from it has them unless told otherwise."""
     from quillread.models.catalog import describe
 
     info = describe(model).info
-    before = info.provenance.get("training", {})
-    values: dict[str, Any] = {"family": info.family, "preprocess": dump(info.preprocess)}
+    values = {"family": info.family, "name": info.name, "preprocess": dump(info.preprocess)}
     if info.family == "compact":
-        values |= {"charset": info.charset, "ink": dump(info.ink), "network": before.get("network", {})}
-        return read_yaml(_config_path("personal")) | values
-    values |= {"canvas": dump(info.canvas), "generate": dump(info.generate)}
-    return read_yaml(_config_path("trocr-base")) | values
+        network = info.provenance.get("training", {}).get("network", {})
+        return values | {"charset": info.charset, "ink": dump(info.ink), "network": network}
+    return values | {"canvas": dump(info.canvas), "generate": dump(info.generate)}
 
 
 def _config_path(name: str) -> Path:

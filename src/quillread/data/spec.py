@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from quillread.config import suggest
@@ -64,10 +64,25 @@ class DataSpec:
             if name not in known:
                 raise DataError(f"{self.kind}:{self.where}: unknown option {name!r}{suggest(name, known)}")
 
+    def placed(self) -> "DataSpec":
+        """The same with an absolute path, if it names a file or folder that is there."""
+        path = Path(self.where)
+        return replace(self, where=str(path.absolute())) if path.exists() else self
+
+    def public(self) -> "DataSpec":
+        """The same without the folders that its file or folder lies in, and those of its options."""
+        options = {name: tuple(_last(value) for value in values) for name, values in self.options.items()}
+        return replace(self, where=_last(self.where), options=options)
+
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
         weight = "" if self.weight is None else f"@{self.weight:g}"
         return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def _last(value: str) -> str:
+    path = Path(value)
+    return path.name if path.exists() and path.name else value
 
 
 def find_split(split: str, found: Collection[str]) -> str | None:

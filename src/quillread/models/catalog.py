@@ -73,6 +73,13 @@ def resolve(name: str) -> Path:
     raise ModelError(f"unknown model {name!r}{suggest(name, list(SHIPPED))}", hint="see: quill models list")
 
 
+def pin(name: str) -> str:
+    """Name a model of the hub with the revision that `resolve` finds now; other names stay as they are."""
+    if name in SHIPPED or Path(name).is_dir() or not is_hub_name(name):
+        return name
+    return f"{name.partition('@')[0]}@{resolve(name).name}"
+
+
 def is_model(folder: Path) -> bool:
     """Whether a folder says that it holds a model, of ours or of transformers."""
     return (folder / INFO_NAME).is_file() or is_trocr(folder)

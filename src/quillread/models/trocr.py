@@ -29,8 +29,6 @@ _POOLER = "encoder.pooler."
 """The published files lack this layer of the encoder, which the decoder makes no use of."""
 _LEFTOVERS = re.compile(r"\.(_float_tensor|masked_bias|position_ids)$")
 """Constants that earlier versions of transformers stored beside the weights."""
-_SHORT = 20
-"""Tokens that transformers stops after where the generation settings do not say; too few for many lines."""
 _LISTED = 20
 
 
@@ -217,9 +215,6 @@ def _settle_generation(folder: Path, network: Any) -> None:
         eos = settings.eos_token_id
         pad = eos[0] if isinstance(eos, list) else eos
     network.config.pad_token_id = pad
-    limit = settings.max_new_tokens or settings.max_length or _SHORT
-    if limit <= _SHORT:
-        log.warning("%s: its generation settings end a line after %d tokens: longer ones are cut", folder, limit)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """From the name of a model to a recogniser."""
 
+import logging
 from dataclasses import replace
 
 from quillread.errors import ModelError, UsageError
@@ -12,6 +13,8 @@ from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
 from quillread.text.charset import Charset
 
+log = logging.getLogger(__name__)
+
 _CPU_BATCH, _GPU_BATCH = 8, 32
 """Lines that TrOCR reads at once: on a CPU more gain nothing, on a GPU they fill it."""
 
@@ -21,7 +24,7 @@ def load(name: str = "builtin", *, threads: int = 0, generate: GenerateConfig | 
 
     Args:
         name: "builtin", a model folder, or a model of the hub.
-        threads: CPU threads; 0 for all cores. For TrOCR they are torch's, of the whole process.
+        threads: CPU threads; 0 for all cores.
         generate: How TrOCR generates text, in place of what is stored with the model.
 
     Raises:
@@ -58,14 +61,16 @@ def _load_trocr(entry: ModelEntry, threads: int) -> LineEngine:
     require("transformers", "train")
     from quillread.models.trocr import load_trocr
     from quillread.models.trocr_canvas import set_canvas
-    from quillread.recognize.trocr import TrocrEngine
+    from quillread.recognize.trocr import TrocrEngine, ends_early
 
-    if threads:
-        torch.set_num_threads(threads)
     model = load_trocr(entry.folder)
     if entry.info.canvas is not None:
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
+    limit = ends_early(model.network, entry.info.generate)
+    if limit is not None:
+        hint = "longer ones are cut, unless --max-tokens says otherwise"
+        log.warning("%s: its generation settings end a line after %d tokens: %s", entry.name, limit, hint)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         model.network.to("cuda")
-    return TrocrEngine(model, entry.info, _GPU_BATCH if on_gpu else _CPU_BATCH)
+    return TrocrEngine(model, entry.info, _GPU_BATCH if on_gpu else _CPU_BATCH, threads=threads)

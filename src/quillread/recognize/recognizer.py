@@ -7,6 +7,7 @@ import numpy as np
 
 from quillread.decode.confidence import calibrate
 from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
@@ -26,11 +27,13 @@ class LineRecognizer:
     Args:
         engine: The network and its decoding.
         info: Its preprocessing and calibration.
+        cache: Where slow steps of preprocessing are kept, for lines that are read again and again.
     """
 
-    def __init__(self, engine: LineEngine, info: ModelInfo) -> None:
+    def __init__(self, engine: LineEngine, info: ModelInfo, cache: StepCache | None = None) -> None:
         self.info = info
         self._engine = engine
+        self._cache = cache
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images.
@@ -44,7 +47,7 @@ class LineRecognizer:
         Raises:
             ImageError: If an image is empty or of another form.
         """
-        cleaned = [preprocess(image, self.info.preprocess) for image in images]
+        cleaned = [preprocess(image, self.info.preprocess, self._cache) for image in images]
         hypotheses = self._engine([image for image, _ in cleaned])
         return [
             self._place(hypothesis, image.shape[0], back)

@@ -24,7 +24,7 @@ from quillread.recognize.score import Written, count_positions, score_texts
 from quillread.types import UInt8Image
 
 _DEFAULT_TOKENS = 20
-"""Where transformers stops if nothing says how long a line may be."""
+"""Where transformers stops if nothing says how long a line may be; too soon for many lines."""
 
 
 class TrocrEngine:
@@ -43,14 +43,18 @@ class TrocrEngine:
         info: Its canvas and the settings of generation.
         batch_size: Most images in one call of the network.
         mixed: Number type of mixed precision, or None for that of the weights.
+        threads: CPU threads while it reads; 0 for those of torch.
     """
 
-    def __init__(self, model: Trocr, info: ModelInfo, batch_size: int = 8, mixed: torch.dtype | None = None) -> None:
+    def __init__(
+        self, model: Trocr, info: ModelInfo, batch_size: int = 8, mixed: torch.dtype | None = None, threads: int = 0
+    ) -> None:
         self._model = model
         self._config = info.generate
         self._canvas = info.canvas or _own_canvas(model)
         self._batch_size = batch_size
         self._mixed = mixed
+        self._threads = threads
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
@@ -68,8 +72,10 @@ class TrocrEngine:
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
         network = self._model.network
-        was_training = network.training
+        was_training, threads = network.training, torch.get_num_threads()
         network.eval()
+        # torch knows threads of the whole process only; what else runs in it must not change for our reading.
+        torch.set_num_threads(self._threads or threads)
         device = next(network.parameters()).device
         context = torch.autocast(device.type, self._mixed) if self._mixed else contextlib.nullcontext()
         try:
@@ -77,6 +83,7 @@ class TrocrEngine:
                 yield
         finally:
             network.train(was_training)
+            torch.set_num_threads(threads)
 
     def _read(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read one batch."""
@@ -137,6 +144,13 @@ class TrocrEngine:
 def _own_canvas(model: Trocr) -> CanvasConfig:
     """The size of the images that the encoder takes, whatever the shape of the line."""
     return CanvasConfig(*as_pair(model.network.config.encoder.image_size))
+
+
+def ends_early(network: Any, config: GenerateConfig) -> int | None:
+    """How many tokens a line may have where that is what transformers stops after by default, or fewer."""
+    own = network.generation_config
+    limit = config.max_tokens or own.max_new_tokens or own.max_length or _DEFAULT_TOKENS
+    return int(limit) if limit <= _DEFAULT_TOKENS and config.max_tokens is None else None
 
 
 def _settings(network: Any, config: GenerateConfig) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def training_arguments(
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=validates,
-        metric_for_best_model="cer" if validates else None,
+        metric_for_best_model="cer_spacing" if validates else None,
         greater_is_better=False if validates else None,
         logging_steps=max(1, min(50, steps_per_epoch // 4)),
         report_to=["tensorboard"],

@@ -2,11 +2,14 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
+from quillread.errors import TrainingError
 from quillread.files import write_atomic
 from quillread.train.dataset import PlanSampler
 
@@ -35,16 +38,49 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Tell how the run goes, to whom asked for it."""
         if state.is_world_process_zero and logs:
-            shown = ("loss", "learning_rate", "eval_cer", "eval_wer", "eval_seconds")
+            shown = ("loss", "learning_rate", "eval_cer_spacing", "eval_cer", "eval_wer", "eval_seconds")
             facts = [f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in shown if name in logs]
             log.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(facts))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write metrics and curve."""
         if state.is_world_process_zero:
-            lines = (json.dumps(entry) + "\n" for entry in state.log_history)
+            lines = (json.dumps(_finite(entry)) + "\n" for entry in state.log_history)
             write_atomic(self._folder / METRICS_NAME, "".join(lines).encode())
             draw_curve(state.log_history, self._folder / CURVE_NAME)
+
+
+class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Counts the steps that were left out because their gradient was not finite; the count survives an interruption."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._in_a_row = 0
+
+    def count(self, finite: bool, step: int, most: int) -> None:
+        """Count a step.
+
+        Raises:
+            TrainingError: If it is the `most`th one after the other.
+        """
+        self._in_a_row = 0 if finite else self._in_a_row + 1
+        if finite:
+            return
+        self.skipped += 1
+        log.warning("step %d left out: its gradient is not finite (%d so far)", step, self.skipped)
+        if self._in_a_row == most:
+            raise TrainingError(
+                f"the training diverged: {most} gradients one after the other are not finite",
+                hint="start again with a lower schedule.learning_rate, such as a tenth",
+            )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"skipped": self.skipped}}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the count from the checkpoint."""
+        self.skipped = _kept(state, self).get("skipped", 0)
 
 
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]
@@ -70,9 +106,18 @@ class StopEarly(EarlyStoppingCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the count from the checkpoint."""
         super().on_train_begin(args, state, control, **_)
-        kept = state.stateful_callbacks.get(type(self).__name__, {})
-        if isinstance(kept, dict):
-            self.early_stopping_patience_counter = kept.get("attributes", {}).get("early_stopping_patience_counter", 0)
+        self.early_stopping_patience_counter = _kept(state, self).get("early_stopping_patience_counter", 0)
+
+
+def _kept(state: TrainerState, callback: TrainerCallback) -> dict[str, Any]:
+    """What the checkpoint that a run goes on from kept of a callback; nothing in a new run."""
+    kept = state.stateful_callbacks.get(type(callback).__name__, {})
+    return kept.get("attributes", {}) if isinstance(kept, dict) else {}
+
+
+def _finite(entry: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no word for what is not a number."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
 
 
 def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
@@ -81,24 +126,24 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
 
     # A loss of 0 is that of steps that were left out.
     losses = [(e["step"], e["loss"]) for e in history if e.get("loss", 0) > 0]
-    rates = [e for e in history if "eval_cer" in e]
+    rates = [e for e in history if "eval_cer_spacing" in e]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.subplots()
     if losses:
         left.plot(*zip(*losses, strict=True), color="0.7", label="training loss")
     left.set(xlabel="step", ylabel="loss", yscale="log" if losses else "linear")
     right = left.twinx()
-    names = sorted({k for e in rates for k in e if k.endswith(("_cer", "_wer"))})
+    names = sorted({k for e in rates for k in e if k.endswith("_spacing")})
     for name in names:
         points = [(e["step"], 100 * e[name]) for e in rates if name in e]
-        bold = name in ("eval_cer", "eval_wer")
+        bold = name in ("eval_cer_spacing", "eval_wer_spacing")
         right.plot(
             *zip(*points, strict=True),
-            label=name.removeprefix("eval_"),
+            label=name.removeprefix("eval_").removesuffix("_spacing"),
             lw=2 if bold else 1,
             marker="." if bold else None,
         )
-    right.set(ylabel="validation, %", ylim=(0, 100))
+    right.set(ylabel="validation, spacing ignored, %", ylim=(0, 100))
     if names:
         right.legend(loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ def model_card(info: ModelInfo) -> str:
     measured = info.provenance["validation"]
     start = training["start"]
     lines = ["---", "library_name: quillread", "pipeline_tag: image-to-text"]
-    lines += [f"base_model: {start}"] if start and info.family == "trocr" else []
+    # A folder's name, which has no slash, is none of the hub.
+    lines += [f"base_model: {start.partition('@')[0]}"] if start and "/" in start else []
     lines += ["---", "", f"# {info.name}", ""]
     kind = "A TrOCR model" if info.family == "trocr" else "A compact CTC model"
     lines += [f"{kind} for lines of handwriting, trained with quillread {info.provenance['version']}.", ""]
@@ -36,6 +37,7 @@ def _recipe(info: ModelInfo, training: Mapping[str, Any]) -> list[str]:
         "precision": training["precision"],
         "preprocessing": ", ".join(training["preprocess"]["steps"]) or "none",
         "canvas": f"{info.canvas.height} x {info.canvas.width}, {info.canvas.fit}" if info.canvas else None,
+        "lines on it": info.provenance["remark"],
         "seed": training["seed"],
     }
     return [f"- {name}: {value}" for name, value in facts.items() if value is not None]
@@ -46,7 +48,10 @@ def _measured(provenance: Mapping[str, Any], measured: Mapping[str, float]) -> l
         return ["Not measured: the run had no validation lines."]
     rows = ["| validation lines | number | CER, spacing ignored |", "|---|---|---|"]
     for name, count in provenance["validation_lines"].items():
-        rows.append(f"| {name} | {count} | {100 * measured[f'eval_{name}_cer']:.1f} % |")
-    rows += ["", f"All: CER {100 * measured['eval_cer']:.1f} %, WER {100 * measured['eval_wer']:.1f} %."]
+        rows.append(f"| {name} | {count} | {100 * measured[f'eval_{name}_cer_spacing']:.1f} % |")
+    rows += [
+        "",
+        f"All, as the text is: CER {100 * measured['eval_cer']:.1f} %, WER {100 * measured['eval_wer']:.1f} %.",
+    ]
     rows += ["The best checkpoint was chosen on these lines: on others it will do a little worse."]
     return rows

@@ -1,5 +1,6 @@
 """The compact family under training."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ WEIGHTS_NAME = "model.safetensors"
 class CompactFamily:
     """A compact network under training; see `Family`."""
 
+    can_split = False  # batch normalisation looks at all lines at once
+
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
         self.form = CompactForm(config, cache)
+        self._cache = cache
         self.network = CompactForTraining(_network(config))
         self.info = ModelInfo(
             family="compact",
@@ -43,10 +47,10 @@ class CompactFamily:
         """All parameters at one learning rate."""
         return decay_groups(self.network, schedule)
 
-    def recognizer(self, mixed: torch.dtype | None) -> LineRecognizer:
-        """The network as it is now, as a recogniser."""
+    def recognizer(self, mixed: torch.dtype | None, texts: Iterable[str] = ()) -> LineRecognizer:
+        """The network as it is now, as a recogniser; `texts` change nothing."""
         engine = CtcEngine(TorchBackend(self.network.network, mixed), self.info, batch_size=16)
-        return LineRecognizer(engine, self.info)
+        return LineRecognizer(engine, self.info, self._cache)
 
     def save_weights(self, folder: Path) -> None:
         """Write all tensors, those of the shortcut head included."""

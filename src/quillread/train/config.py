@@ -1,9 +1,10 @@
 """What a training run is told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError
 from quillread.images.augment import AugmentConfig
 from quillread.images.canvas import CanvasConfig
@@ -111,7 +112,7 @@ class TrainConfig:
     """Folder that `{root}` stands for in the sources."""
     family: Literal["compact", "trocr"] = "compact"
     """Kind of network."""
-    name: str = "compact"
+    name: str = "finetuned"
     """How results name the trained model."""
     start: str | None = None
     """Model whose weights the run starts from: a name, a folder, or `org/name@revision`."""
@@ -140,7 +141,9 @@ class TrainConfig:
     batch_size: int = 24
     """Lines in one step of the optimiser, over all processes."""
     micro_batch: int = 0
-    """Lines that one process computes at a time; 0 for as many as its memory holds. The result is the same."""
+    """Lines that one process computes at a time; 0 for as many as its memory holds. For TrOCR the result is the same,
+    but for what dropout draws. Batches of the compact family are computed whole unless this is set, as its norms look
+    at all lines at once."""
     epochs: int = 30
     """Passes; each ends with a validation and a checkpoint."""
     epoch_lines: int | None = None
@@ -170,6 +173,40 @@ class TrainConfig:
         if self.network.height != self.ink.height:
             raise ConfigError(f"network.height {self.network.height} and ink.height {self.ink.height} differ")
 
+    def settled(self) -> "TrainConfig":
+        """The same with absolute paths, so that the run can be resumed, or done again, from any folder."""
+
+        def path(value: Path | None) -> Path | None:
+            return value and value.absolute()
+
+        start = str(Path(self.start).absolute()) if self.start and Path(self.start).is_dir() else self.start
+        return replace(
+            self,
+            data=tuple(_settle(text) for text in self.data),
+            validation=tuple(_settle(text) for text in self.validation),
+            root=path(self.root),
+            cache=path(self.cache),
+            tokenizer=path(self.tokenizer),
+            start=start,
+        )
+
+    def public(self) -> "TrainConfig":
+        """The same without the folders of this machine: a model travels with the settings of its training."""
+
+        def path(value: Path | None) -> Path | None:
+            return value and Path(value.name)
+
+        start = Path(self.start).name if self.start and Path(self.start).is_dir() else self.start
+        return replace(
+            self,
+            data=tuple(_publish(text) for text in self.data),
+            validation=tuple(_publish(text) for text in self.validation),
+            root=None,
+            cache=None,
+            tokenizer=path(self.tokenizer),
+            start=start,
+        )
+
     def placed(self, sources: tuple[str, ...]) -> list[str]:
         """The sources with `{root}` filled in.
 
@@ -179,3 +216,11 @@ class TrainConfig:
         if self.root is None and any("{root}" in source for source in sources):
             raise ConfigError("the sources lie under {root}, which is not set", hint="add --set root=DIR")
         return [source.replace("{root}", str(self.root)) for source in sources]
+
+
+def _settle(text: str) -> str:
+    return text if "{root}" in text else str(parse_spec(text).placed())
+
+
+def _publish(text: str) -> str:
+    return text if "{root}" in text else str(parse_spec(text).public())

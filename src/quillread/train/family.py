@@ -1,5 +1,6 @@
 """What a family of networks brings to a training, and the choice of the family."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,14 +31,21 @@ class Family(Protocol):
     network: nn.Module
     """A `TrainedNetwork`."""
     form: LineForm
+    can_split: bool
+    """Whether a batch can be computed in parts with the same result (which dropout alone changes)."""
     info: ModelInfo
     """What the model folder will say, before calibration and provenance."""
 
     def groups(self, schedule: ScheduleConfig) -> list[dict[str, Any]]:
         """Parameters for AdamW, in groups of one learning rate and one weight decay each."""
 
-    def recognizer(self, mixed: torch.dtype | None) -> LineRecognizer:
-        """The network as it is now, as a recogniser; in the number type `mixed` or in float32."""
+    def recognizer(self, mixed: torch.dtype | None, texts: Iterable[str] = ()) -> LineRecognizer:
+        """The network as it is now, as a recogniser.
+
+        Args:
+            mixed: Number type of mixed precision; None for float32.
+            texts: What is written in the lines that it is to read, where that is known: their length bounds the work.
+        """
 
     def save_weights(self, folder: Path) -> None:
         """Write what a resumed run needs of the network."""

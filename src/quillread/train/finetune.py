@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import torch
 import transformers
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from quillread import config as configs
@@ -18,6 +19,7 @@ from quillread.decode.confidence import fit_calibration
 from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
 from quillread.images.cache import StepCache
+from quillread.models.catalog import pin
 from quillread.train.arguments import training_arguments
 from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.card import CARD_NAME, model_card
@@ -26,7 +28,14 @@ from quillread.train.dataset import LineDataset, PlanSampler, make_loader
 from quillread.train.family import LOSS_WEIGHTS, Family, open_family
 from quillread.train.lines import RunLines, open_lines
 from quillread.train.memory import fit_micro_batch
-from quillread.train.run_folder import check_same_data, check_same_settings, find_checkpoint, record_run
+from quillread.train.run_folder import (
+    check_free,
+    check_same_data,
+    check_same_settings,
+    delete_run,
+    find_checkpoint,
+    record_run,
+)
 from quillread.train.trainer import LineTrainer, StopOnSignal
 from quillread.types import Calibration
 from quillread.version import __version__
@@ -43,7 +52,8 @@ class TrainResult:
     finished: bool
     """False if it was interrupted; `resume` goes on."""
     metrics: dict[str, float]
-    """Of the best checkpoint: `eval_cer`, `eval_wer`, `eval_SOURCE_cer`."""
+    """Of the best checkpoint: `eval_cer` and `eval_wer` as the text is, `eval_cer_spacing` and `eval_wer_spacing` with
+    spacing around punctuation ignored, `eval_SOURCE_cer_spacing`."""
 
 
 def finetune(
@@ -71,9 +81,15 @@ def finetune(
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `accelerate launch`
     if config.batch_size < processes:
         raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
-    checkpoint = find_checkpoint(output, resume=resume, overwrite=overwrite)
+    config = config.settled()
+    if config.start:
+        config = replace(config, start=pin(config.start))
     if resume:
-        check_same_settings(config, output)
+        checkpoint = find_checkpoint(output)
+        config = check_same_settings(config, output)
+    else:
+        checkpoint = None
+        check_free(output, config, overwrite=overwrite)
     # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
     cv2.setNumThreads(1)
     transformers.set_seed(config.seed)
@@ -81,10 +97,14 @@ def finetune(
     family = open_family(config, StepCache(config.cache or output / "cache") if slow else None)
     lines = open_lines(config, family.form)
     if resume:
-        check_same_data(lines, output)
+        check_same_data(config, lines, output)
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
     args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
+    if overwrite:  # now that everything the run needs is open
+        with args.main_process_first(local=False):
+            if args.process_index == 0:
+                delete_run(output)
     sampler = PlanSampler(lines.plan, args.process_index, processes)
     loader = make_loader(LineDataset(lines.sources, family.form), sampler, config.workers, torch.cuda.is_available())
     stop = StopOnSignal()
@@ -94,8 +114,9 @@ def finetune(
     trainer = LineTrainer(
         family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
     )
-    if not config.micro_batch:
-        trainer.micro_batch = _fit(family, lines, trainer, processes)
+    if not config.micro_batch and family.can_split:
+        config = replace(config, micro_batch=_fit(family, lines, trainer))
+        trainer.micro_batch = config.micro_batch
     if trainer.is_world_process_zero():
         record_run(config, lines, output)
         size = sum(p.numel() for p in family.network.parameters() if p.requires_grad)
@@ -119,17 +140,18 @@ def finetune(
     return TrainResult(folder, finished, metrics)
 
 
-def _fit(family: Family, lines: RunLines, trainer: LineTrainer, processes: int) -> int:
+def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
     """Lines that are computed at a time, measured with the widest lines of the first epoch."""
+    processes, device = trainer.args.world_size, trainer.args.device
     # The lines of a batch are in order of their width.
     widest = max(lines.plan.batches(0), key=lambda batch: lines.sources[batch[-1].source].aspect(batch[-1].index))
     dataset = LineDataset(lines.sources, family.form)
     items = [dataset[key] for key in widest[::processes]]
     batch = {name: value for name, value in family.form.collate(items).items() if name != LOSS_WEIGHTS}
-    state = torch.get_rng_state()
-    size = fit_micro_batch(family.network, batch, trainer.args.device, trainer.mixed, processes)
-    torch.set_rng_state(state)  # dropout drew from it
-    return size
+    # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
+    beside = 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside)
+    return min(gather_object([size])) if processes > 1 else size
 
 
 def _provenance(
@@ -140,20 +162,15 @@ def _provenance(
         "version": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        # The folders of the data stay on this machine: the model travels.
-        "training": configs.dump(replace(config, root=None, cache=None, start=_public_name(config.start))),
+        "training": configs.dump(config.public()),
         "sources": list(lines.report),
+        "remark": lines.remark,
         "steps": steps,
-        "skipped_steps": trainer.skipped,
+        "skipped_steps": trainer.skips.skipped,
         "lines_seen": steps * config.batch_size,
         "validation": dict(metrics),
         "validation_lines": {part.name: len(part.samples) for part in lines.validation},
     }
-
-
-def _public_name(start: str | None) -> str | None:
-    """A model's name without the folder that it lies in."""
-    return Path(start).name if start and Path(start).exists() else start
 
 
 def _calibrate(trainer: LineTrainer) -> Calibration:
@@ -163,11 +180,11 @@ def _calibrate(trainer: LineTrainer) -> Calibration:
         for sample, transcript in zip(part.samples, transcripts, strict=True):
             # The recogniser of the training is not calibrated: its confidence is the likelihood.
             reported.append(math.log(max(transcript.confidence, 1e-26)))
-            right.append(transcript.text == sample.text)
+            right.append(transcript.text == sample.text.strip())
     return fit_calibration(reported, right)
 
 
 def _best_metrics(trainer: LineTrainer) -> dict[str, float]:
-    entries = [e for e in trainer.state.log_history if "eval_cer" in e]
-    best: dict[str, float] = min(entries, key=lambda e: e["eval_cer"]) if entries else {}
+    entries = [e for e in trainer.state.log_history if "eval_cer_spacing" in e]
+    best: dict[str, float] = min(entries, key=lambda e: e["eval_cer_spacing"]) if entries else {}
     return {k: v for k, v in best.items() if k.startswith("eval_") and k != "eval_seconds"}

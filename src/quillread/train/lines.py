@@ -37,7 +37,9 @@ class RunLines:
     plan: Plan
     validation: Sequence[ValidationSet]
     report: Sequence[str]
-    """For each source: how many lines are used, how many left out, and why; and what becomes of them."""
+    """For each source: how many lines are used, how many left out, and why."""
+    remark: str | None
+    """What the form of the lines has to say of them."""
 
 
 def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
@@ -56,8 +58,8 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     specs = [parse_spec(text) for text in config.placed(config.data)]
     sources = [open_source(spec, "train") for spec in specs]
     parts = [find_usable(source, form) for source in sources]
-    # Named as in the settings, with {root}: the report is stored with the model.
-    report = [part.report(text) for part, text in zip(parts, config.data, strict=True)]
+    # Without the folders of this machine: the report is stored with the model.
+    report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
     validation = _named_validation(config)
     if not validation and config.validation_share > 0:
@@ -69,9 +71,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
             report[i] += f"; {len(held)} of them held out for validation"
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
     remark = form.remark(aspects)
-    if remark:
-        report.append(remark)
-    for line in report:
+    for line in [*report, *([remark] if remark else [])]:
         # What is left out must be seen without asking for it.
         log.log(logging.WARNING if "left out" in line else logging.INFO, "%s", line)
     named = [spec.weight is not None for spec in specs]
@@ -83,7 +83,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
     plan = Plan(sources, usable, weights, config.epoch_lines or sum(counts), config.batch_size, config.seed)
-    return RunLines(sources, plan, validation, report)
+    return RunLines(sources, plan, validation, report, remark)
 
 
 def _named_validation(config: TrainConfig) -> list[ValidationSet]:

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +27,11 @@ def fit_micro_batch(
     """Measure what lines take in a forward and backward pass, and fit their number to the free memory.
 
     Args:
-        network: The network, a `TrainedNetwork`, on the device; its gradients are cleared.
+        network: The network, a `TrainedNetwork`, on the device; its gradients are cleared, all else is as before.
         batch: A batch of the widest lines, without its weights.
         device: Where it is computed.
         mixed: Number type of mixed precision; None for float32.
-        processes: Processes that share the memory of the device.
+        processes: Processes that share the memory of the device: those of this machine on a CPU, one on a GPU.
 
     Returns:
         Lines at a time: the whole batch if it fits, else the largest power of two that does, at least 1. Where even
@@ -43,9 +45,12 @@ def fit_micro_batch(
     trained = sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
     before = _in_use(device)
     try:
-        one = _peak(network, batch, 1, device, mixed) - before
-        several = _peak(network, batch, probe, device, mixed) - before
-    except torch.OutOfMemoryError:
+        with _unchanged(network, device):
+            one = _peak(network, batch, 1, device, mixed) - before
+            several = _peak(network, batch, probe, device, mixed) - before
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         network.zero_grad(set_to_none=True)
         return 1
     per_line = max((several - one) / (probe - 1), 1.0)
@@ -61,6 +66,24 @@ def fit_micro_batch(
         free / 1e9,
     )
     return size
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch has no type of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def _unchanged(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Give back the running averages of norms, and the state of the random numbers, that passes change."""
+    before = {name: value.detach().clone() for name, value in network.named_buffers()}
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, value in network.named_buffers():
+                value.copy_(before[name])
 
 
 def _peak(

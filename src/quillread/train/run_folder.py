@@ -3,14 +3,21 @@
 import hashlib
 import json
 import logging
+import re
 import shutil
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from quillread import config as configs
 from quillread.data.source import Source
+from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
+from quillread.models.catalog import resolve
 from quillread.train.config import TrainConfig
 from quillread.train.lines import RunLines
 
@@ -18,51 +25,69 @@ log = logging.getLogger(__name__)
 
 CONFIG_NAME = "train.json"
 DATA_NAME = "data.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _STATE_NAME = "trainer_state.json"
 """Written last into a checkpoint: one without it was broken off."""
+_ARCHIVES = ("optimizer.pt", "scheduler.pt")
+"""torch's files are zip archives, whose end is lost first when they are cut."""
 
 _MAY_CHANGE = ("root", "workers", "epochs", "patience", "micro_batch", "cache")
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
-
-def find_checkpoint(output: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """Find the checkpoint to go on from, or make sure that a new run destroys nothing.
-
-    Raises:
-        ConfigError: If there is nothing to resume, or the folder is in use.
-    """
-    if resume:
-        found = sorted(output.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-        for checkpoint in found:
-            if (checkpoint / _STATE_NAME).is_file():
-                return checkpoint
-            log.warning("%s: was not written to its end; going on from the one before", checkpoint)
-        raise ConfigError(f"{output}: holds no checkpoint to resume from")
-    if overwrite:
-        _delete_run(output)
-    elif output.is_dir() and any(output.iterdir()):
-        is_run = (output / CONFIG_NAME).is_file()
-        raise ConfigError(
-            f"{output}: holds a run already" if is_run else f"{output}: is a folder with other files in it",
-            hint="add --resume to go on, --overwrite to start anew, or name another --output"
-            if is_run
-            else "name another --output",
-        )
-    return None
+_LOOKED_AT = 32
+"""Images of each source whose pixels are part of its fingerprint; all would take long."""
 
 
-def _delete_run(output: Path) -> None:
-    """Delete what a run has written, and nothing else.
+def find_checkpoint(output: Path) -> Path:
+    """Find the last checkpoint that is whole.
 
     Raises:
-        ConfigError: If the folder holds other things and no run.
+        ConfigError: If there is none.
     """
-    if not output.exists() or not any(output.iterdir()):
+    found = {int(m[1]): p for p in output.glob("checkpoint-*") if (m := _CHECKPOINT.fullmatch(p.name))}
+    for number in sorted(found, reverse=True):
+        if _is_whole(found[number]):
+            return found[number]
+        log.warning("%s: was not written to its end; going on from the one before", found[number])
+    raise ConfigError(f"{output}: holds no checkpoint to resume from")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all(zipfile.is_zipfile(checkpoint / name) for name in _ARCHIVES)
+
+
+def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
+    """Make sure that a new run destroys nothing that is wanted.
+
+    Raises:
+        ConfigError: If the folder holds a run and that is not to be overwritten, holds something else, or what the run
+            needs lies in it.
+    """
+    if not output.is_dir() or not any(output.iterdir()):
         return
     if not (output / CONFIG_NAME).is_file():
-        raise ConfigError(f"{output}: holds no run that could be overwritten", hint="name another --output")
-    folders = [*output.glob("checkpoint-*"), *(output / name for name in ("model", "samples", "runs", "cache"))]
-    for folder in folders:
+        raise ConfigError(f"{output}: is a folder with other files in it, and no run", hint="name another --output")
+    if not overwrite:
+        raise ConfigError(
+            f"{output}: holds a run already",
+            hint="add --resume to go on, --overwrite to start anew, or name another --output",
+        )
+    data = [parse_spec(text).where for text in config.placed((*config.data, *config.validation))]
+    for place in [*data, *(str(needed) for needed in (config.start, config.tokenizer) if needed)]:
+        if Path(place).resolve().is_relative_to(output.resolve()):
+            raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another --output")
+
+
+def delete_run(output: Path) -> None:
+    """Delete what a run has written, and nothing else."""
+    numbered = [p for p in output.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name)]
+    # What is left of a save that was killed.
+    drafts = [*output.glob(".checkpoint-*"), *output.glob(".model.*")]
+    for folder in (*numbered, *drafts, *(output / name for name in ("model", "samples", "runs", "cache"))):
         shutil.rmtree(folder, ignore_errors=True)
     for name in (CONFIG_NAME, DATA_NAME, "metrics.jsonl", "curve.png"):
         (output / name).unlink(missing_ok=True)
@@ -71,11 +96,14 @@ def _delete_run(output: Path) -> None:
 def record_run(config: TrainConfig, lines: RunLines, output: Path) -> None:
     """Write the settings and the fingerprint of the data: `quill train --config train.json` does the run again."""
     _write_json(output / CONFIG_NAME, configs.dump(config))
-    _write_json(output / DATA_NAME, _fingerprints(lines))
+    _write_json(output / DATA_NAME, _fingerprints(config, lines))
 
 
-def check_same_settings(config: TrainConfig, output: Path) -> None:
+def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
     """Refuse to go on with other settings, which would be another run under the name of the first.
+
+    Returns:
+        The settings, with the number of lines computed at a time that was fitted to the memory in the first run.
 
     Raises:
         ConfigError: Naming each setting that changed.
@@ -93,13 +121,14 @@ def check_same_settings(config: TrainConfig, output: Path) -> None:
             f"{output}: the run was started with other settings: {listed}",
             hint="resume with --resume --output DIR alone, or start a new run in another folder",
         )
+    return replace(config, micro_batch=config.micro_batch or before.get("micro_batch", 0))
 
 
-def check_same_data(lines: RunLines, output: Path) -> None:
-    """Refuse to go on with other lines: the order of the data could not be that of the run.
+def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
+    """Refuse to go on with other lines or another start: the run could not be the one that was broken off.
 
     Raises:
-        DataError: Naming each source that changed.
+        DataError: Naming what changed.
     """
     try:
         before = json.loads((output / DATA_NAME).read_text(encoding="utf-8"))
@@ -107,12 +136,8 @@ def check_same_data(lines: RunLines, output: Path) -> None:
         return  # a run of a version that did not record its data
     except (OSError, ValueError) as error:
         raise ConfigError(f"{output / DATA_NAME}: cannot be read: {error}") from error
-    now = _fingerprints(lines)
-    changed = [
-        f"{a['source']}: {a['lines']} lines before, {b['lines']} now, or other texts"
-        for a, b in zip(before, now, strict=True)
-        if a != b
-    ]
+    now = _fingerprints(config, lines)
+    changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise DataError(
             f"{output}: the data changed since the run was started: {'; '.join(changed)}",
@@ -120,14 +145,36 @@ def check_same_data(lines: RunLines, output: Path) -> None:
         )
 
 
-def _fingerprints(lines: RunLines) -> list[dict[str, Any]]:
-    return [{"source": s.name, "lines": len(s), "texts": _digest(s)} for s in lines.sources]
+def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
+    """Digests by the name of what they are of: each source, each validation set, the model that the run starts from."""
+    prints = {text: _digest_source(source) for text, source in zip(config.data, lines.sources, strict=True)}
+    for part in lines.validation:
+        digest = hashlib.blake2b(digest_size=16)
+        for sample in part.samples:
+            digest.update(sample.text.encode())
+            digest.update(sample.image.tobytes())
+        prints[f"validation: {part.name}"] = digest.hexdigest()
+    if config.start:
+        digest = hashlib.blake2b(digest_size=16)
+        for path in sorted(resolve(config.start).iterdir()):
+            if path.suffix in (".safetensors", ".onnx"):
+                with path.open("rb") as file:
+                    while block := file.read(2**24):
+                        digest.update(block)
+        prints[f"start: {config.start}"] = digest.hexdigest()
+    return prints
 
 
-def _digest(source: Source) -> str:
+def _digest_source(source: Source) -> str:
+    """Digest the texts and shapes of all lines, and the pixels of some."""
     digest = hashlib.blake2b(digest_size=16)
     for i in range(len(source)):
-        digest.update(f"{source.text(i)}\n".encode())
+        digest.update(f"{source.text(i)}\n{source.aspect(i):.4f}\n".encode())
+    for i in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)):
+        try:
+            digest.update(source.sample(int(i), np.random.default_rng(0)).image.tobytes())
+        except DataError:
+            continue  # told when the line is trained on
     return digest.hexdigest()
 
 

@@ -28,15 +28,17 @@ from transformers import (
 from quillread.errors import TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
+from quillread.train.callbacks import CountSkips
 from quillread.train.config import ScheduleConfig
 from quillread.train.family import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
+from quillread.train.memory import is_out_of_memory
 from quillread.types import Transcript
 
 log = logging.getLogger(__name__)
 
-MOST_SKIPPED = 10
-"""Steps that may be left out one after the other before the training is given up."""
+MOST_SKIPPED, MOST_SCALED = 10, 40
+"""Steps that may be left out one after the other before the training is given up; more in fp16."""
 
 
 class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
@@ -81,9 +83,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.validation = validation
         self._samples = samples
         self.micro_batch = micro_batch
-        self.skipped = 0
-        """Steps that were left out because their gradient was not finite."""
-        self._skipped_in_a_row = 0
+        self.skips = CountSkips()
+        self.add_callback(self.skips)
         # Both of these print the log to stdout, which is for results.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -119,7 +120,9 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             size = self.micro_batch or lines
             try:
                 return self._backward(model, inputs, size, total)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 # One of several processes cannot repeat a step by itself: the others would wait for ever.
                 if size == 1 or self.args.world_size > 1:
                     hint = "set a smaller micro_batch or canvas, or tuning.gradient_checkpointing=true"
@@ -146,22 +149,12 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip the gradient; one that is not finite is taken away, so that the step changes nothing."""
         norm: Tensor = super()._clip_grad_norm(model)
-        if self.args.fp16:  # the gradient scaler skips such steps itself, and expects them now and then
-            return norm
-        if torch.isfinite(norm):
-            self._skipped_in_a_row = 0
-            return norm
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        log.warning(
-            "step %d left out: its gradient is not finite (%d so far)", self.state.global_step + 1, self.skipped
+        # In fp16 the gradient scaler leaves such steps out itself, several at the start, until its scale fits.
+        self.skips.count(
+            bool(torch.isfinite(norm)), self.state.global_step + 1, most=MOST_SCALED if self.args.fp16 else MOST_SKIPPED
         )
-        if self._skipped_in_a_row == MOST_SKIPPED:
-            raise TrainingError(
-                f"the training diverged: {MOST_SKIPPED} gradients one after the other are not finite",
-                hint="start again with a lower schedule.learning_rate, such as a tenth",
-            )
-        self.optimizer.zero_grad(set_to_none=True)
+        if not self.args.fp16 and not torch.isfinite(norm):
+            self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -185,7 +178,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
 
     def read(self) -> list[list[Transcript]]:
         """Read all validation lines, shared out over the processes; every process gets all transcripts."""
-        recognizer = self._family.recognizer(self.mixed)
+        recognizer = self._family.recognizer(self.mixed, (s.text for part in self.validation for s in part.samples))
         rank, processes = self.args.process_index, self.args.world_size
         result = []
         for part in self.validation:
@@ -202,12 +195,12 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         read = self.read()
         for part, transcripts in zip(self.validation, read, strict=True):
             scores = [score_line(s.text, t.text) for s, t in zip(part.samples, transcripts, strict=True)]
-            metrics[f"{metric_key_prefix}_{part.name}_cer"] = summarise(scores)["cer_spacing"]
+            metrics[f"{metric_key_prefix}_{part.name}_cer_spacing"] = summarise(scores)["cer_spacing"]
             everything.extend(scores)
         if everything:
             rates = summarise(everything)
-            metrics[f"{metric_key_prefix}_cer"] = rates["cer_spacing"]
-            metrics[f"{metric_key_prefix}_wer"] = rates["wer_spacing"]
+            for name in ("cer", "wer", "cer_spacing", "wer_spacing"):
+                metrics[f"{metric_key_prefix}_{name}"] = rates[name]
         metrics[f"{metric_key_prefix}_seconds"] = time.perf_counter() - start
         self._look_at(read)
         # Processes must agree on what is best and when to stop.

@@ -1,5 +1,7 @@
 """The TrOCR family under training."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +77,18 @@ class TrocrForTraining(nn.Module):
 class TrocrFamily:
     """A TrOCR network under training; see `Family`."""
 
+    can_split = True
+
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
         self.model, start = _open_model(config)
         canvas = config.canvas or start.canvas
-        if config.start and config.canvas:
-            set_canvas(self.model, config.canvas.height, config.canvas.width)
-        self.form = TrocrForm(config, self.model, cache)
+        if canvas:
+            set_canvas(self.model, canvas.height, canvas.width)
+        self.form = TrocrForm(replace(config, canvas=canvas), self.model, cache)
         # A saved folder must not cut lines short in plain transformers either, whose default is 20 tokens.
-        self.model.network.generation_config.max_length = self.form.max_tokens + 1
+        generation = self.model.network.generation_config
+        generation.max_length, generation.max_new_tokens = self.form.max_tokens + 1, None
+        self._cache = cache
         self.info = ModelInfo(
             family="trocr", name=config.name, preprocess=config.preprocess, canvas=canvas, generate=config.generate
         )
@@ -104,10 +110,16 @@ class TrocrFamily:
         rates = layer_rates(self.network, self._layer_decay) if self._layer_decay < 1 else None
         return decay_groups(self.network, schedule, rates)
 
-    def recognizer(self, mixed: torch.dtype | None) -> LineRecognizer:
+    def recognizer(self, mixed: torch.dtype | None, texts: Iterable[str] = ()) -> LineRecognizer:
         """The network as it is now, as a recogniser."""
+        info = self.info
+        longest = max(map(self.form.tokens, texts), default=0)
+        if longest:
+            # A network that has not learnt to end its lines would fill all positions of each.
+            limit = min(self.form.max_tokens, longest + longest // 4 + 8)
+            info = replace(info, generate=replace(info.generate, max_tokens=limit))
         # With adapters the layers of `model.network` are replaced in place: it is the trained network either way.
-        return LineRecognizer(TrocrEngine(self.model, self.info, batch_size=16, mixed=mixed), self.info)
+        return LineRecognizer(TrocrEngine(self.model, info, batch_size=16, mixed=mixed), info, self._cache)
 
     def save_weights(self, folder: Path) -> None:
         """Write the adapters, or the whole model: then the checkpoint is a folder that can be read with."""

@@ -42,11 +42,17 @@ class TrocrForm:
         """Most tokens of a label, the end included."""
         # Distortions of an image larger than the canvas would be lost on the way to it.
         height = max(64, config.canvas.height if config.canvas else 384)
-        self._look = LookMaker(config.preprocess, config.augment, height, 16 * height, grey=False, cache=cache)
+        # A line narrower than the canvas must not be narrowed on its way there.
+        widest = max(16 * height, height * config.canvas.width // config.canvas.height + 1 if config.canvas else 0)
+        self._look = LookMaker(config.preprocess, config.augment, height, widest, grey=False, cache=cache)
+
+    def tokens(self, text: str) -> int:
+        """Tokens of a text, the end included."""
+        return len(encode_text(self._tokenizer, text))
 
     def fault(self, text: str, aspect: float) -> str | None:
         """Texts of more tokens than labels may have, unless they are to be truncated."""
-        if self._labels.overlong == "truncate" or len(encode_text(self._tokenizer, text)) <= self.max_tokens:
+        if self._labels.overlong == "truncate" or self.tokens(text) <= self.max_tokens:
             return None
         return f"with more than {self.max_tokens} tokens"
 

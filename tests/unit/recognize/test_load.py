@@ -98,3 +98,27 @@ def test_a_trocr_model_without_its_packages_says_what_to_install(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"quillread\[train\]"):
         load(str(trocr), threads=1)
+
+
+def test_a_model_that_cuts_lines_short_is_warned_of(trocr: Path, caplog: pytest.LogCaptureFixture):
+    load(str(trocr))
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{trocr}: its generation settings end a line after 20 tokens: "
+        "longer ones are cut, unless --max-tokens says otherwise"
+    ]
+
+
+def test_a_model_that_is_told_how_long_lines_are_is_not_warned_of(trocr: Path, caplog: pytest.LogCaptureFixture):
+    load(str(trocr), generate=GenerateConfig(max_tokens=20))
+    assert caplog.records == []
+
+
+def test_threads_are_those_of_the_reading_alone(recorded: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    before, told = torch.get_num_threads(), []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    recognizer = load(str(recorded), threads=before + 1)
+    assert told == []
+    recognizer.read([IMAGE])
+    assert told == [before + 1, before]

@@ -1,27 +1,33 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
 from quillread.train.run_folder import (
     CONFIG_NAME,
+    check_free,
     check_same_data,
     check_same_settings,
+    delete_run,
     find_checkpoint,
     record_run,
 )
 
+CONFIG = TrainConfig(data=("folder:lines",))
+
 
 class Texts:
-    """A source that has nothing but texts."""
+    """A source of grey images with a text each."""
 
-    name = "folder:lines"
-
-    def __init__(self, *texts: str) -> None:
+    def __init__(self, *texts: str, grey: int = 200) -> None:
         self._texts = texts
+        self._grey = grey
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -29,79 +35,140 @@ class Texts:
     def text(self, index: int) -> str:
         return self._texts[index]
 
+    def aspect(self, index: int) -> float:
+        return 4.0
 
-def lines(*texts: str) -> SimpleNamespace:
-    return SimpleNamespace(sources=[Texts(*texts)])
+    def sample(self, index: int, rng: Any) -> SimpleNamespace:
+        image = np.full((4, 16, 3), self._grey, np.uint8)
+        return SimpleNamespace(text=self._texts[index], image=image)
+
+
+def lines(*texts: str, grey: int = 200, validation: str = "v") -> Any:
+    part = SimpleNamespace(name="held", samples=[Texts(validation).sample(0, None)])
+    return SimpleNamespace(sources=[Texts(*texts, grey=grey)], validation=[part])
 
 
 def write_run(output: Path, *steps: int) -> Path:
     output.mkdir(parents=True, exist_ok=True)
-    record_run(TrainConfig(), lines("a", "b"), output)
+    record_run(CONFIG, lines("a", "b"), output)
     for step in steps:
-        (output / f"checkpoint-{step}").mkdir()
-        (output / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+        folder = output / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text("{}")
+        for name in ("optimizer.pt", "scheduler.pt"):
+            torch.save({"a": torch.ones(3)}, folder / name)
     return output
 
 
 def test_a_new_folder_is_free(tmp_path: Path):
-    assert find_checkpoint(tmp_path / "new", resume=False, overwrite=False) is None
+    check_free(tmp_path / "new", CONFIG, overwrite=False)
 
 
 def test_a_folder_with_a_run_is_not_written_into(tmp_path: Path):
     with pytest.raises(ConfigError, match="holds a run already") as caught:
-        find_checkpoint(write_run(tmp_path), resume=False, overwrite=False)
+        check_free(write_run(tmp_path), CONFIG, overwrite=False)
     assert "--overwrite" in str(caught.value)
 
 
-def test_a_folder_with_other_files_is_not_written_into(tmp_path: Path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_other_files_is_never_free(tmp_path: Path, overwrite: bool):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(ConfigError, match="other files"):
-        find_checkpoint(tmp_path, resume=False, overwrite=False)
-
-
-def test_overwriting_deletes_the_run_and_nothing_else(tmp_path: Path):
-    write_run(tmp_path, 3)
-    (tmp_path / "notes.txt").write_text("mine")
-    assert find_checkpoint(tmp_path, resume=False, overwrite=True) is None
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_a_folder_that_holds_no_run_is_not_overwritten(tmp_path: Path):
-    (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds no run"):
-        find_checkpoint(tmp_path, resume=False, overwrite=True)
+        check_free(tmp_path, CONFIG, overwrite=overwrite)
     assert (tmp_path / "letter.txt").is_file()
 
 
+def test_checking_deletes_nothing(tmp_path: Path):
+    check_free(write_run(tmp_path, 3), CONFIG, overwrite=True)
+    assert (tmp_path / "checkpoint-3").is_dir()
+
+
+@pytest.mark.parametrize("needed", ["start", "data", "validation", "tokenizer"])
+def test_what_the_new_run_needs_is_not_overwritten(tmp_path: Path, needed: str):
+    write_run(tmp_path)
+    place = tmp_path / "model"
+    place.mkdir()
+    value: Any = {"start": str(place), "tokenizer": place}.get(needed, (f"folder:{place}",))
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        check_free(tmp_path, TrainConfig(**{needed: value}), overwrite=True)
+
+
+def test_deleting_a_run_takes_nothing_else(tmp_path: Path):
+    write_run(tmp_path, 3)
+    (tmp_path / ".checkpoint-4.123.part").mkdir()
+    (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    delete_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
+
+
 def test_resuming_takes_the_last_checkpoint_by_number(tmp_path: Path):
-    found = find_checkpoint(write_run(tmp_path, 9, 10, 2), resume=True, overwrite=False)
-    assert found == tmp_path / "checkpoint-10"
+    write_run(tmp_path, 9, 10, 2)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
-def test_a_checkpoint_that_was_broken_off_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("name", ["trainer_state.json", "optimizer.pt", "scheduler.pt"])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "missing"])
+def test_a_checkpoint_that_was_broken_off_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, cut: bool
+):
     write_run(tmp_path, 4, 8)
-    (tmp_path / "checkpoint-8" / "trainer_state.json").unlink()
-    assert find_checkpoint(tmp_path, resume=True, overwrite=False) == tmp_path / "checkpoint-4"
+    broken = tmp_path / "checkpoint-8" / name
+    content = broken.read_bytes()
+    broken.unlink()
+    if cut:
+        broken.write_bytes(content[: len(content) // 2])
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
     assert "checkpoint-8: was not written to its end" in caplog.text
 
 
 def test_the_same_settings_may_go_on_with_more_epochs(tmp_path: Path):
-    check_same_settings(TrainConfig(epochs=99), write_run(tmp_path))
+    more = TrainConfig(data=CONFIG.data, epochs=99)
+    assert check_same_settings(more, write_run(tmp_path)) == more
+
+
+def test_what_was_fitted_to_the_memory_stays(tmp_path: Path):
+    record_run(TrainConfig(data=CONFIG.data, micro_batch=4), lines("a"), tmp_path)
+    assert check_same_settings(CONFIG, tmp_path).micro_batch == 4
 
 
 def test_other_settings_are_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="seed: 1 before, 5 now"):
-        check_same_settings(TrainConfig(seed=5), write_run(tmp_path))
+        check_same_settings(TrainConfig(data=CONFIG.data, seed=5), write_run(tmp_path))
 
 
 def test_the_same_data_may_go_on(tmp_path: Path):
-    check_same_data(lines("a", "b"), write_run(tmp_path))
+    check_same_data(CONFIG, lines("a", "b"), write_run(tmp_path))
 
 
-@pytest.mark.parametrize("texts", [("a",), ("a", "c"), ("b", "a")])
-def test_other_data_is_refused(tmp_path: Path, texts: tuple[str, ...]):
-    with pytest.raises(DataError, match=r"the data changed.*folder:lines: 2 lines before"):
-        check_same_data(lines(*texts), write_run(tmp_path))
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        (lines("a"), "folder:lines"),
+        (lines("a", "c"), "folder:lines"),
+        (lines("b", "a"), "folder:lines"),
+        (lines("a", "b", grey=55), "folder:lines"),
+        (lines("a", "b", validation="w"), "validation: held"),
+    ],
+    ids=["fewer", "other text", "other order", "other images", "other validation"],
+)
+def test_other_data_is_refused(tmp_path: Path, now: Any, named: str):
+    with pytest.raises(DataError, match=f"the data changed since the run was started: {named}\n"):
+        check_same_data(CONFIG, now, write_run(tmp_path))
+
+
+def test_another_start_is_refused(tmp_path: Path):
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "quillread.json").write_text("{}")
+    (start / "model.onnx").write_bytes(b"weights")
+    config = TrainConfig(data=CONFIG.data, start=str(start))
+    (tmp_path / "run").mkdir()
+    record_run(config, lines("a"), tmp_path / "run")
+    (start / "model.onnx").write_bytes(b"others!")
+    with pytest.raises(DataError, match="start: "):
+        check_same_data(config, lines("a"), tmp_path / "run")
 
 
 def test_the_recorded_settings_are_those_of_the_run(tmp_path: Path):
