@@ -2,7 +2,7 @@
 
     python benchmarks/peer_worker.py rapidocr --threads 2
 
-`Worker` starts it, says {"paths": [...]} and is told {"texts": [...], "seconds": ...}. The first line out names what
+`peers.py` starts it, says {"paths": [...]} and is told {"texts": [...], "seconds": ...}. The first line out names what
 was loaded. Nothing of quillread is imported unless that is what is measured: peers live in virtual environments of
 their own. The time covers opening, decoding and reading the images, for every system alike.
 """
@@ -19,8 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any
 
 Read = Callable[[Sequence[str]], list[str]]
 """Gives one text for each image path, in order."""
@@ -29,53 +28,6 @@ RAPIDOCR_MARGIN = 0.2
 """White put on either side of a line, as a share of its height: PP-OCR drops letters at the ends of tight lines. On 240
 validation lines of IAM its CER was 7.9 % without and 7.4 % with it; wider margins did not help further. White above and
 below makes the writing smaller and the reading worse."""
-
-
-class Worker:
-    """The asking side: a system in a process of its own, its model loaded; leaving the context ends it.
-
-    Args:
-        python: The interpreter of its virtual environment.
-        arguments: Those of this script.
-        threads: How many it may use.
-    """
-
-    def __init__(self, python: Path, arguments: Sequence[str], threads: int) -> None:
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), str(threads))
-        process = subprocess.Popen(
-            [str(python), __file__, *arguments, "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            env={**os.environ, **limits},
-        )
-        self._process = process
-        self._questions, self._answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        self.title: str = self._receive()["title"]
-
-    def read(self, paths: Sequence[Path]) -> tuple[list[str], float]:
-        """Read line images; return their texts and the seconds that took, image decoding included."""
-        print(json.dumps({"paths": [str(path) for path in paths]}), file=self._questions, flush=True)
-        answer = self._receive()
-        if len(answer["texts"]) != len(paths):
-            raise SystemExit(f"{self.title}: gave {len(answer['texts'])} texts for {len(paths)} lines")
-        return answer["texts"], answer["seconds"]
-
-    def _receive(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        if not line:
-            raise SystemExit("a worker ended early; its message stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._questions.close()
-        self._process.wait()
 
 
 def main() -> None:

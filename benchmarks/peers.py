@@ -10,6 +10,7 @@ installed.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peer_worker import Worker
 from PIL import Image
 from record import describe_machine, save
+from worker import Worker
 
 from quillread.cli.progress import ProgressLine
 from quillread.data.sources import open_source
@@ -59,7 +60,7 @@ def main() -> None:
     sources = []
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(Worker(python, [name, *options], arguments.threads))
+            name: stack.enter_context(open_peer(python, [name, *options], arguments.threads))
             for name, (python, options) in find_systems(arguments).items()
         }
         for spec in map(parse_spec, arguments.data):
@@ -120,6 +121,27 @@ def write_lines(spec: DataSpec, split: str, count: int, folder: Path) -> Lines:
     return lines
 
 
+def open_peer(python: Path, arguments: Sequence[str], threads: int) -> Worker:
+    """Start a system in a process of its own, its model loaded.
+
+    Args:
+        python: The interpreter of its virtual environment.
+        arguments: Those of `peer_worker.py`.
+        threads: How many it may use.
+    """
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), str(threads))
+    script = str(Path(__file__).with_name("peer_worker.py"))
+    return Worker([str(python), script, *arguments, "--threads", str(threads)], {**os.environ, **limits})
+
+
+def read_block(worker: Worker, paths: Sequence[Path]) -> tuple[list[str], float]:
+    """Let a system read line images; return their texts and the seconds that took, image decoding included."""
+    answer = worker.ask(paths=[str(path) for path in paths])
+    if len(answer["texts"]) != len(paths):
+        raise SystemExit(f"{worker.facts['title']}: gave {len(answer['texts'])} texts for {len(paths)} lines")
+    return answer["texts"], answer["seconds"]
+
+
 def measure(workers: Mapping[str, Worker], paths: Sequence[Path], block: int) -> dict[str, Outcome]:
     """Give each block to all systems in turn, another one first each time.
 
@@ -129,12 +151,12 @@ def measure(workers: Mapping[str, Worker], paths: Sequence[Path], block: int) ->
     names = list(workers)
     progress = ProgressLine("lines")
     for worker in workers.values():
-        worker.read(paths[:block])
+        read_block(worker, paths[:block])
     for number, first in enumerate(range(0, len(paths), block)):
         part = paths[first : first + block]
         start = number % len(names)
         for name in names[start:] + names[:start]:
-            texts, seconds = workers[name].read(part)
+            texts, seconds = read_block(workers[name], part)
             outcomes[name].texts.extend(texts)
             outcomes[name].seconds.append(seconds)
         progress(first + len(part), len(paths))
@@ -156,7 +178,7 @@ def summarise_systems(
         counts = {metric: [getattr(score, metric) for score in scores] for metric in METRICS}
         seconds = np.array(outcome.seconds)
         systems[name] = {
-            "title": workers[name].title,
+            "title": workers[name].facts["title"],
             **{metric: round(rates[metric], 5) for metric in METRICS},
             "ci95": {
                 metric: [round(end, 5) for end in ends]

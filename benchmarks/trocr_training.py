@@ -21,55 +21,25 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 # Nothing large may be imported here: Linux counts the parent's memory at the fork in the child's peak.
 from record import describe_machine, save
+from worker import Worker
 
 HERE = Path(__file__).parent
 LINES = {"base": 8, "large": 4}
 """Lines of a step whose memory is measured."""
 
 
-class Stepper:
-    """A training in a process of its own that takes a step when it is told to; leaving the context ends it.
+def open_trainer(*arguments: object) -> Worker:
+    """Start a training that takes a step when it is asked to: `seconds` and `peak_bytes` are the answer.
 
     Args:
         arguments: Those of `trocr_worker.py`.
     """
-
-    def __init__(self, arguments: Sequence[object]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "trocr_worker.py"), *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            env=quiet_threads(),
-        )
-        self._questions, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
-        self.facts = self._receive()
-
-    def step(self) -> dict[str, float]:
-        """Take a step; return its `seconds` and `peak_bytes`."""
-        print("step", file=self._questions, flush=True)
-        return self._receive()
-
-    def _receive(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        if not line:
-            raise SystemExit("a worker ended early; its message stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._questions.close()
-        self._process.wait()
+    command = [sys.executable, str(HERE / "trocr_worker.py"), *map(str, arguments)]
+    return Worker(command, quiet_threads())
 
 
 def quiet_threads() -> dict[str, str]:
@@ -120,10 +90,10 @@ def measure_steps(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     our_lines = arguments.our_lines or arguments.lines
     canvas = ["--canvas", *arguments.canvas] if arguments.canvas else []
     with ExitStack() as stack:
-        ours = stack.enter_context(Stepper(["ours", "base", model, "--lines", our_lines, *canvas]))
-        plain = stack.enter_context(Stepper(["plain", "base", model, "--lines", arguments.lines]))
-        ours.step()
-        pairs = [(ours.step()["seconds"], plain.step()["seconds"]) for _ in range(1 + arguments.pairs)][1:]
+        ours = stack.enter_context(open_trainer("ours", "base", model, "--lines", our_lines, *canvas))
+        plain = stack.enter_context(open_trainer("plain", "base", model, "--lines", arguments.lines))
+        ours.ask()
+        pairs = [(ours.ask()["seconds"], plain.ask()["seconds"]) for _ in range(1 + arguments.pairs)][1:]
     rates = [(our_lines / mine, arguments.lines / theirs) for mine, theirs in pairs]
     systems = {
         "quillread": {**ours.facts, "lines": our_lines, "canvas": arguments.canvas, **spread([a for a, _ in rates])},
@@ -160,9 +130,9 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
         for checkpointing in (False, True):
             flags = ["--gradient-checkpointing"] if checkpointing else []
             options = ["ours", arguments.shape, model, "--lines", lines, "--precision", precision, *flags]
-            with Stepper(options) as stepper:
-                stepper.step()
-                step = stepper.step()
+            with open_trainer(*options) as trainer:
+                trainer.ask()
+                step = trainer.ask()
             rows.append(
                 {
                     "precision": precision,
@@ -173,7 +143,7 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
             )
             used = "on" if checkpointing else "off"
             print(f"{precision:10} {used:14} {rows[-1]['peak_gigabytes']:8.2f} {rows[-1]['seconds']:8.1f}", flush=True)
-    return {"shape": arguments.shape, "parameters": stepper.facts["parameters"], "lines": lines, "steps": rows}
+    return {"shape": arguments.shape, "parameters": trainer.facts["parameters"], "lines": lines, "steps": rows}
 
 
 def measure_run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -185,7 +155,7 @@ def measure_run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     quill = Path(sys.executable).parent / "quill"
     line = folder / "lines" / "0.png"
     results["parts"]["read a line"] = run(
-        [str(quill), "read", "--lines", "--model", str(folder / "run/model"), str(line)]
+        [str(quill), "read", "--lines", "--format", "json", "--model", str(folder / "run/model"), str(line)]
     )
     print(f"{'':30} {'seconds':>8} {'peak GB':>8}")
     for part, figures in results["parts"].items():
@@ -201,7 +171,8 @@ def run(command: list[str]) -> dict[str, float]:
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode or not output.strip():
+    # The text of a model that has learnt nothing may be empty; that the line was read is in the JSON.
+    if process.returncode or '"confidence"' not in output:
         raise SystemExit(f"{shlex.join(command)}: ended with exit code {process.returncode} and wrote {output!r}")
     return {"seconds": round(seconds, 2), "peak_gigabytes": round(usage.ru_maxrss * 1024 / 1e9, 2)}
 

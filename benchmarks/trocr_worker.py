@@ -5,7 +5,7 @@
 The training is the unchanged loop of `LineTrainer`, with the settings of `quill train --config trocr-base`, or that of
 transformers' Seq2SeqTrainer. The batches are made up and are there beforehand: steps are timed, not the making of
 batches, which runs beside a training. The first line of output says what was loaded, as JSON; each further one what a
-step took. `Stepper` in `trocr_training.py` is the asking side.
+step took. `open_trainer` in `trocr_training.py` is the asking side.
 """
 
 import argparse
