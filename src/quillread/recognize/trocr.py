@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from transformers.modeling_outputs import BaseModelOutput
 
 from quillread.decode.guards import InkSpan, keep_repeats, keep_tail
@@ -19,6 +18,7 @@ from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_canvas import as_pair
 from quillread.models.trocr_config import GenerateConfig
+from quillread.models.trocr_pixels import line_pixels
 from quillread.recognize.parts import cut_line, join_parts
 from quillread.recognize.score import Written, count_positions, score_texts
 from quillread.types import UInt8Image
@@ -89,10 +89,9 @@ class TrocrEngine:
         """Read one batch."""
         network = self._model.network
         padded = [pad_to_canvas(image, self._canvas) for image in images]
-        # A PIL image says by itself which of its axes are the colours.
-        pixels = self._model.image_processor([Image.fromarray(image) for image in padded], return_tensors="pt")
         weights = next(network.parameters())
-        pixels = pixels["pixel_values"].to(weights.device, weights.dtype)
+        pixels = torch.from_numpy(line_pixels(self._model.image_processor, padded))
+        pixels = pixels.to(weights.device, weights.dtype)
         encoded = network.encoder(pixel_values=pixels, return_dict=True).last_hidden_state
         generated = network.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config)

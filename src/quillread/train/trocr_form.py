@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from quillread.images.cache import StepCache
 from quillread.images.canvas import CanvasConfig, pad_to_canvas, squash
 from quillread.models.trocr import Trocr
+from quillread.models.trocr_pixels import line_pixels
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
 from quillread.train.form import LookMaker
@@ -73,8 +73,7 @@ class TrocrForm:
         if self._canvas:
             look = pad_to_canvas(look, self._canvas)
         # A truncated label has no end token: the network must not learn to stop in mid-line.
-        pixels = self._processor([Image.fromarray(look)], return_tensors="np")["pixel_values"][0]
-        return np.asarray(pixels, np.float32), encode_text(self._tokenizer, text)[: self.max_tokens]
+        return line_pixels(self._processor, [look])[0], encode_text(self._tokenizer, text)[: self.max_tokens]
 
     def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Pad labels to a common length.

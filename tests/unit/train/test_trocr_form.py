@@ -5,7 +5,11 @@ from fakes import line_image, write_trocr
 
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.images.canvas import CanvasConfig
+from quillread.images.preprocess import PreprocessConfig
+from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr, load_trocr
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.trocr import TrocrEngine
 from quillread.text.tokenizer import decode_tokens
 from quillread.train.config import LabelsConfig, TrainConfig
 from quillread.train.trocr import TrocrForTraining
@@ -94,14 +98,30 @@ def test_a_truncated_label_does_not_end(model: Trocr):
     assert model.tokenizer.eos_token_id not in tokens
 
 
-def test_a_padded_canvas_keeps_the_aspect(model: Trocr):
-    size = model.image_processor.size
-    canvas = CanvasConfig(size["height"], size["width"], "pad")
-    square = np.zeros((40, 20, 3), np.uint8)
-    pixels, _ = form(model, canvas=canvas).make(square, "a", RNG)
-    assert pixels[0, 0, 0] == -1.0
-    black = (pixels[0] < 0).mean()
-    assert black == pytest.approx(1.0)  # the paper of a black image is black too
+@pytest.mark.parametrize("steps", [(), ("grayscale", "median")], ids=["no steps", "steps"])
+@pytest.mark.parametrize("width", [64, 256, 2048], ids=["square", "wide", "very wide"])
+@pytest.mark.parametrize("line", ["a", "a line of several words"])
+def test_the_network_is_trained_on_the_pixels_that_it_reads(
+    model: Trocr, monkeypatch: pytest.MonkeyPatch, steps: tuple[str, ...], width: int, line: str
+):
+    canvas, clean = CanvasConfig(64, width, "pad"), PreprocessConfig(steps=steps)
+    monkeypatch.setattr(model.image_processor, "size", {"height": 64, "width": width})
+    image = line_image(line, height=48)
+    trained, _ = form(model, canvas=canvas, preprocess=clean).make(image, line, RNG)
+
+    class _SeenError(Exception):
+        """Carries what the encoder is given."""
+
+    def stop(pixel_values: torch.Tensor, **_: object) -> None:
+        raise _SeenError(pixel_values)
+
+    monkeypatch.setattr(model.network.encoder, "forward", stop)
+    info = ModelInfo(family="trocr", name="tiny", canvas=canvas, preprocess=clean)
+    with pytest.raises(_SeenError) as caught:
+        LineRecognizer(TrocrEngine(model, info), info).read([image])
+    read = caught.value.args[0][0].numpy()
+    assert trained.shape == (3, 64, width)
+    assert np.array_equal(trained, read)
 
 
 @pytest.mark.parametrize("pad", [0, 3])
