@@ -1,5 +1,6 @@
 """Our settings in the words of transformers' Trainer."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import torch
 from transformers import TrainingArguments
 
 from quillread.train.config import TrainConfig
+
+_MOST_WORKERS = 12
 
 
 def training_arguments(
@@ -53,13 +56,22 @@ def training_arguments(
         disable_tqdm=not progress,
         ddp_find_unused_parameters=False,
         seed=config.seed,
-        dataloader_num_workers=config.workers,
+        dataloader_num_workers=_workers(config, processes),
         remove_unused_columns=False,
     )
     # A process uses one GPU: `accelerate launch` starts one for each. torch's DataParallel, which transformers would
     # put to work here, cannot share out labels that lie one after the other.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
+
+
+def _workers(config: TrainConfig, processes: int) -> int:
+    """Processes that make batches beside each training process."""
+    if config.workers is not None:
+        return config.workers
+    if not torch.cuda.is_available():
+        return 1  # more would take the cores from the training
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))
 
 
 def _precision(config: TrainConfig) -> str:

@@ -154,8 +154,9 @@ class TrainConfig:
     """Stop after this many epochs without a better CER; 0 for never."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Mixed precision; `auto` takes bf16 where the device computes it fast, fp16 on older GPUs."""
-    workers: int = 1
-    """Processes that make batches beside the training."""
+    workers: int | None = None
+    """Processes that make batches beside each training process; left out: one on a CPU, on a GPU all cores but its own,
+    at most 12, which keep a large one busy."""
     seed: int = 1
     """Of the weights, the order of lines and every distortion."""
 
@@ -164,7 +165,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("validation_lines", "patience", "workers", "seed", "micro_batch"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.epoch_lines is not None and self.epoch_lines < 1:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")

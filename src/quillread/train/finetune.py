@@ -106,7 +106,8 @@ def finetune(
             if args.process_index == 0:
                 delete_run(output)
     sampler = PlanSampler(lines.plan, args.process_index, processes)
-    loader = make_loader(LineDataset(lines.sources, family.form), sampler, config.workers, torch.cuda.is_available())
+    dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
+    loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
     stop = StopOnSignal()
     callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:

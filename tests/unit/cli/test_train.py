@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,6 +11,7 @@ from quillread.cli import train
 from quillread.cli.main import main
 from quillread.errors import MissingExtraError
 from quillread.images.ink import InkConfig
+from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import ONNX_NAME, write_info
 
 
@@ -101,6 +103,26 @@ def test_a_run_from_a_model_takes_its_charset_and_preprocessing(runs: list[Simpl
     config = runs[0].config
     assert (config.start, config.charset, config.ink) == (str(tmp_path / "mine"), info.charset, info.ink)
     assert config.network.sequence_width == 32
+
+
+def test_a_preset_leaves_what_belongs_to_the_weights(runs: list[SimpleNamespace], tmp_path: Path):
+    info = bar_info(ink=InkConfig(height=64), preprocess=PreprocessConfig(steps=("grayscale", "median")))
+    provenance = {"training": {"network": {"height": 64, "sequence_width": 32}}}
+    write_info(dataclasses.replace(info, provenance=provenance), tmp_path / "mine")
+    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
+    path = settings(tmp_path / "faster.yaml", "epochs: 3\nname: faster\n")
+    assert main(["train", "--config", path, "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
+    config = runs[0].config
+    assert (config.preprocess, config.ink, config.charset) == (info.preprocess, info.ink, info.charset)
+    assert (config.network.sequence_width, config.epochs, config.name) == (32, 3, "faster")
+
+
+def test_a_preset_that_names_steps_changes_them(runs: list[SimpleNamespace], tmp_path: Path):
+    write_info(bar_info(preprocess=PreprocessConfig(steps=("median",))), tmp_path / "mine")
+    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
+    path = settings(tmp_path / "grey.yaml", "preprocess: {steps: [grayscale]}\n")
+    assert main(["train", "--config", path, "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
+    assert runs[0].config.preprocess.steps == ("grayscale",)
 
 
 @pytest.mark.parametrize(

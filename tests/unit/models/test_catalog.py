@@ -5,7 +5,7 @@ from fakes import bar_info, write_trocr
 
 from quillread.errors import ModelError
 from quillread.models import catalog
-from quillread.models.catalog import PUBLISHED, SHIPPED, ModelEntry, describe, resolve
+from quillread.models.catalog import PUBLISHED, SHIPPED, ModelEntry, describe, pin, resolve
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
 from quillread.models.hub import is_hub_name
 
@@ -102,3 +102,14 @@ def test_pickled_weights_are_refused(tmp_path: Path):
 def test_published_models_are_names_of_the_hub(name: str):
     assert is_hub_name(name)
     assert PUBLISHED[name].licence == "MIT"
+
+
+def test_a_model_of_the_hub_is_pinned_to_what_was_fetched(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalog, "fetch_model", lambda name: Path("models--org--x") / "snapshots" / "abc123")
+    assert pin("org/x") == "org/x@abc123"
+    assert pin("org/x@main") == "org/x@abc123"
+
+
+def test_what_is_here_needs_no_pin(tmp_path: Path):
+    assert pin("builtin") == "builtin"
+    assert pin(str(tmp_path)) == str(tmp_path)

@@ -1,13 +1,20 @@
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from quillread.train.callbacks import draw_curve
+from quillread.errors import TrainingError
+from quillread.train.callbacks import METRICS_NAME, CountSkips, RecordMetrics, draw_curve
 
 LOSSES = [{"step": s, "loss": 10.0 / s, "epoch": s / 10} for s in range(1, 20)]
-RATES = [{"step": s, "eval_cer": 1 / s, "eval_wer": 2 / s, "eval_iam_cer": 1 / s} for s in (5, 10, 15)]
+RATES = [
+    {"step": s, "eval_cer_spacing": 1 / s, "eval_wer_spacing": 2 / s, "eval_iam_cer_spacing": 1 / s}
+    for s in (5, 10, 15)
+]
 
 
 @pytest.mark.parametrize("history", [LOSSES + RATES, LOSSES, RATES], ids=["both", "losses alone", "rates alone"])
@@ -16,3 +23,39 @@ def test_a_curve_is_drawn_of_what_there_is(tmp_path: Path, history: list[dict[st
     with Image.open(tmp_path / "new" / "curve.png") as image:
         assert image.size == (960, 540)
         assert np.asarray(image.convert("L")).min() < 100
+
+
+def test_the_log_is_json_even_if_a_loss_is_not_finite(tmp_path: Path):
+    history = [{"step": 1, "loss": float("nan")}, {"step": 2, "grad_norm": float("inf"), "loss": 2.5}]
+    state: Any = SimpleNamespace(is_world_process_zero=True, log_history=history)
+    RecordMetrics(tmp_path).on_save(None, state, None)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    lines = (tmp_path / METRICS_NAME).read_text().splitlines()
+    entries = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert entries == [{"step": 1, "loss": None}, {"step": 2, "grad_norm": None, "loss": 2.5}]
+
+
+def test_steps_left_out_now_and_then_are_counted():
+    skips = CountSkips()
+    for step, finite in enumerate([False, False, True] * 5):
+        skips.count(finite, step, most=3)
+    assert skips.skipped == 10
+
+
+def test_too_many_in_a_row_end_the_run():
+    skips = CountSkips()
+    skips.count(False, 1, most=2)
+    with pytest.raises(TrainingError, match="2 gradients one after the other"):
+        skips.count(False, 2, most=2)
+
+
+def test_the_count_goes_on_after_an_interruption():
+    before, after = CountSkips(), CountSkips()
+    before.count(False, 1, most=9)
+    state: Any = SimpleNamespace(stateful_callbacks={"CountSkips": before.state()})
+    after.on_train_begin(None, state, None)
+    after.count(False, 2, most=9)
+    assert after.skipped == 2

@@ -68,3 +68,43 @@ def test_a_setting_out_of_range_is_refused(setting: str, message: str):
 def test_a_schedule_that_does_not_fit_into_a_run_is_refused():
     with pytest.raises(ConfigError, match="do not fit into one run"):
         ScheduleConfig(shape="warmup_stable_decay", warmup=0.7, decay=0.4)
+
+
+def test_paths_are_settled_so_that_a_run_goes_on_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("lines", "start", "tokens"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    relative = TrainConfig(
+        data=("folder:lines?split=train@2", "hub:org/lines", "hub:{root}/a"),
+        start="start",
+        tokenizer=Path("tokens"),
+        cache=Path("new"),
+    )
+    settled = relative.settled()
+    assert settled.data == (f"folder:{tmp_path}/lines?split=train@2", "hub:org/lines", "hub:{root}/a")
+    assert (settled.start, settled.tokenizer, settled.cache) == (
+        str(tmp_path / "start"),
+        tmp_path / "tokens",
+        tmp_path / "new",
+    )
+    assert settled.settled() == settled
+
+
+def test_a_name_of_the_hub_is_no_path():
+    assert TrainConfig(start="org/model@rev").settled().start == "org/model@rev"
+
+
+def test_what_travels_with_a_model_names_no_folders_of_the_machine(tmp_path: Path):
+    for name in ("lines", "start", "tokens"):
+        (tmp_path / name).mkdir()
+    private = TrainConfig(
+        data=(f"folder:{tmp_path}/lines@2",),
+        validation=("hub:org/lines?revision=a/b",),
+        start=str(tmp_path / "start"),
+        tokenizer=tmp_path / "tokens",
+        root=tmp_path,
+        cache=tmp_path,
+    )
+    assert str(tmp_path) not in str(config.dump(private.public()))
+    assert private.public().data == ("folder:lines@2",)
+    assert private.public().validation == private.validation

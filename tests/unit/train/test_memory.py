@@ -54,3 +54,32 @@ def test_no_gradient_is_left(monkeypatch: pytest.MonkeyPatch):
     network = Greedy()
     fit_micro_batch(network, {"x": torch.ones(3, 1)}, torch.device("cpu"), None)
     assert network.weight.grad is None
+
+
+def test_averages_and_random_numbers_are_as_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "_free", lambda device: 10**12)
+
+    class Normed(Greedy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"losses": nn.functional.dropout(self.norm(x * self.weight)).mean((1, 2))}
+
+    network = Normed()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fit_micro_batch(network, {"x": torch.rand(8, 1, 4, generator=torch.Generator())}, torch.device("cpu"), None)
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_memory_that_runs_out_on_a_cpu_is_told_from_other_faults():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert memory.is_out_of_memory(caught.value)
+    assert memory.is_out_of_memory(torch.OutOfMemoryError("full"))
+    assert not memory.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
