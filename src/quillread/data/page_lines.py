@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import shutil
 import weakref
 from collections.abc import Iterator, Sequence
@@ -16,19 +15,15 @@ import numpy as np
 from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError, QuillreadError
-from quillread.formats.alto import read_alto
-from quillread.formats.pagexml import read_page_xml
+from quillread.formats.layout import find_image, read_layout
 from quillread.images.crop import crop_line
 from quillread.images.geometry import normals_at, points_at, polyline_length
-from quillread.images.read import is_readable_name, open_document
+from quillread.images.read import open_document
 from quillread.text.normalise import nfc
 from quillread.types import Line, Page, Polygon, UInt8Image
 
 log = logging.getLogger(__name__)
 
-_READERS = {b"PcGts": read_page_xml, b"alto": read_alto}
-_XML_FOLDERS = ("page", "alto")
-"""Folders beside the images, in which Transkribus puts its XML."""
 _ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
 """What belongs to a line above, below and at either end of its baseline, in line distances."""
 _ASPECT_MARGIN = 0.04
@@ -173,10 +168,10 @@ def _read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
     # PAGE comes first, as it says more; exports may hold both.
     for path in sorted(folder.rglob("*.xml"), key=lambda path: (path.parent.name == "alto", path)):
         try:
-            page = _read_xml(path)
+            page = read_layout(path)
             if page is None:
                 continue
-            image = _find_image(path, page)
+            image = find_image(path, page)
             if image in pages:
                 log.info("%s: left out, as %s has its lines from another file", path, image)
                 continue
@@ -185,34 +180,6 @@ def _read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
         except QuillreadError as error:
             faults.append(error.message)
     return dict(sorted(pages.items())), faults
-
-
-def _read_xml(path: Path) -> Page | None:
-    """Read a PAGE or ALTO file; None if it is neither."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    root = re.search(rb"<(?:\w+:)?(PcGts|alto)\b", head)
-    return _READERS[root[1]](path) if root else None
-
-
-def _find_image(path: Path, page: Page) -> Path:
-    """Find the image of an XML file.
-
-    Raises:
-        DataError: If there is none.
-    """
-    places = [path.parent, *([path.parent.parent] if path.parent.name in _XML_FOLDERS else [])]
-    named = re.split(r"[/\\]", page.source)[-1]  # the rest of it is a path on another machine
-    for place in places:
-        same_stem = sorted(p for p in place.glob(f"{_escape(path.stem)}.*") if is_readable_name(p))
-        for image in (*same_stem, place / named):
-            if image.is_file() and is_readable_name(image):
-                return image
-    raise DataError(f"{path}: has no image of its name beside it")
-
-
-def _escape(stem: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", stem)
 
 
 def _check_size(image: Path, page: Page) -> None:

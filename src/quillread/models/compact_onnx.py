@@ -5,67 +5,19 @@ can start from the shipped file. Batch normalisations stay apart for the same re
 convolutions when it loads the file.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ModelError
 from quillread.extras import require
-from quillread.files import write_atomic
 from quillread.models.compact_config import CompactConfig
-
-_OPSET = 17
-Weights = Mapping[str, NDArray[np.float32]]
+from quillread.models.onnx_graph import Graph, Weights
 
 
-class _Graph:
-    """Collects nodes; each method adds one layer and returns the name of its output."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._onnx = require("onnx", "train")
-        self._weights = weights
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, NDArray[Any]] = {}
-
-    def node(self, kind: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> list[str]:
-        names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(self._onnx.helper.make_node(kind, inputs, names, **attributes))
-        return names
-
-    def weight(self, name: str) -> str:
-        self.initializers[name] = self._weights[name]
-        return name
-
-    def constant(self, name: str, values: list[int]) -> str:
-        self.initializers[name] = np.array(values, np.int64)
-        return name
-
-    def conv(self, x: str, name: str, strides: tuple[int, ...], pads: tuple[int, ...]) -> str:
-        kernel = list(self._weights[f"{name}.weight"].shape[2:])
-        return self.node(
-            "Conv",
-            [x, self.weight(f"{name}.weight")],
-            kernel_shape=kernel,
-            strides=list(strides),
-            pads=list(pads),
-        )[0]
-
-    def norm(self, x: str, name: str) -> str:
-        parts = ("weight", "bias", "running_mean", "running_var")
-        return self.node("BatchNormalization", [x, *(self.weight(f"{name}.{p}") for p in parts)], epsilon=1e-5)[0]
-
-    def relu(self, x: str) -> str:
-        return self.node("Relu", [x])[0]
-
-    def residual(self, x: str, name: str, stride: tuple[int, int]) -> str:
-        y = self.conv(x, f"{name}.conv1", stride, (1, 1, 1, 1))
-        y = self.conv(self.relu(self.norm(y, f"{name}.norm1")), f"{name}.conv2", (1, 1), (1, 1, 1, 1))
-        if f"{name}.skip.0.weight" in self._weights:
-            x = self.norm(self.conv(x, f"{name}.skip.0", stride, (0, 0, 0, 0)), f"{name}.skip.1")
-        return self.relu(self.node("Add", [self.norm(y, f"{name}.norm2"), x])[0])
+class _CompactGraph(Graph):
+    """Adds the layers that only the compact network has."""
 
     def gated(self, x: str, name: str, kernel: int) -> str:
         y = self.norm(self.conv(x, f"{name}.conv", (1,), (kernel // 2, kernel // 2)), f"{name}.norm")
@@ -103,8 +55,7 @@ def write_onnx(weights: Weights, config: CompactConfig, path: Path) -> None:
         config: Its shape.
         path: File to write.
     """
-    graph = _Graph(weights)
-    onnx = graph._onnx
+    graph = _CompactGraph(weights)
     x = graph.relu(graph.norm(graph.conv("pixels", "stem.0", (2, 2), (1, 1, 1, 1)), "stem.1"))
     number = 0
     for depth, stride in zip(config.blocks, ((1, 1), (2, 2), (2, 1), (2, 1)), strict=True):
@@ -124,27 +75,14 @@ def write_onnx(weights: Weights, config: CompactConfig, path: Path) -> None:
     x = graph.node("MatMul", [x, "head.weight"])[0]
     x = graph.node("Add", [x, graph.weight("head.bias")])[0]
     x = graph.node("Transpose", [x], perm=[1, 0, 2])[0]
-    graph.nodes.append(onnx.helper.make_node("LogSoftmax", [x], ["log_probs"], axis=-1))
-    _save(graph, config, len(weights["head.bias"]), path)
-
-
-def _save(graph: _Graph, config: CompactConfig, classes: int, path: Path) -> None:
-    onnx = graph._onnx
-    tensor, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            graph.nodes,
-            "quillread-compact",
-            [tensor("pixels", kind, ["lines", 1, config.height, "width"])],
-            [tensor("log_probs", kind, ["lines", "columns", classes])],
-            [onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in graph.initializers.items()],
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
-        ir_version=8,  # the first that knows opset 17; a later one would shut out older runtimes
-        producer_name="quillread",
+    graph.nodes.append(graph.onnx.helper.make_node("LogSoftmax", [x], ["log_probs"], axis=-1))
+    classes = len(weights["head.bias"])
+    graph.save(
+        "quillread-compact",
+        {"pixels": ["lines", 1, config.height, "width"]},
+        {"log_probs": ["lines", "columns", classes]},
+        path,
     )
-    onnx.checker.check_model(model, full_check=True)
-    write_atomic(path, model.SerializeToString())
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,87 @@
+"""ONNX graphs, written node by node: small graphs whose tensors keep the names that they have in the network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.extras import require
+from quillread.files import write_atomic
+
+_OPSET = 17
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class Graph:
+    """Collects nodes; each method adds one layer and returns the name of its output."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.onnx = require("onnx", "train")
+        self._weights = weights
+        self.nodes: list[Any] = []
+        self.initializers: dict[str, NDArray[Any]] = {}
+
+    def node(self, kind: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> list[str]:
+        """Add a node of any kind; the names of its outputs."""
+        names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, names, **attributes))
+        return names
+
+    def weight(self, name: str) -> str:
+        """Take a tensor of the network over, under its own name."""
+        self.initializers[name] = self._weights[name]
+        return name
+
+    def constant(self, name: str, values: list[int]) -> str:
+        """Add a list of integers."""
+        self.initializers[name] = np.array(values, np.int64)
+        return name
+
+    def conv(self, x: str, name: str, strides: tuple[int, ...], pads: tuple[int, ...]) -> str:
+        """Convolve without bias."""
+        kernel = list(self._weights[f"{name}.weight"].shape[2:])
+        return self.node(
+            "Conv",
+            [x, self.weight(f"{name}.weight")],
+            kernel_shape=kernel,
+            strides=list(strides),
+            pads=list(pads),
+        )[0]
+
+    def norm(self, x: str, name: str) -> str:
+        """Normalise by the running statistics."""
+        parts = ("weight", "bias", "running_mean", "running_var")
+        return self.node("BatchNormalization", [x, *(self.weight(f"{name}.{p}") for p in parts)], epsilon=1e-5)[0]
+
+    def relu(self, x: str) -> str:
+        """Set negative values to 0."""
+        return self.node("Relu", [x])[0]
+
+    def residual(self, x: str, name: str, stride: tuple[int, int]) -> str:
+        """Two convolutions beside a shortcut."""
+        y = self.conv(x, f"{name}.conv1", stride, (1, 1, 1, 1))
+        y = self.conv(self.relu(self.norm(y, f"{name}.norm1")), f"{name}.conv2", (1, 1), (1, 1, 1, 1))
+        if f"{name}.skip.0.weight" in self._weights:
+            x = self.norm(self.conv(x, f"{name}.skip.0", stride, (0, 0, 0, 0)), f"{name}.skip.1")
+        return self.relu(self.node("Add", [self.norm(y, f"{name}.norm2"), x])[0])
+
+    def save(self, name: str, inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], path: Path) -> None:
+        """Check the graph and write it; the shapes of `inputs` and `outputs` have a name for each free dimension."""
+        onnx = self.onnx
+        tensor, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                self.nodes,
+                name,
+                [tensor(key, kind, shape) for key, shape in inputs.items()],
+                [tensor(key, kind, shape) for key, shape in outputs.items()],
+                [onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in self.initializers.items()],
+            ),
+            opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+            ir_version=8,  # the first that knows opset 17; a later one would shut out older runtimes
+            producer_name="quillread",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        write_atomic(path, model.SerializeToString())
