@@ -133,6 +133,15 @@ def test_a_line_that_is_read_twice_is_cut_where_the_gaze_jumps_back():
     assert keep_tail(read + read, np.concatenate([gaze(read), gaze(read)]), ink_of(read)) == len(read)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_a_gaze_that_wanders_does_not_cut_a_text_that_the_ink_has_room_for(seed: int):
+    texts = pieces_of("should still have a powerful appeal for young")
+    ink = ink_of(texts)
+    places = np.random.default_rng(seed).uniform(ink.start, ink.stop, len(texts))
+    places[-len(texts) // 2 :] = ink.stop
+    assert keep_tail(texts, places, ink) == len(texts)
+
+
 def test_a_few_characters_too_many_stay():
     read, more = pieces_of("on the table"), [".", "."]
     places = np.concatenate([gaze(read), np.full(2, gaze(read)[-1])])
