@@ -63,6 +63,7 @@ def learn(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     figures = folder / "figures.json"
     quill("evaluate", "--model", model, "--data", learnt, "--split", "train", "--json", str(figures))
     measured = json.loads(figures.read_text(encoding="utf-8"))
+    other = parse_spec(args.iam).where.rstrip("/").rpartition("/")[2].replace("-", "_")
     history = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return {
         "lines": measured["lines"],
@@ -72,9 +73,13 @@ def learn(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "training_ci95": measured["ci95"]["cer"],
         "seconds_per_line": measured["seconds_per_line"],
         "curve": [
-            {"step": e["step"], "learnt_cer": e["eval_learnt_cer"], "validation_cer": e["eval_iam_line_cer"]}
+            {
+                "step": e["step"],
+                "learnt_cer": e["eval_learnt_cer_spacing"],
+                "validation_cer": e[f"eval_{other}_cer_spacing"],
+            }
             for e in history
-            if "eval_learnt_cer" in e
+            if "eval_learnt_cer_spacing" in e
         ],
         "read": read_some(folder, model),
     }

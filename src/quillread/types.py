@@ -101,6 +101,8 @@ class Transcript:
     characters: tuple[Character, ...] = ()
     """The characters of `text` in order, spaces included; positions on the line image."""
     alternatives: tuple[Alternative, ...] = ()
+    rows: int = 1
+    """Rows of writing that the line image holds, if the model was asked to look: more than 1 is a crop gone wrong."""
 
 
 @dataclass(frozen=True, slots=True)

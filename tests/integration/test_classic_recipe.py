@@ -114,3 +114,13 @@ def test_the_model_is_evaluated_and_read_with(run: Path, tmp_path: Path, capsys:
     capsys.readouterr()
     assert main(["read", *model, "--lines", "--format", "json", str(tmp_path / "line.png")]) == 0
     assert json.loads(capsys.readouterr().out)["provenance"]["model"] == str(run / "model")
+
+
+def test_the_model_is_compared_with_the_built_in_one(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = f"iam:{run.parent / 'iam'}"
+    for name, model in (("builtin", "builtin"), ("trocr", str(run / "model"))):
+        predictions = str(tmp_path / f"{name}.jsonl")
+        assert main(["evaluate", "--model", model, "--data", data, "--predictions", predictions]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "builtin.jsonl"), str(tmp_path / "trocr.jsonl")]) == 0
+    assert "CER" in capsys.readouterr().out

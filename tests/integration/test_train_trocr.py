@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,17 @@ from transformers import VisionEncoderDecoderModel
 
 from quillread.config import dump
 from quillread.errors import ModelError, TrainingError
+from quillread.evaluate.metrics import score_line, summarise
 from quillread.images.canvas import CanvasConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import read_info
 from quillread.models.trocr import load_trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.recognize.load import load
+from quillread.train import finetune as finetune_module
 from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
+from quillread.train.trocr import TrocrFamily
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -135,6 +140,76 @@ def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, m
     best, last = tmp_path / "run" / "checkpoint-8", tmp_path / "run" / "checkpoint-12"
     assert unequal(tensors(tmp_path / "run" / "model"), tensors(best)) == []
     assert len(unequal(tensors(best), tensors(last))) > 60  # of 75: the pooler and masks do not learn
+
+
+def test_a_run_that_ended_early_trains_no_further_when_it_is_resumed(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = dataclasses.replace(config, patience=1)
+    with monkeypatch.context() as patch:
+        script_rates(patch, [0.3, 0.5])
+        finetune(settings, tmp_path / "run", progress=False)
+    before = tensors(tmp_path / "run" / "model")
+    assert finetune(settings, tmp_path / "run", resume=True, progress=False).finished
+    assert sorted(p.name for p in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-8"]
+    assert unequal(tensors(tmp_path / "run" / "model"), before) == []
+
+
+def test_what_is_reported_is_read_without_knowing_how_long_the_texts_are(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    short = write_folder(tmp_path / "short", ["a", "b"])
+    limits: list[int | None] = []
+    recognizer = TrocrFamily.recognizer
+
+    def spy(self: TrocrFamily, *args: Any) -> Any:
+        made = recognizer(self, *args)
+        limits.append(made.info.generate.max_tokens)
+        return made
+
+    monkeypatch.setattr(TrocrFamily, "recognizer", spy)
+    result = finetune(
+        dataclasses.replace(config, validation=(f"folder:{short}",), epochs=1), tmp_path / "run", progress=False
+    )
+    epoch, final = limits
+    assert epoch is not None and final is None
+    texts = [t.text for t in load(str(result.model), threads=1).read([line_image("a"), line_image("b")])]
+    scores = [score_line(truth, text) for truth, text in zip("ab", texts, strict=True)]
+    assert result.metrics["eval_cer"] == pytest.approx(summarise(scores)["cer"])
+
+
+def test_a_run_that_was_broken_off_before_its_first_step_can_be_overwritten(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = dataclasses.replace(
+        config, preprocess=PreprocessConfig(steps=("non_local_means",)), micro_batch=0, epochs=1
+    )
+
+    def killed(*args: Any, **kwargs: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune_module, "fit_micro_batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings, tmp_path / "run", progress=False)
+    assert finetune(settings, tmp_path / "run", overwrite=True, progress=False).finished
+
+
+@pytest.mark.slow
+def test_termination_of_the_whole_process_group_saves_a_checkpoint(config: TrainConfig, tmp_path: Path):
+    settings = dump(dataclasses.replace(config, epochs=1000, workers=1))
+    (tmp_path / "train.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
+    command += ["--output", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for _ in range(600):
+        if list((tmp_path / "run").glob("checkpoint-*/trainer_state.json")):
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert (tmp_path / "run" / "model" / "quillread.json").is_file()
 
 
 def test_a_checkpoint_can_be_read_with(unbroken: Path):

@@ -1,6 +1,7 @@
 """`quill train`: train a model on lines with known text."""
 
 import argparse
+import logging
 import os
 import sys
 from importlib.resources import files
@@ -13,6 +14,7 @@ from quillread.cli.progress import say
 from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
 from quillread.extras import require
+from quillread.models.checkpoint import INFO_NAME
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -65,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         require(module, "train")
     from quillread.train.finetune import finetune
 
+    # What was chosen for this machine is told without being asked for.
+    logging.getLogger("quillread.train.finetune").setLevel(logging.INFO)
     result = finetune(config, args.output, resume=args.resume, overwrite=args.overwrite, progress=sys.stderr.isatty())
     if not result.finished:
         say(f"interrupted; go on with: quill train --resume --output {args.output}")
@@ -87,6 +91,8 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
         preset = "personal" if own["family"] == "compact" else "trocr-base"
         values = read_yaml(_config_path(preset)) | own | {"name": f"{own['name']}-finetuned"}
     values = apply_overrides(values, args.settings)
+    if not args.model and (start := values.get("start")) and (Path(start) / INFO_NAME).is_file():
+        values = _settings_of(start) | values
     # What the command line names takes the place of what the file names, never adds to it.
     if args.data:
         values["data"] = args.data

@@ -107,12 +107,13 @@ class Imgur5kSource:
 def open_imgur5k(spec: DataSpec, split: str) -> Source:
     """Open a split of a folder in the official layout (source `imgur5k:`).
 
-    Options: `margin`, kept around each box, as a fraction of its height (default 0); `check=hashes`, which leaves
-    out images whose file is another than the annotators saw. What is left out is logged.
+    Options: `margin`, kept around each box, as a fraction of its height (default 0); `check=none`, which
+    takes images as they are. Otherwise every file is read and hashed, and left out if it is another than the annotators
+    saw. What is left out is logged.
     """
     spec.refuse_unknown(("margin", "check"))
     name = f"imgur5k:{spec.where}"
-    check = spec.option("check", "none")
+    check = spec.option("check", "hashes")
     if check not in ("none", "hashes"):
         raise DataError(f"{name}: check must be none or hashes, got {check!r}")
     margin = _read_margin(spec.option("margin", "0"), name)
@@ -120,9 +121,9 @@ def open_imgur5k(spec: DataSpec, split: str) -> Source:
     _log_faults(f"{name} ({split})", report)
     if not words:
         raise DataError(
-            f"{name} ({split}): holds no word that can be used; images missing: {len(report.missing)} "
-            f"of {report.images}",
-            hint=f"quill data fetch imgur5k --output {spec.where}",
+            f"{name} ({split}): holds no word that can be used; images missing: {len(report.missing)}, "
+            f"changed: {len(report.changed)} of {report.images}",
+            hint=f"quill data fetch imgur5k --output {spec.where}; ?check=none takes changed images too",
         )
     return Imgur5kSource(f"{name} ({split})", words, margin)
 

@@ -54,7 +54,7 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     for image, page in pages.items():
         start = image.relative_to(folder).with_suffix("")
         for number, line in enumerate(_outlined(page, by_baseline), 1):
-            place = _PageLine(f"{start}-{number:03}", image, line)
+            place = _PageLine(f"{start}-{number:03}", str(start), image, line)
             if line.transcript is None:
                 without_text += 1
             elif _has_area(line, page):
@@ -77,6 +77,8 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
 @dataclass(frozen=True, slots=True)
 class _PageLine:
     id: str
+    page: str
+    """Path of the image in the folder of the source, without its suffix."""
     image: Path
     """Of the page."""
     line: Line
@@ -84,7 +86,7 @@ class _PageLine:
 
 def _row(place: _PageLine, cell: Cell) -> Row:
     text = place.line.transcript.text if place.line.transcript else ""
-    return Row(place.id, cell, nfc(text), place.image.stem, _aspect(place.line))
+    return Row(place.id, cell, nfc(text), place.page, _aspect(place.line))
 
 
 class _CutLines:

@@ -99,7 +99,8 @@ def keep_tail(texts: Sequence[str], places: NDArray[np.float64], ink: InkSpan) -
     if mass <= max(_SPARE * room, room + _SPARE_CHARACTERS):
         return len(texts)
     head, tail = ("".join(part).strip() for part in (texts[: last + 1], texts[last + 1 :]))
-    if mass * _CRAMPED * ink.height <= ink.stop - ink.start and not head.startswith(tail):
+    again = 2 * len(tail) >= len(head) and head.startswith(tail)
+    if mass * _CRAMPED * ink.height <= ink.stop - ink.start and not again:
         return len(texts)
     return last + 1
 

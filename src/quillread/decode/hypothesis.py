@@ -27,6 +27,8 @@ class Hypothesis:
     """Log of the probability that the network gives to `text`."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Other readings, the best first, with their log probabilities."""
+    rows: int = 1
+    """Rows of writing that the image was seen to hold, if that was looked at."""
 
     def scaled(self, factor: float, limit: float) -> "Hypothesis":
         """The same with positions multiplied by `factor`, none beyond `limit`."""

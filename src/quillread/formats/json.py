@@ -57,6 +57,8 @@ def _line(line: Line) -> dict[str, Any]:
     }
     if read and read.alternatives:
         data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
+    if read and read.rows > 1:
+        data["rows"] = read.rows
     return data
 
 

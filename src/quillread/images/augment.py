@@ -55,6 +55,11 @@ class AugmentConfig:
     strength: float = 1.0
     """Factor on every distortion."""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is ever distorted."""
+        return any(getattr(self, name) > 0 for name in STEPS)
+
     def __post_init__(self) -> None:
         for name in STEPS:
             if not 0 <= getattr(self, name) <= 1:

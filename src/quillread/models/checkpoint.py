@@ -40,6 +40,8 @@ class ModelInfo:
     """trocr: how text is generated."""
     line_calibration: Calibration = field(default_factory=Calibration)
     """Of line confidences; fitted on validation lines."""
+    word_calibration: Calibration = field(default_factory=Calibration)
+    """Of word confidences, likewise."""
     format: int = 1
     """Version of this file's form."""
     provenance: dict[str, Any] = field(default_factory=dict)

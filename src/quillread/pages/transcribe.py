@@ -93,6 +93,8 @@ class PageReader:
     def _read_page(self, image: UInt8Image, where: str) -> Page:
         if self._segmenter is None:
             (read,) = self._recognizer.read([image])
+            if read.rows > 1:
+                log.warning("%s: holds %d rows of writing", where, read.rows)
             regions: tuple[Region, ...] = (_whole_image(image, read),)
         else:
             regions = self._read_lines(image, self._segmenter(image), where)
@@ -101,7 +103,11 @@ class PageReader:
     def _read_lines(self, image: UInt8Image, regions: tuple[Region, ...], where: str) -> tuple[Region, ...]:
         cuts = [self._cut(image, line, where) for region in regions for line in region.lines]
         read = iter(self._recognizer.read([cut[0] for cut in cuts if cut]))
-        transcripts = iter([_place(next(read), cut[1], image) if cut else None for cut in cuts])
+        placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
+        for number, transcript in enumerate(placed, start=1):
+            if transcript and transcript.rows > 1:
+                log.warning("%s: line %d holds %d rows of writing", where, number, transcript.rows)
+        transcripts = iter(placed)
         return tuple(
             replace(region, lines=tuple(replace(line, transcript=next(transcripts)) for line in region.lines))
             for region in regions

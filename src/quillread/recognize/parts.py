@@ -1,19 +1,16 @@
 """What is read one by one of a line image, rows and parts of long lines, and how the readings are joined again."""
 
 import itertools
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.images.canvas import CanvasConfig, squash
 from quillread.images.geometry import AffineMap, ChainedMap, CoordMap
-from quillread.images.rows import count_rows, split_rows
+from quillread.images.rows import split_rows
 from quillread.images.split import split_line
 from quillread.models.trocr_config import GenerateConfig
 from quillread.types import UInt8Image
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +34,6 @@ def cut_line(image: UInt8Image, config: GenerateConfig, canvas: CanvasConfig) ->
     rows = [Part(image, AffineMap.shift(0.0, 0.0))]
     if config.rows == "split":
         rows = [Part(row, back) for row, back in split_rows(image)] or rows
-    elif config.rows == "flag" and (count := count_rows(image)) > 1:
-        log.warning("a line image of %d x %d pixels holds %d rows of writing", image.shape[1], image.shape[0], count)
     if config.split_long is None:
         return rows
     limit = config.split_long

@@ -1,9 +1,8 @@
 """LineRecognizer: the only path from a line image to a transcript."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
-
-import numpy as np
 
 from quillread.decode.confidence import calibrate
 from quillread.decode.hypothesis import Emission, Hypothesis
@@ -11,7 +10,10 @@ from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
-from quillread.types import Alternative, Character, Polygon, Transcript, UInt8Image, Word
+from quillread.types import Alternative, Calibration, Character, Polygon, Transcript, UInt8Image, Word
+
+_LEAST = 1e-26
+"""A character that is less likely counts as this likely."""
 
 
 class LineEngine(Protocol):
@@ -62,11 +64,12 @@ class LineRecognizer:
         return Transcript(
             text="".join(e.text for e in kept),
             confidence=calibrate(hypothesis.log_probability, calibration),
-            words=_words(kept, height, back),
+            words=_words(kept, height, back, self.info.word_calibration),
             characters=_characters(kept, height, back),
             alternatives=tuple(
                 Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
             ),
+            rows=hypothesis.rows,
         )
 
 
@@ -84,7 +87,7 @@ def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> t
     )
 
 
-def _words(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Word, ...]:
+def _words(emissions: Sequence[Emission], height: int, back: CoordMap, calibration: Calibration) -> tuple[Word, ...]:
     words: list[Word] = []
     run: list[Emission] = []
     for emission in [*emissions, Emission(" ", 1.0, 0.0, 0.0)]:
@@ -94,7 +97,7 @@ def _words(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[
             x0, x1 = run[0].start, run[-1].stop
             corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
             outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
-            confidence = float(np.prod([e.probability for e in run]))
-            words.append(Word("".join(e.text for e in run), confidence, outline))
+            likelihood = sum(math.log(max(e.probability, _LEAST)) for e in run)
+            words.append(Word("".join(e.text for e in run), calibrate(likelihood, calibration), outline))
             run = []
     return tuple(words)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from quillread.decode.guards import InkSpan, keep_repeats, keep_tail
 from quillread.decode.hypothesis import Hypothesis
 from quillread.decode.tokens import Piece, emit, follow_gaze, look_up, spell
 from quillread.images.canvas import CanvasConfig, pad_to_canvas
+from quillread.images.rows import count_rows
 from quillread.images.split import ink_bounds
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr
@@ -67,7 +69,10 @@ class TrocrEngine:
                 members = order[start : start + self._batch_size]
                 read.update(zip(members, self._read([parts[i] for i in members]), strict=True))
         readings = iter(read[i] for i in range(len(parts)))
-        return [join_parts(line, [next(readings) for _ in line], self._config.alternatives) for line in lines]
+        joined = [join_parts(line, [next(readings) for _ in line], self._config.alternatives) for line in lines]
+        if self._config.rows != "flag":
+            return joined
+        return [replace(reading, rows=count_rows(image)) for reading, image in zip(joined, images, strict=True)]
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

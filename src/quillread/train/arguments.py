@@ -27,7 +27,7 @@ def training_arguments(
     """
     steps = config.epochs * steps_per_epoch
     schedule = config.schedule
-    precision = _precision(config)
+    precision = choose_precision(config.precision)
     kwargs: dict[str, Any] = {}
     if schedule.shape == "warmup_stable_decay":
         kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
@@ -49,14 +49,14 @@ def training_arguments(
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=validates,
-        metric_for_best_model="cer_spacing" if validates else None,
+        metric_for_best_model=config.metric if validates else None,
         greater_is_better=False if validates else None,
         logging_steps=max(1, min(50, steps_per_epoch // 4)),
         report_to=["tensorboard"],
         disable_tqdm=not progress,
         ddp_find_unused_parameters=False,
         seed=config.seed,
-        dataloader_num_workers=_workers(config, processes),
+        dataloader_num_workers=choose_workers(config.workers, processes),
         remove_unused_columns=False,
     )
     # A process uses one GPU: `accelerate launch` starts one for each. torch's DataParallel, which transformers would
@@ -65,18 +65,24 @@ def training_arguments(
     return arguments
 
 
-def _workers(config: TrainConfig, processes: int) -> int:
-    """Processes that make batches beside each training process."""
-    if config.workers is not None:
-        return config.workers
+def choose_workers(workers: int | None, processes: int) -> int:
+    """Processes that make batches beside each training process: as set, or fitted to the machine."""
+    if workers is not None:
+        return workers
     if not torch.cuda.is_available():
         return 1  # more would take the cores from the training
     return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))
 
 
-def _precision(config: TrainConfig) -> str:
-    if config.precision != "auto":
-        return config.precision
+def precision_name(args: TrainingArguments) -> str:
+    """The precision that a run computes in: bf16, fp16 or fp32."""
+    return "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+
+
+def choose_precision(precision: str) -> str:
+    """Turn `auto` into what the device computes fast: bf16, fp16 or fp32."""
+    if precision != "auto":
+        return precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     # On CPUs bf16 pays only with instructions for it; elsewhere it is emulated.

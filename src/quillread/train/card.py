@@ -34,7 +34,7 @@ def _recipe(info: ModelInfo, training: Mapping[str, Any]) -> list[str]:
         "steps": f"{info.provenance['steps']:,} of {training['batch_size']} lines",
         "left-out steps (gradient not finite)": skipped or None,
         "learning rate": f"{schedule['learning_rate']:g}, warm-up {schedule['warmup']:g}, {schedule['shape']}",
-        "precision": training["precision"],
+        "precision": info.provenance["precision"],
         "preprocessing": ", ".join(training["preprocess"]["steps"]) or "none",
         "canvas": f"{info.canvas.height} x {info.canvas.width}, {info.canvas.fit}" if info.canvas else None,
         "lines on it": info.provenance["remark"],

@@ -47,6 +47,10 @@ class CompactForm:
         narrow = aspect * self._ink.height / COLUMN_WIDTH < columns_needed(text)
         return "too narrow for their text" if narrow else None
 
+    def cuts(self, text: str) -> bool:
+        """Never: what is too long is left out."""
+        return False
+
     def remark(self, aspects: NDArray[np.float64]) -> str | None:
         """Nothing: lines keep their aspect."""
         return None

@@ -152,6 +152,8 @@ class TrainConfig:
     """Lines of each validation source that are read at the end of each epoch, evenly spread; 0 for all."""
     patience: int = 0
     """Stop after this many epochs without a better CER; 0 for never."""
+    metric: Literal["cer", "cer_spacing"] = "cer_spacing"
+    """The CER that decides what is best: as the text is, or with spacing around punctuation ignored."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Mixed precision; `auto` takes bf16 where the device computes it fast, fp16 on older GPUs."""
     workers: int | None = None

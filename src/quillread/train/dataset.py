@@ -1,5 +1,6 @@
 """From the plan to batches, in worker processes; each training process takes its share of every batch."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -72,4 +73,14 @@ def make_loader(dataset: LineDataset, sampler: PlanSampler, workers: int, pin: b
         prefetch_factor=8 if workers else None,
         # A generator of its own: the loader must not draw from the one that resuming restores.
         generator=torch.Generator().manual_seed(0),
+        worker_init_fn=leave_group,
     )
+
+
+def leave_group(_: int) -> None:
+    """Leave the process group: what is sent to all of it, as Ctrl-C is, is for the process that trains.
+
+    That one saves a checkpoint first, and needs its workers until then.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

@@ -1,7 +1,6 @@
 """One training run, from sources to a model folder."""
 
 import logging
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from quillread import config as configs
-from quillread.decode.confidence import fit_calibration
 from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
 from quillread.images.cache import StepCache
 from quillread.models.catalog import pin
-from quillread.train.arguments import training_arguments
+from quillread.train.arguments import precision_name, training_arguments
+from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.card import CARD_NAME, model_card
 from quillread.train.config import TrainConfig
@@ -28,16 +27,17 @@ from quillread.train.dataset import LineDataset, PlanSampler, make_loader
 from quillread.train.family import LOSS_WEIGHTS, Family, open_family
 from quillread.train.lines import RunLines, open_lines
 from quillread.train.memory import fit_micro_batch
+from quillread.train.plan import LineKey
 from quillread.train.run_folder import (
     check_free,
     check_same_data,
     check_same_settings,
     delete_run,
+    early_end,
     find_checkpoint,
     record_run,
 )
-from quillread.train.trainer import LineTrainer, StopOnSignal
-from quillread.types import Calibration
+from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class TrainResult:
     finished: bool
     """False if it was interrupted; `resume` goes on."""
     metrics: dict[str, float]
-    """Of the best checkpoint: `eval_cer` and `eval_wer` as the text is, `eval_cer_spacing` and `eval_wer_spacing` with
-    spacing around punctuation ignored, `eval_SOURCE_cer_spacing`."""
+    """Of the model, read as users will: `eval_cer` and `eval_wer` as the text is, `eval_cer_spacing` and
+    `eval_wer_spacing` with spacing around punctuation ignored, `eval_SOURCE_cer_spacing`."""
 
 
 def finetune(
@@ -101,6 +101,8 @@ def finetune(
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
     args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
+    if checkpoint and (end := early_end(checkpoint, config.patience)):
+        args.max_steps = end  # nothing is left to do but to take the best
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
             if args.process_index == 0:
@@ -115,13 +117,18 @@ def finetune(
     trainer = LineTrainer(
         family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
     )
+    if trainer.is_world_process_zero():
+        record_run(config, lines, output)  # before anything else is written: a folder with it is that of a run
     if not config.micro_batch and family.can_split:
         config = replace(config, micro_batch=_fit(family, lines, trainer))
         trainer.micro_batch = config.micro_batch
     if trainer.is_world_process_zero():
         record_run(config, lines, output)
         size = sum(p.numel() for p in family.network.parameters() if p.requires_grad)
-        log.info("%d trained parameters; %d steps of %d lines", size, args.max_steps, config.batch_size)
+        log.info(
+            "%d trained parameters; %d steps of %d lines, %s at a time; %s",
+            *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
+        )
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except DataError as error:
@@ -129,30 +136,37 @@ def finetune(
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error
     finally:
         stop.release()
-    metrics = _best_metrics(trainer)
+    finished = not stop.stopped or trainer.state.global_step >= args.max_steps
+    # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
+    read = trainer.read(limited=not finished)
+    metrics = score_sets(trainer.validation, read)
     folder = output / "model"
-    calibration = _calibrate(trainer)
     if trainer.is_world_process_zero():
         provenance = _provenance(config, trainer, lines, metrics)
-        info = replace(family.info, provenance=provenance, line_calibration=calibration)
+        of_lines, of_words = fit_calibrations(lines.validation, read)
+        info = replace(family.info, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
         family.save(folder, info)
         write_atomic(folder / CARD_NAME, model_card(info).encode())
-    finished = not stop.stopped or trainer.state.global_step >= args.max_steps
     return TrainResult(folder, finished, metrics)
 
 
 def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
-    """Lines that are computed at a time, measured with the widest lines of the first epoch."""
+    """Lines that are computed at a time, measured with the longest texts of the first epoch."""
     processes, device = trainer.args.world_size, trainer.args.device
-    # The lines of a batch are in order of their width.
-    widest = max(lines.plan.batches(0), key=lambda batch: lines.sources[batch[-1].source].aspect(batch[-1].index))
+    # On a fixed canvas it is the text that makes a line large.
+    longest = max(lines.plan.batches(0), key=lambda batch: max(len(_text(lines, key)) for key in batch))
     dataset = LineDataset(lines.sources, family.form)
-    items = [dataset[key] for key in widest[::processes]]
+    keys = sorted(longest, key=lambda key: len(_text(lines, key)), reverse=True)
+    items = [dataset[key] for key in keys[::processes]]
     batch = {name: value for name, value in family.form.collate(items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
     beside = 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside)
+    size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside, distributed=processes > 1)
     return min(gather_object([size])) if processes > 1 else size
+
+
+def _text(lines: RunLines, key: LineKey) -> str:
+    return lines.sources[key.source].text(key.index)
 
 
 def _provenance(
@@ -166,26 +180,10 @@ def _provenance(
         "training": configs.dump(config.public()),
         "sources": list(lines.report),
         "remark": lines.remark,
+        "precision": precision_name(trainer.args),
         "steps": steps,
         "skipped_steps": trainer.skips.skipped,
         "lines_seen": steps * config.batch_size,
         "validation": dict(metrics),
         "validation_lines": {part.name: len(part.samples) for part in lines.validation},
     }
-
-
-def _calibrate(trainer: LineTrainer) -> Calibration:
-    """Fit line confidences on the validation lines, from the likelihoods and whether each line was read exactly."""
-    reported, right = [], []
-    for part, transcripts in zip(trainer.validation, trainer.read(), strict=True):
-        for sample, transcript in zip(part.samples, transcripts, strict=True):
-            # The recogniser of the training is not calibrated: its confidence is the likelihood.
-            reported.append(math.log(max(transcript.confidence, 1e-26)))
-            right.append(transcript.text == sample.text.strip())
-    return fit_calibration(reported, right)
-
-
-def _best_metrics(trainer: LineTrainer) -> dict[str, float]:
-    entries = [e for e in trainer.state.log_history if "eval_cer_spacing" in e]
-    best: dict[str, float] = min(entries, key=lambda e: e["eval_cer_spacing"]) if entries else {}
-    return {k: v for k, v in best.items() if k.startswith("eval_") and k != "eval_seconds"}

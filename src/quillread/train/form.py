@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from quillread.images.augment import AugmentConfig, augment
@@ -25,6 +26,9 @@ class LineForm(Protocol):
             text: Its text, not empty.
             aspect: Width over height of its image.
         """
+
+    def cuts(self, text: str) -> bool:
+        """Whether the end of a text is left out of what is learnt."""
 
     def remark(self, aspects: NDArray[np.float64]) -> str | None:
         """What people should know of how lines of these aspects (width over height) are brought to the network."""
@@ -46,8 +50,10 @@ class LookMaker:
     Args:
         clean: The chain of steps that reading repeats.
         distort: The distortions of the training.
-        height: Images higher than this are reduced to it before they are distorted, in pixels.
+        height: Images higher than this are reduced to it before they are distorted, in pixels; not if they are not.
         max_width: They are narrowed to this then.
+        resample: A filter of Pillow for it, that of the processor which does the rest of the way; None for the mean of
+            the pixels.
         grey: Whether the network sees grey images only: distortions are faster on one channel.
         cache: Where slow steps are kept.
     """
@@ -61,6 +67,7 @@ class LookMaker:
         *,
         grey: bool,
         cache: StepCache | None,
+        resample: int | None = None,
     ) -> None:
         self._clean = clean
         self._augment = distort
@@ -70,15 +77,23 @@ class LookMaker:
         # What the chain made grey is distorted on one channel, which is faster, whatever the network sees.
         self._one_channel = grey or "grayscale" in clean.steps
         self._cache = cache
+        self._resample = resample
+        self._distorts = distort.is_active
 
     def __call__(self, image: UInt8Image, rng: np.random.Generator) -> UInt8Image:
         """Make one look of a line: uint8 grey (H, W) or RGB (H, W, 3)."""
         look, _ = preprocess(image, self._clean, self._cache)
         if self._one_channel:
             look = to_grey(look)
-        if look.shape[0] > self._height:
-            look = scale_to_height(look, self._height, self._max_width)
+        if look.shape[0] > self._height and self._distorts:
+            look = self._shrink(look)
         look = augment(look, rng, self._augment)
         if look.ndim == 2 and not self._grey:
             look = np.asarray(cv2.cvtColor(look, cv2.COLOR_GRAY2RGB), np.uint8)
         return look
+
+    def _shrink(self, look: UInt8Image) -> UInt8Image:
+        if self._resample is None:
+            return scale_to_height(look, self._height, self._max_width)
+        width = min(self._max_width, max(1, round(look.shape[1] * self._height / look.shape[0])))
+        return np.asarray(Image.fromarray(look).resize((width, self._height), Image.Resampling(self._resample)))

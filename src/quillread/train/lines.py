@@ -73,7 +73,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     remark = form.remark(aspects)
     for line in [*report, *([remark] if remark else [])]:
         # What is left out must be seen without asking for it.
-        log.log(logging.WARNING if "left out" in line else logging.INFO, "%s", line)
+        log.log(logging.WARNING if "left out" in line or "truncated" in line else logging.INFO, "%s", line)
     named = [spec.weight is not None for spec in specs]
     if any(named) and not all(named):
         raise ConfigError(

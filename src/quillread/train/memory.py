@@ -22,16 +22,23 @@ _PROBE = 4
 
 
 def fit_micro_batch(
-    network: nn.Module, batch: dict[str, Tensor], device: torch.device, mixed: torch.dtype | None, processes: int = 1
+    network: nn.Module,
+    batch: dict[str, Tensor],
+    device: torch.device,
+    mixed: torch.dtype | None,
+    processes: int = 1,
+    *,
+    distributed: bool = False,
 ) -> int:
     """Measure what lines take in a forward and backward pass, and fit their number to the free memory.
 
     Args:
         network: The network, a `TrainedNetwork`, on the device; its gradients are cleared, all else is as before.
-        batch: A batch of the widest lines, without its weights.
+        batch: A batch of the largest lines, the largest first, without its weights.
         device: Where it is computed.
         mixed: Number type of mixed precision; None for float32.
         processes: Processes that share the memory of the device: those of this machine on a CPU, one on a GPU.
+        distributed: Whether gradients are averaged over processes, which takes a second copy of them.
 
     Returns:
         Lines at a time: the whole batch if it fits, else the largest power of two that does, at least 1. Where even
@@ -55,14 +62,15 @@ def fit_micro_batch(
         return 1
     per_line = max((several - one) / (probe - 1), 1.0)
     # AdamW keeps two numbers for each weight from the first step on.
-    fits = 1 + int((_SHARE * free - one - 2 * trained) / per_line)
+    kept = (3 if distributed else 2) * trained
+    fits = 1 + int((_SHARE * free - one - kept) / per_line)
     size = lines if fits >= lines else 2 ** (max(fits, 1).bit_length() - 1)
     log.info(
         "%d of %d lines at a time: a line takes %.0f MB, gradients and optimiser %.0f MB, %.1f GB are free",
         size,
         lines,
         per_line / 1e6,
-        3 * trained / 1e6,
+        (trained + kept) / 1e6,
         free / 1e9,
     )
     return size
@@ -148,14 +156,23 @@ def _free(device: torch.device) -> int:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + unused)
     free = int(psutil.virtual_memory().available)
-    limit, used = (_container(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    return free if limit is None or used is None else min(free, limit - used)
+    left = container_free(Path("/sys/fs/cgroup"))
+    return free if left is None else min(free, left)
 
 
-def _container(path: Path) -> int | None:
-    """A figure of the container that the process runs in; None if there is no limit."""
+def container_free(folder: Path) -> int | None:
+    """Bytes that the container may still take that the process runs in; None if it has no limit.
+
+    Args:
+        folder: The files of its control group, version 2.
+    """
     try:
-        text = path.read_text().strip()
+        limit = (folder / "memory.max").read_text().strip()
+        used = (folder / "memory.current").read_text()
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except OSError:
         return None
-    return int(text) if text.isdecimal() else None
+    if not limit.isdecimal():
+        return None
+    # Files that were read stay in the memory until it is wanted for something else.
+    return int(limit) - int(used) + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))

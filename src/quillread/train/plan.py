@@ -31,11 +31,14 @@ class Usable:
     indices: NDArray[np.int64]
     left_out: Counter[str]
     """Why lines are left out -> how many."""
+    truncated: int = 0
+    """Lines the end of whose text is not learnt."""
 
     def report(self, name: str) -> str:
         """One line that says what is used and what is left out, and why."""
         reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
-        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "")
+        cut = f"; {self.truncated} of them truncated" if self.truncated else ""
+        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "") + cut
 
 
 def find_usable(source: Source, form: LineForm) -> Usable:
@@ -53,7 +56,7 @@ def find_usable(source: Source, form: LineForm) -> Usable:
             left_out[fault] += 1
         else:
             kept.append(i)
-    usable = Usable(np.array(kept, np.int64), left_out)
+    usable = Usable(np.array(kept, np.int64), left_out, sum(form.cuts(source.text(i)) for i in kept))
     if not kept:
         raise DataError(f"no line can be used: {usable.report(source.name)}")
     return usable

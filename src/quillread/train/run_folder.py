@@ -52,6 +52,14 @@ def find_checkpoint(output: Path) -> Path:
     raise ConfigError(f"{output}: holds no checkpoint to resume from")
 
 
+def early_end(checkpoint: Path, patience: int) -> int | None:
+    """Step at which early stopping had ended the run of a checkpoint; None if it had not."""
+    state = json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
+    kept = state.get("stateful_callbacks", {}).get("StopEarly", {})
+    count = kept.get("attributes", {}).get("early_stopping_patience_counter", 0) if isinstance(kept, dict) else 0
+    return int(state["global_step"]) if patience and count >= patience else None
+
+
 def _is_whole(checkpoint: Path) -> bool:
     try:
         json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
@@ -95,8 +103,8 @@ def delete_run(output: Path) -> None:
 
 def record_run(config: TrainConfig, lines: RunLines, output: Path) -> None:
     """Write the settings and the fingerprint of the data: `quill train --config train.json` does the run again."""
-    _write_json(output / CONFIG_NAME, configs.dump(config))
-    _write_json(output / DATA_NAME, _fingerprints(config, lines))
+    write_json(output / CONFIG_NAME, configs.dump(config))
+    write_json(output / DATA_NAME, _fingerprints(config, lines))
 
 
 def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
@@ -178,5 +186,6 @@ def _digest_source(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any) -> None:
+    """Write a file of a run, whole or not at all."""
     write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())

@@ -176,9 +176,15 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         """Number type of mixed precision; None for float32."""
         return torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
 
-    def read(self) -> list[list[Transcript]]:
-        """Read all validation lines, shared out over the processes; every process gets all transcripts."""
-        recognizer = self._family.recognizer(self.mixed, (s.text for part in self.validation for s in part.samples))
+    def read(self, *, limited: bool = True) -> list[list[Transcript]]:
+        """Read all validation lines, shared out over the processes; every process gets all transcripts.
+
+        Args:
+            limited: Read little further than the longest of their texts, as a network that has not learnt to end its
+                lines takes long; False to read as users will.
+        """
+        texts = (s.text for part in self.validation for s in part.samples) if limited else ()
+        recognizer = self._family.recognizer(self.mixed, texts)
         rank, processes = self.args.process_index, self.args.world_size
         result = []
         for part in self.validation:
@@ -190,21 +196,12 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Read the validation lines; report CER and WER of all, and CER of each source."""
         start = time.perf_counter()
-        metrics: dict[str, float] = {}
-        everything = []
         read = self.read()
-        for part, transcripts in zip(self.validation, read, strict=True):
-            scores = [score_line(s.text, t.text) for s, t in zip(part.samples, transcripts, strict=True)]
-            metrics[f"{metric_key_prefix}_{part.name}_cer_spacing"] = summarise(scores)["cer_spacing"]
-            everything.extend(scores)
-        if everything:
-            rates = summarise(everything)
-            for name in ("cer", "wer", "cer_spacing", "wer_spacing"):
-                metrics[f"{metric_key_prefix}_{name}"] = rates[name]
+        metrics = score_sets(self.validation, read, metric_key_prefix)
         metrics[f"{metric_key_prefix}_seconds"] = time.perf_counter() - start
         self._look_at(read)
         # Processes must agree on what is best and when to stop.
-        metrics = broadcast_object_list([metrics])[0]
+        metrics.update(broadcast_object_list([metrics])[0])
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -219,6 +216,23 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         if self._samples:
             step = self.state.global_step
             write_atomic(self._samples / f"step-{step}.txt", samples_text(self.validation, read).encode())
+
+
+def score_sets(
+    sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcript]], prefix: str = "eval"
+) -> dict[str, float]:
+    """CER and WER of all validation lines, as they are and with spacing ignored, and CER of each source."""
+    metrics: dict[str, float] = {}
+    everything = []
+    for part, transcripts in zip(sets, read, strict=True):
+        scores = [score_line(s.text, t.text) for s, t in zip(part.samples, transcripts, strict=True)]
+        metrics[f"{prefix}_{part.name}_cer_spacing"] = summarise(scores)["cer_spacing"]
+        everything.extend(scores)
+    if everything:
+        rates = summarise(everything)
+        for name in ("cer", "wer", "cer_spacing", "wer_spacing"):
+            metrics[f"{prefix}_{name}"] = rates[name]
+    return metrics
 
 
 def samples_text(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcript]], count: int = 10) -> str:

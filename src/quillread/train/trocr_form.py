@@ -44,7 +44,11 @@ class TrocrForm:
         height = max(64, config.canvas.height if config.canvas else 384)
         # A line narrower than the canvas must not be narrowed on its way there.
         widest = max(16 * height, height * config.canvas.width // config.canvas.height + 1 if config.canvas else 0)
-        self._look = LookMaker(config.preprocess, config.augment, height, widest, grey=False, cache=cache)
+        # The same filter as on the rest of the way: the network must see what it will see in reading.
+        resample = getattr(model.image_processor, "resample", None)
+        self._look = LookMaker(
+            config.preprocess, config.augment, height, widest, grey=False, cache=cache, resample=resample
+        )
 
     def tokens(self, text: str) -> int:
         """Tokens of a text, the end included."""
@@ -55,6 +59,10 @@ class TrocrForm:
         if self._labels.overlong == "truncate" or self.tokens(text) <= self.max_tokens:
             return None
         return f"with more than {self.max_tokens} tokens"
+
+    def cuts(self, text: str) -> bool:
+        """Texts of more tokens than labels may have."""
+        return self.tokens(text) > self.max_tokens
 
     def remark(self, aspects: NDArray[np.float64]) -> str | None:
         """How much the canvas narrows the lines."""

@@ -162,8 +162,8 @@ def test_file_that_is_no_image_is_left_out_and_listed(tmp_path):
     assert len(open_words(folder)) == 1
 
 
-@pytest.mark.parametrize(("options", "words"), [("", 2), ("?check=hashes", 1)])
-def test_changed_image_is_left_out_if_hashes_are_checked(tmp_path, options, words):
+@pytest.mark.parametrize(("options", "words"), [("?check=none", 2), ("", 1)])
+def test_a_changed_image_is_left_out_unless_hashes_are_not_checked(tmp_path, options, words):
     folder = official_folder(tmp_path, {name: (PHOTO, [("Hand", BOX)]) for name in ("a", "b")})
     cv2.imwrite(str(folder / "images" / "b.jpg"), PHOTO[:, ::-1])
     assert len(open_words(folder, options)) == words
@@ -175,14 +175,16 @@ def test_damaged_image_is_an_error_that_names_the_word(tmp_path):
     path = folder / "images" / "a.jpg"
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(DataError, match=r"row 0 \(a_0\)"):
-        first(open_words(folder))
+        first(open_words(folder, "?check=none"))
 
 
 def test_png_is_found_too(tmp_path):
     folder = official_folder(tmp_path, {"a": (PHOTO, [("Hand", BOX)])})
     (folder / "images" / "a.jpg").unlink()
     cv2.imwrite(str(folder / "images" / "a.png"), PHOTO)
-    assert len(open_words(folder)) == 1
+    assert len(open_words(folder, "?check=none")) == 1
+    with pytest.raises(DataError, match="changed: 1 of 1"):
+        open_words(folder)
 
 
 def test_photo_is_decoded_once_for_neighbouring_words(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
 def test_the_group_is_the_page(tmp_path: Path):
     write_page(tmp_path / "box", "p1", line(1, "one"))
     source = open_at(tmp_path)
-    assert (source.group(0), source.sample(0, RNG).group) == ("p1", "p1")
+    assert (source.group(0), source.sample(0, RNG).group) == ("box/p1", "box/p1")
 
 
 def test_ids_tell_pages_of_the_same_name_apart(tmp_path: Path):

@@ -1,5 +1,5 @@
-import logging
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,7 +24,6 @@ def two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         half = image.shape[0] // 2
         return [(image[:half], AffineMap.shift(0, 0)), (image[half:], AffineMap.shift(0, half))]
 
-    monkeypatch.setattr(parts, "count_rows", lambda image: 2)
     monkeypatch.setattr(parts, "split_rows", split_in_half)
 
 
@@ -56,16 +55,9 @@ def test_the_parts_of_a_long_line_know_where_they_were():
     assert [part.back.back(0.0, 0.0)[0] for part in found] == starts.tolist()
 
 
-def test_a_crop_with_two_rows_is_flagged(two_rows: None, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.WARNING):
-        assert len(cut_line(LINE, GenerateConfig(rows="flag"), CANVAS)) == 1
-    assert "holds 2 rows of writing" in caplog.text
-
-
-def test_a_crop_with_two_rows_is_not_looked_at_unless_asked_for(two_rows: None, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.WARNING):
-        cut_line(LINE, GenerateConfig(), CANVAS)
-    assert caplog.text == ""
+@pytest.mark.parametrize("rows", ["ignore", "flag"])
+def test_a_crop_with_two_rows_is_read_as_one_unless_it_is_to_be_split(two_rows: None, rows: Literal["ignore", "flag"]):
+    assert len(cut_line(LINE, GenerateConfig(rows=rows), CANVAS)) == 1
 
 
 def test_a_crop_with_two_rows_is_split(two_rows: None):

@@ -15,6 +15,7 @@ from quillread.images.canvas import CanvasConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr, load_trocr
 from quillread.models.trocr_config import GenerateConfig
+from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr import TrocrEngine
 
 IMAGES = [line_image(text, height) for text, height in (("a", 30), ("some words here", 40), ("", 20), ("the end.", 64))]
@@ -42,6 +43,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def model(folders: dict[str, Path]) -> Trocr:
     return lively(load_trocr(folders["base-handwritten"]))
+
+
+@pytest.mark.parametrize(("rows", "counted"), [("ignore", [1, 1]), ("flag", [2, 1])])
+def test_a_crop_with_two_rows_of_writing_is_flagged_if_asked_for(model: Trocr, rows: Any, counted: list[int]):
+    row = line_image("some words that make a long row of writing", 48)
+    info = ModelInfo(family="trocr", name="tiny", generate=GenerateConfig(rows=rows, max_tokens=2))
+    images = [np.concatenate([row, row]), row]
+    assert [t.rows for t in LineRecognizer(TrocrEngine(model, info), info).read(images)] == counted
 
 
 def lively(model: Trocr) -> Trocr:

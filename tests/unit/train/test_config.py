@@ -6,7 +6,9 @@ import pytest
 from quillread import config
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError
-from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.images.augment import STEPS
+from quillread.images.canvas import CanvasConfig
+from quillread.train.config import LabelsConfig, ScheduleConfig, TrainConfig
 
 PRESETS = sorted(Path(str(files("quillread.train") / "presets")).glob("*.yaml"))
 
@@ -108,3 +110,16 @@ def test_what_travels_with_a_model_names_no_folders_of_the_machine(tmp_path: Pat
     assert str(tmp_path) not in str(config.dump(private.public()))
     assert private.public().data == ("folder:lines@2",)
     assert private.public().validation == private.validation
+
+
+def test_the_classic_preset_is_the_recipe_to_the_letter():
+    classic = config.load(TrainConfig, next(path for path in PRESETS if path.stem == "trocr-classic"))
+    assert classic.start == "microsoft/trocr-base-handwritten"
+    assert classic.preprocess.steps == ("grayscale", "non_local_means", "median", "adaptive_threshold")
+    assert classic.canvas == CanvasConfig(224, 224, "squash")
+    assert classic.labels == LabelsConfig(128, "truncate")
+    assert {name for name in STEPS if getattr(classic.augment, name) > 0} == {"perspective"}
+    schedule = classic.schedule
+    assert (schedule.learning_rate, schedule.warmup, schedule.shape) == (5e-5, 0.1, "linear")
+    assert (classic.precision, classic.tuning.gradient_checkpointing, classic.micro_batch) == ("auto", True, 0)
+    assert (classic.patience, classic.metric) == (3, "cer")

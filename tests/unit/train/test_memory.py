@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,3 +85,26 @@ def test_memory_that_runs_out_on_a_cpu_is_told_from_other_faults():
     assert memory.is_out_of_memory(caught.value)
     assert memory.is_out_of_memory(torch.OutOfMemoryError("full"))
     assert not memory.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_files_that_were_read_do_not_count_as_used_in_a_container(tmp_path: Path):
+    for name, text in (("memory.max", "1000"), ("memory.current", "900"), ("memory.stat", "anon 9\ninactive_file 300")):
+        (tmp_path / name).write_text(text + "\n")
+    assert memory.container_free(tmp_path) == 400
+
+
+@pytest.mark.parametrize("limit", ["max", None])
+def test_a_container_without_a_limit_says_nothing(tmp_path: Path, limit: str | None):
+    if limit:
+        for name, text in (("memory.max", limit), ("memory.current", "900"), ("memory.stat", "")):
+            (tmp_path / name).write_text(text)
+    assert memory.container_free(tmp_path) is None
+
+
+def test_gradients_that_are_averaged_over_processes_take_memory(monkeypatch: pytest.MonkeyPatch):
+    network = Greedy()
+    network.more = nn.Parameter(torch.zeros(64 * MEGABYTE))  # 256 MB
+    monkeypatch.setattr(memory, "_free", lambda device: 1500 * MEGABYTE)
+    batch, cpu = {"x": torch.ones(16, 1)}, torch.device("cpu")
+    alone = fit_micro_batch(network, batch, cpu, None)
+    assert fit_micro_batch(network, batch, cpu, None, distributed=True) < alone

@@ -111,11 +111,19 @@ class NoX:
     def fault(self, text: str, aspect: float) -> str | None:
         return "with an x" if "x" in text else None
 
+    def cuts(self, text: str) -> bool:
+        return len(text) > 10
+
 
 def test_lines_that_cannot_be_learnt_are_counted_by_reason():
     usable = find_usable(TextSource([("good", 4.0), ("", 4.0), ("  ", 4.0), ("xylem", 9.0)]), NoX())
     assert usable.indices.tolist() == [0]
     assert usable.left_out == Counter({"without text": 2, "with an x": 1})
+
+
+def test_truncated_texts_are_counted_in_the_report():
+    usable = find_usable(TextSource([("good", 4.0), ("much too long", 4.0)]), NoX())
+    assert usable.report("lines") == "lines: 2 lines; 1 of them truncated"
 
 
 def test_a_source_without_any_usable_line_says_why():

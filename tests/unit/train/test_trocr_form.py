@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from fakes import line_image, write_trocr
 
 from quillread.images.augment import STEPS, AugmentConfig
-from quillread.images.canvas import CanvasConfig
+from quillread.images.canvas import CanvasConfig, pad_to_canvas
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr, load_trocr
+from quillread.models.trocr_pixels import line_pixels
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr import TrocrEngine
 from quillread.text.tokenizer import decode_tokens
@@ -122,6 +125,22 @@ def test_the_network_is_trained_on_the_pixels_that_it_reads(
     read = caught.value.args[0][0].numpy()
     assert trained.shape == (3, 64, width)
     assert np.array_equal(trained, read)
+
+
+@pytest.mark.parametrize("canvas", [CanvasConfig(64, 512, "pad"), None])
+def test_a_line_higher_than_the_canvas_is_trained_with_the_contrast_that_is_read(
+    model: Trocr, canvas: CanvasConfig | None
+):
+    image = line_image("a line of several words", height=400)
+    size = model.image_processor.size
+    look = pad_to_canvas(image, canvas) if canvas else image
+    read = line_pixels(model.image_processor, [look])[0]
+    plain, _ = form(model, canvas=canvas).make(image, "a", RNG)
+    assert np.array_equal(plain, read)
+    lines = TrocrForm(TrainConfig(family="trocr", augment=replace(NEVER, noise=1e-12), canvas=canvas), model)
+    reduced, _ = lines.make(image, "a", RNG)
+    assert reduced.shape == (3, size["height"], size["width"])
+    assert reduced.std() == pytest.approx(read.std(), rel=0.03)
 
 
 @pytest.mark.parametrize("pad", [0, 3])
