@@ -1,6 +1,7 @@
 """Pages whose lines are known, from PAGE or ALTO files, whichever it is."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from quillread.errors import DataError
@@ -25,6 +26,22 @@ def read_layout(path: Path) -> Page | None:
         head = file.read(4096)
     root = re.search(rb"<(?:\w+:)?(PcGts|alto)\b", head)
     return _READERS[root[1]](path) if root else None
+
+
+def find_layouts(folder: Path) -> Iterator[tuple[Path, Page]]:
+    """Read all PAGE and ALTO files below a folder that know of lines, in the order of their names.
+
+    Raises:
+        DataError: If there is none, or one is damaged.
+    """
+    found = 0
+    for path in sorted(folder.rglob("*.xml")):
+        page = read_layout(path)
+        if page and page.lines:
+            found += 1
+            yield path, page
+    if not found:
+        raise DataError(f"{folder}: holds no PAGE or ALTO file with lines")
 
 
 def find_image(path: Path, page: Page) -> Path:
