@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.data.fonts import FontSource
+from quillread.data.held import HeldSource
+from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source
 from quillread.data.sources import open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
 from quillread.data.split import hold_out
+from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
 from quillread.train.form import LineForm
@@ -63,12 +67,17 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     usable = [part.indices for part in parts]
     validation = _named_validation(config)
     if not validation and config.validation_share > 0:
+        if any(spec.kind == "recombined" for spec in specs):
+            hint = "name --validation, or validation_share=0"
+            raise ConfigError("lines that are held out would be trained on as recombined words", hint=hint)
         real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
         for i in real:
             usable[i], held = _hold_out(sources[i], usable[i], config, i)
             name = _name(specs[i].where, validation)
             validation.append(_validation_set(name, sources[i], held, config.validation_lines))
             report[i] += f"; {len(held)} of them held out for validation"
+    if config.in_memory:
+        sources = _hold(sources, usable)
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
     remark = form.remark(aspects)
     for line in [*report, *([remark] if remark else [])]:
@@ -84,6 +93,20 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
     plan = Plan(sources, usable, weights, config.epoch_lines or sum(counts), config.batch_size, config.seed)
     return RunLines(sources, plan, validation, report, remark)
+
+
+def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[Source]:
+    """Keep the images of real lines in memory, once for each data set."""
+    held = {
+        source.name: HeldSource(source, indices.tolist())
+        for source, indices in zip(sources, usable, strict=True)
+        if not isinstance(source, FontSource | StrokeSource | RecombinedSource)
+    }
+    for source in sources:
+        if isinstance(source, RecombinedSource):
+            lines = source.lines_of
+            source.lines_of = held.get(lines.name) or HeldSource(lines, source.needed)
+    return [held.get(source.name, source) for source in sources]
 
 
 def _named_validation(config: TrainConfig) -> list[ValidationSet]:

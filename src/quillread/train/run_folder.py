@@ -31,7 +31,7 @@ _STATE_NAME = "trainer_state.json"
 _ARCHIVES = ("optimizer.pt", "scheduler.pt")
 """torch's files are zip archives, whose end is lost first when they are cut."""
 
-_MAY_CHANGE = ("root", "workers", "epochs", "patience", "micro_batch", "cache")
+_MAY_CHANGE = ("root", "workers", "epochs", "patience", "micro_batch", "cache", "in_memory")
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
 _LOOKED_AT = 32
