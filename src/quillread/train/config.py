@@ -31,17 +31,12 @@ class ScheduleConfig:
     """Share of all steps in which `warmup_stable_decay` falls."""
     clip_norm: float = 2.0
     """Gradients are scaled down to this norm."""
-    minutes: float | None = None
-    """Train for this long, validation included: the rate follows the clock then, and `epochs` is only the most that is
-    done. For borrowed machines; such a run cannot be repeated exactly."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1 or not 0 < self.decay <= 1:
             raise ConfigError(f"schedule: warmup {self.warmup} and decay {self.decay} must be shares of the run")
         if self.shape == "warmup_stable_decay" and self.warmup + self.decay > 1:
             raise ConfigError(f"schedule: warmup {self.warmup} and decay {self.decay} do not fit into one run")
-        if self.minutes is not None and self.minutes <= 0:
-            raise ConfigError(f"schedule.minutes must be above 0, got {self.minutes}")
         if self.learning_rate < 0 or self.clip_norm <= 0 or self.weight_decay < 0:
             raise ConfigError("schedule: learning_rate and weight_decay must be at least 0, clip_norm above 0")
 

@@ -33,7 +33,6 @@ from quillread.train.config import ScheduleConfig
 from quillread.train.family import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
 from quillread.train.memory import is_out_of_memory
-from quillread.train.timed import StopInTime, TimedRate
 from quillread.types import Transcript
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,6 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
 
     control: TrainerControl
     optimizer: Any
-    lr_scheduler: Any
 
     def __init__(
         self,
@@ -104,18 +102,6 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             self.optimizer = torch.optim.AdamW(groups, lr=self._schedule.learning_rate, fused=True)
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> torch.optim.lr_scheduler.LRScheduler:
-        """The schedule of transformers, or one that follows the clock."""
-        if self._schedule.minutes is None or self.lr_scheduler is not None:
-            scheduler: torch.optim.lr_scheduler.LRScheduler = super().create_scheduler(num_training_steps, optimizer)
-            return scheduler
-        rate = TimedRate(self._schedule)
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
-        self._created_lr_scheduler = True
-        self.add_callback(StopInTime(rate))
-        timed: torch.optim.lr_scheduler.LRScheduler = self.lr_scheduler
-        return timed
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
         """Add up the gradient of a batch, in as many parts as the memory asks for.
