@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
-from runs import interrupt, script_rates
+from runs import gradient_gap, interrupt, optimizer_tensors, script_rates
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderModel
 
@@ -80,24 +80,6 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """Names of the tensors that are not the same bit for bit, or only on one side."""
     return sorted(a.keys() ^ b.keys()) + [name for name in a if name in b and not torch.equal(a[name], b[name])]
-
-
-def optimizer_tensors(folder: Path) -> dict[str, Any]:
-    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
-    return {f"{i}/{name}": torch.as_tensor(value) for i, part in state.items() for name, value in part.items()}
-
-
-def gradient_gap(one: Path, other: Path) -> float:
-    """How far the running averages of the gradients of two runs are apart, as a share of their size.
-
-    Weights would not tell: AdamW makes whole steps of gradients that are nothing but rounding, such as those of the
-    biases of attention's keys.
-    """
-    averages = [
-        torch.cat([value.flatten() for name, value in optimizer_tensors(folder).items() if name.endswith("exp_avg")])
-        for folder in (one, other)
-    ]
-    return float((averages[0] - averages[1]).norm() / averages[0].norm())
 
 
 def test_a_run_writes_what_people_look_at(unbroken: Path):

@@ -3,9 +3,12 @@
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate.utils import reduce
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -81,6 +84,41 @@ class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the count from the checkpoint."""
         self.skipped = _kept(state, self).get("skipped", 0)
+
+
+class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Ends a run after some minutes; the time before an interruption counts.
+
+    Args:
+        minutes: From the first step to the end of the last; the last validation comes after it.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._start = 0.0
+        self._elapsed = 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the time that has passed, 0 to 1, the same in all processes."""
+        return min(self._elapsed / self._seconds, 1.0)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"elapsed": self._elapsed}}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock, where the checkpoint stopped it."""
+        self._elapsed = _kept(state, self).get("elapsed", 0.0)
+        self._start = time.perf_counter() - self._elapsed
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Look at the clock; at the end leave the epoch, which validates and saves."""
+        self._elapsed = time.perf_counter() - self._start
+        if args.world_size > 1:  # no two clocks show the same, but all processes must take the same steps
+            self._elapsed = float(reduce(torch.tensor(self._elapsed, device=args.device), "mean"))
+        if self.share >= 1:
+            control.should_log = control.should_training_stop = True
 
 
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from quillread.images.cache import StepCache
 from quillread.models.catalog import pin
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.calibrate import fit_calibrations
-from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
+from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.card import CARD_NAME, model_card
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, make_loader
@@ -101,7 +101,7 @@ def finetune(
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
     args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
-    if checkpoint and (end := early_end(checkpoint, config.patience)):
+    if checkpoint and (end := early_end(checkpoint, config)):
         args.max_steps = end  # nothing is left to do but to take the best
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
@@ -114,9 +114,13 @@ def finetune(
     callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:
         callbacks.append(StopEarly(config.patience))
+    clock = EndInTime(config.minutes) if config.minutes else None
+    if clock:
+        callbacks.append(clock)
     trainer = LineTrainer(
         family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
     )
+    trainer.clock = clock
     if trainer.is_world_process_zero():
         record_run(config, lines, output)  # before anything else is written: a folder with it is that of a run
     if not config.micro_batch and family.can_split:
