@@ -132,7 +132,7 @@ def _torch_lstm(name: str, value: NDArray[np.float32]) -> Weights:
 
 
 def _dequantised(found: Weights) -> Weights:
-    """The weights of a file of `quantise.quantise`, as `write_onnx` would have written them; nothing for other files."""
+    """The weights of a file of `quantise.quantise`, as those of `write_onnx`; nothing for other files."""
     weights: dict[str, NDArray[np.float32]] = {}
     for key, value in found.items():
         name = key.removesuffix("_quantized")

@@ -5,7 +5,6 @@ taken anew at each call. Weights use seven of their eight bits: on processors wi
 full eight bits do not fit into the sum that they have for them.
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.data.source import Source
 from quillread.extras import require
 from quillread.files import write_atomic
+from quillread.images.ink import ink_pixels
+from quillread.images.preprocess import preprocess
+from quillread.models.checkpoint import ModelInfo
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import write_onnx
 from quillread.models.onnx_graph import NORM_PARTS, Weights
@@ -48,8 +51,6 @@ def quantise(weights: Weights, config: CompactConfig, pixels: Sequence[NDArray[n
         quantize_static,
     )
 
-    # It tells of each tensor that it leaves as it is.
-    logging.getLogger("root").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         plain, static, full = (str(Path(folder) / f"{name}.onnx") for name in ("plain", "static", "full"))
         write_onnx(weights, config, Path(plain), folded=True)
@@ -67,13 +68,32 @@ def quantise(weights: Weights, config: CompactConfig, pixels: Sequence[NDArray[n
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantize_dynamic(
-            static, full, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8, per_channel=False, reduce_range=True
+            static,
+            full,
+            op_types_to_quantize=["LSTM"],
+            weight_type=QuantType.QInt8,
+            per_channel=False,
+            reduce_range=True,
         )
         model = onnx.load(full)
     for name, value in weights.items():
         if name.rpartition(".")[2] in NORM_PARTS and _is_norm(name, weights):
             model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
     write_atomic(path, model.SerializeToString())
+
+
+def sample_pixels(sources: Sequence[Source], lines: int, info: ModelInfo) -> list[NDArray[np.float32]]:
+    """Take lines evenly from all sources, as a model sees them: what `quantise` takes its ranges from."""
+    rng = np.random.default_rng(0)
+    pixels = []
+    for source in sources:
+        count = min(len(source), -(-lines // len(sources)))
+        for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
+            image, _ = preprocess(source.sample(index, rng).image, info.preprocess)
+            ink = ink_pixels(image, info.ink)
+            width = -(-ink.shape[1] // info.column_width) * info.column_width
+            pixels.append(np.pad(ink, ((0, 0), (0, width - ink.shape[1])))[None, None])
+    return pixels
 
 
 def _last_sum(model: Any) -> str:

@@ -2,11 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import bar_info, write_trocr
+from fakes import bar_info, write_folder, write_trocr
+from networks import make_network, weights_of
 
 from quillread.cli.main import main
+from quillread.config import dump
 from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.checkpoint import ONNX_NAME, write_info
+from quillread.models.compact_config import CompactConfig
+from quillread.models.compact_onnx import write_onnx
 
 
 @pytest.fixture
@@ -99,3 +103,32 @@ def test_no_action_gives_2():
     with pytest.raises(SystemExit) as caught:
         main(["models"])
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def compact(tmp_path: Path) -> Path:
+    """A small compact model with random weights."""
+    shape = CompactConfig(48, (4, 8, 8, 12), (1, 1, 1, 1), 16, 1, 3, 1)
+    weights = weights_of(make_network(shape))
+    provenance = {"training": {"network": dump(shape)}}
+    write_info(bar_info(provenance=provenance), tmp_path / "compact")
+    write_onnx(weights, shape, tmp_path / "compact" / ONNX_NAME)
+    return tmp_path / "compact"
+
+
+def test_a_quantised_model_reads(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = write_folder(tmp_path / "lines", ["abc", "de a"])
+    assert main(["models", "quantise", str(compact), str(tmp_path / "eight"), "--data", str(lines)]) == 0
+    assert main(["read", "--lines", "--model", str(tmp_path / "eight"), str(lines / "line-00.png")]) == 0
+    assert main(["evaluate", "--model", str(tmp_path / "eight"), "--data", str(lines)]) == 0
+
+
+def test_only_compact_models_are_quantised(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_trocr(tmp_path / "trocr")
+    assert main(["models", "quantise", str(folder), str(tmp_path / "eight"), "--data", "x"]) == 2
+    assert "eight bits are for compact ones" in capsys.readouterr().err
+
+
+def test_a_folder_that_exists_is_not_written_into(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["models", "quantise", str(compact), str(tmp_path), "--data", "x"]) == 2
+    assert "exists already" in capsys.readouterr().err
