@@ -28,9 +28,11 @@ from quillread.models.trocr import load_trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
+from quillread.train.callbacks import EndInTime
 from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
 from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr_columns import COLUMNS_NAME
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -114,6 +116,48 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
     last, other = tmp_path / "run" / f"checkpoint-{LAST}", unbroken / f"checkpoint-{LAST}"
     assert unequal(tensors(last), tensors(other)) == []
     assert unequal(optimizer_tensors(last), optimizer_tensors(other)) == []
+
+
+def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tuned = dataclasses.replace(config, tuning=TuningConfig(columns=0.5))
+    finetune(tuned, tmp_path / "unbroken", progress=False)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=EPOCH_STEPS + 1)
+        finetune(tuned, tmp_path / "broken", progress=False)
+    finetune(tuned, tmp_path / "broken", resume=True, progress=False)
+    one, other = (tmp_path / name / f"checkpoint-{LAST}" for name in ("unbroken", "broken"))
+    heads = [load_file(folder / COLUMNS_NAME) for folder in (one, other)]
+    assert not unequal(*heads)
+    assert not unequal(tensors(one), tensors(other))
+    assert not any("columns" in name for name in tensors(tmp_path / "broken" / "model"))
+    assert not (tmp_path / "broken" / "model" / COLUMNS_NAME).exists()
+
+
+def test_a_run_that_its_clock_ended_trains_no_further_when_it_is_resumed(config: TrainConfig, tmp_path: Path):
+    timed = dataclasses.replace(config, minutes=1e-6)
+    assert finetune(timed, tmp_path / "run", progress=False).finished
+    assert finetune(timed, tmp_path / "run", resume=True, progress=False).finished
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-1"]
+    assert finetune(dataclasses.replace(timed, minutes=60.0), tmp_path / "run", resume=True, progress=False).finished
+    assert read_info(tmp_path / "run" / "model").provenance["steps"] == LAST
+
+
+def test_the_rate_falls_with_the_time(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    half_over = property(lambda _: 0.5)
+    monkeypatch.setattr(EndInTime, "share", half_over)
+    schedule = ScheduleConfig(learning_rate=1e-3, warmup=0.0, shape="linear")
+    timed = dataclasses.replace(config, minutes=60.0, schedule=schedule, epochs=1)
+    finetune(timed, tmp_path / "run", progress=False)
+    state = torch.load(tmp_path / "run" / f"checkpoint-{EPOCH_STEPS}" / "scheduler.pt", weights_only=True)
+    assert state["_last_lr"] == [0.0, 0.0]
+    timed = dataclasses.replace(timed, epochs=10)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=2)
+        finetune(timed, tmp_path / "longer", progress=False)
+    state = torch.load(tmp_path / "longer" / "checkpoint-2" / "scheduler.pt", weights_only=True)
+    assert state["_last_lr"] == pytest.approx([5e-4, 5e-4])
 
 
 def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

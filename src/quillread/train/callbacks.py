@@ -121,6 +121,12 @@ class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
             control.should_log = control.should_training_stop = True
 
 
+def best_checkpoint(output: Path, state: TrainerState) -> Path | None:
+    """The best checkpoint of a run, wherever its folder is now; None if nothing was validated."""
+    best = output / f"checkpoint-{state.best_global_step}"
+    return best if best.is_dir() else None
+
+
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]
     """Gives back what the trainer forgets when it resumes."""
 
@@ -129,9 +135,9 @@ class ResumeExactly(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Find the best checkpoint again if the folder of the run was moved."""
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if state.best_model_checkpoint is None and best.is_dir():
-            state.best_model_checkpoint = str(best)
+        if state.best_model_checkpoint is None:
+            best = best_checkpoint(Path(args.output_dir), state)
+            state.best_model_checkpoint = best and str(best)
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell the sampler its epoch: the trainer does not reach it within an epoch of several processes."""

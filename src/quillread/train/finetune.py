@@ -33,8 +33,8 @@ from quillread.train.run_folder import (
     check_same_data,
     check_same_settings,
     delete_run,
-    early_end,
     find_checkpoint,
+    has_ended,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
@@ -101,8 +101,6 @@ def finetune(
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
     args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
-    if checkpoint and (end := early_end(checkpoint, config)):
-        args.max_steps = end  # nothing is left to do but to take the best
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
             if args.process_index == 0:
@@ -134,7 +132,10 @@ def finetune(
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
         )
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if checkpoint and has_ended(checkpoint, config):
+            trainer.take_best(checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except DataError as error:
         # A worker process sends its error wrapped in a traceback; the last line is what it said.
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error

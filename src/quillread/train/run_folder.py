@@ -52,8 +52,8 @@ def find_checkpoint(output: Path) -> Path:
     raise ConfigError(f"{output}: holds no checkpoint to resume from")
 
 
-def early_end(checkpoint: Path, config: TrainConfig) -> int | None:
-    """Step at which the run of a checkpoint had ended before its last, by early stopping or the clock; None if not."""
+def has_ended(checkpoint: Path, config: TrainConfig) -> bool:
+    """Whether the run of a checkpoint had ended before its last step, by early stopping or the clock."""
     state = json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
 
     def kept(callback: str, name: str) -> Any:
@@ -62,7 +62,7 @@ def early_end(checkpoint: Path, config: TrainConfig) -> int | None:
 
     no_gain = bool(config.patience) and kept("StopEarly", "early_stopping_patience_counter") >= config.patience
     out_of_time = config.minutes is not None and kept("EndInTime", "elapsed") >= 60 * config.minutes
-    return int(state["global_step"]) if no_gain or out_of_time else None
+    return bool(no_gain or out_of_time)
 
 
 def _is_whole(checkpoint: Path) -> bool:

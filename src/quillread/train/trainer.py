@@ -28,7 +28,7 @@ from transformers import (
 from quillread.errors import TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
-from quillread.train.callbacks import CountSkips, EndInTime
+from quillread.train.callbacks import CountSkips, EndInTime, best_checkpoint
 from quillread.train.config import ScheduleConfig
 from quillread.train.family import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
@@ -179,6 +179,12 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
         self._family.load_weights(Path(resume_from_checkpoint))
+
+    def take_best(self, checkpoint: Path) -> None:
+        """Take the state and the best weights of a run that has ended, which the loop of training would go on with."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._family.load_weights(best_checkpoint(Path(self.args.output_dir), self.state) or checkpoint)
+        self.skips.on_train_begin(self.args, self.state, self.control)
 
     def _load_best_model(self) -> None:
         """Take every tensor of the best checkpoint."""
