@@ -84,7 +84,7 @@ def ink_pixels(image: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float3
 
 
 def grey_percentiles(grey: GreyImage, percents: Sequence[float]) -> list[float]:
-    """Percentiles of the grey levels of an image (H, W), as `numpy.percentile` gives them, in a fraction of its time."""
+    """Percentiles of the grey levels of an image (H, W), as of `numpy.percentile`, in a fraction of its time."""
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum(dtype=np.float64)
     levels = []
     for percent in percents:

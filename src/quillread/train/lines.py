@@ -65,7 +65,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     # Without the folders of this machine: the report is stored with the model.
     report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
-    validation = _named_validation(config)
+    validation = open_validation(config.placed(config.validation), config.validation_lines)
     if not validation and config.validation_share > 0:
         if any(spec.kind == "recombined" for spec in specs):
             hint = "name --validation, or validation_share=0"
@@ -109,13 +109,21 @@ def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> lis
     return [held.get(source.name, source) for source in sources]
 
 
-def _named_validation(config: TrainConfig) -> list[ValidationSet]:
+def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
+    """Open the validation split of sources.
+
+    Args:
+        specs: The sources.
+        lines: How many lines to take of each, evenly spread; 0 for all.
+
+    Raises:
+        DataError: If a source is missing or malformed.
+    """
     sets: list[ValidationSet] = []
-    for text in config.placed(config.validation):
+    for text in specs:
         spec = parse_spec(text)
         source = open_source(spec, "validation")
-        everything = np.arange(len(source))
-        sets.append(_validation_set(_name(spec.where, sets), source, everything, config.validation_lines))
+        sets.append(_validation_set(_name(spec.where, sets), source, np.arange(len(source)), lines))
     return sets
 
 

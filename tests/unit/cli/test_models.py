@@ -1,16 +1,19 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
-from fakes import bar_info, write_folder, write_trocr
+from fakes import bar_info, bar_line, bar_recognizer, png, write_folder, write_trocr
 from networks import make_network, weights_of
 
 from quillread.cli.main import main
 from quillread.config import dump
+from quillread.decode.confidence import calibrate
 from quillread.models.catalog import PUBLISHED, SHIPPED
-from quillread.models.checkpoint import ONNX_NAME, write_info
+from quillread.models.checkpoint import ONNX_NAME, read_info, write_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import write_onnx
+from quillread.types import Calibration
 
 
 @pytest.fixture
@@ -132,3 +135,17 @@ def test_only_compact_models_are_quantised(tmp_path: Path, capsys: pytest.Captur
 def test_a_folder_that_exists_is_not_written_into(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["models", "quantise", str(compact), str(tmp_path), "--data", "x"]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
+    write_info(bar_info(), tmp_path / "bars")
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    for i, text in enumerate(["ab cd", "ea bc", "da", "ce"] * 10):
+        (lines / f"{i}.png").write_bytes(png(bar_line(text)))
+        (lines / f"{i}.txt").write_text(text if i % 2 else "aaa")  # every second one is read wrongly
+    assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}", "--lines", "40"]) == 0
+    info = read_info(tmp_path / "bars")
+    assert info.line_calibration != Calibration()
+    assert 0.3 < calibrate(5 * math.log(0.9), info.line_calibration) < 0.7
