@@ -7,6 +7,7 @@ https://iiif.io/api/image/3.0/
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import UnidentifiedImageError
@@ -20,11 +21,23 @@ from quillread.types import UInt8Image
 log = logging.getLogger(__name__)
 
 _CONTEXT = "iiif.io/api/presentation/"
+_HEAD = 1 << 16
+"""Bytes within which a manifest names its context, as the specification demands it on top."""
 
 
 def may_be_manifest(head: bytes) -> bool:
     """Tell by its beginning whether a file can be a manifest: it is JSON."""
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def names_manifest(path: Path) -> bool:
+    """Tell by the beginning of a file whether it is a manifest."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return may_be_manifest(head) and _CONTEXT.encode() in head
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ import pytest
 from fakes import bar_line, png
 
 from quillread.cli.main import main
+from quillread.cli.resume import LOG_NAME
+from quillread.formats.export import Scan
+from quillread.formats.plain import TextWriter
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -32,7 +35,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 
 def written(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOG_NAME)
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -175,13 +178,11 @@ def test_an_output_folder_without_permission_is_found_before_reading(
 def test_a_full_disk_leaves_nothing_half_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    write = Path.write_bytes
-
-    def fill_up(path: Path, data: bytes) -> int:
-        write(path, data[:3])
+    def fill_up(writer: TextWriter, scan: Scan) -> None:
+        writer._file.write(b"a b")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    monkeypatch.setattr(TextWriter, "add", fill_up)
     assert read("one.png", "--output", "out") == 3
     err = capsys.readouterr().err
     assert err.startswith("quill: error: out/one.txt: cannot be written: No space left on device\n  hint: ")

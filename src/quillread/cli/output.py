@@ -1,0 +1,245 @@
+"""Where `quill read` puts what it reads: files, stdout, pictures, the terminal."""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from quillread.cli.progress import ProgressLine
+from quillread.errors import OutputError
+from quillread.files import AtomicFile, naming
+from quillread.formats.export import FORMATS, ExportInfo, Format, Scan, Writer
+
+
+class Sink(Protocol):
+    """Takes what was read in one input."""
+
+    def add(self, scan: Scan) -> None:
+        """Take the next page."""
+
+    def close(self, error: str | None) -> None:
+        """End the input; `error` says why nothing of it could be read."""
+
+    def abort(self) -> None:
+        """Leave nothing half written; called in place of `close`."""
+
+
+@dataclass
+class Outputs:
+    """Hands on what was read in one input to several places."""
+
+    makers: Sequence[Callable[[ExportInfo], Sink]]
+    """Begin the sinks of an input."""
+    pages: int = field(default=0, init=False)
+    """How many pages came."""
+    _sinks: list[Sink] = field(default_factory=list, init=False)
+
+    def begin(self, info: ExportInfo) -> None:
+        """Begin an input."""
+        self.pages = 0
+        for make in self.makers:
+            self._sinks.append(make(info))
+
+    def add(self, scan: Scan) -> None:
+        """Take the next page."""
+        self.pages += 1
+        for sink in self._sinks:
+            sink.add(scan)
+
+    def close(self, error: str | None) -> None:
+        """End the input; files are then in their places."""
+        while self._sinks:
+            self._sinks[0].close(error)
+            self._sinks.pop(0)
+
+    def abort(self) -> None:
+        """Leave nothing half written, after Ctrl-C or a full disk."""
+        while self._sinks:
+            self._sinks.pop().abort()
+
+
+class FileSink:
+    """Writes a document into a file."""
+
+    def __init__(self, path: Path, output: Format, info: ExportInfo) -> None:
+        self._path = path
+        self._keeps_errors = output.on_error
+        self._part = AtomicFile(path)
+        with naming(path):
+            self._writer: Writer = output.make(self._part.file, info)
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        with naming(self._path):
+            self._writer.add(scan)
+
+    def close(self, error: str | None) -> None:
+        """Put the file in place; one of an input of which nothing could be read only if the format can say so."""
+        with naming(self._path):
+            self._writer.close(error)
+        if error is None or self._keeps_errors:
+            self._part.commit()
+        self._part.discard()
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        # Writers of archives write when they are closed: let them, before their file goes.
+        with suppress(OSError, ValueError, OutputError):
+            self._writer.close("aborted")
+        self._part.discard()
+
+
+class PageFilesSink:
+    """Writes each page into a file of its own."""
+
+    def __init__(self, stem: Path, output: Format, info: ExportInfo) -> None:
+        self._stem = stem
+        self._format = output
+        self._info = info
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        path = beside(self._stem, f"-{scan.page.number:04}.{self._format.suffix}")
+        sink = FileSink(path, self._format, self._info)
+        try:
+            sink.add(scan)
+            sink.close(None)
+        except BaseException:
+            sink.abort()
+            raise
+
+    def close(self, error: str | None) -> None:
+        """All pages are written."""
+
+    def abort(self) -> None:
+        """Pages that were written are whole, and stay."""
+
+
+class StdoutSink:
+    """Writes a document to stdout, page by page."""
+
+    def __init__(self, stdout: "Stdout", output: Format, info: ExportInfo) -> None:
+        stdout.begin()
+        self._stdout = stdout
+        self._says_errors = output.on_error
+        self._writer = output.make(stdout.file, info)
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        self._writer.add(scan)
+        self._stdout.flush()
+
+    def close(self, error: str | None) -> None:
+        """End the document."""
+        if error is None or self._says_errors:
+            self._writer.close(error)
+        self._stdout.flush()
+
+    def abort(self) -> None:
+        """What was written cannot be taken back."""
+
+
+class Stdout:
+    """The stdout of a command that writes several documents.
+
+    Args:
+        gap: What stands between two of them: texts have an empty line, as between the pages of one.
+    """
+
+    def __init__(self, gap: bytes) -> None:
+        self.file: BinaryIO = _Gapped(gap)
+
+    def begin(self) -> None:
+        """Begin a document."""
+        if isinstance(self.file, _Gapped):
+            self.file.is_new = True
+
+    def flush(self) -> None:
+        """Let it be seen."""
+        sys.stdout.flush()
+
+
+class _Gapped(io.BytesIO):
+    """Writes through to stdout, with a gap before the first bytes of each document but the first."""
+
+    def __init__(self, gap: bytes) -> None:
+        super().__init__()
+        self.is_new = True
+        self._gap = gap
+        self._is_first = True
+
+    def write(self, content: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+        if content and self.is_new:
+            if not self._is_first:
+                sys.stdout.buffer.write(self._gap)
+            self.is_new = self._is_first = False
+        return sys.stdout.buffer.write(content)
+
+
+class OverlaySink:
+    """Draws each page with what was read."""
+
+    def __init__(self, stem: Path, info: ExportInfo) -> None:
+        self._stem = stem
+        self._is_one = info.page_count == 1
+
+    def add(self, scan: Scan) -> None:
+        """Draw a page; one whose image cannot be decoded has no picture."""
+        from PIL import Image
+
+        from quillread.formats.overlay import draw_overlay
+
+        picture = draw_overlay(scan)
+        if picture is None:
+            return
+        path = beside(self._stem, ".png" if self._is_one else f"-{scan.page.number:04}.png")
+        part = AtomicFile(path)
+        try:
+            with naming(path):
+                Image.fromarray(picture).save(part.file, "PNG")
+            part.commit()
+        finally:
+            part.discard()
+
+    def close(self, error: str | None) -> None:
+        """All pages are drawn."""
+
+    def abort(self) -> None:
+        """Pictures that were drawn are whole, and stay."""
+
+
+class PageProgress:
+    """Shows how far a document of several pages is."""
+
+    def __init__(self, info: ExportInfo) -> None:
+        self._count = info.page_count
+        self._progress = ProgressLine("pages")
+
+    def add(self, scan: Scan) -> None:
+        """Count a page."""
+        if self._count > 1:
+            self._progress(scan.page.number, self._count)
+
+    def close(self, error: str | None) -> None:
+        """All pages are counted."""
+
+    def abort(self) -> None:
+        """The line stays where it is."""
+
+
+def file_sink(stem: Path, name: str, info: ExportInfo) -> Sink:
+    """Begin the file of a format, or its files if each page has one."""
+    output = FORMATS[name]
+    return (
+        PageFilesSink(stem, output, info)
+        if output.a_file_a_page
+        else FileSink(beside(stem, f".{output.suffix}"), output, info)
+    )
+
+
+def beside(stem: Path, ending: str) -> Path:
+    """Add an ending to a name, whatever dots it has."""
+    return stem.with_name(f"{stem.name}{ending}")
