@@ -1,6 +1,8 @@
 """A picture of what was read: lines and their order on the page, the text beside it, coloured by confidence."""
 
+import io
 from functools import lru_cache
+from importlib import resources
 
 import cv2
 import numpy as np
@@ -94,5 +96,8 @@ def _write(draw: ImageDraw.ImageDraw, line: Line, scale: float, offset: int) -> 
 
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Machines need not have any font, and the one in Pillow has no accents: ours is a part of DejaVu Sans, with the
+    # letters of Latin, Greek and Cyrillic.
+    content = resources.files(__package__).joinpath("assets", "overlay.ttf").read_bytes()
+    return ImageFont.truetype(io.BytesIO(content), size)
