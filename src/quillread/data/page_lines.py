@@ -48,7 +48,7 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     spec.refuse_unknown(("outline",))
     by_baseline = spec.choice("outline", ("polygon", "baseline")) == "baseline"
     folder, name = Path(spec.where), f"page:{spec.where} ({split})"
-    pages, faults = _read_pages(_split_folder(folder, split, name))
+    pages, faults = read_pages(_split_folder(folder, split, name))
     lines, without_text = [], 0
     for image, page in pages.items():
         start = image.relative_to(folder).with_suffix("")
@@ -162,8 +162,13 @@ def _split_folder(folder: Path, split: str, name: str) -> Path:
     return folder / chosen if chosen else folder
 
 
-def _read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
-    """Read all pages by their image; also returns what is wrong with the other files."""
+def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
+    """Read all pages with ground truth below a folder.
+
+    Returns:
+        The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
+        image, an image of another size, damaged.
+    """
     pages: dict[Path, Page] = {}
     faults: list[str] = []
     # PAGE comes first, as it says more; exports may hold both.

@@ -22,8 +22,9 @@ _TINT = 0.25
 def draw_overlay(scan: Scan) -> UInt8Image | None:
     """Draw a page with its lines, and beside it its text, word by word where the words stand.
 
-    Colours go from red (surely wrong) over amber to green (surely right): those of lines by the confidence of the
-    line, those of words by that of the word. Grey lines were not read. The number is the place in the reading order.
+    Colours go from red (surely wrong) over amber to green (surely right): those of words by their confidence, those
+    of lines by the mean of their words' (that of a line is for all of it to be right, and few lines would not be red).
+    Grey lines were not read. The number is the place in the reading order.
 
     Returns:
         uint8 RGB, the page at most 2000 pixels long, and as wide again for the text; None for a page whose image
@@ -56,7 +57,7 @@ def colour_of(confidence: float) -> _Colour:
 def _draw_lines(image: UInt8Image, page: Page, scale: float) -> UInt8Image:
     tinted, strokes = image.copy(), []
     for line in page.lines:
-        colour = _UNREAD if line.transcript is None else colour_of(line.transcript.confidence)
+        colour = _UNREAD if line.transcript is None else colour_of(_certainty(line))
         outline, baseline = _scaled(line.polygon.points, scale), _scaled(line.baseline, scale)
         cv2.fillPoly(tinted, [outline], colour)
         strokes.append((outline, baseline, colour))
@@ -65,6 +66,12 @@ def _draw_lines(image: UInt8Image, page: Page, scale: float) -> UInt8Image:
         cv2.polylines(result, [outline], True, colour, 1, cv2.LINE_AA)
         cv2.polylines(result, [baseline], False, colour, 2, cv2.LINE_AA)
     return np.asarray(result, np.uint8)
+
+
+def _certainty(line: Line) -> float:
+    """Mean confidence of the words, by their length; 0 without words."""
+    words = words_of(line)
+    return sum(len(word.text) * word.confidence for word in words) / max(1, sum(len(word.text) for word in words))
 
 
 def _scaled(points: tuple[Point, ...], scale: float) -> np.ndarray:
