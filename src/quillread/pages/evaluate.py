@@ -18,7 +18,7 @@ from quillread.formats.outlines import outline_lines
 from quillread.images.crop import crop_line
 from quillread.images.read import open_document
 from quillread.pages.score import BaselineScore, count_order_errors, line_distance, mean_iou, mean_score, score_page
-from quillread.pages.transcribe import PageReader
+from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.normalise import scoring_form
 from quillread.types import Line, Page, Point, Progress
@@ -28,7 +28,7 @@ _NEAR = 0.5
 """Line distances from a true baseline within which a word that was read belongs to its line."""
 _COLUMNS = (
     *("pages", "baseline_precision", "baseline_recall", "baseline_f1", "line_iou", "order_errors"),
-    *("page_cer", "page_cer_free", "lines_cer", "seconds_per_page"),
+    *("page_cer", "page_cer_free", "page_cer_on_lines", "lines_cer", "seconds_per_page"),
 )
 """Of the table."""
 
@@ -48,8 +48,10 @@ class PageResult:
     lines_found: int
     edits: EditCounts
     """Of the text in reading order."""
-    free_edits: EditCounts
+    on_lines_edits: EditCounts
     """Of the words that stand on each true line, whatever their place in the order."""
+    astray: int
+    """Characters that were read elsewhere, such as print that the ground truth leaves out."""
     line_edits: EditCounts
     """Of the true lines, cut out along the ground truth."""
     seconds: float
@@ -138,7 +140,7 @@ def _cell(column: str, value: float | None) -> str:
         return "–"
     if isinstance(value, int):
         return str(value)
-    return f"{100 * value:.2f} %" if column.endswith(("cer", "cer_free")) else f"{value:.3f}"
+    return f"{100 * value:.2f} %" if "_cer" in column else f"{value:.3f}"
 
 
 def _figures(pages: Sequence[PageResult]) -> dict[str, Any]:
@@ -153,7 +155,8 @@ def _figures(pages: Sequence[PageResult]) -> dict[str, Any]:
         "line_iou": float(np.mean([page.line_iou for page in pages])),
         "order_errors": sum(page.order_errors for page in pages),
         "page_cer": _rate(page.edits for page in pages),
-        "page_cer_free": _rate(page.free_edits for page in pages),
+        "page_cer_free": _rate(page.on_lines_edits + EditCounts(insertions=page.astray) for page in pages),
+        "page_cer_on_lines": _rate(page.on_lines_edits for page in pages),
         "lines_cer": _rate(page.line_edits for page in pages),
         "seconds_per_page": sum(page.seconds for page in pages) / len(pages),
     }
@@ -174,6 +177,7 @@ def _evaluate(
     text = reading.pages[0].text if reading.pages else ""
     confidences = [line.transcript.confidence for line in found if line.transcript]
     confidence = float(np.mean(confidences)) if confidences else 0.0
+    on_lines, astray = _count_free(truth.lines, found)
     group = name.parent.as_posix() if name.parent != Path() else ""
     prediction = Prediction(name.with_suffix("").as_posix(), group, truth.text, text, confidence)
     return PageResult(
@@ -184,15 +188,16 @@ def _evaluate(
         lines=len(truth.lines),
         lines_found=len(found),
         edits=score_line(truth.text, text).cer_spacing,
-        free_edits=_count_free(truth.lines, found),
-        line_edits=_count_lines(image, lines, recognizer),
+        on_lines_edits=on_lines,
+        astray=astray,
+        line_edits=_count_lines(image, lines, recognizer, reader.config),
         seconds=seconds,
         error=reading.errors[0] if reading.errors else None,
     )
 
 
-def _count_free(truth: Sequence[Line], found: Sequence[Line]) -> EditCounts:
-    """Compare each true line with the words that were read on it; words that stand on none are insertions."""
+def _count_free(truth: Sequence[Line], found: Sequence[Line]) -> tuple[EditCounts, int]:
+    """Compare each true line with the words that were read on it; count the characters of those that are on none."""
     near = _NEAR * line_distance(truth)
     on_line: list[list[tuple[float, str]]] = [[] for _ in truth]
     astray: list[str] = []
@@ -210,7 +215,7 @@ def _count_free(truth: Sequence[Line], found: Sequence[Line]) -> EditCounts:
         _counts(line.transcript.text if line.transcript else "", " ".join(text for _, text in sorted(words)))
         for line, words in zip(truth, on_line, strict=True)
     ]
-    return total([*counts, _counts("", " ".join(astray))])
+    return total(counts), len(scoring_form(" ".join(astray)))
 
 
 def _counts(reference: str, text: str) -> EditCounts:
@@ -228,11 +233,11 @@ def _nearest_point(baseline: Sequence[Point], point: Point) -> tuple[Point, floa
     return (float(points[best, 0]), float(points[best, 1])), float(lengths[:best].sum() + share[best] * lengths[best])
 
 
-def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineRecognizer) -> EditCounts:
+def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineRecognizer, config: PageConfig) -> EditCounts:
     """Read the lines of the ground truth; one that cannot be cut out counts as read without a character."""
     texts = [line.transcript.text if line.transcript else "" for line in lines]
     try:
-        with open_document(image) as document:
+        with open_document(image, config.read) as document:
             page = document.page(0)
     except ImageError:
         return total(_counts(text, "") for text in texts)
@@ -241,7 +246,7 @@ def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineRecognizer)
         if not text:
             continue
         try:
-            cuts.append((crop_line(page, line)[0], text))
+            cuts.append((crop_line(page, line, config.crop)[0], text))
         except ImageError:
             counts.append(_counts(text, ""))
     read = recognizer.read([cut for cut, _ in cuts])

@@ -68,15 +68,15 @@ class PageReader:
         layouts: Layouts | None = None,
     ) -> None:
         self._recognizer = recognizer
-        self._config = config or PageConfig()
+        self.config = config or PageConfig()
         self._layouts = layouts
-        finds_lines = not self._config.lines and layouts is None
-        self._segmenter: Segmenter | None = load_segmenter(self._config.segmenter) if finds_lines else None
+        finds_lines = not self.config.lines and layouts is None
+        self._segmenter: Segmenter | None = load_segmenter(self.config.segmenter) if finds_lines else None
         self.provenance: dict[str, Any] = {
             "software": "quillread",
             "version": __version__,
             "model": model,
-            "settings": configs.dump(self._config),
+            "settings": configs.dump(self.config),
         }
 
     def read(self, source: Path | bytes | str, name: str | None = None) -> Reading:
@@ -105,7 +105,7 @@ class PageReader:
         """
         name = name or ("-" if isinstance(source, bytes) else str(source))
         try:
-            document = open_document(source, self._config.read, name=name)
+            document = open_document(source, self.config.read, name=name)
         except Exception as error:  # whatever is wrong with one input must not lose the others
             return self.refuse(name, _explain(error, name), receiver)
         with document:
@@ -171,7 +171,7 @@ class PageReader:
             if read.rows > 1:
                 log.warning("%s: holds %d rows of writing", where, read.rows)
             return Page("", 1, *size, (_whole_image(image, read),))
-        flat, back = flatten_sheet(image, self._config.sheet)
+        flat, back = flatten_sheet(image, self.config.sheet)
         regions = self._read_lines(flat, self._segmenter(flat), where)
         return Page("", 1, *size, regions if back is None else tuple(_move(region, back, size) for region in regions))
 
@@ -190,7 +190,7 @@ class PageReader:
 
     def _cut(self, image: UInt8Image, line: Line, where: str) -> tuple[UInt8Image, CoordMap] | None:
         try:
-            return crop_line(image, line, self._config.crop)
+            return crop_line(image, line, self.config.crop)
         except ImageError as error:
             # The line stays on the page without a transcript, where a reader will see that it was found.
             log.warning("%s: %s", where, error.message)
