@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quillread.cli.inputs import Input
+from quillread.cli.output import beside
 from quillread.files import naming, write_atomic
+from quillread.formats.export import FORMATS
 
 LOG_NAME = ".quillread-log.jsonl"
 """In the output folder; one JSON object for each input that was read, the last one of a name counts."""
@@ -27,6 +29,7 @@ class ReadLog:
     """
 
     def __init__(self, folder: Path, formats: Sequence[str], provenance: Mapping[str, Any]) -> None:
+        self._folder = folder
         self._path = folder / LOG_NAME
         self._formats = set(formats)
         text = json.dumps(provenance, sort_keys=True, default=str)
@@ -46,7 +49,14 @@ class ReadLog:
             and record.get("file") == _fingerprint(entry)
             and record.get("settings") == self._settings
             and self._formats <= set(record.get("formats", ()))
+            and all(path.is_file() for path in self._results(entry, record.get("pages", 0)))
         )
+
+    def _results(self, entry: Input, pages: int) -> Iterator[Path]:
+        """Name the files of an input; of the files that hold a page each, the last."""
+        stem = self._folder / entry.stem
+        for output in (FORMATS[name] for name in self._formats if name in FORMATS):
+            yield beside(stem, f"-{pages:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
 
     def add(self, entry: Input, pages: int, failed: int) -> None:
         """Remember an input, once its files are in place.
@@ -64,7 +74,6 @@ class ReadLog:
             "pages": pages,
             "failed": failed,
         }
-        self._records[stem] = record
         with naming(self._path), self._path.open("ab") as file:
             file.write(f"{json.dumps(record)}\n".encode())
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from quillread.formats.export import ExportInfo, Scan
 from quillread.types import Line, Page, Point, Polygon, Reading
 
-_IN_MEMORY = 1 << 20
+_IN_MEMORY = 1 << 18
 """Bytes of a document's pages beyond which they wait in a temporary file for the text that stands before them."""
 
 

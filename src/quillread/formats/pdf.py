@@ -133,7 +133,7 @@ class _Objects:
 def _paper_size(scan: Scan) -> tuple[float, float]:
     """Width and height in points."""
     page = scan.page
-    if scan.points is not None:
+    if scan.points is not None and min(scan.points) > 0:
         width, height = scan.points
     elif min(page.width, page.height) > 0:
         scale = _A4[1] / max(page.width, page.height)

@@ -36,6 +36,7 @@ class PdfPages:
         with _pdfium_lock, ExitStack() as stack:
             page = self._pdf[index]
             stack.callback(page.close)
+            _refuse_empty(page, where)
             scale = min(self._config.pdf_dpi / 72, _scan_scale(page))
             width, height = (round(points * scale) for points in page.get_size())
             fitting = int(72 * scale * (self._config.max_pixels / max(1, width * height)) ** 0.5)
@@ -76,6 +77,13 @@ def _load_pdf(source: Path | bytes, name: str) -> Any:
         raw.FPDF_CloseDocument(pdf)
         raise ImageError(f"{name}: is a PDF without pages", hint="export it again")
     return pdf
+
+
+def _refuse_empty(page: Any, where: str) -> None:
+    """Refuse a page whose box has no area, which PDFium would render as an empty letter sheet."""
+    box = page.get_mediabox(fallback_ok=False)
+    if box is not None and (box[2] <= box[0] or box[3] <= box[1]):
+        raise ImageError(f"{where}: has no area, its box is {' '.join(f'{v:g}' for v in box)}", hint="export it again")
 
 
 def _scan_scale(page: Any) -> float:
