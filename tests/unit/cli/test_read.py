@@ -519,7 +519,7 @@ def test_memory_does_not_grow_with_the_number_of_inputs(folder: Path):
         return peak_of(many, "txt,json,page,pdf")
 
     peak(5)
-    # Their names are kept; their images, 45 kB each, are not.
+    # Their names are kept; their images, 12 kB each, are not.
     assert peak(500) < peak(20) + 500 * 8000
 
 
