@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -19,6 +19,8 @@ class Scan:
     """In the pixels of the page's coordinates: uint8 RGB, shape (height, width, 3); None if it cannot be decoded."""
     points: tuple[float, float] | None = None
     """Width and height on paper in points (1/72 inch), where the source says so."""
+    jpeg: Callable[[], bytes | None] = lambda: None
+    """Gives the JPEG file, grey or RGB, that the image was decoded from, if it was."""
 
 
 @dataclass(frozen=True, slots=True)

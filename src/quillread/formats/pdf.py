@@ -53,7 +53,7 @@ class PdfWriter:
             drawing = _note(f"Page {scan.page.number} could not be read.", size)
         else:
             image = objects.reserve()
-            objects.stream(image, *_encode_image(scan.image))
+            objects.stream(image, *_encode_image(scan.image, scan.jpeg()))
             needs += f" /XObject << /I {image} 0 R >>"
             drawing = f"q {size[0]:.4f} 0 0 {size[1]:.4f} 0 0 cm /I Do Q\n" + self._text_layer(scan.page, size)
         objects.stream(content, "/Filter /FlateDecode", zlib.compress(drawing.encode()))
@@ -172,10 +172,14 @@ def _corners(word: Word) -> tuple[Point, ...]:
     return (box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)
 
 
-def _encode_image(image: UInt8Image) -> tuple[str, bytes]:
-    """Entries and content of an image: black and white as it is, other images as JPEG."""
+def _encode_image(image: UInt8Image, jpeg: bytes | None) -> tuple[str, bytes]:
+    """Entries and content of an image: a JPEG file or black and white as it is, other images as JPEG."""
     height, width = image.shape[:2]
     head = f"/Type /XObject /Subtype /Image /Width {width} /Height {height}"
+    if jpeg is not None:
+        with Image.open(io.BytesIO(jpeg)) as source:
+            space = "DeviceGray" if source.mode == "L" else "DeviceRGB"
+        return f"{head} /ColorSpace /{space} /BitsPerComponent 8 /Filter /DCTDecode", jpeg
     grey = image[:, :, 0]
     is_grey = bool((grey == image[:, :, 1]).all() and (grey == image[:, :, 2]).all())
     if is_grey and bool(((grey == 0) | (grey == 255)).all()):

@@ -51,6 +51,10 @@ class Pages(Protocol):
         """Width and height in points."""
         ...
 
+    def jpeg(self, index: int) -> bytes | None:
+        """Content of a JPEG file that shows a page just as `render` gives it."""
+        ...
+
     def close(self) -> None:
         """Release the file."""
         ...
@@ -99,6 +103,13 @@ class Document:
             return self._pages.paper_size(index)
         except FAULTS:
             return None  # what is wrong with the page is said when it is decoded
+
+    def jpeg(self, index: int) -> bytes | None:
+        """Give the content of a JPEG file, grey or RGB, whose pixels are those of `page`; None if there is none."""
+        try:
+            return self._pages.jpeg(index)
+        except FAULTS:
+            return None
 
     def close(self) -> None:
         """Release the file."""

@@ -80,6 +80,9 @@ class IiifPages:
     def paper_size(self, index: int) -> None:
         """Manifests say nothing of it."""
 
+    def jpeg(self, index: int) -> None:
+        """No page is a file of its own."""
+
     def close(self) -> None:
         """Nothing is open."""
 

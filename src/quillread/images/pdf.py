@@ -55,6 +55,9 @@ class PdfPages:
             width, height = page.get_size()
             return float(width), float(height)
 
+    def jpeg(self, index: int) -> None:
+        """No page is a file of its own."""
+
     def close(self) -> None:
         """Release the file."""
         with _pdfium_lock:

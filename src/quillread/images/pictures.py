@@ -86,6 +86,13 @@ class PicturePages:
             width, height = image.width / across * 72, image.height / down * 72
             return (height, width) if _turn_of(image) in _SIDEWAYS else (width, height)
 
+    def jpeg(self, index: int) -> bytes | None:
+        """Give the file itself if it is a JPEG that need not be turned."""
+        with _quiet_pillow, self._open() as image:
+            if image.format != "JPEG" or image.mode not in ("L", "RGB") or _turn_of(image) is not None:
+                return None
+        return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+
     def close(self) -> None:
         """Nothing stays open between pages."""
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,7 +161,8 @@ class PageReader:
         except Exception as error:  # whatever is wrong with one page must not lose the others
             height, width = (0, 0) if image is None else image.shape[:2]
             page = Page("", 1, width, height, error=_explain(error, where))
-        return Scan(replace(page, source=document.name, number=index + 1), image, document.paper_size(index))
+        page = replace(page, source=document.name, number=index + 1)
+        return Scan(page, image, document.paper_size(index), partial(document.jpeg, index))
 
     def _read_page(self, image: UInt8Image, known: tuple[Region, ...] | None, where: str) -> Page:
         size = (image.shape[1], image.shape[0])

@@ -10,6 +10,7 @@ import pypdfium2
 import pytest
 from documents import box, export, failed, line, page, scan
 from fontTools.ttLib import TTFont
+from PIL import Image
 from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
 import quillread.formats.pdf
@@ -129,6 +130,17 @@ def test_black_and_white_stays_as_it_is():
     with pypdfium2.PdfDocument(export("pdf", replace(scan(), image=image))) as pdf:
         (found,) = pdf[0].get_objects([FPDF_PAGEOBJ_IMAGE])
         assert (found.get_bitmap().to_numpy().reshape(1400, 1000, -1)[..., 0] == image[..., 0]).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_file_is_taken_as_it_is(mode: str):
+    buffer = io.BytesIO()
+    Image.fromarray(scan().image).convert(mode).save(buffer, "JPEG")  # type: ignore[arg-type]
+    content = export("pdf", replace(scan(), jpeg=buffer.getvalue))
+    assert buffer.getvalue() in content
+    with pypdfium2.PdfDocument(content) as pdf:
+        pixels = pdf[0].render(scale=0.2, grayscale=mode == "L").to_numpy()
+    assert abs(int(pixels.mean()) - 222) < 5
 
 
 def test_pages_follow_each_other_and_a_failed_one_says_so():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from quillread.errors import ConfigError, ImageError
-from quillread.images.read import ReadConfig, is_readable_name, open_document
+from quillread.images.read import Document, ReadConfig, is_readable_name, open_document
 
 DATA = Path(__file__).parents[2] / "data"
 RED, GREEN, BLUE, WHITE = (220, 0, 0), (0, 200, 0), (0, 0, 220), (255, 255, 255)
@@ -412,3 +412,53 @@ def test_settings_out_of_range_are_refused(setting):
 )
 def test_names_of_readable_files(name, readable):
     assert is_readable_name(Path("folder") / name) is readable
+
+
+# --- size on paper, and files as they are -----------------------------------------------------------------------------
+
+
+def saved(tmp_path: Path, name: str, mode: str = "RGB", **options: object) -> Document:
+    path = tmp_path / name
+    Image.new(mode, (300, 600), "white").save(path, **options)
+    return open_document(path)
+
+
+@pytest.mark.parametrize(
+    ("dpi", "points"),
+    [((300, 300), (72, 144)), ((150, 300), (144, 144)), ((72, 72), None), ((96, 96), None), ((9999, 9999), None)],
+)
+def test_a_scan_tells_its_size_on_paper_and_a_photograph_does_not(dpi, points, tmp_path: Path):
+    assert saved(tmp_path, "a.jpg", dpi=dpi).paper_size(0) == (points and pytest.approx(points))
+
+
+def test_the_size_on_paper_is_turned_with_the_image(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    document = saved(tmp_path, "a.jpg", dpi=(300, 300), exif=exif)
+    assert document.page(0).shape == (300, 600, 3)
+    assert document.paper_size(0) == pytest.approx((144, 72))
+    assert document.jpeg(0) is None
+
+
+def test_an_image_without_a_resolution_has_no_size_on_paper(tmp_path: Path):
+    assert saved(tmp_path, "a.png").paper_size(0) is None
+
+
+def test_a_jpeg_is_given_as_it_is(tmp_path: Path):
+    assert saved(tmp_path, "a.jpg").jpeg(0) == (tmp_path / "a.jpg").read_bytes()
+    assert saved(tmp_path, "grey.jpg", "L").jpeg(0) is not None
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.jpg", "CMYK"), ("a.png", "RGB"), ("a.pdf", "RGB")])
+def test_other_files_are_not(name: str, mode: str, tmp_path: Path):
+    assert saved(tmp_path, name, mode).jpeg(0) is None
+
+
+def test_a_pdf_tells_the_size_of_its_pages(tmp_path: Path):
+    assert saved(tmp_path, "a.pdf", resolution=100).paper_size(0) == pytest.approx((216, 432))
+
+
+def test_a_broken_file_has_no_size_and_no_content(tmp_path: Path):
+    document = saved(tmp_path, "a.jpg", dpi=(300, 300))
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert (document.paper_size(0), document.jpeg(0)) == (None, None)
