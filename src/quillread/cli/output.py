@@ -240,6 +240,6 @@ def file_sink(stem: Path, name: str, info: ExportInfo) -> Sink:
     )
 
 
-def beside(stem: Path, ending: str) -> Path:
+def beside(stem: Path, ending: str, *, hidden: bool = False) -> Path:
     """Add an ending to a name, whatever dots it has."""
-    return stem.with_name(f"{stem.name}{ending}")
+    return stem.with_name(f"{'.' if hidden else ''}{stem.name}{ending}")

@@ -18,6 +18,7 @@ from quillread.cli.show import ShowSink, uses_colours
 from quillread.config import apply_overrides, build, suggest
 from quillread.errors import OutputError, UsageError
 from quillread.formats.export import FORMATS, ExportInfo
+from quillread.types import Page
 
 if TYPE_CHECKING:
     from quillread.pages.transcribe import PageReader
@@ -99,8 +100,10 @@ def run(args: argparse.Namespace) -> int:
         if log and args.resume and log.has(entry):
             passed_over += 1
         else:
-            outputs = Outputs(_sink_makers(args, formats, entry, stdout, alone=len(inputs) == 1))
-            errors = _read(reader, entry, outputs)
+            makers = _sink_makers(args, formats, entry, stdout, alone=len(inputs) == 1)
+            journal = log.journal(entry, args.resume) if log else None
+            outputs = Outputs([*makers, journal.begin] if journal else makers)
+            errors = _read(reader, entry, outputs, journal.page if journal else None)
             failed += bool(errors)
             for error in errors:
                 say(error)
@@ -199,13 +202,15 @@ def _make_folder(output: Path) -> None:
         raise OutputError(f"{output}: no permission to write there", hint=hint)
 
 
-def _read(reader: "PageReader", entry: Input, outputs: Outputs) -> tuple[str, ...]:
+def _read(
+    reader: "PageReader", entry: Input, outputs: Outputs, known: Callable[[int], Page | None] | None
+) -> tuple[str, ...]:
     """Read an input; returns what went wrong."""
     try:
         if entry.error:
             return reader.refuse(entry.name, entry.error, outputs)
         if entry.name != STDIN:
-            return reader.stream(entry.name if entry.is_address else Path(entry.name), outputs, entry.name)
+            return reader.stream(entry.name if entry.is_address else Path(entry.name), outputs, entry.name, known)
         content = sys.stdin.buffer.read() if sys.stdin else b""
         if content:
             return reader.stream(content, outputs, STDIN)

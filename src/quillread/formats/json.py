@@ -3,12 +3,12 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, BinaryIO, cast
 
 from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Line, Page, Point, Polygon, Reading
+from quillread.types import Alternative, Character, Line, Page, Point, Polygon, Reading, Region, Transcript, Word
 
 _IN_MEMORY = 1 << 18
 """Bytes of a document's pages beyond which they wait in a temporary file for the text that stands before them."""
@@ -33,7 +33,7 @@ def to_data(reading: Reading) -> dict[str, Any]:
     if reading.error is not None:
         data["error"] = reading.error
     data["text"] = reading.text
-    data["pages"] = [_page(page) for page in reading.pages]
+    data["pages"] = [page_data(page) for page in reading.pages]
     data["provenance"] = dict(reading.provenance)
     return data
 
@@ -58,7 +58,7 @@ class JsonWriter:
         """Take a page."""
         if scan.page.text:
             self._texts.append(scan.page.text)
-        self._pages.write(self._gap + _encode(_dump(_page(scan.page, scan.points))))
+        self._pages.write(self._gap + _encode(_dump(page_data(scan.page, scan.points))))
         self._gap = b", "
 
     def close(self, error: str | None = None) -> None:
@@ -83,7 +83,8 @@ def _encode(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _page(page: Page, points: tuple[float, float] | None = None) -> dict[str, Any]:
+def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A page of the document as plain data."""
     data: dict[str, Any] = {"number": page.number, "width": page.width, "height": page.height}
     if points is not None:
         data["points"] = [round(value, 2) for value in points]
@@ -92,6 +93,46 @@ def _page(page: Page, points: tuple[float, float] | None = None) -> dict[str, An
     data["lines"] = [_line(line) for line in page.lines]
     data["regions"] = _regions(page)
     return data
+
+
+def page_of_data(data: Mapping[str, Any], source: str) -> Page:
+    """Read a page of a document again: all of it but where on the line image its characters were seen.
+
+    Raises:
+        LookupError, TypeError, ValueError: If it is no page of ours.
+    """
+    lines = [_line_of(line) for line in data["lines"]]
+    regions = (
+        Region(_polygon_of(region["polygon"]), tuple(lines[index] for index in region["lines"]), region.get("id"))
+        for region in data["regions"]
+    )
+    size = int(data["width"]), int(data["height"])
+    return Page(source, int(data["number"]), *size, tuple(regions), data.get("error"))
+
+
+def _line_of(data: Mapping[str, Any]) -> Line:
+    words = (Word(w["text"], float(w["confidence"]), _polygon_of(w["polygon"])) for w in data["words"])
+    characters = zip(data["text"], data["character_confidences"], strict=False)
+    others = (Alternative(a["text"], float(a["confidence"])) for a in data.get("alternatives", ()))
+    read = Transcript(
+        data["text"],
+        float(data["confidence"]),
+        tuple(words),
+        tuple(Character(text, float(confidence), 0.0, 0.0) for text, confidence in characters),
+        tuple(others),
+        int(data.get("rows", 1)),
+    )
+    # A line that was not read has no text and no confidence; one in which nothing is written has a confidence.
+    is_read = bool(read.text or read.confidence)
+    return Line(_points_of(data["baseline"]), _polygon_of(data["polygon"]), read if is_read else None, data.get("id"))
+
+
+def _polygon_of(points: Iterable[Iterable[float]]) -> Polygon:
+    return Polygon(_points_of(points))
+
+
+def _points_of(points: Iterable[Iterable[float]]) -> tuple[Point, ...]:
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 def _regions(page: Page) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """From a file to its text: open, find lines, cut them out, read them, put the words back on the page."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,9 @@ class PageConfig:
     read: ReadConfig = field(default_factory=ReadConfig)
     sheet: SheetConfig = field(default_factory=SheetConfig)
     crop: CropConfig = field(default_factory=CropConfig)
+
+
+KnownPages = Callable[[int], Page | None]
 
 
 class Receiver(Protocol):
@@ -91,7 +94,9 @@ class PageReader:
         self.stream(source, collector, name)
         return collector.reading()
 
-    def stream(self, source: Path | bytes | str, receiver: Receiver, name: str | None = None) -> tuple[str, ...]:
+    def stream(
+        self, source: Path | bytes | str, receiver: Receiver, name: str | None = None, known: KnownPages | None = None
+    ) -> tuple[str, ...]:
         """Read an input and hand its pages on as they come; none is kept, so documents may have thousands.
 
         An input of one page that could not be read has no page, but an error of its own.
@@ -100,6 +105,7 @@ class PageReader:
             source: As for `read`.
             receiver: What it raises is not caught.
             name: As for `read`.
+            known: Gives pages that were read before, by their number; they are not read again.
 
         Returns:
             What went wrong with the input and its pages.
@@ -112,7 +118,7 @@ class PageReader:
         with document:
             count, errors = len(document), []
             receiver.begin(ExportInfo(name, count, self.provenance))
-            for scan in self.scans(document):
+            for scan in self.scans(document, known):
                 errors.extend([scan.page.error] if scan.page.error is not None else [])
                 if count > 1 or scan.page.error is None:
                     receiver.add(scan)
@@ -132,10 +138,10 @@ class PageReader:
         receiver.close(error)
         return (error,)
 
-    def scans(self, document: Document) -> Iterator[Scan]:
+    def scans(self, document: Document, known: KnownPages | None = None) -> Iterator[Scan]:
         """Read the pages of a document one at a time; one that cannot be read carries its error."""
         for index in range(len(document)):
-            yield self._scan(document, index)
+            yield self._scan(document, index, known(index + 1) if known else None)
 
     def pages(self, document: Document) -> Iterator[Page]:
         """Read the pages of a document as `scans` does, without their images."""
@@ -149,15 +155,15 @@ class PageReader:
         """
         return self._read_page(image, None, "page")
 
-    def _scan(self, document: Document, index: int) -> Scan:
+    def _scan(self, document: Document, index: int, known: Page | None) -> Scan:
         where = document.name if len(document) == 1 else f"{document.name}, page {index + 1}"
         image, regions = None, None
         try:
             image = document.page(index)
             size = (image.shape[1], image.shape[0])
-            if self._layouts is not None:
+            if known is None and self._layouts is not None:
                 regions = self._layouts.find(document.name, index + 1, len(document), size)
-            page = self._read_page(image, regions, where)
+            page = known or self._read_page(image, regions, where)
         except Exception as error:  # whatever is wrong with one page must not lose the others
             height, width = (0, 0) if image is None else image.shape[:2]
             page = Page("", 1, width, height, error=_explain(error, where))

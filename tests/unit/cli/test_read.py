@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+import re
 import shutil
 import sys
 import tracemalloc
@@ -22,6 +23,7 @@ from quillread.formats.pagexml import read_page_xml
 from quillread.formats.pdf import PdfWriter
 from quillread.formats.plain import TextWriter
 from quillread.images.read import open_document
+from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Line, Page, Polygon, Region
 
 pytestmark = pytest.mark.usefixtures("bar_model")
@@ -46,7 +48,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 
 def written(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOG_NAME)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -410,6 +412,68 @@ def test_a_document_with_a_failed_page_is_read_again(folder: Path, monkeypatch: 
     opened = sources_read(monkeypatch)
     read("book.pdf", "--output", "out", "--resume")
     assert opened == ["book.pdf"]
+
+
+def lines_read(monkeypatch: pytest.MonkeyPatch, *, stop_at: int = -1) -> list[int]:
+    """Note the widths of the lines that are read; the one after `stop_at` of them meets Ctrl-C."""
+    seen: list[int] = []
+    read_lines = LineRecognizer.read
+
+    def note(recognizer: LineRecognizer, images: Any) -> Any:
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        seen.extend(image.shape[1] for image in images)
+        return read_lines(recognizer, images)
+
+    monkeypatch.setattr(LineRecognizer, "read", note)
+    return seen
+
+
+ALL = ",".join(FORMATS)
+
+
+def test_a_document_goes_on_at_the_page_where_it_was_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", "a bad cab", "bead", "cab"])
+    assert read("book.pdf", "--output", "whole", "--format", ALL) == 0
+    with monkeypatch.context() as patch:
+        lines_read(patch, stop_at=2)
+        assert read("book.pdf", "--output", "out", "--format", ALL) == 130
+    assert (folder / "out" / ".book.quillread-pages.jsonl").exists()
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--format", ALL, "--resume") == 0
+    assert len(seen) == 2
+    files = {path.name for path in (folder / "out").iterdir()}
+    assert files == {path.name for path in (folder / "whole").iterdir()}
+    for name in ("book.txt", "book.json", "book.csv", "book.md", "book.hocr", "book.pdf", "book-0002.alto.xml"):
+        made, whole = ((folder / place / name).read_bytes() for place in ("out", "whole"))
+        assert re.sub(rb"\d\d:\d\d:\d\dZ", b"", made) == re.sub(rb"\d\d:\d\d:\d\dZ", b"", whole)
+
+
+def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    assert read("book.pdf", "--output", "out") == 3
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--resume") == 3
+    assert seen == []
+    assert (folder / "out" / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
+
+
+@pytest.mark.parametrize("change", ["no --resume", "settings", "file", "cut off", "nonsense"])
+def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    read("book.pdf", "--output", "out")
+    journal = folder / "out" / ".book.quillread-pages.jsonl"
+    if change == "file":
+        write_document(folder / "book.pdf", ["dead", None, "bead", "cab"])
+    elif change == "cut off":
+        journal.write_bytes(journal.read_bytes()[:-30])
+    elif change == "nonsense":
+        journal.write_bytes(b"\xff\n[1]\n{")
+    seen = lines_read(monkeypatch)
+    options = {"no --resume": [], "settings": ["--resume", "--set", "read.pdf_dpi=299"]}.get(change, ["--resume"])
+    read("book.pdf", "--output", "out", *options)
+    assert len(seen) == {"file": 3, "cut off": 1}.get(change, 2)
+    assert (folder / "out" / "book.txt").read_text().startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
 
 
 @pytest.mark.parametrize(
