@@ -32,6 +32,8 @@ def refuse_page_options(args: argparse.Namespace) -> None:
 
 def run_pages(args: argparse.Namespace) -> int:
     """Print a table; write what is asked for. A page or ground truth that could not be used gives exit code 3."""
+    import cv2
+
     from quillread.evaluate.predictions import write_predictions
     from quillread.files import write_atomic
     from quillread.pages.evaluate import evaluate_pages, pages_summary, pages_table
@@ -40,6 +42,8 @@ def run_pages(args: argparse.Namespace) -> int:
 
     if args.report:
         raise UsageError("--report is for --data", hint="--json and --predictions say how each page was read")
+    if args.threads:
+        cv2.setNumThreads(args.threads)
     config = PageConfig(segmenter=args.segmenter) if args.segmenter else PageConfig()
     recognizer = load(args.model, threads=args.threads, generate=generate_config(args, args.model))
     reader = PageReader(recognizer, args.model, config)

@@ -1,13 +1,15 @@
 """Where `quill read` puts what it reads: files, stdout, pictures, the terminal."""
 
 import io
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from quillread.cli.inputs import Input
 from quillread.cli.progress import ProgressLine
 from quillread.errors import OutputError
 from quillread.files import AtomicFile, naming
@@ -238,6 +240,28 @@ def file_sink(stem: Path, name: str, info: ExportInfo) -> Sink:
         if output.a_file_a_page
         else FileSink(beside(stem, f".{output.suffix}"), output, info)
     )
+
+
+def refuse_overwriting(inputs: Iterable[Input], sources: Iterable[Path], results: Iterable[tuple[Path, str]]) -> None:
+    """Refuse to write where something is read, such as a searchable `scan.pdf` in the folder of `scan.pdf`.
+
+    Args:
+        inputs: What is read.
+        sources: Other files that are read.
+        results: Folders that are written into, each with the ending of its files.
+
+    Raises:
+        OutputError: If a file that is read would be written over.
+    """
+    inputs = list(inputs)
+    read = {path.resolve() for path in (*sources, *(Path(entry.name) for entry in inputs if not entry.is_address))}
+    # Files of a page have its number before the ending.
+    taken = read | {path.with_name(re.sub(r"-\d{4,}(\.[^-]*)$", r"\1", path.name)) for path in read}
+    for folder, ending in results:
+        for entry in inputs:
+            result = beside(folder / entry.stem, ending)
+            if result.resolve() in taken:
+                raise OutputError(f"{result}: what is read here would be written over", hint="name another folder")
 
 
 def beside(stem: Path, ending: str, *, hidden: bool = False) -> Path:

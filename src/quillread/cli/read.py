@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.cli.inputs import STDIN, Input, find_inputs, find_segmented
 from quillread.cli.options import add_model_options
-from quillread.cli.output import Outputs, OverlaySink, PageProgress, Sink, Stdout, StdoutSink, file_sink
+from quillread.cli.output import (
+    Outputs,
+    OverlaySink,
+    PageProgress,
+    Sink,
+    Stdout,
+    StdoutSink,
+    file_sink,
+    refuse_overwriting,
+)
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.resume import ReadLog
 from quillread.cli.show import ShowSink, uses_colours
@@ -86,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     formats = _check_usage(args)
     inputs = find_inputs(args.inputs) if args.inputs else find_segmented(args.segmentation)
+    _refuse_overwriting(args, formats, inputs)
     if args.threads:
         cv2.setNumThreads(args.threads)
     reader = _make_reader(args)
@@ -149,6 +159,14 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     if not FORMATS[formats[0]].streams:
         raise UsageError(f"the format {formats[0]} needs files", hint=hint)
     return () if args.show else formats
+
+
+def _refuse_overwriting(args: argparse.Namespace, formats: Sequence[str], inputs: Sequence[Input]) -> None:
+    where = args.segmentation
+    sources = [] if where is None else where.rglob("*.xml") if where.is_dir() else [where]
+    results = [(args.output, f".{FORMATS[name].suffix}") for name in formats] if args.output else []
+    results += [(args.overlay, ".png")] if args.overlay else []
+    refuse_overwriting(inputs, sources, results)
 
 
 def _make_reader(args: argparse.Namespace) -> "PageReader":

@@ -357,6 +357,40 @@ def test_the_pages_of_a_pdf_keep_their_size_on_paper(folder: Path):
         assert [page.get_size() for page in made] == [page.get_size() for page in source]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        (["book.pdf"], ["--output", ".", "--format", "txt,pdf"]),
+        (["one.png"], ["--overlay", "."]),
+        (["one.png"], ["--overlay", "out/..", "--output", "out"]),
+        (["book-0002.png"], ["--output", "seen", "--overlay", "."]),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    inputs: list[str], options: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_document(folder / "book.pdf", ["dead", "bead"])
+    shutil.copy(folder / "one.png", folder / "book-0002.png")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert read(*inputs, *options) == 3
+    assert "what is read here would be written over\n  hint: name another folder" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_segmentation_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_segmentation(folder / "one-0001.page.xml", "one.png", size_of("a bad cab"))
+    before = (folder / "one-0001.page.xml").read_bytes()
+    options = ["--segmentation", ".", "--format", "page", "--output", "."]
+    assert main(["read", "one.png", *options]) == 3
+    assert "one.page.xml: what is read here would be written over" in capsys.readouterr().err
+    assert (folder / "one-0001.page.xml").read_bytes() == before
+
+
+def test_results_may_go_beside_what_is_read(folder: Path):
+    assert read("one.png", "--output", ".", "--format", "txt,json,page,pdf") == 0
+    assert (folder / "one.txt").read_text() == "a bad cab\n"
+
+
 # --- resume ----------------------------------------------------------------------------------------------------------
 
 
