@@ -9,6 +9,8 @@ from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, ReadConfig, check_size
 from quillread.types import UInt8Image
 
+_PAGES_KEPT = 16
+
 # PDFium may be called by one thread at a time, whichever documents the calls are about.
 _pdfium_lock = threading.Lock()
 
@@ -23,6 +25,8 @@ class PdfPages:
 
         self._source = source  # PDFium keeps a pointer into bytes
         self._config = config
+        self._name = name
+        self._rendered = 0
         with _pdfium_lock:
             self._pdf = pypdfium2.PdfDocument(_load_pdf(source, name))
             self._count = len(self._pdf)
@@ -34,6 +38,7 @@ class PdfPages:
     def render(self, index: int, where: str) -> UInt8Image:
         """Render a page, as it is turned for reading."""
         with _pdfium_lock, ExitStack() as stack:
+            self._forget()
             page = self._pdf[index]
             stack.callback(page.close)
             _refuse_empty(page, where)
@@ -46,6 +51,19 @@ class PdfPages:
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy().copy()  # the bitmap's memory goes with it
             return image
+
+    def _forget(self) -> None:
+        """Open the file anew now and then: PDFium keeps the images of all pages that it has shown."""
+        import pypdfium2
+
+        self._rendered += 1
+        if self._rendered % _PAGES_KEPT == 0:
+            try:
+                fresh = pypdfium2.PdfDocument(_load_pdf(self._source, self._name))
+            except ImageError:
+                return  # the file was moved: what is open still has it
+            self._pdf.close()
+            self._pdf = fresh
 
     def paper_size(self, index: int) -> tuple[float, float]:
         """Tell the size of a page."""

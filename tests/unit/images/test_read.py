@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import threading
 import warnings
@@ -462,3 +463,21 @@ def test_a_broken_file_has_no_size_and_no_content(tmp_path: Path):
     document = saved(tmp_path, "a.jpg", dpi=(300, 300))
     (tmp_path / "a.jpg").write_bytes(b"")
     assert (document.paper_size(0), document.jpeg(0)) == (None, None)
+
+
+def test_a_pdf_is_opened_anew_between_its_pages_and_shows_them_all(tmp_path: Path):
+    shades = [Image.new("L", (30, 40), 5 * number) for number in range(40)]
+    shades[0].save(tmp_path / "a.pdf", save_all=True, append_images=shades[1:])
+    with open_document(tmp_path / "a.pdf") as document:
+        found = [int(document.page(index)[20, 15, 0]) for index in (*range(40), 3)]
+    assert found == pytest.approx([*(5 * number for number in range(40)), 15], abs=2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep a file that is open")
+def test_a_pdf_that_is_moved_while_it_is_read_is_read_to_its_end(tmp_path: Path):
+    shades = [Image.new("L", (30, 40), 5 * number) for number in range(40)]
+    shades[0].save(tmp_path / "a.pdf", save_all=True, append_images=shades[1:])
+    with open_document(tmp_path / "a.pdf") as document:
+        (tmp_path / "a.pdf").unlink()
+        found = [int(document.page(index)[20, 15, 0]) for index in range(40)]
+    assert found == pytest.approx([5 * number for number in range(40)], abs=2)
