@@ -16,14 +16,13 @@ from quillread.cli.output import (
     OverlaySink,
     PageProgress,
     Sink,
-    Stdout,
-    StdoutSink,
     file_sink,
     refuse_overwriting,
 )
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.resume import ReadLog
 from quillread.cli.show import ShowSink, uses_colours
+from quillread.cli.stdout import Stdout, StdoutSink
 from quillread.config import apply_overrides, build, suggest
 from quillread.errors import OutputError, UsageError
 from quillread.formats.export import FORMATS, ExportInfo

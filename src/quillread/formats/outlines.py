@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from quillread.images.geometry import normals_at, points_at, polyline_length
@@ -10,8 +9,6 @@ from quillread.types import Line, Page, Polygon
 
 _ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
 """What belongs to a line above, below and at either end of its baseline, in line distances."""
-_THIN = 0.4
-"""Share of the line distance below which polygons are as thin as to cut writing."""
 
 
 def outline_lines(page: Page, *, by_baseline: bool = False) -> Page:
@@ -30,16 +27,6 @@ def outline_lines(page: Page, *, by_baseline: bool = False) -> Page:
 
     regions = (replace(region, lines=tuple(map(outlined, region.lines))) for region in page.regions)
     return replace(page, regions=tuple(regions))
-
-
-def has_thin_outlines(page: Page) -> bool:
-    """Tell whether the polygons of a page are too thin to hold the writing, so that only baselines can be trusted."""
-    heights = [
-        cv2.contourArea(np.array(line.polygon.points, np.float32)) / polyline_length(line.baseline)
-        for line in page.lines
-        if polyline_length(line.baseline) > 0
-    ]
-    return bool(heights) and float(np.median(heights)) < _THIN * line_pitch(page)
 
 
 def line_pitch(page: Page) -> float:

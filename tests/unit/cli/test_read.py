@@ -175,6 +175,17 @@ def test_a_file_name_that_is_no_text_comes_back_as_it_was(
     assert json.loads(text)["source"] == name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_no_text_can_be_written_in_every_format(folder: Path):
+    name = b"caf\xe9 <&.png".decode("utf-8", "surrogateescape")
+    (folder / "one.png").rename(folder / name)
+    assert read(name, "--format", ",".join(FORMATS), "--output", "out", "--overlay", "seen") == 0
+    assert len([path for path in (folder / "out").iterdir() if path.name != LOG_NAME]) == len(FORMATS)
+    for path in (folder / "out").glob("*.xml"):
+        assert "caf\ufffd" in path.read_text(encoding="utf-8")
+    assert read(name, "--format", ",".join(FORMATS), "--output", "out", "--overlay", "seen", "--resume") == 0
+
+
 def test_an_output_folder_that_is_a_file_is_found_before_reading(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("one.png", "--output", "two.png") == 3
     assert capsys.readouterr().err.startswith("quill: error: two.png: cannot be made a folder: File exists\n  hint: ")
