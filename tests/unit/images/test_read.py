@@ -481,3 +481,25 @@ def test_a_pdf_that_is_moved_while_it_is_read_is_read_to_its_end(tmp_path: Path)
         (tmp_path / "a.pdf").unlink()
         found = [int(document.page(index)[20, 15, 0]) for index in range(40)]
     assert found == pytest.approx([5 * number for number in range(40)], abs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
+def test_the_memory_of_the_process_does_not_grow_with_the_pages_of_a_pdf(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (700, 500, 3), np.uint8)
+    pages = [Image.fromarray(np.roll(noise, number, axis=0)) for number in range(96)]
+    pages[0].save(tmp_path / "a.pdf", save_all=True, append_images=pages[1:], quality=95)
+    size = (tmp_path / "a.pdf").stat().st_size
+    assert size > 25e6  # what PDFium would keep
+    del pages
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with open_document(tmp_path / "a.pdf") as document:
+        for index in range(32):
+            document.page(index)
+        before = resident()
+        for index in range(32, 96):
+            document.page(index)
+        assert resident() - before < size / 4
