@@ -9,6 +9,7 @@ from fakes import bar_line, png, write_hub
 from quillread.cli.main import main
 from quillread.evaluate.predictions import read_predictions
 from quillread.formats.export import ExportInfo, Scan
+from quillread.pages.transcribe import PageConfig
 from quillread.types import Line, Page, Polygon, Region, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
@@ -152,7 +153,7 @@ def test_pages_are_scored(pages: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["evaluate", "--pages", str(pages), "--json", str(json_file), "--predictions", str(rows)]) == 0
     figures = json.loads(json_file.read_text(encoding="utf-8"))
     assert (figures["pages"], figures["data"], figures["model"]) == (1, str(pages), "builtin")
-    assert (figures["segmenter"], figures["outline"]) == ("classical", "baseline")
+    assert (figures["segmenter"], figures["outline"]) == (PageConfig().segmenter, "baseline")
     assert figures["baseline_f1"] == 1.0
     assert all(0 <= figures[name] <= 1 for name in NAMES)
     assert figures["seconds_per_page"] > 0
