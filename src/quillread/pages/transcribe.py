@@ -179,7 +179,7 @@ class PageReader:
             if read.rows > 1:
                 log.warning("%s: holds %d rows of writing", where, read.rows)
             return Page("", 1, *size, (_whole_image(image, read),))
-        flat, back = flatten_sheet(image, self.config.sheet)
+        flat, back = flatten_sheet(image) if self.config.sheet.flatten else (image, None)
         regions = self._read_lines(flat, self._segmenter(flat), where)
         return Page("", 1, *size, regions if back is None else tuple(_move(region, back, size) for region in regions))
 
