@@ -4,12 +4,21 @@ from collections.abc import Sequence
 
 from quillread.types import Box, Line, Polygon, Region
 
+_ASIDE = 0.3
+"""Regions that share less of the narrower one's width than this stand side by side."""
+_NOTES, _NARROW = 0.4, 0.5
+"""Notes have less than this share of the main column's writing, and of its width."""
+
 
 def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
     """Put the lines of a page into regions in reading order.
 
     Lines that stand under one another, each the other's nearest neighbour, form a region, from the top
-    downwards. A region comes before those below it, and of regions side by side the left one comes first.
+    downwards. A region comes before those below it, and of regions side by side the left one comes first. Notes in the
+    margin come last.
+
+    Args:
+        lines: On a page that lies level.
     """
     boxes = [line.polygon.bounds for line in lines]
     below = {upper: lower for upper in range(len(boxes)) if (lower := _nearest(boxes, upper, 1)) is not None}
@@ -22,7 +31,28 @@ def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
         while members[-1] in following:
             members.append(following[members[-1]])
         regions.append(_region([lines[member] for member in members]))
-    return tuple(_sort_regions(regions))
+    text, notes = _part_margins(regions)
+    return (*_sort_regions(text), *_sort_regions(notes))
+
+
+def _part_margins(regions: list[Region]) -> tuple[list[Region], list[Region]]:
+    """Part regions into text and notes in the margin: narrow columns beside the main one, with much less writing."""
+    columns: list[list[Region]] = []
+    for region in sorted(regions, key=lambda region: -region.polygon.bounds.width):
+        beside = [c for c in columns if all(_share(region, member) < _ASIDE for member in c)]
+        near = [c for c in columns if c not in beside]
+        columns = [*beside, [region, *(member for column in near for member in column)]]
+    if len(columns) < 2:
+        return regions, []
+    amounts = [sum(line.polygon.bounds.width for region in column for line in region.lines) for column in columns]
+    most = max(amounts)
+    main = columns[amounts.index(most)]
+    is_note = [
+        amount < _NOTES * most and _width(column) < _NARROW * _width(main) and _height_shared(column, main)
+        for column, amount in zip(columns, amounts, strict=True)
+    ]
+    text = [region for column, note in zip(columns, is_note, strict=True) if not note for region in column]
+    return text, [region for region in regions if not any(region is member for member in text)]
 
 
 def _nearest(boxes: list[Box], index: int, direction: int) -> int | None:
@@ -54,6 +84,24 @@ def _precedes(first: Region, second: Region) -> bool:
         return _middle(a) < _middle(b)
     side_by_side = min(a.y1, b.y1) - max(a.y0, b.y0) > 0
     return a.x0 < b.x0 if side_by_side else a.y0 < b.y0
+
+
+def _share(a: Region, b: Region) -> float:
+    """Share of the narrower region's width that both have."""
+    first, second = a.polygon.bounds, b.polygon.bounds
+    return _overlap(first, second) / max(min(first.width, second.width), 1.0)
+
+
+def _width(column: list[Region]) -> float:
+    bounds = [region.polygon.bounds for region in column]
+    return max(box.x1 for box in bounds) - min(box.x0 for box in bounds)
+
+
+def _height_shared(column: list[Region], main: list[Region]) -> bool:
+    """Whether a column stands beside another, and not above or below it: a date, a signature, a page number."""
+    top, bottom = (fn(getattr(r.polygon.bounds, y) for r in main) for fn, y in ((min, "y0"), (max, "y1")))
+    middles = [_middle(region.polygon.bounds) for region in column]
+    return all(top < middle < bottom for middle in middles)
 
 
 def _region(lines: list[Line]) -> Region:
