@@ -1,0 +1,144 @@
+"""From the maps of the line-finding network to baselines."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.pages.ink import Floats
+
+_SURE = 0.4
+"""Least value of a pixel of the baseline map that counts."""
+_SHORTEST = 3
+"""Columns of the shortest baseline, in pixels of the maps."""
+_SUPPORT = 0.4
+"""Least mean value of the body map above a baseline; less is a rule, or a scrap beyond the end of a line."""
+_SCRAP = 2.0
+"""Columns are further apart than this, in heights of small letters: a bar in a narrower gap was put too early."""
+_WRITING = 0.1
+"""A page with a smaller share of writing is print."""
+_TALLEST = 60
+"""Small letters higher than this, in pixels of the maps, are taken for as high as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A piece of a baseline, in pixels of the maps."""
+
+    xs: Floats
+    """Rising, shape (n,)."""
+    ys: Floats
+    """Shape (n,)."""
+    body: float
+    """Height of the small letters above it."""
+    printed: bool = False
+    """Whether the letters are print."""
+
+
+def find_marks(maps: Floats) -> list[Mark]:
+    """Take the baselines off the maps; where the network put an upright bar, one ends.
+
+    Args:
+        maps: Probabilities, shape (4, h, w), in the order of `MAPS`.
+    """
+    baseline, body, end, printed = maps
+    score = baseline * (1 - end)
+    count, labels = cv2.connectedComponents((score > _SURE).astype(np.uint8), connectivity=8)
+    if count == 1:
+        return []
+    ys, xs = np.nonzero(labels)
+    weight = score[ys, xs]
+    width = maps.shape[2]
+    column = labels[ys, xs].astype(np.int64) * width + xs
+    # One weighted height for each column of each component.
+    keys, inverse = np.unique(column, return_inverse=True)
+    heights = np.bincount(inverse, weights=weight * ys) / np.bincount(inverse, weights=weight)
+    starts = np.flatnonzero(np.diff(keys // width, prepend=-1))
+    marks = []
+    for own_xs, own_ys in zip(np.split(keys % width, starts[1:]), np.split(heights, starts[1:]), strict=True):
+        if len(own_xs) >= _SHORTEST and _support(body, own_xs, own_ys) >= _SUPPORT:
+            height = _body(body, own_xs, own_ys)
+            is_print = _support(printed, own_xs, own_ys) > 0.5
+            marks.append(Mark(own_xs.astype(np.float32), own_ys.astype(np.float32), height, is_print))
+    return marks
+
+
+def join_marks(marks: list[Mark], end: Floats, reach: float) -> list[Mark]:
+    """Join pieces that continue one another and have no bar between them; of rival pieces the nearest.
+
+    Args:
+        marks: Pieces.
+        end: Map of the bars, shape (h, w).
+        reach: Widest gap that is bridged, in heights of small letters.
+    """
+    pairs = sorted(
+        (cost, i, j)
+        for i, left in enumerate(marks)
+        for j, right in enumerate(marks)
+        if (cost := _joining_cost(left, right, end, reach)) < np.inf
+    )
+    following: dict[int, int] = {}
+    for _, i, j in pairs:
+        if i not in following and j not in following.values():
+            following[i] = j
+    joined = []
+    for start in sorted(set(range(len(marks))) - set(following.values())):
+        members = [marks[start]]
+        while start in following:
+            start = following[start]
+            members.append(marks[start])
+        lengths = [len(mark.xs) for mark in members]
+        printed = float(np.average([mark.printed for mark in members], weights=lengths)) > 0.5
+        joined.append(
+            Mark(
+                np.concatenate([mark.xs for mark in members]),
+                np.concatenate([mark.ys for mark in members]),
+                float(np.average([mark.body for mark in members], weights=lengths)),
+                printed,
+            )
+        )
+    return joined
+
+
+def drop_print(marks: list[Mark]) -> list[Mark]:
+    """Leave out print that stands beside writing: forms, letterheads, stamps. A page that is print is kept.
+
+    Such a page is one on which less than a tenth of the length of all lines is writing.
+    """
+    length = sum(len(mark.xs) for mark in marks)
+    writing = [mark for mark in marks if not mark.printed]
+    return writing if sum(len(mark.xs) for mark in writing) >= _WRITING * length else marks
+
+
+def _joining_cost(left: Mark, right: Mark, end: Floats, reach: float) -> float:
+    """Gap and step between the end of one piece and the start of another; infinite if they do not belong together."""
+    gap = float(right.xs[0] - left.xs[-1])
+    body = max(left.body, right.body)
+    if not 0 < gap < reach * body:
+        return np.inf
+    before, after = left.ys[left.xs >= left.xs[-1] - 2 * body], right.ys[right.xs <= right.xs[0] + 2 * body]
+    rise = abs(float(np.median(after) - np.median(before)))
+    if rise > 0.4 * body + 0.1 * gap:
+        return np.inf
+    if gap <= _SCRAP * body:
+        return gap + 4 * rise
+    at = np.linspace(0, 1, int(gap) + 2)
+    xs = left.xs[-1] + at * gap
+    ys = left.ys[-1] + at * (right.ys[0] - left.ys[-1]) - 0.5 * body
+    crossed = end[np.clip(ys, 0, len(end) - 1).astype(int), xs.astype(int)]
+    return np.inf if crossed.max() > 0.5 else gap + 4 * rise
+
+
+def _support(body: Floats, xs: NDArray[np.int64], ys: NDArray[np.float64]) -> float:
+    """How sure the network is of letters right above a baseline, from 0 to 1."""
+    rows = np.clip(np.rint(ys).astype(int) - np.array([[1], [2]]), 0, len(body) - 1)
+    return float(body[rows, xs].mean())
+
+
+def _body(body: Floats, xs: NDArray[np.int64], ys: NDArray[np.float64]) -> float:
+    """Height of the letters above a baseline: how far up the body map reaches in the usual column."""
+    rows = np.rint(ys).astype(int) - np.arange(1, _TALLEST + 1)[:, None]
+    inside = (rows >= 0) & (body[np.clip(rows, 0, len(body) - 1), xs] > 0.5)
+    gap = ~inside
+    return max(2.0, float(np.median(np.where(gap.any(axis=0), gap.argmax(axis=0), _TALLEST))))

@@ -1,0 +1,182 @@
+"""The trained line finder: a network marks baselines, and each takes the ink that stands on it."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.images.page_view import PageView, page_pixels, view_page
+from quillread.models.page_config import STRIDE, TURNS
+from quillread.models.page_onnx import PageBackend
+from quillread.pages.assign import assign_ink
+from quillread.pages.bodies import Body
+from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
+from quillread.pages.ink import Floats, find_ink
+from quillread.pages.marks import Mark, drop_print, find_marks, join_marks
+from quillread.pages.order import order_lines
+from quillread.pages.outline import outline_ink
+from quillread.types import Line, Polygon, Region, UInt8Image
+
+Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Pixels float32 (H, W) to maps float32 (4, H / 2, W / 2) and the probabilities of the turns, float32 (4,)."""
+
+_SHIPPED = Path(str(files("quillread.models") / "assets" / "segmenter" / "lines.onnx"))
+_MULTIPLE = 32
+"""What the sides of the network's input are divisible by."""
+_SURE = 0.8
+"""Least probability at which a page is taken for turned."""
+_REACH = 4.0
+"""Widest gap within a line, in heights of small letters."""
+_PITCH = 2.6
+"""Line distance where a page has one line only, in heights of small letters."""
+
+_LEAST_INK, _THINNEST, _LOWEST = 0.5, 0.1, 0.6
+"""Ink of the smallest line, over the square of its body; ink of the palest, over its body; height of the lowest, in
+bodies."""
+
+
+def open_network(path: Path) -> "NeuralSegmenter":
+    """Build a line finder with the network of an ONNX file.
+
+    Raises:
+        ModelError: If it is missing or damaged.
+    """
+    return NeuralSegmenter(PageBackend(path))
+
+
+class NeuralSegmenter:
+    """Finds lines with a network of 1.2 million parameters, on pages turned by 90, 180 or 270 degrees too.
+
+    The same page gives the same lines.
+
+    Args:
+        network: Marks lines; the one that is shipped if left out.
+    """
+
+    def __init__(self, network: Network | None = None) -> None:
+        self._network = network or PageBackend(_SHIPPED)
+
+    def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
+        """Find the lines of one page; see `Segmenter`."""
+        check_page(image)
+        if min(image.shape[:2]) < MIN_SIDE:
+            return ()
+        view = view_page(image)
+        maps, turns = self._network(page_pixels(view.grey, _MULTIPLE))
+        quarters = int(turns.argmax())
+        if not quarters or turns[quarters] < _SURE:
+            return _find_lines(image, view, maps, 0)
+        upright = np.ascontiguousarray(np.rot90(image, -quarters))
+        view = view_page(upright)
+        maps, _ = self._network(page_pixels(view.grey, _MULTIPLE))
+        return _find_lines(upright, view, maps, quarters)
+
+
+def mark_baselines(view: PageView, network: Network) -> list[Line]:
+    """Find the baselines of an upright page with the network alone: no ink is looked at, polygons have no area."""
+    maps, _ = network(page_pixels(view.grey, _MULTIPLE))
+    to_page = _maps_to_page(view)
+    lines = []
+    for mark in _marks(maps, view):
+        points = np.stack([mark.xs, mark.ys], axis=1) @ to_page[:2, :2].T + to_page[:2, 2]
+        baseline = tuple((float(x), float(y)) for x, y in points)
+        lines.append(Line(baseline, Polygon(baseline)))
+    return lines
+
+
+def _marks(maps: Floats, view: PageView) -> list[Mark]:
+    rows, columns = (-(-side // STRIDE) for side in view.grey.shape)
+    maps = maps[:, :rows, :columns]
+    return drop_print(join_marks(find_marks(maps), maps[2], _REACH))
+
+
+def _maps_to_page(view: PageView) -> NDArray[np.float64]:
+    """Map of points on the maps to the page; (3, 3)."""
+    to_page = np.diag([STRIDE * view.scale[0], STRIDE * view.scale[1], 1.0])
+    # Pixel i of a map stands for i to i + 1.
+    to_page[:2, 2] = to_page.diagonal()[:2] / 2
+    return to_page
+
+
+def _find_lines(image: UInt8Image, view: PageView, maps: Floats, quarters: int) -> tuple[Region, ...]:
+    """Find the lines of an upright page that was turned by `quarters` before."""
+    marks = _marks(maps, view)
+    if not marks:
+        return ()
+    ink = find_ink(image)
+    to_mask = np.linalg.inv(np.vstack([ink.to_page, [0, 0, 1]])) @ _maps_to_page(view)
+    bodies = [_body(mark, to_mask, ink.mask.shape[1]) for mark in marks]
+    size = image.shape[1], image.shape[0]
+    # Lines are put in order where the page lies level.
+    regions = order_lines([Line(feet, Polygon(rim)) for feet, rim in _draw_lines(ink.mask, bodies)])
+    matrix = _turn_back(quarters, size) @ np.vstack([ink.to_page, [0, 0, 1]])
+    size = size[::-1] if quarters % 2 else size
+    return tuple(map_region(region, matrix[:2], size) for region in regions)
+
+
+def _body(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
+    """Follow a baseline through every column of the ink mask."""
+    points = np.stack([mark.xs, mark.ys], axis=1) @ to_mask[:2, :2].T + to_mask[:2, 2]
+    # The bars at the ends of a line take a pixel of its baseline with them.
+    slack = float(to_mask[0, 0])
+    first, last = int(max(0, points[0, 0] - slack)), int(min(width - 1, points[-1, 0] + slack))
+    xs = np.arange(first, max(first + 1, last) + 1, dtype=np.float32)
+    height = mark.body * float(np.hypot(*to_mask[:2, 1]))
+    feet = np.interp(xs, points[:, 0], points[:, 1]).astype(np.float32)
+    feet = cv2.blur(feet.reshape(1, -1), (2 * round(height) + 1, 1), borderType=cv2.BORDER_REPLICATE).ravel()
+    return Body(xs, feet - np.float32(height), feet)
+
+
+def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body]) -> list[Curves]:
+    """Return baseline and polygon of each line in pixels of the mask."""
+    pitch = _PITCH * float(np.median([body.feet[0] - body.tops[0] for body in bodies]))
+    owners = assign_ink(mask, bodies, pitch)
+    lines = []
+    for number, body in enumerate(bodies, start=1):
+        own_pitch = _PITCH * float(body.feet[0] - body.tops[0])
+        top = max(0, int(body.tops.min() - 1.5 * own_pitch))
+        window = slice(top, int(body.feet.max() + 1.5 * own_pitch) + 1)
+        own = keep_words(owners[window] == number, own_pitch)
+        other = (owners[window] > 0) & (owners[window] != number)
+        near = Body(body.xs, body.tops - top, body.feet - top)
+        if not _is_written(own, near):
+            continue
+        near = _fit_to_ink(near, own)
+        feet, rim = baseline_points(near, own_pitch), outline_ink(own, other, near, own_pitch)
+        lines.append((tuple((x, y + top) for x, y in feet), tuple((x, y + top) for x, y in rim)))
+    return lines
+
+
+def _is_written(own: NDArray[np.bool_], body: Body) -> bool:
+    """Whether a line has the ink of at least a letter, over its length and height: rules and shadows have not."""
+    ys, xs = np.nonzero(own)
+    if len(xs) < 2:
+        return False
+    height = float(body.feet[0] - body.tops[0])
+    low, high = np.percentile(ys - np.interp(xs, body.xs, body.feet), (2, 98))
+    dense = len(xs) >= max(_LEAST_INK * height**2, _THINNEST * height * np.ptp(xs))
+    return bool(dense and high - low >= _LOWEST * height)
+
+
+def _fit_to_ink(body: Body, own: NDArray[np.bool_]) -> Body:
+    """End a band where its ink ends."""
+    columns = np.flatnonzero(own.any(axis=0))
+    xs = np.arange(columns[0], columns[-1] + 1, dtype=np.float32)
+    return Body(
+        xs, np.interp(xs, body.xs, body.tops).astype(np.float32), np.interp(xs, body.xs, body.feet).astype(np.float32)
+    )
+
+
+def _turn_back(quarters: int, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Map of points on an upright page, of width and height `size`, to the page as it lay; (3, 3)."""
+    width, height = size
+    if TURNS[quarters] == 90:
+        return np.array([(0, 1, 0), (-1, 0, width), (0, 0, 1)], np.float64)
+    if TURNS[quarters] == 180:
+        return np.array([(-1, 0, width), (0, -1, height), (0, 0, 1)], np.float64)
+    if TURNS[quarters] == 270:
+        return np.array([(0, -1, height), (1, 0, 0), (0, 0, 1)], np.float64)
+    return np.eye(3)
