@@ -18,6 +18,10 @@ _SCRAP = 2.0
 """Columns are further apart than this, in heights of small letters: a bar in a narrower gap was put too early."""
 _WRITING = 0.1
 """A page with a smaller share of writing is print."""
+_EDGE = 0.012
+"""A line that comes this near to the side of the image, over its width, may be cut off by it."""
+_FEWEST_CUT = 3
+"""Fewer lines at the side of the image may be a note that begins there."""
 _TALLEST = 60
 """Small letters higher than this, in pixels of the maps, are taken for as high as this."""
 
@@ -109,6 +113,50 @@ def drop_print(marks: list[Mark]) -> list[Mark]:
     length = sum(len(mark.xs) for mark in marks)
     writing = [mark for mark in marks if not mark.printed]
     return writing if sum(len(mark.xs) for mark in writing) >= _WRITING * length else marks
+
+
+def drop_cut(marks: list[Mark], width: int) -> list[Mark]:
+    """Leave out columns that the edge of the image cuts off while another, with more writing, is whole.
+
+    In a photograph of an open book they are the ends of the lines of the facing page.
+
+    Args:
+        marks: Lines.
+        width: Of the maps.
+    """
+    columns = _group_columns(marks)
+    if len(columns) < 2:
+        return marks
+    amounts = [sum(len(mark.xs) for mark in column) for column in columns]
+    main = columns[amounts.index(max(amounts))]
+    if _is_cut(main, width):
+        return marks
+    cut = {id(mark) for column in columns if column is not main and _is_cut(column, width) for mark in column}
+    return [mark for mark in marks if id(mark) not in cut]
+
+
+def _group_columns(marks: list[Mark]) -> list[list[Mark]]:
+    """Put lines that stand over one another into one column; the longest line comes first in each."""
+    columns: list[list[Mark]] = []
+    for mark in sorted(marks, key=lambda mark: _overlap(mark, mark), reverse=True):
+        near = [column for column in columns if _overlap(mark, column[0]) > 0.3 * _overlap(mark, mark)]
+        if near:
+            max(near, key=lambda column: _overlap(mark, column[0])).append(mark)
+        else:
+            columns.append([mark])
+    return columns
+
+
+def _overlap(a: Mark, b: Mark) -> float:
+    return float(min(a.xs[-1], b.xs[-1]) - max(a.xs[0], b.xs[0]))
+
+
+def _is_cut(column: list[Mark], width: int) -> bool:
+    """Whether most lines of a column run into the same side of the image."""
+    near = [max(_EDGE * width, mark.body) for mark in column]
+    left = sum(bool(mark.xs[0] <= edge) for mark, edge in zip(column, near, strict=True))
+    right = sum(bool(mark.xs[-1] >= width - 1 - edge) for mark, edge in zip(column, near, strict=True))
+    return max(left, right) >= max(_FEWEST_CUT, 0.6 * len(column))
 
 
 def _joining_cost(left: Mark, right: Mark, end: Floats, reach: float) -> float:

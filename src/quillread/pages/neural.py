@@ -1,6 +1,7 @@
 """The trained line finder: a network marks baselines, and each takes the ink that stands on it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from quillread.pages.assign import assign_ink
 from quillread.pages.bodies import Body
 from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
 from quillread.pages.ink import Floats, find_ink
-from quillread.pages.marks import Mark, drop_print, find_marks, join_marks
+from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, join_marks
 from quillread.pages.order import order_lines
 from quillread.pages.outline import outline_ink
 from quillread.types import Line, Polygon, Region, UInt8Image
@@ -32,10 +33,24 @@ _REACH = 4.0
 """Widest gap within a line, in heights of small letters."""
 _PITCH = 2.6
 """Line distance where a page has one line only, in heights of small letters."""
+_SMALL, _LARGEST_VIEW = 2.5, 2048
+"""Small letters lower than this, in pixels of the maps, are looked at again on a larger view, of at most this side."""
+_SMALLEST_VIEW = 384
+"""Where nothing is found, letters may be too large for the network, so a view of this side is tried."""
 
 _LEAST_INK, _THINNEST, _LOWEST = 0.5, 0.1, 0.6
 """Ink of the smallest line, over the square of its body; ink of the palest, over its body; height of the lowest, in
 bodies."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralConfig:
+    """What the line finder leaves out."""
+
+    keep_print: bool = False
+    """Keep print that stands beside writing."""
+    keep_cut: bool = False
+    """Keep columns that the edge of the image cuts off, as those of the facing page in a photograph."""
 
 
 def open_network(path: Path) -> "NeuralSegmenter":
@@ -47,6 +62,11 @@ def open_network(path: Path) -> "NeuralSegmenter":
     return NeuralSegmenter(PageBackend(path))
 
 
+def find_everything() -> "NeuralSegmenter":
+    """Build the line finder that leaves nothing out: neither print nor the cut lines of a facing page."""
+    return NeuralSegmenter(config=NeuralConfig(keep_print=True, keep_cut=True))
+
+
 class NeuralSegmenter:
     """Finds lines with a network of 1.2 million parameters, on pages turned by 90, 180 or 270 degrees too.
 
@@ -54,10 +74,12 @@ class NeuralSegmenter:
 
     Args:
         network: Marks lines; the one that is shipped if left out.
+        config: The defaults if left out.
     """
 
-    def __init__(self, network: Network | None = None) -> None:
+    def __init__(self, network: Network | None = None, config: NeuralConfig | None = None) -> None:
         self._network = network or PageBackend(_SHIPPED)
+        self._config = config or NeuralConfig()
 
     def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
         """Find the lines of one page; see `Segmenter`."""
@@ -67,12 +89,33 @@ class NeuralSegmenter:
         view = view_page(image)
         maps, turns = self._network(page_pixels(view.grey, _MULTIPLE))
         quarters = int(turns.argmax())
-        if not quarters or turns[quarters] < _SURE:
-            return _find_lines(image, view, maps, 0)
-        upright = np.ascontiguousarray(np.rot90(image, -quarters))
-        view = view_page(upright)
-        maps, _ = self._network(page_pixels(view.grey, _MULTIPLE))
-        return _find_lines(upright, view, maps, quarters)
+        if quarters and turns[quarters] >= _SURE:
+            upright = np.ascontiguousarray(np.rot90(image, -quarters))
+            turned_view = view_page(upright)
+            turned_maps, turns = self._network(page_pixels(turned_view.grey, _MULTIPLE))
+            # Only if the network finds that page upright was it right about the first.
+            if not turns.argmax():
+                marks, view = self._look(upright, turned_view, turned_maps)
+                return _find_lines(upright, view, marks, quarters)
+        marks, view = self._look(image, view, maps)
+        return _find_lines(image, view, marks, 0)
+
+    def _look(self, image: UInt8Image, view: PageView, maps: Floats) -> tuple[list[Mark], PageView]:
+        """Take the lines off the maps; look again at another size if letters are too small or too large for them."""
+        marks = _take_marks(maps, view, self._config)
+        long_side = max(view.grey.shape)
+        if not marks:
+            side = _SMALLEST_VIEW
+        else:
+            body = float(np.median([mark.body for mark in marks]))
+            side = int(min(long_side * _SMALL * 1.5 / body, _LARGEST_VIEW, max(image.shape[:2])))
+            if body >= _SMALL or side < 1.25 * long_side:
+                return marks, view
+        if side == long_side:
+            return marks, view
+        other = view_page(image, side)
+        maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
+        return _take_marks(maps, other, self._config), other
 
 
 def mark_baselines(view: PageView, network: Network) -> list[Line]:
@@ -80,17 +123,20 @@ def mark_baselines(view: PageView, network: Network) -> list[Line]:
     maps, _ = network(page_pixels(view.grey, _MULTIPLE))
     to_page = _maps_to_page(view)
     lines = []
-    for mark in _marks(maps, view):
+    for mark in _take_marks(maps, view, NeuralConfig()):
         points = np.stack([mark.xs, mark.ys], axis=1) @ to_page[:2, :2].T + to_page[:2, 2]
         baseline = tuple((float(x), float(y)) for x, y in points)
         lines.append(Line(baseline, Polygon(baseline)))
     return lines
 
 
-def _marks(maps: Floats, view: PageView) -> list[Mark]:
+def _take_marks(maps: Floats, view: PageView, config: NeuralConfig) -> list[Mark]:
     rows, columns = (-(-side // STRIDE) for side in view.grey.shape)
     maps = maps[:, :rows, :columns]
-    return drop_print(join_marks(find_marks(maps), maps[2], _REACH))
+    marks = join_marks(find_marks(maps), maps[2], _REACH)
+    if not config.keep_print:
+        marks = drop_print(marks)
+    return marks if config.keep_cut else drop_cut(marks, columns)
 
 
 def _maps_to_page(view: PageView) -> NDArray[np.float64]:
@@ -101,9 +147,8 @@ def _maps_to_page(view: PageView) -> NDArray[np.float64]:
     return to_page
 
 
-def _find_lines(image: UInt8Image, view: PageView, maps: Floats, quarters: int) -> tuple[Region, ...]:
-    """Find the lines of an upright page that was turned by `quarters` before."""
-    marks = _marks(maps, view)
+def _find_lines(image: UInt8Image, view: PageView, marks: list[Mark], quarters: int) -> tuple[Region, ...]:
+    """Give the marks of an upright page, which was turned by `quarters` before, their ink, and put them in order."""
     if not marks:
         return ()
     ink = find_ink(image)

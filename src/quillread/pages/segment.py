@@ -30,9 +30,10 @@ class Segmenter(Protocol):
 
 SEGMENTERS = {
     "neural": "quillread.pages.neural:NeuralSegmenter",
+    "neural-all": "quillread.pages.neural:find_everything",
     "classical": "quillread.pages.classical:ClassicalSegmenter",
 }
-"""Name -> "module:class"; the class is called without arguments for its default settings."""
+"""Name -> "module:name"; what has that name is called without arguments for its default settings."""
 
 
 def load_segmenter(name: str) -> Segmenter:

@@ -11,8 +11,8 @@ from quillread.models.page_config import MAPS, STRIDE
 
 Floats = NDArray[np.float64]
 
-_THICKNESS = 3
-"""Of baselines and bars, in pixels of the maps: closer lines than twice that run together."""
+_REACH = 1.0
+"""Of baselines and bars to either side, in pixels of the maps: they are 3 thick, so closer lines run together."""
 _SHIFT = 4  # cv2 takes coordinates with this many binary places
 
 
@@ -58,10 +58,14 @@ def draw_targets(sample: PageSample) -> tuple[NDArray[np.uint8], NDArray[np.uint
         band = [_fixed(np.concatenate([feet, feet[::-1] - (0, up)]))]
         cv2.fillPoly(body, band, 1, shift=_SHIFT)
         cv2.fillPoly(printed, band, int(line.printed), shift=_SHIFT)
-        cv2.polylines(baseline, [_fixed(feet)], False, 1, _THICKNESS, shift=_SHIFT)
+        # Filled, since cv2 draws lines between pixels thicker than it is told.
+        thick = np.concatenate([feet - (0, _REACH), feet[::-1] - (0, -_REACH)])
+        cv2.fillPoly(baseline, [_fixed(thick)], 1, shift=_SHIFT)
         for x, y in (feet[0], feet[-1]):
-            bar = _fixed(np.array([(x, y - 1.3 * up), (x, y + 0.6 * up)]))
-            cv2.polylines(end, [bar], False, 1, _THICKNESS, 8, _SHIFT)
+            left, right, top, foot = x - _REACH, x + _REACH, y - 1.3 * up, y + 0.6 * up
+            cv2.fillPoly(
+                end, [_fixed(np.array([(left, top), (right, top), (right, foot), (left, foot)]))], 1, shift=_SHIFT
+            )
     if sample.known is None:
         return maps, np.ones((height, width), np.uint8)
     return maps, np.ascontiguousarray(sample.known[::STRIDE, ::STRIDE][:height, :width])
