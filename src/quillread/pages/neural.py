@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quillread.images.page_view import PageView, page_pixels, view_page
 from quillread.models.page_config import STRIDE, TURNS
 from quillread.models.page_onnx import PageBackend
-from quillread.pages.assign import assign_ink
+from quillread.pages.assign import Owners, assign_ink
 from quillread.pages.bodies import Body
 from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
 from quillread.pages.ink import Floats, find_ink
@@ -177,22 +177,30 @@ def _body(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
 
 def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body]) -> list[Curves]:
     """Return baseline and polygon of each line in pixels of the mask."""
-    pitch = _PITCH * float(np.median([body.feet[0] - body.tops[0] for body in bodies]))
-    owners = assign_ink(mask, bodies, pitch)
-    lines = []
-    for number, body in enumerate(bodies, start=1):
-        own_pitch = _PITCH * float(body.feet[0] - body.tops[0])
-        top = max(0, int(body.tops.min() - 1.5 * own_pitch))
-        window = slice(top, int(body.feet.max() + 1.5 * own_pitch) + 1)
-        own = keep_words(owners[window] == number, own_pitch)
-        other = (owners[window] > 0) & (owners[window] != number)
-        near = Body(body.xs, body.tops - top, body.feet - top)
-        if not _is_written(own, near):
-            continue
-        near = _fit_to_ink(near, own)
-        feet, rim = baseline_points(near, own_pitch), outline_ink(own, other, near, own_pitch)
-        lines.append((tuple((x, y + top) for x, y in feet), tuple((x, y + top) for x, y in rim)))
-    return lines
+    owners = assign_ink(mask, bodies, _PITCH * float(np.median([_height(body) for body in bodies])))
+    drawn = (_draw_line(owners, number, body) for number, body in enumerate(bodies, start=1))
+    return [curves for curves in drawn if curves]
+
+
+def _draw_line(owners: Owners, number: int, body: Body) -> Curves | None:
+    """Return baseline and polygon of a line, or nothing if its ink is too little for a word."""
+    pitch = _PITCH * _height(body)
+    # Whatever of the line stands further out than this is left behind.
+    reach = round(1.5 * pitch)
+    top, left = max(0, int(body.tops.min()) - reach), max(0, int(body.xs[0]) - reach)
+    window = owners[top : int(body.feet.max()) + reach + 1, left : int(body.xs[-1]) + reach + 1]
+    own = keep_words(window == number, pitch)
+    near = Body(body.xs - left, body.tops - top, body.feet - top)
+    if not _is_written(own, near):
+        return None
+    near = _fit_to_ink(near, own)
+    other = (window > 0) & (window != number)
+    feet, rim = baseline_points(near, pitch), outline_ink(own, other, near, pitch)
+    return tuple((x + left, y + top) for x, y in feet), tuple((x + left, y + top) for x, y in rim)
+
+
+def _height(body: Body) -> float:
+    return float(body.feet[0] - body.tops[0])
 
 
 def _is_written(own: NDArray[np.bool_], body: Body) -> bool:
@@ -200,7 +208,7 @@ def _is_written(own: NDArray[np.bool_], body: Body) -> bool:
     ys, xs = np.nonzero(own)
     if len(xs) < 2:
         return False
-    height = float(body.feet[0] - body.tops[0])
+    height = _height(body)
     low, high = np.percentile(ys - np.interp(xs, body.xs, body.feet), (2, 98))
     dense = len(xs) >= max(_LEAST_INK * height**2, _THINNEST * height * np.ptp(xs))
     return bool(dense and high - low >= _LOWEST * height)
