@@ -49,7 +49,9 @@ def lay_out(height: int, width: int, rng: np.random.Generator) -> Layout:
     pitch = float(np.exp(rng.uniform(np.log(13), np.log(56))))
     main = Block(left * width, (1 - right) * width, top * height, (1 - bottom) * height, pitch)
     kind = rng.random()
-    if kind < 0.03:
+    if kind < 0.015:
+        main = replace(main, y1=main.y0)  # nothing is written, whatever rules the paper has
+    elif kind < 0.035:
         main = replace(main, kind="drawing")
     elif kind < 0.09:
         main = replace(main, kind="print", pitch=min(pitch, 30.0))

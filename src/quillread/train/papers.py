@@ -83,11 +83,21 @@ def photograph(
     height, width = grey.shape
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     matrix = cv2.getPerspectiveTransform(corners, quad.astype(np.float32))
-    desk = rng.uniform(10, 140) * (1 + rng.uniform(0, 0.3) * _clouds(shape, rng.uniform(5, 200), rng))
+    desk = rng.uniform(10, 140) * (1 + rng.uniform(0, 0.3) * _grain(shape, rng))
     warped = cv2.warpPerspective(grey, matrix, shape[::-1], flags=cv2.INTER_AREA).astype(np.float32)
     inside = cv2.warpPerspective(np.full_like(grey, 255), matrix, shape[::-1], flags=cv2.INTER_LINEAR) / np.float32(255)
     picture = warped * inside + np.clip(desk, 0, 255) * (1 - inside)
     return np.clip(picture, 0, 255).astype(np.uint8), np.asarray(matrix, np.float64)
+
+
+def _grain(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
+    """The look of a table: spots, or streaks along it or across it, as in wood."""
+    size, streak = rng.uniform(5, 200), rng.choice([1.0, 1.0, 8.0, 20.0])
+    drawn = shape[0], max(2, round(shape[1] / streak))
+    streaks = cv2.resize(_clouds(drawn, size / streak**0.5, rng), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    if shape[0] == shape[1] and rng.random() < 0.5:
+        streaks = np.ascontiguousarray(streaks.T)
+    return np.asarray(streaks, np.float32)
 
 
 def change_light(grey: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
