@@ -181,6 +181,8 @@ def cross_out(ink: Alpha, line: TargetLine, rng: np.random.Generator) -> None:
 def draw(ink: Alpha, block: Block, rng: np.random.Generator) -> None:
     """Draw something that is no writing: curves, ovals, boxes, hatching."""
     low, high = np.array((block.x0, block.y0)), np.array((block.x1, block.y1))
+    if (high <= low).any():
+        return
     for _ in range(int(rng.integers(3, 25))):
         centre = rng.uniform(low, high)
         size = rng.uniform(0.03, 0.35) * (high - low)
