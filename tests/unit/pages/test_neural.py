@@ -7,6 +7,7 @@ from unit.pages.drawing import TEXTS, baseline_heights, blank_page, fill, lines_
 from unit.pages.page_maps import PerfectNetwork, line
 
 from quillread.errors import ImageError, ModelError
+from quillread.images.crop import crop_line
 from quillread.images.page_view import page_pixels, view_page
 from quillread.pages.neural import NeuralConfig, NeuralSegmenter, mark_baselines, open_network
 from quillread.types import UInt8Image
@@ -61,6 +62,26 @@ def test_a_turned_page_gives_the_same_lines_where_they_stand_on_it(quarters: int
     for a, b in zip(lines_of(upright), lines_of(found), strict=True):
         expected = np.array([places[quarters](x, y) for x, y in a.baseline])
         assert np.array(b.baseline) == pytest.approx(expected, abs=1.5)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_lines_of_a_turned_page_are_cut_out_upright(quarters: int):
+    page, _, network = page_with_truth()
+    turned = np.ascontiguousarray(np.rot90(page, quarters))
+    upright = lines_of(NeuralSegmenter(network)(page))
+    network._turns = [quarters, 0]
+    for a, b in zip(upright, lines_of(NeuralSegmenter(network)(turned)), strict=True):
+        first, second = crop_line(page, a)[0].astype(int), crop_line(turned, b)[0].astype(int)
+        height, width = np.minimum(first.shape, second.shape)[:2]
+        assert np.abs(np.subtract(first.shape, second.shape)).max() <= 4
+        differences = [
+            np.abs(
+                first[4 : height - 8, 4 : width - 8] - second[4 + dy : height - 8 + dy, 4 + dx : width - 8 + dx]
+            ).mean()
+            for dy in range(-4, 5)
+            for dx in range(-4, 5)
+        ]
+        assert min(differences) < 0.25 * max(differences)  # resampled between pixels, but the same letters
 
 
 def test_a_page_that_does_not_look_upright_after_turning_stays_as_it_is():
