@@ -76,18 +76,21 @@ def join_marks(marks: list[Mark], end: Floats, reach: float) -> list[Mark]:
         end: Map of the bars, shape (h, w).
         reach: Widest gap that is bridged, in heights of small letters.
     """
+    if not marks:
+        return []
     pairs = sorted(
         (cost, i, j)
-        for i, left in enumerate(marks)
-        for j, right in enumerate(marks)
-        if (cost := _joining_cost(left, right, end, reach)) < np.inf
+        for i, j in _candidates(marks, reach)
+        if (cost := _joining_cost(marks[i], marks[j], end, reach)) < np.inf
     )
     following: dict[int, int] = {}
+    followed: set[int] = set()
     for _, i, j in pairs:
-        if i not in following and j not in following.values():
+        if i not in following and j not in followed:
             following[i] = j
+            followed.add(j)
     joined = []
-    for start in sorted(set(range(len(marks))) - set(following.values())):
+    for start in sorted(set(range(len(marks))) - followed):
         members = [marks[start]]
         while start in following:
             start = following[start]
@@ -157,6 +160,18 @@ def _is_cut(column: list[Mark], width: int) -> bool:
     left = sum(bool(mark.xs[0] <= edge) for mark, edge in zip(column, near, strict=True))
     right = sum(bool(mark.xs[-1] >= width - 1 - edge) for mark, edge in zip(column, near, strict=True))
     return max(left, right) >= max(_FEWEST_CUT, 0.6 * len(column))
+
+
+def _candidates(marks: list[Mark], reach: float) -> list[tuple[int, int]]:
+    """Pairs of pieces of which the second may continue the first: found for all at once, as noise gives thousands."""
+    first = np.array([(mark.xs[0], mark.ys[0]) for mark in marks])
+    last = np.array([(mark.xs[-1], mark.ys[-1]) for mark in marks])
+    body = np.array([mark.body for mark in marks])
+    higher = np.maximum.outer(body, body)
+    gap = first[None, :, 0] - last[:, None, 0]
+    rise = np.abs(first[None, :, 1] - last[:, None, 1])
+    near = (gap > 0) & (gap < reach * higher) & (rise < 3 * higher)
+    return [(int(i), int(j)) for i, j in np.argwhere(near)]
 
 
 def _joining_cost(left: Mark, right: Mark, end: Floats, reach: float) -> float:
