@@ -20,8 +20,8 @@ _WRITING = 0.1
 """A page with a smaller share of writing is print."""
 _EDGE = 0.012
 """A line that comes this near to the side of the image, over its width, may be cut off by it."""
-_FEWEST_CUT = 3
-"""Fewer lines at the side of the image may be a note that begins there."""
+_FEWEST_CUT, _MOSTLY = 3, 0.6
+"""Fewer lines at the side of the image, or a smaller share of a column, may be a note that begins there."""
 _TALLEST = 60
 """Small letters higher than this, in pixels of the maps, are taken for as high as this."""
 
@@ -119,47 +119,33 @@ def drop_print(marks: list[Mark]) -> list[Mark]:
 
 
 def drop_cut(marks: list[Mark], width: int) -> list[Mark]:
-    """Leave out columns that the edge of the image cuts off while another, with more writing, is whole.
+    """Leave out a column that the left or right edge of the image cuts off while most of the writing is elsewhere.
 
-    In a photograph of an open book they are the ends of the lines of the facing page.
+    In a photograph of an open book it holds the ends of the lines of the facing page.
 
     Args:
         marks: Lines.
         width: Of the maps.
     """
-    columns = _group_columns(marks)
-    if len(columns) < 2:
-        return marks
-    amounts = [sum(len(mark.xs) for mark in column) for column in columns]
-    main = columns[amounts.index(max(amounts))]
-    if _is_cut(main, width):
-        return marks
-    cut = {id(mark) for column in columns if column is not main and _is_cut(column, width) for mark in column}
-    return [mark for mark in marks if id(mark) not in cut]
+    starts = np.array([mark.xs[0] for mark in marks])
+    ends = np.array([mark.xs[-1] for mark in marks])
+    near = np.array([max(_EDGE * width, mark.body) for mark in marks])
+    cut = _cut_column(starts, ends, near) | _cut_column(width - 1 - ends, width - 1 - starts, near)
+    return [mark for mark, is_cut in zip(marks, cut.tolist(), strict=True) if not is_cut]
 
 
-def _group_columns(marks: list[Mark]) -> list[list[Mark]]:
-    """Put lines that stand over one another into one column; the longest line comes first in each."""
-    columns: list[list[Mark]] = []
-    for mark in sorted(marks, key=lambda mark: _overlap(mark, mark), reverse=True):
-        near = [column for column in columns if _overlap(mark, column[0]) > 0.3 * _overlap(mark, mark)]
-        if near:
-            max(near, key=lambda column: _overlap(mark, column[0])).append(mark)
-        else:
-            columns.append([mark])
-    return columns
-
-
-def _overlap(a: Mark, b: Mark) -> float:
-    return float(min(a.xs[-1], b.xs[-1]) - max(a.xs[0], b.xs[0]))
-
-
-def _is_cut(column: list[Mark], width: int) -> bool:
-    """Whether most lines of a column run into the same side of the image."""
-    near = [max(_EDGE * width, mark.body) for mark in column]
-    left = sum(bool(mark.xs[0] <= edge) for mark, edge in zip(column, near, strict=True))
-    right = sum(bool(mark.xs[-1] >= width - 1 - edge) for mark, edge in zip(column, near, strict=True))
-    return max(left, right) >= max(_FEWEST_CUT, 0.6 * len(column))
+def _cut_column(starts: Floats, ends: Floats, near: Floats) -> NDArray[np.bool_]:
+    """Which lines stand in a column that the left edge cuts off; all arrays of shape (n,)."""
+    at_edge = starts <= near
+    none = np.zeros(len(starts), bool)
+    if at_edge.sum() < _FEWEST_CUT:
+        return none
+    # A line that runs across both pages by mistake does not widen the column.
+    reach = float(np.percentile(ends[at_edge], 75)) + float(near.max())
+    inside = ends <= reach
+    lengths = ends - starts
+    mostly_cut = (inside & at_edge).sum() >= _MOSTLY * inside.sum()
+    return inside if mostly_cut and lengths[inside].sum() < 0.5 * lengths.sum() else none
 
 
 def _candidates(marks: list[Mark], reach: float) -> list[tuple[int, int]]:
