@@ -7,6 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from quillread.errors import ModelError
+from quillread.extras import require
 from quillread.models.onnx_graph import Graph, Weights
 from quillread.models.page_config import MAPS, TURNS, PageNetConfig
 
@@ -52,6 +53,23 @@ def write_page_onnx(weights: Weights, config: PageNetConfig, path: Path) -> None
         {"maps": [1, len(MAPS), "rows", "columns"], "turn": [1, len(TURNS)]},
         path,
     )
+
+
+def read_page_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read the weights of a line finder back from its ONNX file, under their names in `PageNetwork`.
+
+    Raises:
+        ModelError: If it is missing, damaged or no line finder.
+    """
+    onnx = require("onnx", "train")
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # onnx and protobuf raise types of their own that share no public base
+        raise ModelError(f"{path}: cannot be read as ONNX: {error}") from error
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    if "turn.weight" not in weights:
+        raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
+    return {name: value for name, value in weights.items() if "." in name}
 
 
 class PageBackend:

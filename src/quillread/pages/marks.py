@@ -16,8 +16,8 @@ _SUPPORT = 0.4
 """Least mean value of the body map above a baseline; less is a rule, or a scrap beyond the end of a line."""
 _SCRAP = 2.0
 """Columns are further apart than this, in heights of small letters: a bar in a narrower gap was put too early."""
-_WRITING = 0.1
-"""A page with a smaller share of writing is print."""
+_WRITING = 0.5
+"""Where a smaller share of all lines is writing, print is no side matter: it is kept."""
 _EDGE = 0.012
 """A line that comes this near to the side of the image, over its width, may be cut off by it."""
 _FEWEST_CUT, _MOSTLY = 3, 0.6
@@ -109,9 +109,9 @@ def join_marks(marks: list[Mark], end: Floats, reach: float) -> list[Mark]:
 
 
 def drop_print(marks: list[Mark]) -> list[Mark]:
-    """Leave out print that stands beside writing: forms, letterheads, stamps. A page that is print is kept.
+    """Leave out print that stands beside writing: small print of forms, letterheads, stamps.
 
-    Such a page is one on which less than a tenth of the length of all lines is writing.
+    Where less than half of the length of all lines is writing, all of them are kept.
     """
     length = sum(len(mark.xs) for mark in marks)
     writing = [mark for mark in marks if not mark.printed]

@@ -1,6 +1,6 @@
 """The trained line finder: a network marks baselines, and each takes the ink that stands on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -27,17 +27,21 @@ Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.
 _SHIPPED = Path(str(files("quillread.models") / "assets" / "segmenter" / "lines.onnx"))
 _MULTIPLE = 32
 """What the sides of the network's input are divisible by."""
-_SURE = 0.8
+_SURE = 0.5
 """Least probability at which a page is taken for turned."""
 _REACH = 4.0
 """Widest gap within a line, in heights of small letters."""
 _PITCH = 2.6
 """Line distance where a page has one line only, in heights of small letters."""
-_SMALL, _LARGEST_VIEW = 2.5, 2048
-"""Small letters lower than this, in pixels of the maps, are looked at again on a larger view, of at most this side."""
+_SMALL, _LARGER_VIEWS = 2.5, (1920, 3072)
+"""Small letters lower than this, in pixels of the maps, are looked at again on larger views, of these longer sides."""
+_GREY, _WRITTEN = 0.1, 0.05
+"""Where nothing is found, a larger view is worth while if this share of the page is this dark, as small writing is."""
 _SMALLEST_VIEW = 384
 """Where nothing is found, letters may be too large for the network, so a view of this side is tried."""
 
+_INK = 1.5625
+"""Resolution at which ink is looked at, over that of the view: 1,600 pixels for 1,024."""
 _LEAST_INK, _THINNEST, _LOWEST = 0.5, 0.1, 0.6
 """Ink of the smallest line, over the square of its body; ink of the palest, over its body; height of the lowest, in
 bodies."""
@@ -101,21 +105,29 @@ class NeuralSegmenter:
         return _find_lines(image, view, marks, 0)
 
     def _look(self, image: UInt8Image, view: PageView, maps: Floats) -> tuple[list[Mark], PageView]:
-        """Take the lines off the maps; look again at another size if letters are too small or too large for them."""
+        """Take the lines off the maps; look again at another size while letters are too small or too large for them."""
         marks = _take_marks(maps, view, self._config)
-        long_side = max(view.grey.shape)
-        if not marks:
-            side = _SMALLEST_VIEW
-        else:
-            body = float(np.median([mark.body for mark in marks]))
-            side = int(min(long_side * _SMALL * 1.5 / body, _LARGEST_VIEW, max(image.shape[:2])))
-            if body >= _SMALL or side < 1.25 * long_side:
-                return marks, view
-        if side == long_side:
-            return marks, view
-        other = view_page(image, side)
-        maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
-        return _take_marks(maps, other, self._config), other
+        for side in self._other_sides(image, view, marks):
+            other = view_page(image, side)
+            maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
+            found = _take_marks(maps, other, self._config)
+            if _amount(found, other) > _amount(marks, view):
+                marks, view = found, other
+            if marks and _body(marks) >= _SMALL:
+                break
+        return marks, view
+
+    def _other_sides(self, image: UInt8Image, view: PageView, marks: list[Mark]) -> Iterator[int]:
+        """Longer sides of the views that are worth another look."""
+        seen, whole = max(view.grey.shape), max(image.shape[:2])
+        if not marks and seen > _SMALLEST_VIEW:
+            yield _SMALLEST_VIEW
+        is_written = bool((page_pixels(view.grey, 1) > _GREY).mean() > _WRITTEN)
+        if _body(marks) < _SMALL if marks else is_written:
+            for side in _LARGER_VIEWS:
+                if 1.25 * seen < min(side, whole):
+                    seen = min(side, whole)
+                    yield seen
 
 
 def mark_baselines(view: PageView, network: Network) -> list[Line]:
@@ -128,6 +140,16 @@ def mark_baselines(view: PageView, network: Network) -> list[Line]:
         baseline = tuple((float(x), float(y)) for x, y in points)
         lines.append(Line(baseline, Polygon(baseline)))
     return lines
+
+
+def _body(marks: list[Mark]) -> float:
+    """Usual height of small letters, in pixels of the maps."""
+    return float(np.median([mark.body for mark in marks]))
+
+
+def _amount(marks: list[Mark], view: PageView) -> float:
+    """Length of all lines, in widths of the page."""
+    return float(sum(len(mark.xs) for mark in marks) / view.grey.shape[1])
 
 
 def _take_marks(maps: Floats, view: PageView, config: NeuralConfig) -> list[Mark]:
@@ -151,9 +173,9 @@ def _find_lines(image: UInt8Image, view: PageView, marks: list[Mark], quarters: 
     """Give the marks of an upright page, which was turned by `quarters` before, their ink, and put them in order."""
     if not marks:
         return ()
-    ink = find_ink(image)
+    ink = find_ink(image, round(_INK * max(view.grey.shape)))
     to_mask = np.linalg.inv(np.vstack([ink.to_page, [0, 0, 1]])) @ _maps_to_page(view)
-    bodies = [_body(mark, to_mask, ink.mask.shape[1]) for mark in marks]
+    bodies = [_follow(mark, to_mask, ink.mask.shape[1]) for mark in marks]
     size = image.shape[1], image.shape[0]
     # Lines are put in order where the page lies level.
     regions = order_lines([Line(feet, Polygon(rim)) for feet, rim in _draw_lines(ink.mask, bodies)])
@@ -162,7 +184,7 @@ def _find_lines(image: UInt8Image, view: PageView, marks: list[Mark], quarters: 
     return tuple(map_region(region, matrix[:2], size) for region in regions)
 
 
-def _body(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
+def _follow(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
     """Follow a baseline through every column of the ink mask."""
     points = np.stack([mark.xs, mark.ys], axis=1) @ to_mask[:2, :2].T + to_mask[:2, 2]
     # The bars at the ends of a line take a pixel of its baseline with them.

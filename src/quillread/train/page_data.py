@@ -19,6 +19,7 @@ from quillread.models.page_config import TURNS
 from quillread.train.page_synthesis import make_page, transform_points
 from quillread.train.page_targets import Floats, PageSample, TargetLine, draw_targets
 from quillread.train.papers import change_light, photograph
+from quillread.train.print_lines import add_print
 from quillread.types import Line, Page
 
 _BODY = 0.42
@@ -39,6 +40,8 @@ class PageDataConfig:
     """Share of real pages."""
     turned: float = 0.2
     """Share of pages turned by 90, 180 or 270 degrees: they teach the turn alone."""
+    printed: float = 0.3
+    """Share of real pages on which small print is put where they are empty."""
     scale: tuple[float, float] = (0.7, 1.35)
     """Range of sizes, over that of the network's view."""
     tilt: float = 4.0
@@ -150,6 +153,8 @@ class PageDataset(Dataset[tuple[torch.Tensor, ...]]):
         is_real = bool(self._real) and (not self._synthetic or rng.random() < self._config.real)
         pages, kept = (self._real, _KEPT) if is_real else (self._synthetic, 1.0)
         page = pages[int(rng.integers(len(pages)))]
+        if is_real and rng.random() < self._config.printed:
+            page = add_print(page, kept, rng)
         sample = warp(page, kept, self._config, rng)
         turn = int(rng.integers(1, len(TURNS))) if rng.random() < self._config.turned else 0
         maps, known = draw_targets(sample)

@@ -24,7 +24,7 @@ from quillread.images.page_view import PageView, view_page
 from quillread.images.read import open_document
 from quillread.models.page_config import PageNetConfig
 from quillread.models.page_net import PageNetwork
-from quillread.models.page_onnx import write_page_onnx
+from quillread.models.page_onnx import read_page_weights, write_page_onnx
 from quillread.pages.neural import mark_baselines
 from quillread.pages.score import mean_score, score_page
 from quillread.train.arguments import choose_precision, choose_workers
@@ -54,6 +54,8 @@ class SegmenterConfig:
     """Folders of pages, one for each collection, that are measured now and then; nothing is chosen by them."""
     synthetic: int = 800
     """How many synthetic pages are made."""
+    start: Path | None = None
+    """ONNX file of a line finder of the same shape whose weights the training starts from; lower the rate with it."""
     network: PageNetConfig = field(default_factory=PageNetConfig)
     look: PageDataConfig = field(default_factory=PageDataConfig)
     batch_size: int = 16
@@ -172,6 +174,8 @@ class _Run:
         self._half = choose_precision(config.precision) == "bf16"
         torch.manual_seed(config.seed)
         self.network = PageNetwork(config.network).to(self._device)
+        if config.start:
+            self._start_from(config.start)
         # Faster on a GPU; on CPUs torch 2.13 crashes in it on layers of few channels.
         self._layout = torch.channels_last if self._device.type == "cuda" else torch.contiguous_format
         self.network.to(memory_format=self._layout)  # type: ignore[call-overload]  # its stubs lack the keyword
@@ -185,6 +189,16 @@ class _Run:
         self.step = 0
         self.seconds_before = 0.0
         self._losses: list[Tensor] = []
+
+    def _start_from(self, path: Path) -> None:
+        weights = {name: torch.from_numpy(value.copy()) for name, value in read_page_weights(path).items()}
+        counts = {name for name in self.network.state_dict() if name.endswith("num_batches_tracked")}
+        try:
+            missing = set(self.network.load_state_dict(weights, strict=False).missing_keys) - counts
+        except RuntimeError as error:
+            raise ConfigError(f"{path}: has another shape than network: {error}") from error
+        if missing:
+            raise ConfigError(f"{path}: has another shape than network: it lacks {sorted(missing)[0]}")
 
     def train_on(self, batch: tuple[Tensor, ...], share: float) -> None:
         """Make one step; `share` of the run lies behind it."""
