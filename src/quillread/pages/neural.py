@@ -13,7 +13,7 @@ from quillread.images.page_view import PageView, page_pixels, view_page
 from quillread.models.page_config import STRIDE, TURNS
 from quillread.models.page_onnx import PageBackend
 from quillread.pages.assign import Owners, assign_ink
-from quillread.pages.bodies import Body
+from quillread.pages.bodies import Body, line_pitches
 from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
 from quillread.pages.ink import Floats, find_ink
 from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, join_marks
@@ -31,8 +31,10 @@ _SURE = 0.5
 """Least probability at which a page is taken for turned."""
 _REACH = 4.0
 """Widest gap within a line, in heights of small letters."""
-_PITCH = 2.6
-"""Line distance where a page has one line only, in heights of small letters."""
+_ABOVE, _BELOW = 0.7, 0.27
+"""What belongs to a line above and below its baseline at least, in line distances."""
+_HIGHEST, _DEEPEST = 0.8, 0.35
+"""How far its own ink belongs to it."""
 _SMALL, _LARGER_VIEWS = 2.5, (1920, 3072)
 """Small letters lower than this, in pixels of the maps, are looked at again on larger views, of these longer sides."""
 _GREY, _WRITTEN = 0.1, 0.05
@@ -199,14 +201,20 @@ def _follow(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
 
 def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body]) -> list[Curves]:
     """Return baseline and polygon of each line in pixels of the mask."""
-    owners = assign_ink(mask, bodies, _PITCH * float(np.median([_height(body) for body in bodies])))
-    drawn = (_draw_line(owners, number, body) for number, body in enumerate(bodies, start=1))
+    pitches = line_pitches(bodies)
+    owners = assign_ink(mask, bodies, float(np.median(pitches)))
+    numbered = enumerate(zip(bodies, pitches, strict=True), start=1)
+    drawn = (_draw_line(owners, number, body, pitch) for number, (body, pitch) in numbered)
     return [curves for curves in drawn if curves]
 
 
-def _draw_line(owners: Owners, number: int, body: Body) -> Curves | None:
-    """Return baseline and polygon of a line, or nothing if its ink is too little for a word."""
-    pitch = _PITCH * _height(body)
+def _draw_line(owners: Owners, number: int, body: Body, pitch: float) -> Curves | None:
+    """Return baseline and polygon of a line, or nothing if its ink is too little for a word.
+
+    The polygon holds a band along the line about as high as lines are apart, whosever ink is in it, and what of the
+    line's own ink stands out of that by a little. A recogniser reads through the feet of the line above, but neither
+    what is left of letters that were cut, nor a line that swashes make twice as high.
+    """
     # Whatever of the line stands further out than this is left behind.
     reach = round(1.5 * pitch)
     top, left = max(0, int(body.tops.min()) - reach), max(0, int(body.xs[0]) - reach)
@@ -216,13 +224,13 @@ def _draw_line(owners: Owners, number: int, body: Body) -> Curves | None:
     if not _is_written(own, near):
         return None
     near = _fit_to_ink(near, own)
-    other = (window > 0) & (window != number)
-    feet, rim = baseline_points(near, pitch), outline_ink(own, other, near, pitch)
+    feet = baseline_points(near, pitch)
+    band = Body(near.xs, near.feet - np.float32(_ABOVE * pitch), near.feet + np.float32(_BELOW * pitch))
+    rows, columns = np.arange(len(own), dtype=np.float32)[:, None], np.arange(own.shape[1])
+    height = np.interp(columns, near.xs, near.feet).astype(np.float32) - rows
+    own &= (height < _HIGHEST * pitch) & (height > -_DEEPEST * pitch)
+    rim = outline_ink(own, np.zeros_like(own), band, pitch)
     return tuple((x + left, y + top) for x, y in feet), tuple((x + left, y + top) for x, y in rim)
-
-
-def _height(body: Body) -> float:
-    return float(body.feet[0] - body.tops[0])
 
 
 def _is_written(own: NDArray[np.bool_], body: Body) -> bool:
@@ -230,7 +238,7 @@ def _is_written(own: NDArray[np.bool_], body: Body) -> bool:
     ys, xs = np.nonzero(own)
     if len(xs) < 2:
         return False
-    height = _height(body)
+    height = body.height
     low, high = np.percentile(ys - np.interp(xs, body.xs, body.feet), (2, 98))
     dense = len(xs) >= max(_LEAST_INK * height**2, _THINNEST * height * np.ptp(xs))
     return bool(dense and high - low >= _LOWEST * height)
