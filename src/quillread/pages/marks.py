@@ -22,6 +22,8 @@ _EDGE = 0.012
 """A line that comes this near to the side of the image, over its width, may be cut off by it."""
 _FEWEST_CUT, _MOSTLY = 3, 0.6
 """Fewer lines at the side of the image, or a smaller share of a column, may be a note that begins there."""
+_SMALL_PRINT = 0.8
+"""Print with letters higher than this, over those of the writing, is kept."""
 _TALLEST = 60
 """Small letters higher than this, in pixels of the maps, are taken for as high as this."""
 
@@ -111,11 +113,15 @@ def join_marks(marks: list[Mark], end: Floats, reach: float) -> list[Mark]:
 def drop_print(marks: list[Mark]) -> list[Mark]:
     """Leave out print that stands beside writing: small print of forms, letterheads, stamps.
 
-    Where less than half of the length of all lines is writing, all of them are kept.
+    Where less than half of the length of all lines is writing, all of them are kept; and so is print with letters about
+    as high as those of the writing.
     """
-    length = sum(len(mark.xs) for mark in marks)
     writing = [mark for mark in marks if not mark.printed]
-    return writing if sum(len(mark.xs) for mark in writing) >= _WRITING * length else marks
+    if sum(len(mark.xs) for mark in writing) < _WRITING * sum(len(mark.xs) for mark in marks) or not writing:
+        return marks
+    # A neat hand may pass for print, but not for small print.
+    most = _SMALL_PRINT * float(np.median([mark.body for mark in writing]))
+    return [mark for mark in marks if not mark.printed or mark.body > most]
 
 
 def drop_cut(marks: list[Mark], width: int) -> list[Mark]:

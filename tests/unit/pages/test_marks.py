@@ -52,6 +52,11 @@ def test_print_beside_writing_is_left_out():
     assert [mark.printed for mark in drop_print(marks)] == [False, False]
 
 
+def test_print_as_high_as_the_writing_is_kept():
+    marks = find_marks(maps_of([line(60, 500, 60, 16, printed=True), line(60, 500, 150), line(60, 500, 250)]))
+    assert len(drop_print(marks)) == 3
+
+
 def test_print_alone_is_kept():
     marks = find_marks(maps_of([line(60, 500, y, 10, printed=True) for y in (60, 100, 140)]))
     assert len(drop_print(marks)) == 3

@@ -110,7 +110,7 @@ def test_what_has_no_ink_is_no_line():
 
 def test_what_is_left_out_can_be_kept():
     page, heights, network = page_with_truth()
-    network._lines[0] = line(120, 600, heights[0], 20, printed=True)
+    network._lines[0] = line(120, 600, heights[0], 12, printed=True)
     assert len(lines_of(NeuralSegmenter(network)(page))) == len(heights) - 1
     assert len(lines_of(NeuralSegmenter(network, NeuralConfig(keep_print=True))(page))) == len(heights)
 
