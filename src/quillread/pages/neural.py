@@ -19,6 +19,7 @@ from quillread.pages.ink import Floats, find_ink
 from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, join_marks
 from quillread.pages.order import order_lines
 from quillread.pages.outline import outline_ink
+from quillread.pages.small_print import is_small_print
 from quillread.types import Line, Polygon, Region, UInt8Image
 
 Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -102,9 +103,9 @@ class NeuralSegmenter:
             # Only if the network finds that page upright was it right about the first.
             if not turns.argmax():
                 marks, view = self._look(upright, turned_view, turned_maps)
-                return _find_lines(upright, view, marks, quarters)
+                return _find_lines(upright, view, marks, quarters, self._config)
         marks, view = self._look(image, view, maps)
-        return _find_lines(image, view, marks, 0)
+        return _find_lines(image, view, marks, 0, self._config)
 
     def _look(self, image: UInt8Image, view: PageView, maps: Floats) -> tuple[list[Mark], PageView]:
         """Take the lines off the maps; look again at another size while letters are too small or too large for them."""
@@ -171,7 +172,9 @@ def _maps_to_page(view: PageView) -> NDArray[np.float64]:
     return to_page
 
 
-def _find_lines(image: UInt8Image, view: PageView, marks: list[Mark], quarters: int) -> tuple[Region, ...]:
+def _find_lines(
+    image: UInt8Image, view: PageView, marks: list[Mark], quarters: int, config: NeuralConfig
+) -> tuple[Region, ...]:
     """Give the marks of an upright page, which was turned by `quarters` before, their ink, and put them in order."""
     if not marks:
         return ()
@@ -180,7 +183,7 @@ def _find_lines(image: UInt8Image, view: PageView, marks: list[Mark], quarters: 
     bodies = [_follow(mark, to_mask, ink.mask.shape[1]) for mark in marks]
     size = image.shape[1], image.shape[0]
     # Lines are put in order where the page lies level.
-    regions = order_lines([Line(feet, Polygon(rim)) for feet, rim in _draw_lines(ink.mask, bodies)])
+    regions = order_lines([Line(feet, Polygon(rim)) for feet, rim in _draw_lines(ink.mask, bodies, config)])
     matrix = _turn_back(quarters, size) @ np.vstack([ink.to_page, [0, 0, 1]])
     size = size[::-1] if quarters % 2 else size
     return tuple(map_region(region, matrix[:2], size) for region in regions)
@@ -199,17 +202,18 @@ def _follow(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
     return Body(xs, feet - np.float32(height), feet)
 
 
-def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body]) -> list[Curves]:
+def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body], config: NeuralConfig) -> list[Curves]:
     """Return baseline and polygon of each line in pixels of the mask."""
     pitches = line_pitches(bodies)
     owners = assign_ink(mask, bodies, float(np.median(pitches)))
+    usual = 0.0 if config.keep_print else float(np.median([body.height for body in bodies]))
     numbered = enumerate(zip(bodies, pitches, strict=True), start=1)
-    drawn = (_draw_line(owners, number, body, pitch) for number, (body, pitch) in numbered)
+    drawn = (_draw_line(owners, number, body, pitch, usual) for number, (body, pitch) in numbered)
     return [curves for curves in drawn if curves]
 
 
-def _draw_line(owners: Owners, number: int, body: Body, pitch: float) -> Curves | None:
-    """Return baseline and polygon of a line, or nothing if its ink is too little for a word.
+def _draw_line(owners: Owners, number: int, body: Body, pitch: float, usual: float) -> Curves | None:
+    """Return baseline and polygon of a line, or nothing if its ink is too little for a word, or is small print.
 
     The polygon holds a band along the line about as high as lines are apart, whosever ink is in it, and what of the
     line's own ink stands out of that by a little. A recogniser reads through the feet of the line above, but neither
@@ -221,7 +225,7 @@ def _draw_line(owners: Owners, number: int, body: Body, pitch: float) -> Curves 
     window = owners[top : int(body.feet.max()) + reach + 1, left : int(body.xs[-1]) + reach + 1]
     own = keep_words(window == number, pitch)
     near = Body(body.xs - left, body.tops - top, body.feet - top)
-    if not _is_written(own, near):
+    if not _is_written(own, near) or is_small_print(own, near, usual):
         return None
     near = _fit_to_ink(near, own)
     feet = baseline_points(near, pitch)
