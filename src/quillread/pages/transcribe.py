@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class PageConfig:
     """How pages are read."""
 
-    segmenter: str = "classical"
+    segmenter: str = "neural"
     """Name of the line finder."""
     lines: bool = False
     """Take each page image as one line of writing, and find none."""
