@@ -179,10 +179,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a raw log probability becomes the probability of being right: sigmoid(scale * logit + shift)."""
+    """How what a reading reports becomes the probability of being right.
+
+    sigmoid(scale * logit(p) + agreement * logit(share) + shift), p from the network, share from the search.
+    """
 
     scale: float = 1.0
     shift: float = 0.0
+    agreement: float = 0.0
+    """How much it counts that the readings which a search compared agree; 0 where nothing was compared."""
 
 
 @dataclass(frozen=True, slots=True)

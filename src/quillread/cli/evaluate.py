@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.generate_options import add_generate_options, generate_config
+from quillread.cli.language_options import add_language_options, language_config
 from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 
@@ -20,7 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on lines with known text",
-        description="CER and WER of the bare model: one pass, no language model, no correction; reading aids of TrOCR "
+        description="CER and WER of the bare model unless told otherwise: one pass, no language model; reading aids of TrOCR "
         "as they are stored with the model, or as asked for.",
     )
     parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
@@ -28,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_column_options(parser)
     add_model_options(parser)
     add_generate_options(parser)
+    add_language_options(parser, "none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
     generate = generate_config(args, args.model)
-    recognizer = load(args.model, threads=args.threads, generate=generate)
+    language = language_config(args, auto=False)
+    recognizer = load(args.model, threads=args.threads, generate=generate, language=language)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.cli.inputs import STDIN, Input, find_inputs
+from quillread.cli.language_options import add_language_options, language_config
 from quillread.cli.options import add_model_options
 from quillread.cli.progress import ProgressLine, say
 from quillread.config import apply_overrides, build
@@ -45,6 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--output", type=Path, metavar="DIR", help="write one file for each input into DIR")
     add_model_options(parser)
     add_generate_options(parser)
+    add_language_options(parser, "auto with compact models, none with TrOCR")
     parser.add_argument(
         "--set",
         dest="settings",
@@ -70,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         _make_folder(args.output)
     generate = generate_config(args, args.model)
-    reader = PageReader(load(args.model, threads=args.threads, generate=generate), args.model, config)
+    language = language_config(args, auto=True)
+    recognizer = load(args.model, threads=args.threads, generate=generate, language=language)
+    reader = PageReader(recognizer, args.model, config)
     inputs = find_inputs(args.inputs)
     progress = ProgressLine("inputs")
     failed = 0

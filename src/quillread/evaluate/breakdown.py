@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from quillread.evaluate.align import align
+from quillread.text.align import align
 from quillread.evaluate.calibration import bin_numbers
 from quillread.evaluate.metrics import EditCounts, LineScore, total
 from quillread.evaluate.predictions import Prediction

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quillread import config
+from quillread.decode.language_settings import LanguageSettings
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_atomic
 from quillread.images.canvas import CanvasConfig
@@ -42,6 +43,8 @@ class ModelInfo:
     """Of line confidences; fitted on validation lines."""
     word_calibration: Calibration = field(default_factory=Calibration)
     """Of word confidences, likewise."""
+    language: LanguageSettings = field(default_factory=LanguageSettings)
+    """How the model reads with a language, if it is told to."""
     format: int = 1
     """Version of this file's form."""
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Reads line images with a compact network: columns of class probabilities, decoded by CTC."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ class CtcBackend(Protocol):
         """Map float32 (N, 1, h, W) to log probabilities float32 (N, W / column_width, classes)."""
 
 
+CtcDecoder = Callable[[LogProbs], Hypothesis]
+"""Reads the columns of one line, (T, classes); positions in columns."""
+
+
 class CtcEngine:
     """The compact family.
 
@@ -34,12 +38,16 @@ class CtcEngine:
         backend: The network.
         info: Its preprocessing and charset.
         batch_size: Most lines in one call of the network.
+        decode: How columns become text; the best class of each if left out.
     """
 
-    def __init__(self, backend: CtcBackend, info: ModelInfo, batch_size: int = 8) -> None:
+    def __init__(
+        self, backend: CtcBackend, info: ModelInfo, batch_size: int = 8, decode: CtcDecoder | None = None
+    ) -> None:
+        charset = Charset(info.charset)
         self._backend = backend
         self._info = info
-        self._charset = Charset(info.charset)
+        self._decode_columns = decode or (lambda log_probs: greedy(log_probs, charset))
         self._batch_size = batch_size
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
@@ -62,4 +70,4 @@ class CtcEngine:
     def _decode(self, log_probs: LogProbs, width: int, image: UInt8Image) -> Hypothesis:
         columns = -(-width // self._info.column_width)
         to_image = self._info.column_width * image.shape[1] / width
-        return greedy(log_probs[:columns], self._charset).scaled(to_image, float(image.shape[1]))
+        return self._decode_columns(log_probs[:columns]).scaled(to_image, float(image.shape[1]))

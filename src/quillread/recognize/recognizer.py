@@ -1,19 +1,15 @@
 """LineRecognizer: the only path from a line image to a transcript."""
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
 from quillread.decode.confidence import calibrate
-from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
 from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
 from quillread.types import Alternative, Calibration, Character, Polygon, Transcript, UInt8Image, Word
-
-_LEAST = 1e-26
-"""A character that is less likely counts as this likely."""
 
 
 class LineEngine(Protocol):
@@ -58,24 +54,19 @@ class LineRecognizer:
 
     def _place(self, hypothesis: Hypothesis, height: int, back: CoordMap) -> Transcript:
         """Turn emissions into characters and words on the line image as it came."""
-        # A line of spaces alone is an empty line, and spaces at the ends are no writing.
-        kept = _strip(hypothesis.emissions)
-        calibration = self.info.line_calibration
+        kept = strip_emissions(hypothesis.emissions)
+        by = self.info if hypothesis.share is None else self.info.language
+        calibration = by.line_calibration
         return Transcript(
             text="".join(e.text for e in kept),
-            confidence=calibrate(hypothesis.log_probability, calibration),
-            words=_words(kept, height, back, self.info.word_calibration),
+            confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
+            words=_words(kept, height, back, by.word_calibration),
             characters=_characters(kept, height, back),
             alternatives=tuple(
                 Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
             ),
             rows=hypothesis.rows,
         )
-
-
-def _strip(emissions: tuple[Emission, ...]) -> tuple[Emission, ...]:
-    inked = [i for i, e in enumerate(emissions) if e.text != " "]
-    return emissions[inked[0] : inked[-1] + 1] if inked else ()
 
 
 def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Character, ...]:
@@ -89,15 +80,10 @@ def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> t
 
 def _words(emissions: Sequence[Emission], height: int, back: CoordMap, calibration: Calibration) -> tuple[Word, ...]:
     words: list[Word] = []
-    run: list[Emission] = []
-    for emission in [*emissions, Emission(" ", 1.0, 0.0, 0.0)]:
-        if emission.text != " ":
-            run.append(emission)
-        elif run:
-            x0, x1 = run[0].start, run[-1].stop
-            corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
-            outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
-            likelihood = sum(math.log(max(e.probability, _LEAST)) for e in run)
-            words.append(Word("".join(e.text for e in run), calibrate(likelihood, calibration), outline))
-            run = []
+    for run in word_runs(emissions):
+        x0, x1 = run[0].start, run[-1].stop
+        corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
+        outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
+        log_probability, share = word_report(run)
+        words.append(Word("".join(e.text for e in run), calibrate(log_probability, calibration, share), outline))
     return tuple(words)

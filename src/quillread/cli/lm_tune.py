@@ -1,0 +1,124 @@
+"""`quill lm tune`: chooses how much a language counts for a recogniser, on lines with known text."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quillread.cli.language_options import add_language_options
+from quillread.cli.options import add_column_options, add_model_options, positive_number, with_columns
+from quillread.cli.progress import ProgressLine, say
+from quillread.errors import UsageError
+
+if TYPE_CHECKING:
+    from quillread.decode.language_settings import LanguageSettings
+    from quillread.evaluate.language_tuning import TuningLine
+    from quillread.recognize.record import Recorder
+
+
+def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the action."""
+    tune = actions.add_parser(
+        "tune",
+        help="choose for a recogniser how much a language counts",
+        description="Weights and confidences are chosen on one half of the groups (writers, documents) of each data "
+        "set, and what they bring is reported on the other half.",
+    )
+    tune.add_argument("--data", required=True, action="append", metavar="SPEC", help="lines with text; may be repeated")
+    tune.add_argument("--split", default="validation", help="default: %(default)s")
+    add_column_options(tune)
+    add_model_options(tune)
+    add_language_options(tune, "auto")
+    tune.add_argument(
+        "--lines", type=positive_number, default=150, metavar="N", help="lines of each data set to choose weights on"
+    )
+    tune.add_argument("--keep-weights", action="store_true", help="choose no weights, fit the confidences only")
+    tune.add_argument("--seed", type=int, default=0, help="of the split into halves (default: %(default)s)")
+    tune.add_argument("--json", type=Path, metavar="FILE", help="write settings and figures")
+    tune.add_argument("--save", action="store_true", help="write the settings into the folder of the model")
+    tune.set_defaults(run=run_tune)
+
+
+def run_tune(args: argparse.Namespace) -> int:
+    """Tune, report, and write what is asked for."""
+    import numpy as np
+
+    from quillread import config
+    from quillread.files import write_atomic
+    from quillread.models.catalog import resolve
+    from quillread.models.checkpoint import INFO_NAME, write_info
+    from quillread.recognize.record import Recorder
+
+    folder = resolve(args.model)
+    if args.save and not (folder / INFO_NAME).is_file():
+        raise UsageError(f"{folder}: has no {INFO_NAME} to write the settings into", hint="leave out --save")
+    recorder = Recorder(args.model, args.threads)
+    sets = {data: _record(recorder, data, args) for data in with_columns(args.data, args)}
+    settings, figures = _tune(sets, recorder, args, np.random.default_rng(args.seed))
+    document = {"model": args.model, "lm": args.lm or ["auto"], "settings": config.dump(settings), "data": figures}
+    print(_table(figures), end="")
+    if args.json:
+        write_atomic(args.json, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+    if args.save:
+        write_info(replace(recorder.info, language=settings), folder)
+        say(f"settings written into {folder / INFO_NAME}")
+    return 0
+
+
+def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[TuningLine]":
+    import numpy as np
+
+    from quillread.data.sources import open_source
+    from quillread.data.spec import parse_spec
+    from quillread.evaluate.language_tuning import TuningLine
+
+    source = open_source(parse_spec(data), args.split)
+    progress, lines = ProgressLine("lines"), []
+    for i in range(len(source)):
+        sample = source.sample(i, np.random.default_rng((0, i)))
+        lines.append(TuningLine(sample.group, sample.text, recorder(sample.image)))
+        progress(i + 1, len(source))
+    return lines
+
+
+def _tune(
+    sets: "dict[str, list[TuningLine]]", recorder: "Recorder", args: argparse.Namespace, rng: Any
+) -> "tuple[LanguageSettings, dict[str, Any]]":
+    from quillread.decode.hypothesis import Hypothesis
+    from quillread.evaluate.language_tuning import choose_weights, fit_confidences, halve, report
+    from quillread.models.languages import AUTO, LanguageConfig, LanguageOpener
+    from quillread.recognize.record import Record, read_again
+
+    info = recorder.info
+    opener = LanguageOpener(LanguageConfig(tuple(args.lm or [AUTO]), tuple(args.lexicon)), info.charset or None)
+
+    def read(records: Sequence[Record], settings: "LanguageSettings") -> list[Hypothesis]:
+        return read_again(records, info, opener.choice(settings), settings)
+
+    halves = {data: halve(lines, rng) for data, lines in sets.items()}
+    settings = info.language
+    if not args.keep_weights:
+        parts = [[first[i] for i in rng.permutation(len(first))[: args.lines]] for first, _ in halves.values()]
+        settings = choose_weights(parts, read, settings, lambda w, loss: say(f"{w}: {loss:.4f} of the errors"))
+    fitted_on = [line for first, _ in halves.values() for line in first]
+    of_lines, of_words = fit_confidences(fitted_on, read([line.record for line in fitted_on], settings))
+    settings = replace(settings, line_calibration=of_lines, word_calibration=of_words)
+    without = info.line_calibration, info.word_calibration
+    figures = {
+        data: report(second, read([line.record for line in second], settings), settings, without, rng)
+        for data, (_, second) in halves.items()
+    }
+    return settings, figures
+
+
+def _table(figures: dict[str, Any]) -> str:
+    head = "| data | lines | CER without | CER with | gain | mended : broken | ECE lines | ECE words |\n"
+    rows = "".join(
+        f"| {data} | {f['lines']} | {100 * f['cer_spacing_without']:.2f} % | {100 * f['cer_spacing']:.2f} % | "
+        f"{100 * f['gain']:.1f} % ({100 * f['gain_ci95'][0]:.1f} to {100 * f['gain_ci95'][1]:.1f}) | "
+        f"{f['words_mended']} : {f['words_broken']} | {f['ece_lines']:.3f} | {f['ece_words']:.3f} |\n"
+        for data, f in figures.items()
+    )
+    return head + "|---|---|---|---|---|---|---|---|\n" + rows
