@@ -21,8 +21,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on lines with known text",
-        description="CER and WER of the bare model unless told otherwise: one pass, no language model; reading aids of TrOCR "
-        "as they are stored with the model, or as asked for.",
+        description="CER and WER of the bare model: one pass, no language model unless asked for; reading aids of "
+        "TrOCR as they are stored with the model, or as asked for.",
     )
     parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
     parser.add_argument("--split", default="validation", help="default: %(default)s")

@@ -79,8 +79,8 @@ def run_train(args: argparse.Namespace) -> int:
     write_content(args.output, content)
     size, facts = args.output.stat().st_size, content.facts
     say(
-        f"{args.output}: {size / 1e6:.1f} MB, of {facts['characters_read']:,} characters, {facts['words_read']:,} words; "
-        f"language: {language or 'unknown'}"
+        f"{args.output}: {size / 1e6:.1f} MB, of {facts['characters_read']:,} characters and "
+        f"{facts['words_read']:,} words; language: {language or 'unknown'}"
     )
     return 0
 

@@ -84,7 +84,7 @@ class CharacterModel:
         self._symbol_of = {c: i for i, c in enumerate(alphabet, 1)}
         self._symbols = [level.symbols.tobytes() for level in levels]
         # Where the continuations of each n-gram begin in the next level.
-        self._starts = [memoryview(np.cumsum(np.append(0, level.children), dtype=np.uint32)) for level in levels[:-1]]
+        self._starts = [np.cumsum(np.append(0, level.children), dtype=np.uint32).data for level in levels[:-1]]
         self._costs = [level.costs.tobytes() for level in levels]
         self._backoff_costs = [level.backoff_costs.tobytes() for level in levels]
         self.forget()

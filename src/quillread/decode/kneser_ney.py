@@ -43,7 +43,8 @@ def smooth(symbols: NDArray[np.uint8], order: int, alphabet: int, keep: int | No
         symbols: The text, shape (L,), L at least 1; each symbol below `alphabet`.
         order: Longest n-grams, 1 to 8.
         alphabet: Number of symbols; all get some probability.
-        keep: Most n-grams longer than one symbol; those go that change the likelihood of the text the least. None for all.
+        keep: Most n-grams longer than one symbol: those stay that change the likelihood of the text the most. None
+            for all.
 
     Returns:
         For each length its n-grams, the single symbols first. The probabilities after any context add up to 1.
@@ -104,7 +105,7 @@ def _interpolate(raw: Sequence[tuple[Keys, NDArray[np.int64]]], n: int, shorter:
     """Probabilities of the n-grams of length n from those one shorter."""
     keys, counts = raw[n - 1][0], _counts_of(raw, n)
     taken = _discounts(counts)[np.minimum(counts, 3)]
-    contexts, first = np.unique(keys >> np.uint64(8), return_index=True)
+    _, first = np.unique(keys >> np.uint64(8), return_index=True)
     sizes = np.diff(np.append(first, len(keys)))
     total = np.add.reduceat(counts, first)
     left = np.add.reduceat(taken, first) / total

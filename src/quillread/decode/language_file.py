@@ -95,4 +95,5 @@ def _parse(data: mmap.mmap, path: Path) -> Content:
 def _array(body: memoryview, kind: str, offset: int, count: int) -> NDArray[Any]:
     if kind not in _TYPES:
         raise ValueError(f"an array is of type {kind!r}")
-    return np.frombuffer(body, np.dtype(kind).newbyteorder("<"), count, offset)
+    stored = np.frombuffer(body, np.dtype(kind).newbyteorder("<"), count, offset)
+    return stored if kind == "uint8" else stored.astype(kind)  # in the byte order of this machine

@@ -21,7 +21,7 @@ class Lexicon:
 
     def __init__(self, words: Iterable[str]) -> None:
         # Python salts its hashes anew in each process; these never leave it.
-        self._hashes = memoryview(np.unique(np.fromiter(map(hash, words), np.int64)))
+        self._hashes = np.unique(np.fromiter(map(hash, words), np.int64)).data
 
     def __len__(self) -> int:
         """Number of words."""

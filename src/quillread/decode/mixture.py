@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from quillread.decode.language_model import Characters, Words
 
-
 _MOST_STATES = 100_000
 """States that are kept over from line to line."""
 

@@ -155,8 +155,8 @@ class WordModel:
         self._numbers = {word: i for i, word in enumerate(table.words, 1)}
         self._costs = table.costs.tobytes()
         self._backoff_costs = table.backoff_costs.tobytes()
-        self._starts = memoryview(table.starts)
-        self._seconds = memoryview(table.seconds)
+        self._starts = table.starts.data
+        self._seconds = table.seconds.data
         self._pair_costs = table.pair_costs.tobytes()
 
     def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:

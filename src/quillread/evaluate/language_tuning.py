@@ -44,7 +44,7 @@ class TuningLine:
 
 
 def halve(lines: Sequence[TuningLine], rng: np.random.Generator) -> tuple[list[TuningLine], list[TuningLine]]:
-    """Split lines by group: half of the groups to tune on, the others to report on; single lines if there is one group."""
+    """Split lines by group: half of the groups to tune on, the others to report on. Of one group, halve the lines."""
     groups = sorted({line.group for line in lines})
     if len(groups) < 2:
         marks = rng.permutation(len(lines)) % 2
@@ -141,7 +141,8 @@ def report(
     before = [score_line(x.reference, x.plain).cer_spacing for x in lines]
     after = [score_line(x.reference, text).cer_spacing for x, text in zip(lines, texts, strict=True)]
     damage = count_damage([x.reference for x in lines], [x.plain for x in lines], texts)
-    of_lines, of_words = [], []
+    of_lines: list[tuple[float, bool]] = []
+    of_words: list[tuple[float, bool]] = []
     for x, h in zip(lines, readings, strict=True):
         by_line, by_word = (settings.line_calibration, settings.word_calibration) if h.share is not None else without
         of_lines.append((calibrate(h.log_probability, by_line, h.share), h.text.strip() == x.reference.strip()))
