@@ -5,7 +5,8 @@ the order of their last symbols.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,11 @@ UNKNOWN = 0
 
 _PLAIN = {"’": "'", "‘": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "\u00a0": " ", "\n": " "}
 """Typography that the model does not tell apart."""
+
+_DIGITS = frozenset("0123456789")
+_ANY_DIGIT = "0"
+_DIGIT_COST = round(math.log(10) / _STEP)
+"""All digits are one symbol, and equally likely: a language knows where a number stands and not which one it is."""
 
 _MOST_STATES = 100_000
 """States that are kept over from line to line."""
@@ -73,7 +79,8 @@ class CharacterModel:
     A state stands for the characters before, as far back as the model looks. States are valid until `forget`.
 
     Args:
-        alphabet: The characters that it knows; that at place i has symbol i + 1.
+        alphabet: The characters that it knows, of digits and typography the plain ones (`plain`); that at place i has
+            symbol i + 1.
         levels: The n-grams, those of one symbol first: all symbols, in order.
     """
 
@@ -109,15 +116,16 @@ class CharacterModel:
         steps = self._steps[state]
         found = steps.get(character)
         if found is None:
-            found = steps[character] = self._work_out(state, self._symbol(character))
+            log_probability, after = self._work_out(state, self._symbol(character))
+            found = steps[character] = (log_probability - _digit_cost(character), after)
         return found
 
     def alone(self, character: str) -> float:
         """Log probability of a character, whatever comes before."""
-        return -self._costs[0][self._symbol(character)] * _STEP
+        return -self._costs[0][self._symbol(character)] * _STEP - _digit_cost(character)
 
     def _symbol(self, character: str) -> int:
-        return self._symbol_of.get(_PLAIN.get(character, character), UNKNOWN)
+        return self._symbol_of.get(plain(character), UNKNOWN)
 
     def _state(self, context: bytes) -> int:
         """Number the state of a context, cut to what the model lists."""
@@ -172,9 +180,18 @@ class CharacterModel:
         return -cost * _STEP, self._state(context)
 
 
+def plain(character: str) -> str:
+    """What a character counts as in a model."""
+    return _ANY_DIGIT if character in _DIGITS else _PLAIN.get(character, character)
+
+
+def _digit_cost(character: str) -> float:
+    return _DIGIT_COST * _STEP if character in _DIGITS else 0.0
+
+
 def to_symbols(texts: Iterable[str], alphabet: str) -> NDArray[np.uint8]:
     """Turn paragraphs into one text of symbols, white space made single spaces."""
     symbols = {c: i for i, c in enumerate(alphabet, 1)}
-    table: Mapping[str, int] = {**symbols, **{c: symbols.get(p, UNKNOWN) for c, p in _PLAIN.items()}}
-    words = itertools.chain.from_iterable(text.split() for text in texts)
-    return np.array([table.get(c, UNKNOWN) for c in " " + " ".join(words)], np.uint8)
+    text = " " + " ".join(itertools.chain.from_iterable(text.split() for text in texts))
+    table = {c: symbols.get(plain(c), UNKNOWN) for c in set(text)}
+    return np.array([table[c] for c in text], np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quillread.decode.character_model import CharacterModel, Level, pack, to_symbols
+from quillread.decode.character_model import CharacterModel, Level, pack, plain, to_symbols
 from quillread.decode.kneser_ney import MAX_ORDER, smooth
 from quillread.decode.language_file import AGAIN, Content, read_content
 from quillread.decode.word_model import WordModel, WordTable, build_words, count_words
@@ -95,7 +95,7 @@ def build_language(
 def _alphabet(texts: Iterable[str], least: int) -> str:
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(text)
+        counts.update(map(plain, text))
     spaces = [c for c in counts if c.isspace()]
     for space in spaces:
         del counts[space]

@@ -41,13 +41,16 @@ class LanguageWeights:
     characters: float = 0.5
     """Of the log probability of each character."""
     words: float = 0.3
-    """Of the log probability of each word."""
+    """How much of that goes to words instead: each counts as much as this times its own log probability, and its
+    spelling as much less. At most `characters`."""
     length: float = 0.0
     """What each character adds, in nats: without it short texts win."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.characters <= 10 and 0 <= self.words <= 10 and abs(self.length) <= 10):
-            raise ConfigError(f"weights of a language lie in 0 to 10, and its length in -10 to 10, got {self}")
+        if not (0 <= self.words <= self.characters <= 10 and abs(self.length) <= 10):
+            raise ConfigError(
+                f"weights of a language lie in 0 to 10, that of words at most that of characters, got {self}"
+            )
 
 
 class State(NamedTuple):
@@ -65,20 +68,26 @@ class State(NamedTuple):
 
 def mean_log_probability(characters: Characters, text: str) -> float:
     """Log probability of a line of text by its number of characters; 0 if it is empty."""
-    total, state = 0.0, characters.start
-    for character in text:
-        log_probability, state = characters.step(state, character)
-        total += log_probability
-    return total / max(len(text), 1)
+    return sum(_each(characters, text)) / max(len(text), 1)
 
 
 def evidence(characters: Characters, text: str) -> float:
-    """Tell how much better a model foresees a text than by the frequency of its characters: nats a character.
+    """Tell how much better a model foresees the letters of a text than by their frequency: nats a letter.
 
-    About 2 for a text in the model's language, much less for one in another; digits and rare names have little too.
+    About 2 for a text in the model's language, much less for one in another; 0 if there are no letters.
     """
-    alone = sum(characters.alone(character) for character in text)
-    return mean_log_probability(characters, text) - alone / max(len(text), 1)
+    logs = zip(text, _each(characters, text), strict=True)
+    gains = [log_probability - characters.alone(c) for c, log_probability in logs if c.isalpha()]
+    return sum(gains) / max(len(gains), 1)
+
+
+def _each(characters: Characters, text: str) -> list[float]:
+    """Log probability of each character of a line."""
+    logs, state = [], characters.start
+    for character in text:
+        log_probability, state = characters.step(state, character)
+        logs.append(log_probability)
+    return logs
 
 
 class Language:

@@ -82,10 +82,17 @@ def choose_weights(
     for _ in range(3):
         before = best
         for name, values in _GRID.items():
-            best = min((replace(best, **{name: value}) for value in (getattr(best, name), *values)), key=loss)
+            best = min(_variants(best, name, values), key=loss)
         if best == before:
             break
     return replace(settings, weights=best)
+
+
+def _variants(weights: LanguageWeights, name: str, values: Sequence[float]) -> list[LanguageWeights]:
+    """The weights, and those that differ in one of them; words take part of what characters have."""
+    changed = [{name: value} for value in values]
+    kept = [c for c in changed if c.get("words", weights.words) <= c.get("characters", weights.characters)]
+    return [weights, *(replace(weights, **change) for change in kept)]
 
 
 def _relative(parts: Sequence[Sequence[TuningLine]], read: Read, settings: LanguageSettings) -> float:
