@@ -39,7 +39,7 @@ def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig 
     """Read the options.
 
     Args:
-        args: Of a parser with the options and `--model`.
+        args: Of a parser with the options.
         auto: Whether compact models choose a language by themselves if nothing is said.
 
     Returns:
@@ -47,20 +47,19 @@ def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig 
 
     Raises:
         UsageError: If the options contradict each other.
-        ModelError: If there is no such model.
+        ConfigError: If they cannot be used together.
     """
-    from quillread.models.catalog import describe
     from quillread.models.languages import AUTO, LanguageConfig
 
-    names = args.lm
-    if names is None:
-        # TrOCR has learnt a language of its own, and plain folders are read as transformers reads them.
-        wanted = args.lexicon or (auto and describe(args.model).info.family == "compact")
-        names = [AUTO] if wanted else ["none"]
-    if "none" not in names:
-        return LanguageConfig(tuple(names), tuple(args.lexicon))
-    if len(names) > 1:
-        raise UsageError(f"--lm none and --lm {next(n for n in names if n != 'none')} contradict each other")
-    if args.lexicon:
+    lexicons = tuple(args.lexicon)
+    if args.lm is None:
+        if lexicons:
+            return LanguageConfig((AUTO,), lexicons)
+        return LanguageConfig((AUTO,), only_compact=True) if auto else None
+    if "none" not in args.lm:
+        return LanguageConfig(tuple(args.lm), lexicons)
+    if len(args.lm) > 1:
+        raise UsageError(f"--lm none and --lm {next(n for n in args.lm if n != 'none')} contradict each other")
+    if lexicons:
         raise UsageError("--lexicon goes with a language model, and --lm is none", hint="leave out --lm none")
     return None

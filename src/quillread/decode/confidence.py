@@ -48,13 +48,24 @@ def fit_calibration(
     y = np.asarray(right, np.float64)
     if len(y) == 0 or y.min() == y.max():
         return Calibration()
-    features = [x, np.ones_like(x)]
-    if shares is not None:
-        features.append(np.array([_share_logit(share) for share in shares]))
-    scale, shift, *agreement = _fit_logistic(np.stack(features, axis=1), y).tolist()
-    fitted = Calibration(scale, shift, *agreement)
+    ones = np.ones_like(x)
+    if shares is None:
+        return _usable(*_fit_logistic(np.stack([x, ones], axis=1), y).tolist())
+    agreed = np.array([_share_logit(share) for share in shares])
+    scale, shift, agreement = _fit_logistic(np.stack([x, ones, agreed], axis=1), y).tolist()
+    if scale < 0:  # the share says it all
+        agreement, shift = _fit_logistic(np.stack([agreed, ones], axis=1), y).tolist()
+        scale = 0.0
+    elif agreement < 0:
+        scale, shift = _fit_logistic(np.stack([x, ones], axis=1), y).tolist()
+        agreement = 0.0
+    return _usable(scale, shift, agreement)
+
+
+def _usable(scale: float, shift: float, agreement: float = 0.0) -> Calibration:
     # A likelier reading that is less often right: there is nothing to learn from such data.
-    return fitted if scale > 0 and math.isfinite(scale + shift + sum(agreement)) else Calibration()
+    sensible = min(scale, agreement) >= 0 < scale + agreement and math.isfinite(scale + shift + agreement)
+    return Calibration(scale, shift, agreement) if sensible else Calibration()
 
 
 def _fit_logistic(features: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

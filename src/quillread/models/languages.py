@@ -41,6 +41,9 @@ class LanguageConfig:
     """Shipped names and files, each with `@WEIGHT` if several are mixed; or "auto" alone."""
     lexicons: tuple[Path, ...] = ()
     """Lists of names and other words that are to be known."""
+    only_compact: bool = False
+    """Read without a language where the model is no compact one: TrOCR has learnt a language of its own, and plain
+    folders are read as transformers reads them."""
 
     def __post_init__(self) -> None:
         if not self.names:

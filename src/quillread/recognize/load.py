@@ -51,6 +51,8 @@ def load(
         raise UsageError(f"{name}: is a compact model: it generates no text token by token, so it has no such settings")
     if generate is not None:
         entry = replace(entry, info=replace(entry.info, generate=generate))
+    if language is not None and language.only_compact and entry.info.family != "compact":
+        language = None
     settings = entry.info.language
     choice = language and LanguageOpener(language, entry.info.charset or None).choice(settings)
     if entry.info.family == "compact":

@@ -35,3 +35,11 @@ def test_trocr_reads_with_a_language(tmp_path: Path, names):
     folder = str(write_trocr(tmp_path / "trocr"))
     (read,) = load(folder, threads=1, language=LanguageConfig(names)).read([IMAGE])
     assert read.alternatives == ()
+
+
+def test_a_language_for_compact_models_leaves_trocr_alone(tmp_path: Path):
+    folder = str(write_trocr(tmp_path / "trocr"))
+    for_compact = LanguageConfig(("auto",), only_compact=True)
+    (read,) = load(folder, threads=1, language=for_compact).read([IMAGE])
+    (plain,) = load(folder, threads=1).read([IMAGE])
+    assert read == plain
