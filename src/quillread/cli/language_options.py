@@ -33,6 +33,11 @@ def add_language_options(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="FILE",
         help="names and other words that are to be known, one a line; others stay possible; may be repeated",
     )
+    group.add_argument(
+        "--correct",
+        action="store_true",
+        help="correct words that are in doubt to known words near them; what was changed is in the JSON",
+    )
 
 
 def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig | None":
@@ -51,15 +56,19 @@ def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig 
     """
     from quillread.models.languages import AUTO, LanguageConfig
 
-    lexicons = tuple(args.lexicon)
-    if args.lm is None:
+    names, lexicons = args.lm, tuple(args.lexicon)
+    if names is None:
         if lexicons:
-            return LanguageConfig((AUTO,), lexicons)
-        return LanguageConfig((AUTO,), only_compact=True) if auto else None
-    if "none" not in args.lm:
-        return LanguageConfig(tuple(args.lm), lexicons)
-    if len(args.lm) > 1:
-        raise UsageError(f"--lm none and --lm {next(n for n in args.lm if n != 'none')} contradict each other")
+            return LanguageConfig((AUTO,), lexicons, correct=args.correct)
+        if args.correct and not auto:
+            return LanguageConfig((AUTO,), decode=False, correct=True)
+        return LanguageConfig((AUTO,), correct=args.correct, only_compact=not args.correct) if auto else None
+    if "none" not in names:
+        return LanguageConfig(tuple(names), lexicons, correct=args.correct)
+    if len(names) > 1:
+        raise UsageError(f"--lm none and --lm {next(n for n in names if n != 'none')} contradict each other")
+    if args.correct:
+        return LanguageConfig((AUTO,), lexicons, decode=False, correct=True)
     if lexicons:
         raise UsageError("--lexicon goes with a language model, and --lm is none", hint="leave out --lm none")
     return None

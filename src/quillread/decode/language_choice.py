@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quillread.decode.language_model import Characters, Language, evidence, mean_log_probability
+from quillread.decode.language_model import Characters, Language, Words, evidence, mean_log_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,7 @@ class Tongue:
 
     name: str
     characters: Characters
+    words: Words
     language: Language
 
 

@@ -30,6 +30,9 @@ class Characters(Protocol):
 class Words(Protocol):
     """Gives the probability of each next word."""
 
+    def __contains__(self, word: object) -> bool:
+        """Whether a word in lower case is known."""
+
     def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:
         """Log probability of a word in lower case after the one with a number, and its own number; 0 is unknown."""
 

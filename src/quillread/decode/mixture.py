@@ -78,6 +78,10 @@ class MixedWords:
         self._numbers = {nothing: 0}
         self._known = [nothing]
 
+    def __contains__(self, word: object) -> bool:
+        """Whether one of the models knows a word in lower case."""
+        return any(word in model for model in self._models)
+
     def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:
         """Log probability of a word after the one with a number, and its own number; 0 if no model knows it."""
         scores = [m.score(b, word, spelled) for m, b in zip(self._models, self._known[before], strict=True)]

@@ -159,6 +159,10 @@ class WordModel:
         self._seconds = table.seconds.data
         self._pair_costs = table.pair_costs.tobytes()
 
+    def __contains__(self, word: object) -> bool:
+        """Whether a word in lower case is known."""
+        return word in self._numbers
+
     def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:
         """Say how likely a word is after another one.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,13 +10,15 @@ from quillread.decode.confidence import calibrate, fit_calibration
 from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
 from quillread.decode.language_model import LanguageWeights
 from quillread.decode.language_settings import LanguageSettings
+from quillread.decode.review import choose_for_review, doubt, expected_rate, fit_error_curve
 from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
 from quillread.evaluate.damage import count_damage
 from quillread.evaluate.metrics import EditCounts, score_line, total
+from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.record import Record
 from quillread.text.align import align
-from quillread.types import Calibration
+from quillread.types import Calibration, ErrorCurve
 
 _GRID = {
     "characters": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
@@ -24,6 +26,26 @@ _GRID = {
     "length": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6),
 }
 """Weights that are tried, one at a time from the best so far."""
+
+REVIEWED = 0.05
+"""Error rate that may remain, of which the report tells whether it does."""
+
+
+class Confidences(Protocol):
+    """What says how sure a reading is: of a model without a language, or of its settings with one."""
+
+    @property
+    def line_calibration(self) -> Calibration:
+        """Of lines."""
+
+    @property
+    def word_calibration(self) -> Calibration:
+        """Of words."""
+
+    @property
+    def error_curve(self) -> ErrorCurve:
+        """Errors to be expected."""
+
 
 Read = Callable[[Sequence[Record], LanguageSettings], list[Hypothesis]]
 """Reads recorded lines with a language and settings."""
@@ -120,6 +142,30 @@ def fit_confidences(lines: Sequence[TuningLine], readings: Sequence[Hypothesis])
     return of_lines, of_words
 
 
+def fit_curve(lines: Sequence[TuningLine], readings: Sequence[Hypothesis], by: Confidences) -> ErrorCurve:
+    """Fit how many errors a reading is expected to hold, to lines that were all read with or all without a language."""
+    counts = [score_line(x.reference, h.text).cer for x, h in zip(lines, readings, strict=True)]
+    lengths = [max(len(h.text.strip()), 1) for h in readings]
+    return fit_error_curve([_doubt(h, by) for h in readings], [c.edits for c in counts], lengths)
+
+
+def _doubt(reading: Hypothesis, by: Confidences) -> float:
+    runs = [("".join(e.text for e in run), word_report(run)) for run in word_runs(strip_emissions(reading.emissions))]
+    return doubt([(text, calibrate(p, by.word_calibration, share)) for text, (p, share) in runs])
+
+
+def review_kept(
+    lines: Sequence[TuningLine], readings: Sequence[Hypothesis], settings: LanguageSettings, info: ModelInfo
+) -> dict[str, float]:
+    """Leave the lines to a person that `quill read --review 0.05` names; tell what the others hold."""
+    bys: list[Confidences] = [info if h.share is None else settings for h in readings]
+    rates = [expected_rate(by.error_curve, _doubt(h, by)) for h, by in zip(readings, bys, strict=True)]
+    chosen = set(choose_for_review(rates, [max(len(h.text.strip()), 1) for h in readings], REVIEWED))
+    kept = [i for i in range(len(lines)) if i not in chosen]
+    counts = total(score_line(lines[i].reference, readings[i].text).cer for i in kept)
+    return {"target": REVIEWED, "accepted": len(kept) / max(len(lines), 1), "cer_of_accepted": counts.rate}
+
+
 def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[float, float | None, bool]]:
     """For each word read what the network says of it, its share, and whether it is right."""
     runs = word_runs(strip_emissions(reading.emissions))
@@ -132,7 +178,7 @@ def report(
     lines: Sequence[TuningLine],
     readings: Sequence[Hypothesis],
     settings: LanguageSettings,
-    without: tuple[Calibration, Calibration],
+    info: ModelInfo,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Tell what a language brings on lines that nothing was tuned on.
@@ -141,7 +187,7 @@ def report(
         lines: The lines.
         readings: What was read with the language.
         settings: With the fitted confidences.
-        without: Confidences of lines and words that were read without it.
+        info: With those of lines that were read without it.
         rng: Source of the draws for the interval.
     """
     texts = [h.text.strip() for h in readings]
@@ -151,9 +197,10 @@ def report(
     of_lines: list[tuple[float, bool]] = []
     of_words: list[tuple[float, bool]] = []
     for x, h in zip(lines, readings, strict=True):
-        by_line, by_word = (settings.line_calibration, settings.word_calibration) if h.share is not None else without
-        of_lines.append((calibrate(h.log_probability, by_line, h.share), h.text.strip() == x.reference.strip()))
-        of_words.extend((calibrate(p, by_word, s), right) for p, s, right in _judged_words(x.reference, h))
+        by: Confidences = info if h.share is None else settings
+        sure = calibrate(h.log_probability, by.line_calibration, h.share)
+        of_lines.append((sure, h.text.strip() == x.reference.strip()))
+        of_words.extend((calibrate(p, by.word_calibration, s), right) for p, s, right in _judged_words(x.reference, h))
     return {
         "lines": len(lines),
         "cer_spacing_without": total(before).rate,
@@ -165,6 +212,7 @@ def report(
         "words_broken": damage.broken,
         "ece_lines": _ece(of_lines),
         "ece_words": _ece(of_words),
+        "review": review_kept(lines, readings, settings, info),
     }
 
 

@@ -57,6 +57,13 @@ def _line(line: Line) -> dict[str, Any]:
     }
     if read and read.alternatives:
         data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
+    if read and read.expected_error is not None:
+        data["expected_cer"] = round(read.expected_error, 4)
+    if read and read.changes:
+        data["raw_text"] = read.raw_text
+        data["changes"] = [
+            {"start": c.start, "from": c.before, "to": c.after, "reason": c.reason} for c in read.changes
+        ]
     if read and read.rows > 1:
         data["rows"] = read.rows
     return data

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from quillread.decode.language_model import Characters, Language, Words, evidenc
 from quillread.decode.language_settings import LanguageSettings
 from quillread.decode.lexicon import Lexicon, read_lexicon
 from quillread.decode.mixture import MixedCharacters, MixedWords
+from quillread.decode.spelling import SpellingCorrector, Vocabulary
 from quillread.errors import ConfigError, ModelError
 
 SHIPPED_LANGUAGES = {
@@ -41,6 +43,10 @@ class LanguageConfig:
     """Shipped names and files, each with `@WEIGHT` if several are mixed; or "auto" alone."""
     lexicons: tuple[Path, ...] = ()
     """Lists of names and other words that are to be known."""
+    decode: bool = True
+    """Read with the languages; else only words are corrected with them, if `correct` is set."""
+    correct: bool = False
+    """Correct words that are in doubt, after reading."""
     only_compact: bool = False
     """Read without a language where the model is no compact one: TrOCR has learnt a language of its own, and plain
     folders are read as transformers reads them."""
@@ -102,6 +108,21 @@ class LanguageOpener:
         tongues = [_tongue(models, weights, settings, self._lexicon) for models, weights in self._groups]
         return LanguageChoice(tongues, self._rivals, settings.least_evidence)
 
+    def corrector(self, settings: LanguageSettings) -> SpellingCorrector:
+        """What corrects words in these languages."""
+        tongues = [_tongue(models, weights, settings, self._lexicon) for models, weights in self._groups]
+        choice = LanguageChoice(tongues, self._rivals, settings.least_evidence)
+        vocabularies = []
+        for tongue, (models, _) in zip(tongues, self._groups, strict=True):
+            letters = {c.lower() for model in models for c in model.characters.alphabet if c.isalpha()}
+            accepts = partial(_is_in, choice, tongue)
+            vocabularies.append(Vocabulary(tongue.words, "".join(sorted(letters)), accepts))
+        return SpellingCorrector(vocabularies, settings.spelling, self._lexicon)
+
+
+def _is_in(choice: LanguageChoice, tongue: Tongue, text: str) -> bool:
+    return choice.choose(text) is tongue and choice.accepts(tongue, text)
+
 
 def split_weight(name: str) -> tuple[str, float]:
     """Split `NAME@WEIGHT`; the weight is 1 if it is left out.
@@ -130,7 +151,7 @@ def _tongue(
         characters = MixedCharacters([model.characters for model in models], weights)
         words = MixedWords([model.words for model in models], weights)
     name = "+".join(model.name for model in models)
-    return Tongue(name, characters, Language(characters, words, settings.weights, lexicon))
+    return Tongue(name, characters, words, Language(characters, words, settings.weights, lexicon))
 
 
 def _rivals(models: Sequence[LanguageModel]) -> list[Characters]:

@@ -54,11 +54,14 @@ def load(
     if language is not None and language.only_compact and entry.info.family != "compact":
         language = None
     settings = entry.info.language
-    choice = language and LanguageOpener(language, entry.info.charset or None).choice(settings)
+    opener = language and LanguageOpener(language, entry.info.charset or None)
+    choice = opener.choice(settings) if opener and language and language.decode else None
+    correct = opener.corrector(settings) if opener and language and language.correct else None
     if entry.info.family == "compact":
         decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam) if choice else None
-        return LineRecognizer(load_compact(entry, threads, decode), entry.info)
-    return LineRecognizer(load_trocr(entry, threads, LanguageRescorer(choice) if choice else None), entry.info)
+        return LineRecognizer(load_compact(entry, threads, decode), entry.info, correct=correct)
+    engine = load_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
+    return LineRecognizer(engine, entry.info, correct=correct)
 
 
 def load_compact(entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None = None) -> LineEngine:

@@ -1,10 +1,11 @@
 """LineRecognizer: the only path from a line image to a transcript."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from quillread.decode.confidence import calibrate
 from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
+from quillread.decode.review import doubt, expected_rate
 from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess
@@ -19,6 +20,10 @@ class LineEngine(Protocol):
         """Read line images, uint8 RGB (H, W, 3) each; one hypothesis an image, positions in pixels of that image."""
 
 
+Correction = Callable[[Sequence[Transcript]], list[Transcript]]
+"""Changes the transcripts of lines, one for one."""
+
+
 class LineRecognizer:
     """Reads line images: cleans them, lets the engine read, places the words, calibrates the confidence.
 
@@ -26,12 +31,16 @@ class LineRecognizer:
         engine: The network and its decoding.
         info: Its preprocessing and calibration.
         cache: Where slow steps of preprocessing are kept, for lines that are read again and again.
+        correct: Corrects the transcripts of lines in reading order, if words are to be corrected.
     """
 
-    def __init__(self, engine: LineEngine, info: ModelInfo, cache: StepCache | None = None) -> None:
+    def __init__(
+        self, engine: LineEngine, info: ModelInfo, cache: StepCache | None = None, correct: Correction | None = None
+    ) -> None:
         self.info = info
         self._engine = engine
         self._cache = cache
+        self._correct = correct or list
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images.
@@ -47,24 +56,27 @@ class LineRecognizer:
         """
         cleaned = [preprocess(image, self.info.preprocess, self._cache) for image in images]
         hypotheses = self._engine([image for image, _ in cleaned])
-        return [
+        placed = [
             self._place(hypothesis, image.shape[0], back)
             for hypothesis, (image, back) in zip(hypotheses, cleaned, strict=True)
         ]
+        return self._correct(placed)
 
     def _place(self, hypothesis: Hypothesis, height: int, back: CoordMap) -> Transcript:
         """Turn emissions into characters and words on the line image as it came."""
         kept = strip_emissions(hypothesis.emissions)
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
+        words = _words(kept, height, back, by.word_calibration)
         return Transcript(
             text="".join(e.text for e in kept),
             confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
-            words=_words(kept, height, back, by.word_calibration),
+            words=words,
             characters=_characters(kept, height, back),
             alternatives=tuple(
                 Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
             ),
+            expected_error=expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words])),
             rows=hypothesis.rows,
         )
 

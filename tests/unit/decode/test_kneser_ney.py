@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_what_follows_any_context_adds_up_to_1(text, order, keep, context):
 def test_pruning_keeps_what_is_asked_for_and_all_that_leads_there(text, order, keep):
     grams = smooth(text, order, 5, keep)
     assert sum(len(g.keys) for g in grams[1:]) <= keep
-    for shorter, longer in zip(grams, grams[1:], strict=False):
+    for shorter, longer in itertools.pairwise(grams):
         assert np.isin(longer.keys >> np.uint64(8), shorter.keys).all()
 
 

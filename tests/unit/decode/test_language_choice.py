@@ -14,7 +14,9 @@ def tongues(tmp_path: Path) -> tuple[Tongue, Tongue]:
     made = []
     for name, text in (("en", ENGLISH), ("fr", FRENCH)):
         model = small_language(tmp_path / f"{name}.lm", text)
-        made.append(Tongue(name, model.characters, Language(model.characters, model.words, LanguageWeights())))
+        made.append(
+            Tongue(name, model.characters, model.words, Language(model.characters, model.words, LanguageWeights()))
+        )
     return made[0], made[1]
 
 

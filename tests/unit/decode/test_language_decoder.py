@@ -17,7 +17,7 @@ CHARSET = Charset(WESTERN_EUROPEAN)
 def choice(tmp_path_factory: pytest.TempPathFactory) -> LanguageChoice:
     model = small_language(tmp_path_factory.mktemp("lm") / "small.lm")
     language = Language(model.characters, model.words, LanguageWeights(0.6, 0.4, 0.8))
-    return LanguageChoice([Tongue("small", model.characters, language)], (), 1.0)
+    return LanguageChoice([Tongue("small", model.characters, model.words, language)], (), 1.0)
 
 
 def columns(best: str, other: str, share: float = 0.4) -> np.ndarray:

@@ -8,8 +8,8 @@ from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.decode.language_model import LanguageWeights
 from quillread.decode.language_settings import LanguageSettings
 from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, halve, report
+from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.record import Record
-from quillread.types import Calibration
 
 
 def reading(text: str, log_probability: float = -0.5, share: float | None = 0.9) -> Hypothesis:
@@ -74,8 +74,8 @@ def test_confidences_are_fitted_to_how_often_readings_are_right():
 def test_a_report_counts_what_was_mended_and_broken():
     lines = [line("a", "an old man", "an ald man"), line("b", "a dog", "a dog")]
     readings = [reading("an old man"), reading("a dag")]
-    plain = (Calibration(), Calibration())
-    figures = report(lines, readings, LanguageSettings(), plain, np.random.default_rng(0))
+    info = ModelInfo(family="compact", name="x")
+    figures = report(lines, readings, LanguageSettings(), info, np.random.default_rng(0))
     assert (figures["words_mended"], figures["words_broken"]) == (1, 1)
     assert figures["cer_spacing_without"] == pytest.approx(1 / 15)
     assert figures["cer_spacing"] == pytest.approx(1 / 15)
