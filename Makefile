@@ -41,7 +41,15 @@ check: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
 
-train-builtin: $(VENV)/installed
+# Where the lines of the sources can be cut between words; the shipped model reads them for it.
+CUTS = $(if $(filter all,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
+
+runs/cuts/%.jsonl: | $(VENV)/installed
+	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
+	@mkdir -p runs/cuts
+	$(VENV)/bin/quill data cuts hub:$(DATA)/$* --output $@
+
+train-builtin: $(VENV)/installed $(CUTS)
 	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
 	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
 	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)

@@ -118,9 +118,11 @@ def make_batch(lines: int, tokens: int, height: int, width: int) -> dict[str, to
 
 def count_flops(shape: Shape, tokens: int) -> int:
     """Count the floating-point operations that one line takes, forward and backward, from the shapes alone."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"):
         network = make_network(shape)
-        batch = {name: value.to("meta") for name, value in make_batch(1, tokens, CANVAS, CANVAS).items()}
+    batch = {name: value.to("meta") for name, value in make_batch(1, tokens, CANVAS, CANVAS).items()}
+    # Outside of the device's context: transformers 5.17 draws a number in each layer, and looks at it.
+    with FlopCounterMode(display=False) as counter:
         network(pixel_values=batch["pixel_values"], decoder_input_ids=batch["labels"]).logits.sum().backward()
     return int(counter.get_total_flops())
 

@@ -56,6 +56,10 @@ def main() -> None:
     step.add_argument("--our-lines", type=int, metavar="N", help="of a step of ours, if not the same")
     step.add_argument("--canvas", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of ours, if not 384 384")
     step.add_argument("--pairs", type=int, default=5, metavar="N", help="steps of each (default: %(default)s)")
+    step.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="what trocr_models.py wrote; else it is written anew"
+    )
+    step.add_argument("--compile", action="store_true", help="compile the layers of ours")
     step.add_argument("--peak-tflops", type=float, metavar="X", help="of the GPU, dense bf16: for the share of it")
     step.set_defaults(measure=measure_steps)
     memory = parts.add_parser("memory", help="peak memory of a step, mixed precision and checkpointing on and off")
@@ -86,17 +90,24 @@ def write_model(shape: str, folder: Path, lines: int = 1) -> Path:
 
 def measure_steps(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Let both trainers take steps in turn, after one of each to warm up (two of ours, the first of which is small)."""
-    model = write_model("base", folder)
+    model = arguments.checkpoint / "model" if arguments.checkpoint else write_model("base", folder)
     our_lines = arguments.our_lines or arguments.lines
-    canvas = ["--canvas", *arguments.canvas] if arguments.canvas else []
+    options = ["--canvas", *arguments.canvas] if arguments.canvas else []
+    options += ["--compile"] if arguments.compile else []
     with ExitStack() as stack:
-        ours = stack.enter_context(open_trainer("ours", "base", model, "--lines", our_lines, *canvas))
+        ours = stack.enter_context(open_trainer("ours", "base", model, "--lines", our_lines, *options))
         plain = stack.enter_context(open_trainer("plain", "base", model, "--lines", arguments.lines))
         ours.ask()
         pairs = [(ours.ask()["seconds"], plain.ask()["seconds"]) for _ in range(1 + arguments.pairs)][1:]
     rates = [(our_lines / mine, arguments.lines / theirs) for mine, theirs in pairs]
     systems = {
-        "quillread": {**ours.facts, "lines": our_lines, "canvas": arguments.canvas, **spread([a for a, _ in rates])},
+        "quillread": {
+            **ours.facts,
+            "lines": our_lines,
+            "canvas": arguments.canvas,
+            "compiled": arguments.compile,
+            **spread([a for a, _ in rates]),
+        },
         "Seq2SeqTrainer": {**plain.facts, "lines": arguments.lines, **spread([b for _, b in rates])},
     }
     ratio = spread([a / b for a, b in rates])

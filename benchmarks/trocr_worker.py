@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--canvas", type=int, nargs=2, default=[CANVAS, CANVAS], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--precision", default="auto", help="of ours (default: %(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="in ours")
+    parser.add_argument("--compile", action="store_true", help="the layers of ours")
     arguments = parser.parse_args()
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not run into the answers
     logging.set_verbosity_error()
@@ -76,10 +77,12 @@ def open_trainer(arguments: argparse.Namespace, output: Path, callback: StepOnCa
         f"batch_size={arguments.lines}",
         f"precision={arguments.precision}",
         f"tuning.gradient_checkpointing={arguments.gradient_checkpointing}",
+        f"tuning.compile={arguments.compile}",
     ]
     if arguments.canvas != [CANVAS, CANVAS]:
         settings.append(f"canvas={{height: {height}, width: {width}}}")
-    first = {name: value[:1] for name, value in batch.items()}
+    # Layers are compiled for the batch that they see first: for any other they would be compiled again, less well.
+    first = batch if arguments.compile else {name: value[:1] for name, value in batch.items()}
     return open_ours(preset(f"trocr-{arguments.shape}", settings), [first, batch], output, callback)
 
 

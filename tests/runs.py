@@ -3,9 +3,11 @@
 import itertools
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
@@ -34,3 +36,21 @@ def script_rates(monkeypatch: pytest.MonkeyPatch, rates: list[float]) -> None:
         return dict.fromkeys(("cer", "wer", "cer_spacing", "wer_spacing"), next(values))
 
     monkeypatch.setattr(trainer_module, "summarise", summarise)
+
+
+def optimizer_tensors(folder: Path) -> dict[str, Any]:
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
+    return {f"{i}/{name}": torch.as_tensor(value) for i, part in state.items() for name, value in part.items()}
+
+
+def gradient_gap(one: Path, other: Path) -> float:
+    """How far the running averages of the gradients of two runs are apart, as a share of their size.
+
+    Weights would not tell: AdamW makes whole steps of gradients that are nothing but rounding, such as those of the
+    biases of attention's keys.
+    """
+    averages = [
+        torch.cat([value.flatten() for name, value in optimizer_tensors(folder).items() if name.endswith("exp_avg")])
+        for folder in (one, other)
+    ]
+    return float((averages[0] - averages[1]).norm() / averages[0].norm())

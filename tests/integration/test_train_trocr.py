@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
-from runs import interrupt, script_rates
+from runs import gradient_gap, interrupt, optimizer_tensors, script_rates
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderModel
 
@@ -28,9 +28,11 @@ from quillread.models.trocr import load_trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
+from quillread.train.callbacks import EndInTime
 from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
 from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr_columns import COLUMNS_NAME
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -82,24 +84,6 @@ def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return sorted(a.keys() ^ b.keys()) + [name for name in a if name in b and not torch.equal(a[name], b[name])]
 
 
-def optimizer_tensors(folder: Path) -> dict[str, Any]:
-    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
-    return {f"{i}/{name}": torch.as_tensor(value) for i, part in state.items() for name, value in part.items()}
-
-
-def gradient_gap(one: Path, other: Path) -> float:
-    """How far the running averages of the gradients of two runs are apart, as a share of their size.
-
-    Weights would not tell: AdamW makes whole steps of gradients that are nothing but rounding, such as those of the
-    biases of attention's keys.
-    """
-    averages = [
-        torch.cat([value.flatten() for name, value in optimizer_tensors(folder).items() if name.endswith("exp_avg")])
-        for folder in (one, other)
-    ]
-    return float((averages[0] - averages[1]).norm() / averages[0].norm())
-
-
 def test_a_run_writes_what_people_look_at(unbroken: Path):
     entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
     assert [e["step"] for e in entries if "eval_cer" in e and "eval_wer" in e] == [4, 8, 12]
@@ -132,6 +116,48 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
     last, other = tmp_path / "run" / f"checkpoint-{LAST}", unbroken / f"checkpoint-{LAST}"
     assert unequal(tensors(last), tensors(other)) == []
     assert unequal(optimizer_tensors(last), optimizer_tensors(other)) == []
+
+
+def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tuned = dataclasses.replace(config, tuning=TuningConfig(columns=0.5))
+    finetune(tuned, tmp_path / "unbroken", progress=False)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=EPOCH_STEPS + 1)
+        finetune(tuned, tmp_path / "broken", progress=False)
+    finetune(tuned, tmp_path / "broken", resume=True, progress=False)
+    one, other = (tmp_path / name / f"checkpoint-{LAST}" for name in ("unbroken", "broken"))
+    heads = [load_file(folder / COLUMNS_NAME) for folder in (one, other)]
+    assert not unequal(*heads)
+    assert not unequal(tensors(one), tensors(other))
+    assert not any("columns" in name for name in tensors(tmp_path / "broken" / "model"))
+    assert not (tmp_path / "broken" / "model" / COLUMNS_NAME).exists()
+
+
+def test_a_run_that_its_clock_ended_trains_no_further_when_it_is_resumed(config: TrainConfig, tmp_path: Path):
+    timed = dataclasses.replace(config, minutes=1e-6)
+    assert finetune(timed, tmp_path / "run", progress=False).finished
+    assert finetune(timed, tmp_path / "run", resume=True, progress=False).finished
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-1"]
+    assert finetune(dataclasses.replace(timed, minutes=60.0), tmp_path / "run", resume=True, progress=False).finished
+    assert read_info(tmp_path / "run" / "model").provenance["steps"] == LAST
+
+
+def test_the_rate_falls_with_the_time(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    half_over = property(lambda _: 0.5)
+    monkeypatch.setattr(EndInTime, "share", half_over)
+    schedule = ScheduleConfig(learning_rate=1e-3, warmup=0.0, shape="linear")
+    timed = dataclasses.replace(config, minutes=60.0, schedule=schedule, epochs=1)
+    finetune(timed, tmp_path / "run", progress=False)
+    state = torch.load(tmp_path / "run" / f"checkpoint-{EPOCH_STEPS}" / "scheduler.pt", weights_only=True)
+    assert state["_last_lr"] == [0.0, 0.0]
+    timed = dataclasses.replace(timed, epochs=10)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=2)
+        finetune(timed, tmp_path / "longer", progress=False)
+    state = torch.load(tmp_path / "longer" / "checkpoint-2" / "scheduler.pt", weights_only=True)
+    assert state["_last_lr"] == pytest.approx([5e-4, 5e-4])
 
 
 def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

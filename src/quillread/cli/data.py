@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quillread.cli.data_convert import add_convert, add_split
+from quillread.cli.data_cuts import add_cuts
 from quillread.cli.data_fetch import add_fetch
 from quillread.cli.model_limits import model_limits
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
@@ -47,6 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_fetch(actions)
     add_split(actions)
     add_convert(actions)
+    add_cuts(actions)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.errors import DataError
 
-KINDS = ("hub", "folder", "csv", "jsonl", "iam", "imgur5k", "page", "fonts", "strokes")
+KINDS = ("hub", "folder", "csv", "jsonl", "iam", "imgur5k", "page", "fonts", "strokes", "recombined")
 """The kinds of sources that can be opened."""
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 """Each split with the names that data sets give it, the usual one first."""
 
-SYNTHETIC_KINDS = ("fonts", "strokes")
+SYNTHETIC_KINDS = ("fonts", "strokes", "recombined")
 """Kinds whose images are made, anew at each look."""
 
 
@@ -66,18 +66,26 @@ class DataSpec:
 
     def placed(self) -> "DataSpec":
         """The same with an absolute path, if it names a file or folder that is there."""
-        path = Path(self.where)
-        return replace(self, where=str(path.absolute())) if path.exists() else self
+        if self.kind == "recombined":
+            options = {name: tuple(_absolute(value) for value in values) for name, values in self.options.items()}
+            return replace(self, where=str(parse_spec(self.where).placed()), options=options)
+        return replace(self, where=_absolute(self.where))
 
     def public(self) -> "DataSpec":
         """The same without the folders that its file or folder lies in, and those of its options."""
         options = {name: tuple(_last(value) for value in values) for name, values in self.options.items()}
-        return replace(self, where=_last(self.where), options=options)
+        where = str(parse_spec(self.where).public()) if self.kind == "recombined" else _last(self.where)
+        return replace(self, where=where, options=options)
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
         weight = "" if self.weight is None else f"@{self.weight:g}"
         return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def _absolute(value: str) -> str:
+    path = Path(value)
+    return str(path.absolute()) if path.exists() else value
 
 
 def _last(value: str) -> str:

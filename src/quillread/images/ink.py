@@ -1,5 +1,6 @@
 """From a line image to what a compact model sees: fixed height, ink measured against the paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -76,7 +77,19 @@ def ink_pixels(image: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float3
         H / config.height pixels of `image` (in x: W / W2).
     """
     grey = scale_to_height(to_grey(image), config.height, config.max_width)
-    paper, ink = np.percentile(grey, (config.paper_percentile, config.ink_percentile))
-    contrast = max(float(paper - ink), config.min_contrast)
-    ink_share = (np.float32(paper) - grey.astype(np.float32)) / np.float32(contrast)
-    return np.asarray(ink_share.clip(-0.5, 1.5), np.float32)
+    paper, ink = grey_percentiles(grey, (config.paper_percentile, config.ink_percentile))
+    contrast = max(paper - ink, config.min_contrast)
+    levels = np.arange(256, dtype=np.float32)
+    return np.asarray(cv2.LUT(grey, ((np.float32(paper) - levels) / np.float32(contrast)).clip(-0.5, 1.5)), np.float32)
+
+
+def grey_percentiles(grey: GreyImage, percents: Sequence[float]) -> list[float]:
+    """Percentiles of the grey levels of an image (H, W), as of `numpy.percentile`, in a fraction of its time."""
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum(dtype=np.float64)
+    levels = []
+    for percent in percents:
+        place = percent / 100 * (grey.size - 1)
+        low = int(place)
+        below, above = np.searchsorted(counts, (low, low + 1), side="right").tolist()
+        levels.append(below + (place - low) * (min(above, 255) - below))
+    return levels

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quillread.errors import ModelError
 from quillread.extras import require
 from quillread.models.compact_config import CompactConfig
-from quillread.models.onnx_graph import Graph, Weights
+from quillread.models.onnx_graph import NORM_PARTS, Graph, Weights, fold_norm
 
 
 class _CompactGraph(Graph):
@@ -44,7 +44,7 @@ class _CompactGraph(Graph):
         return self.node("Reshape", [y, self.constant("merge_directions", [0, 0, -1])])[0]
 
 
-def write_onnx(weights: Weights, config: CompactConfig, path: Path) -> None:
+def write_onnx(weights: Weights, config: CompactConfig, path: Path, *, folded: bool = False) -> None:
     """Write the network as an ONNX file (float32).
 
     Input `pixels` float32 (N, 1, height, W); output `log_probs` float32 (N, W / 4, classes). The shortcut head, which
@@ -54,8 +54,9 @@ def write_onnx(weights: Weights, config: CompactConfig, path: Path) -> None:
         weights: State of `CompactNetwork`, by name.
         config: Its shape.
         path: File to write.
+        folded: Make batch normalisations part of the convolutions before them; `read_weights` does not know such files.
     """
-    graph = _CompactGraph(weights)
+    graph = _CompactGraph(weights, folded=folded)
     x = graph.relu(graph.norm(graph.conv("pixels", "stem.0", (2, 2), (1, 1, 1, 1)), "stem.1"))
     number = 0
     for depth, stride in zip(config.blocks, ((1, 1), (2, 2), (2, 1), (2, 1)), strict=True):
@@ -97,6 +98,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     except Exception as error:  # protobuf's own errors share no base class
         raise ModelError(f"{path}: cannot be read as ONNX: {error}") from error
     found = {t.name: np.asarray(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer}
+    found |= _dequantised(found)
     if "head.weight" not in found:
         raise ModelError(f"{path}: is not a compact model of quillread")
     weights: dict[str, NDArray[np.float32]] = {}
@@ -104,18 +106,54 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         if name == "head.weight":
             weights[name] = np.ascontiguousarray(value.T)
         elif name.startswith("recurrent."):
-            _, layer, kind = name.split(".")
-            for d, part in zip(("", "_reverse"), value, strict=True):
-                if kind == "B":
-                    ih, hh = np.split(part, 2)
-                    weights[f"recurrent.bias_ih_l{layer}{d}"] = _to_torch_gates(ih)
-                    weights[f"recurrent.bias_hh_l{layer}{d}"] = _to_torch_gates(hh)
-                else:
-                    torch_kind = {"W": "weight_ih", "R": "weight_hh"}[kind]
-                    weights[f"recurrent.{torch_kind}_l{layer}{d}"] = _to_torch_gates(part)
-        elif value.dtype == np.float32:
+            weights |= _torch_lstm(name, value)
+        elif name.endswith(_KEPT):
             weights[name] = value
     return weights
+
+
+_KEPT = tuple(f".{part}" for part in NORM_PARTS)
+"""How the names of the other tensors of the network end."""
+
+
+def _torch_lstm(name: str, value: NDArray[np.float32]) -> Weights:
+    """Weights of both directions of a layer, in torch's order, if `name` is a tensor of weights."""
+    _, layer, kind = name.split(".")
+    weights: dict[str, NDArray[np.float32]] = {}
+    for d, part in zip(("", "_reverse"), value, strict=True):
+        if kind == "B":
+            ih, hh = np.split(part, 2)
+            weights[f"recurrent.bias_ih_l{layer}{d}"] = _to_torch_gates(ih)
+            weights[f"recurrent.bias_hh_l{layer}{d}"] = _to_torch_gates(hh)
+        elif kind in ("W", "R"):
+            torch_kind = {"W": "weight_ih", "R": "weight_hh"}[kind]
+            weights[f"recurrent.{torch_kind}_l{layer}{d}"] = _to_torch_gates(part)
+    return weights
+
+
+def _dequantised(found: Weights) -> Weights:
+    """The weights of a file of `quantise.quantise`, as those of `write_onnx`; nothing for other files."""
+    weights: dict[str, NDArray[np.float32]] = {}
+    for key, value in found.items():
+        name = key.removesuffix("_quantized")
+        if name == key or not name.endswith((".weight", ".W", ".R")):
+            continue
+        scale = found[f"{name}_scale"].reshape(-1, *[1] * (value.ndim - 1))
+        weights[name] = value.astype(np.float32) * scale
+        if name.startswith("recurrent."):  # the quantised operator takes them the other way round
+            weights[name] = weights[name].transpose(0, 2, 1)
+        else:
+            factor, _ = fold_norm(found, _norm_of(name))
+            # A channel that its norm has switched off has no kernel any more.
+            factor = np.where(np.abs(factor) > 1e-8, factor, np.inf).astype(np.float32)
+            weights[name] /= factor.reshape(-1, *[1] * (value.ndim - 1))
+    return weights
+
+
+def _norm_of(kernel: str) -> str:
+    """Name of the batch normalisation behind a convolution."""
+    stem = kernel.removesuffix(".weight")
+    return f"{stem[:-1]}1" if stem.endswith(".0") else stem.replace("conv", "norm")
 
 
 def _to_onnx_gates(w: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,13 +11,21 @@ from quillread.extras import require
 from quillread.files import write_atomic
 
 _OPSET = 17
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+NORM_EPSILON = 1e-5
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 class Graph:
-    """Collects nodes; each method adds one layer and returns the name of its output."""
+    """Collects nodes; each method adds one layer and returns the name of its output.
 
-    def __init__(self, weights: Weights) -> None:
+    Args:
+        weights: Tensors of the network by name.
+        folded: Make each batch normalisation a part of the convolution before it.
+    """
+
+    def __init__(self, weights: Weights, *, folded: bool = False) -> None:
+        self._folded = folded
         self.onnx = require("onnx", "train")
         self._weights = weights
         self.nodes: list[Any] = []
@@ -26,7 +34,7 @@ class Graph:
     def node(self, kind: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node of any kind; the names of its outputs."""
         names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, names, **attributes))
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, names, names[0], **attributes))
         return names
 
     def weight(self, name: str) -> str:
@@ -51,9 +59,17 @@ class Graph:
         )[0]
 
     def norm(self, x: str, name: str) -> str:
-        """Normalise by the running statistics."""
-        parts = ("weight", "bias", "running_mean", "running_var")
-        return self.node("BatchNormalization", [x, *(self.weight(f"{name}.{p}") for p in parts)], epsilon=1e-5)[0]
+        """Normalise the output of a convolution by the running statistics."""
+        if not self._folded:
+            parts = [self.weight(f"{name}.{part}") for part in NORM_PARTS]
+            return self.node("BatchNormalization", [x, *parts], epsilon=NORM_EPSILON)[0]
+        scale, shift = fold_norm(self._weights, name)
+        (conv,) = (node for node in self.nodes if x in node.output)
+        kernel = self.initializers[conv.input[1]]
+        self.initializers[conv.input[1]] = kernel * scale.reshape(-1, *[1] * (kernel.ndim - 1))
+        self.initializers[f"{name}.shift"] = shift
+        conv.input.append(f"{name}.shift")
+        return x
 
     def relu(self, x: str) -> str:
         """Set negative values to 0."""
@@ -85,3 +101,10 @@ class Graph:
         )
         onnx.checker.check_model(model, full_check=True)
         write_atomic(path, model.SerializeToString())
+
+
+def fold_norm(weights: Weights, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and addend that a batch normalisation comes to, float32 (channels,) each."""
+    gain, bias, mean, variance = (weights[f"{name}.{part}"].astype(np.float64) for part in NORM_PARTS)
+    scale = gain / np.sqrt(variance + NORM_EPSILON)
+    return scale.astype(np.float32), (bias - mean * scale).astype(np.float32)

@@ -12,7 +12,7 @@ from quillread.models.trocr import Trocr
 
 log = logging.getLogger(__name__)
 
-_SPECIAL = {"vit": 1, "deit": 2}
+SPECIAL_PLACES = {"vit": 1, "deit": 2}
 """Encoder -> positions before those of the patches: of the class token, and of DeiT's distillation token."""
 
 
@@ -32,9 +32,10 @@ def set_canvas(model: Trocr, height: int, width: int) -> None:
         ModelError: If the size is not a multiple of the patch, or the encoder has other positions.
     """
     config = model.network.config.encoder
-    if config.model_type not in _SPECIAL:
+    if config.model_type not in SPECIAL_PLACES:
         raise ModelError(
-            f"the canvas of a {config.model_type!r} encoder cannot be changed", hint=f"known: {', '.join(_SPECIAL)}"
+            f"the canvas of a {config.model_type!r} encoder cannot be changed",
+            hint=f"known: {', '.join(SPECIAL_PLACES)}",
         )
     old, patch = as_pair(config.image_size), as_pair(config.patch_size)
     if height < 1 or width < 1 or height % patch[0] or width % patch[1]:
@@ -47,7 +48,7 @@ def set_canvas(model: Trocr, height: int, width: int) -> None:
     before, after = (old[0] // patch[0], old[1] // patch[1]), (height // patch[0], width // patch[1])
     embeddings = model.network.encoder.embeddings
     positions = embeddings.position_embeddings
-    values = _interpolate(positions.data, _SPECIAL[config.model_type], before, after)
+    values = _interpolate(positions.data, SPECIAL_PLACES[config.model_type], before, after)
     embeddings.position_embeddings = nn.Parameter(values, requires_grad=positions.requires_grad)
     embeddings.image_size = embeddings.patch_embeddings.image_size = (height, width)
     embeddings.patch_embeddings.num_patches = after[0] * after[1]

@@ -19,6 +19,7 @@ from transformers import (
 from quillread.errors import ModelError
 from quillread.images.canvas import CanvasConfig
 from quillread.models.trocr import Trocr
+from quillread.models.trocr_canvas import as_pair
 from quillread.models.trocr_config import TrocrShape
 from quillread.text.tokenizer import load_tokenizer
 
@@ -129,9 +130,16 @@ def _initialise(network: Any) -> None:
                 module.weight.mul_((2 * layers) ** -0.5)
     projection = encoder.embeddings.patch_embeddings.projection
     nn.init.trunc_normal_(projection.weight, std=0.5 * math.prod(projection.weight.shape[1:]) ** -0.5)
-    for positions in (encoder.embeddings.position_embeddings[0], decoder.embed_positions.weight):
-        # Both halves from one table: a place on the line and a place in the text can be compared from the start.
-        positions.copy_(_sinusoids(*positions.shape))
+    # Both halves from one table: a place on the line and a place in the text can be compared from the start.
+    written, seen = decoder.embed_positions.weight, encoder.embeddings.position_embeddings[0]
+    written.copy_(_sinusoids(*written.shape))
+    size, patch = as_pair(encoder.config.image_size), as_pair(encoder.config.patch_size)
+    rows, columns = size[0] // patch[0], size[1] // patch[1]
+    table = _sinusoids(1 + columns, seen.shape[1])
+    seen[0] = table[0]
+    # Patches above each other are at the same place on the line, and told apart by what is added.
+    heights = torch.randn(rows, 1, seen.shape[1]) * 0.5 if rows > 1 else 0.0
+    seen[1:] = (table[1:] + heights).reshape(-1, seen.shape[1])
     # The same table gives the tokens' scores: multiplied by the root of the width on the way in (scale_embedding).
     decoder.embed_tokens.weight.normal_(std=decoder.embed_tokens.embedding_dim**-0.5)
     decoder.embed_tokens.weight[decoder.padding_idx].zero_()

@@ -24,21 +24,35 @@ def line_pixels(processor: Any, images: Sequence[UInt8Image]) -> NDArray[np.floa
     Returns:
         float32 (N, 3, h, w).
     """
-    pictures = [Image.fromarray(image) for image in images]
-    if not _only_resizes(processor):
+    if not only_resizes(processor):
         # A PIL image says by itself which of its axes are the colours.
+        pictures = [Image.fromarray(image) for image in images]
         return np.asarray(processor(pictures, return_tensors="np")["pixel_values"], np.float32)
-    size = processor.size["width"], processor.size["height"]
-    tables = _look_up_tables(processor)
-    pixels = np.empty((len(images), 3, size[1], size[0]), np.float32)
-    for picture, into in zip(pictures, pixels, strict=True):
-        resized = np.asarray(picture.resize(size, processor.resample))
+    tables = look_up_tables(processor)
+    pixels = np.empty((len(images), 3, processor.size["height"], processor.size["width"]), np.float32)
+    for image, into in zip(images, pixels, strict=True):
+        resized = resize_line(processor, image)
         for channel, table in enumerate(tables):
-            np.take(table, resized[..., channel], out=into[channel])
+            np.take(table, resized[channel], out=into[channel])
     return pixels
 
 
-def _only_resizes(processor: Any) -> bool:
+def resize_line(processor: Any, image: UInt8Image) -> UInt8Image:
+    """Bring an image to the size of the processor, the first and only slow part of what it does.
+
+    Args:
+        processor: One that `only_resizes`.
+        image: uint8 RGB (H, W, 3), or grey (H, W), which stands for three equal channels.
+
+    Returns:
+        uint8 (3, h, w), or (1, h, w) of a grey image; `look_up_tables` has what becomes of each value.
+    """
+    size = processor.size["width"], processor.size["height"]
+    resized = np.asarray(Image.fromarray(image).resize(size, processor.resample))
+    return np.ascontiguousarray(resized.transpose(2, 0, 1)) if resized.ndim == 3 else resized[None]
+
+
+def only_resizes(processor: Any) -> bool:
     """Whether a processor is of a kind that treats every pixel of the resized image by itself."""
     return (
         type(processor).__name__ in _KINDS
@@ -48,7 +62,7 @@ def _only_resizes(processor: Any) -> bool:
     )
 
 
-def _look_up_tables(processor: Any) -> NDArray[np.float32]:
+def look_up_tables(processor: Any) -> NDArray[np.float32]:
     """What becomes of each value, float32 (3, 256), reckoned as transformers does: rescaled in double precision."""
     values = np.tile(np.arange(256, dtype=np.uint8)[:, None], 3)
     table = values[None].transpose(2, 0, 1)

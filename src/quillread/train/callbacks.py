@@ -3,9 +3,12 @@
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate.utils import reduce
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -83,6 +86,47 @@ class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.skipped = _kept(state, self).get("skipped", 0)
 
 
+class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Ends a run after some minutes; the time before an interruption counts.
+
+    Args:
+        minutes: From the first step to the end of the last; the last validation comes after it.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._start = 0.0
+        self._elapsed = 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the time that has passed, 0 to 1, the same in all processes."""
+        return min(self._elapsed / self._seconds, 1.0)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"elapsed": self._elapsed}}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock, where the checkpoint stopped it."""
+        self._elapsed = _kept(state, self).get("elapsed", 0.0)
+        self._start = time.perf_counter() - self._elapsed
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Look at the clock; at the end leave the epoch, which validates and saves."""
+        self._elapsed = time.perf_counter() - self._start
+        if args.world_size > 1:  # no two clocks show the same, but all processes must take the same steps
+            self._elapsed = float(reduce(torch.tensor(self._elapsed, device=args.device), "mean"))
+        if self.share >= 1:
+            control.should_log = control.should_training_stop = True
+
+
+def best_checkpoint(output: Path, state: TrainerState) -> Path | None:
+    """The best checkpoint of a run, wherever its folder is now; None if nothing was validated."""
+    best = output / f"checkpoint-{state.best_global_step}"
+    return best if best.is_dir() else None
+
+
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]
     """Gives back what the trainer forgets when it resumes."""
 
@@ -91,9 +135,9 @@ class ResumeExactly(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Find the best checkpoint again if the folder of the run was moved."""
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if state.best_model_checkpoint is None and best.is_dir():
-            state.best_model_checkpoint = str(best)
+        if state.best_model_checkpoint is None:
+            best = best_checkpoint(Path(args.output_dir), state)
+            state.best_model_checkpoint = best and str(best)
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell the sampler its epoch: the trainer does not reach it within an epoch of several processes."""

@@ -89,7 +89,16 @@ class TuningConfig:
     network from scratch learns the texts by heart first, and to look at the image last (compare Ghazvininejad et al.
     2019, "Mask-Predict")."""
 
+    columns: float = 0.0
+    """Weight of a second loss, for training only: a head that reads the columns of the encoder by CTC. It teaches the
+    encoder of a network from scratch its letters from the start."""
+    compile: bool = False
+    """Let torch translate the layers for the device: after a minute of translating, steps take less time. It needs a C
+    compiler."""
+
     def __post_init__(self) -> None:
+        if self.columns < 0:
+            raise ConfigError(f"tuning.columns must be at least 0, got {self.columns}")
         if not 0 <= self.mask_tokens <= 1:
             raise ConfigError(f"tuning.mask_tokens must be a share from 0 to 1, got {self.mask_tokens}")
         if not 0 < self.layer_decay <= 1:
@@ -150,6 +159,9 @@ class TrainConfig:
     """Lines drawn in one epoch; the number of lines of all sources if left out."""
     validation_lines: int = 300
     """Lines of each validation source that are read at the end of each epoch, evenly spread; 0 for all."""
+    minutes: float | None = None
+    """Length of the run by the clock, validations included, in place of that by `epochs`, which is then the most: the
+    learning rate falls with the time. Such a run cannot be repeated to the bit. Reading and saving come after it."""
     patience: int = 0
     """Stop after this many epochs without a better CER; 0 for never."""
     metric: Literal["cer", "cer_spacing"] = "cer_spacing"
@@ -159,6 +171,9 @@ class TrainConfig:
     workers: int | None = None
     """Processes that make batches beside each training process; left out: one on a CPU, on a GPU all cores but its own,
     at most 12, which keep a large one busy."""
+    in_memory: bool = False
+    """Decode all line images once, before the first step, and keep them, about 60 kB a line: decoding is a third of the
+    work of the processes that make batches, which a GPU may have to wait for."""
     seed: int = 1
     """Of the weights, the order of lines and every distortion."""
 
@@ -171,6 +186,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.epoch_lines is not None and self.epoch_lines < 1:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError(f"minutes must be above 0, got {self.minutes}")
         if not 0 <= self.validation_share < 1:
             raise ConfigError(f"validation_share must be at least 0 and below 1, got {self.validation_share}")
         if self.network.height != self.ink.height:

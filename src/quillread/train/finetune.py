@@ -20,7 +20,7 @@ from quillread.images.cache import StepCache
 from quillread.models.catalog import pin
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.calibrate import fit_calibrations
-from quillread.train.callbacks import RecordMetrics, ResumeExactly, StopEarly
+from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.card import CARD_NAME, model_card
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, make_loader
@@ -33,8 +33,8 @@ from quillread.train.run_folder import (
     check_same_data,
     check_same_settings,
     delete_run,
-    early_end,
     find_checkpoint,
+    has_ended,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
@@ -101,8 +101,6 @@ def finetune(
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
     args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
-    if checkpoint and (end := early_end(checkpoint, config.patience)):
-        args.max_steps = end  # nothing is left to do but to take the best
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
             if args.process_index == 0:
@@ -114,9 +112,13 @@ def finetune(
     callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:
         callbacks.append(StopEarly(config.patience))
+    clock = EndInTime(config.minutes) if config.minutes else None
+    if clock:
+        callbacks.append(clock)
     trainer = LineTrainer(
         family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
     )
+    trainer.clock = clock
     if trainer.is_world_process_zero():
         record_run(config, lines, output)  # before anything else is written: a folder with it is that of a run
     if not config.micro_batch and family.can_split:
@@ -130,7 +132,10 @@ def finetune(
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
         )
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if checkpoint and has_ended(checkpoint, config):
+            trainer.take_best(checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except DataError as error:
         # A worker process sends its error wrapped in a traceback; the last line is what it said.
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error

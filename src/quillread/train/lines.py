@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.data.fonts import FontSource
+from quillread.data.held import HeldSource
+from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source
 from quillread.data.sources import open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
 from quillread.data.split import hold_out
+from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
 from quillread.train.form import LineForm
@@ -61,14 +65,19 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     # Without the folders of this machine: the report is stored with the model.
     report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
-    validation = _named_validation(config)
+    validation = open_validation(config.placed(config.validation), config.validation_lines)
     if not validation and config.validation_share > 0:
+        if any(spec.kind == "recombined" for spec in specs):
+            hint = "name --validation, or validation_share=0"
+            raise ConfigError("lines that are held out would be trained on as recombined words", hint=hint)
         real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
         for i in real:
             usable[i], held = _hold_out(sources[i], usable[i], config, i)
             name = _name(specs[i].where, validation)
             validation.append(_validation_set(name, sources[i], held, config.validation_lines))
             report[i] += f"; {len(held)} of them held out for validation"
+    if config.in_memory:
+        sources = _hold(sources, usable)
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
     remark = form.remark(aspects)
     for line in [*report, *([remark] if remark else [])]:
@@ -86,13 +95,35 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     return RunLines(sources, plan, validation, report, remark)
 
 
-def _named_validation(config: TrainConfig) -> list[ValidationSet]:
+def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[Source]:
+    """Keep the images of real lines in memory, once for each data set."""
+    held = {
+        source.name: HeldSource(source, indices.tolist())
+        for source, indices in zip(sources, usable, strict=True)
+        if not isinstance(source, FontSource | StrokeSource | RecombinedSource)
+    }
+    for source in sources:
+        if isinstance(source, RecombinedSource):
+            lines = source.lines_of
+            source.lines_of = held.get(lines.name) or HeldSource(lines, source.needed)
+    return [held.get(source.name, source) for source in sources]
+
+
+def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
+    """Open the validation split of sources.
+
+    Args:
+        specs: The sources.
+        lines: How many lines to take of each, evenly spread; 0 for all.
+
+    Raises:
+        DataError: If a source is missing or malformed.
+    """
     sets: list[ValidationSet] = []
-    for text in config.placed(config.validation):
+    for text in specs:
         spec = parse_spec(text)
         source = open_source(spec, "validation")
-        everything = np.arange(len(source))
-        sets.append(_validation_set(_name(spec.where, sets), source, everything, config.validation_lines))
+        sets.append(_validation_set(_name(spec.where, sets), source, np.arange(len(source)), lines))
     return sets
 
 

@@ -31,7 +31,7 @@ _STATE_NAME = "trainer_state.json"
 _ARCHIVES = ("optimizer.pt", "scheduler.pt")
 """torch's files are zip archives, whose end is lost first when they are cut."""
 
-_MAY_CHANGE = ("root", "workers", "epochs", "patience", "micro_batch", "cache")
+_MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory")
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
 _LOOKED_AT = 32
@@ -52,12 +52,17 @@ def find_checkpoint(output: Path) -> Path:
     raise ConfigError(f"{output}: holds no checkpoint to resume from")
 
 
-def early_end(checkpoint: Path, patience: int) -> int | None:
-    """Step at which early stopping had ended the run of a checkpoint; None if it had not."""
+def has_ended(checkpoint: Path, config: TrainConfig) -> bool:
+    """Whether the run of a checkpoint had ended before its last step, by early stopping or the clock."""
     state = json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
-    kept = state.get("stateful_callbacks", {}).get("StopEarly", {})
-    count = kept.get("attributes", {}).get("early_stopping_patience_counter", 0) if isinstance(kept, dict) else 0
-    return int(state["global_step"]) if patience and count >= patience else None
+
+    def kept(callback: str, name: str) -> Any:
+        values = state.get("stateful_callbacks", {}).get(callback, {})
+        return values.get("attributes", {}).get(name, 0) if isinstance(values, dict) else 0
+
+    no_gain = bool(config.patience) and kept("StopEarly", "early_stopping_patience_counter") >= config.patience
+    out_of_time = config.minutes is not None and kept("EndInTime", "elapsed") >= 60 * config.minutes
+    return bool(no_gain or out_of_time)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +28,7 @@ from transformers import (
 from quillread.errors import TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
-from quillread.train.callbacks import CountSkips
+from quillread.train.callbacks import CountSkips, EndInTime, best_checkpoint
 from quillread.train.config import ScheduleConfig
 from quillread.train.family import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
@@ -83,6 +83,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.validation = validation
         self._samples = samples
         self.micro_batch = micro_batch
+        self.clock: EndInTime | None = None
+        """Of a run that ends by the clock."""
         self.skips = CountSkips()
         self.add_callback(self.skips)
         # Both of these print the log to stdout, which is for results.
@@ -102,6 +104,18 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             self.optimizer = torch.optim.AdamW(groups, lr=self._schedule.learning_rate, fused=True)
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The scheduler of the settings; where the run ends by the clock, time takes the place of steps."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        clock = self.clock
+        if clock:
+
+            def timed(rate: Callable[[int], float]) -> Callable[[int], float]:
+                return lambda step: rate(max(step, round(clock.share * num_training_steps)))
+
+            scheduler.lr_lambdas = [timed(rate) for rate in scheduler.lr_lambdas]
+        return scheduler
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
         """Add up the gradient of a batch, in as many parts as the memory asks for.
@@ -149,11 +163,10 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip the gradient; one that is not finite is taken away, so that the step changes nothing."""
         norm: Tensor = super()._clip_grad_norm(model)
+        finite = bool(torch.isfinite(norm))  # waits for the device: once a step
         # In fp16 the gradient scaler leaves such steps out itself, several at the start, until its scale fits.
-        self.skips.count(
-            bool(torch.isfinite(norm)), self.state.global_step + 1, most=MOST_SCALED if self.args.fp16 else MOST_SKIPPED
-        )
-        if not self.args.fp16 and not torch.isfinite(norm):
+        self.skips.count(finite, self.state.global_step + 1, most=MOST_SCALED if self.args.fp16 else MOST_SKIPPED)
+        if not self.args.fp16 and not finite:
             self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -166,6 +179,12 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
         self._family.load_weights(Path(resume_from_checkpoint))
+
+    def take_best(self, checkpoint: Path) -> None:
+        """Take the state and the best weights of a run that has ended, which the loop of training would go on with."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._family.load_weights(best_checkpoint(Path(self.args.output_dir), self.state) or checkpoint)
+        self.skips.on_train_begin(self.args, self.state, self.control)
 
     def _load_best_model(self) -> None:
         """Take every tensor of the best checkpoint."""
@@ -188,7 +207,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         rank, processes = self.args.process_index, self.args.world_size
         result = []
         for part in self.validation:
-            own = recognizer.read([sample.image for sample in part.samples[rank::processes]])
+            with torch.compiler.set_stance("force_eager"):  # what is compiled is compiled for training
+                own = recognizer.read([sample.image for sample in part.samples[rank::processes]])
             shares = gather_object([own]) if processes > 1 else [own]
             result.append([shares[i % processes][i // processes] for i in range(len(part.samples))])
         return result

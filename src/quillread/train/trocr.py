@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import shift_tokens_right
 
@@ -17,13 +18,16 @@ from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_i
 from quillread.models.trocr import Trocr, load_trocr, save_trocr
 from quillread.models.trocr_canvas import set_canvas
 from quillread.models.trocr_new import new_trocr
+from quillread.models.trocr_pixels import look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr import TrocrEngine
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.family import decay_groups
+from quillread.train.trocr_columns import COLUMNS_NAME, ColumnHead, load_columns
 from quillread.train.trocr_form import IGNORED, TrocrForm
 from quillread.train.trocr_tuning import (
     add_adapters,
+    compile_layers,
     freeze,
     layer_rates,
     load_adapters,
@@ -40,19 +44,35 @@ class TrocrForTraining(nn.Module):
         network: A VisionEncoderDecoderModel.
         mask_tokens: Largest share of the decoder's input that is replaced with `mask_token` in training.
         mask_token: Token that stands for one that is not seen.
+        columns: A second head, which reads the encoder's columns; None for none.
+        columns_weight: How much its loss counts beside that of the decoder.
+        table: What becomes of each value of uint8 pixels, float32 (3, 256); None if they come as numbers.
     """
 
-    def __init__(self, network: Any, mask_tokens: float = 0.0, mask_token: int = 0) -> None:
+    table: Tensor | None
+
+    def __init__(
+        self,
+        network: Any,
+        mask_tokens: float = 0.0,
+        mask_token: int = 0,
+        columns: ColumnHead | None = None,
+        columns_weight: float = 0.0,
+        table: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        self.register_buffer("table", table, persistent=False)
         self.network: Any = network
+        self.columns = columns
         self._mask_tokens = mask_tokens
         self._mask_token = mask_token
+        self._columns_weight = columns_weight
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Teacher forcing: for each line the mean cross-entropy of its tokens, in nats.
 
         Args:
-            pixel_values: float (N, 3, h, w).
+            pixel_values: float (N, 3, h, w); or uint8 (N, 3, h, w) or (N, 1, h, w), to be looked up in the table.
             labels: int64 (N, L), padded with -100. The decoder sees them shifted by one behind its start token.
         """
         lengths = (labels != IGNORED).sum(1)
@@ -67,11 +87,22 @@ class TrocrForTraining(nn.Module):
             hidden = torch.rand(inputs.shape, device=inputs.device) < shares
             hidden[:, 0] = False  # the start token
             inputs = inputs.masked_fill(hidden, self._mask_token)
-        logits = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False).logits
-        losses = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
+        if self.table is not None and pixel_values.dtype == torch.uint8:
+            pixel_values = look_up_pixels(self.table, pixel_values)
+        output = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False)
+        token_losses = nn.functional.cross_entropy(
+            output.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
         )
-        return {"losses": losses.view_as(labels).sum(1) / lengths}
+        losses = token_losses.view_as(labels).sum(1) / lengths
+        if self.columns is not None:
+            losses = losses + self._columns_weight * self.columns(output.encoder_last_hidden_state, labels)
+        return {"losses": losses}
+
+
+def look_up_pixels(table: Tensor, pixels: Tensor) -> Tensor:
+    """What the image processor makes of uint8 (N, 3 or 1, h, w): float32 (N, 3, h, w)."""
+    channels = torch.arange(3, device=pixels.device)[:, None, None]
+    return table[channels, pixels.int()]
 
 
 class TrocrFamily:
@@ -101,9 +132,19 @@ class TrocrFamily:
             network = add_adapters(self.model.network, self._lora)
         else:
             freeze(self.model.network, config.tuning.freeze)
+        if config.tuning.compile:
+            compile_layers(self.model.network)
         tokenizer = self.model.tokenizer
+        columns = ColumnHead(self.model.network, tokenizer, config.seed) if config.tuning.columns else None
         hidden = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
-        self.network = TrocrForTraining(network, config.tuning.mask_tokens, hidden)
+        self.network = TrocrForTraining(
+            network,
+            config.tuning.mask_tokens,
+            hidden,
+            columns,
+            config.tuning.columns,
+            torch.from_numpy(look_up_tables(self.model.image_processor)) if self.form.is_plain else None,
+        )
 
     def groups(self, schedule: ScheduleConfig) -> list[dict[str, Any]]:
         """The trainable parameters; with a learning rate for each layer if they are to differ."""
@@ -119,7 +160,8 @@ class TrocrFamily:
             limit = min(self.form.max_tokens, longest + longest // 4 + 8)
             info = replace(info, generate=replace(info.generate, max_tokens=limit))
         # With adapters the layers of `model.network` are replaced in place: it is the trained network either way.
-        return LineRecognizer(TrocrEngine(self.model, info, batch_size=16, mixed=mixed), info, self._cache)
+        size = 128 if next(self.network.parameters()).is_cuda else 16
+        return LineRecognizer(TrocrEngine(self.model, info, batch_size=size, mixed=mixed), info, self._cache)
 
     def save_weights(self, folder: Path) -> None:
         """Write the adapters, or the whole model: then the checkpoint is a folder that can be read with."""
@@ -128,6 +170,8 @@ class TrocrFamily:
         else:
             save_trocr(self.model, folder)
             write_info(self.info, folder)
+        if self.network.columns is not None:
+            save_file(self.network.columns.state_dict(), folder / COLUMNS_NAME)
 
     def load_weights(self, folder: Path) -> None:
         """Take every trained tensor from a checkpoint.
@@ -140,6 +184,8 @@ class TrocrFamily:
         else:
             state = load_trocr(folder).network.state_dict()
             self.model.network.load_state_dict(state)
+        if self.network.columns is not None:
+            load_columns(self.network.columns, folder)
 
     def save(self, folder: Path, info: ModelInfo) -> None:
         """Write the model folder; adapters are merged into the weights."""

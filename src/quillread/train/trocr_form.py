@@ -11,7 +11,7 @@ from torch import Tensor
 from quillread.images.cache import StepCache
 from quillread.images.canvas import CanvasConfig, pad_to_canvas, squash
 from quillread.models.trocr import Trocr
-from quillread.models.trocr_pixels import line_pixels
+from quillread.models.trocr_pixels import line_pixels, only_resizes, resize_line
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
 from quillread.train.form import LookMaker
@@ -20,7 +20,7 @@ from quillread.types import UInt8Image
 IGNORED = -100
 """Label of the padding: has no part in the loss."""
 
-Item = tuple[NDArray[np.float32], list[int]]
+Item = tuple[NDArray[np.uint8] | NDArray[np.float32], list[int]]
 
 
 class TrocrForm:
@@ -46,8 +46,12 @@ class TrocrForm:
         widest = max(16 * height, height * config.canvas.width // config.canvas.height + 1 if config.canvas else 0)
         # The same filter as on the rest of the way: the network must see what it will see in reading.
         resample = getattr(model.image_processor, "resample", None)
+        self.is_plain: bool = only_resizes(model.image_processor)
+        """Whether pixels are uint8, to be looked up in the image processor's table."""
+        # Of three equal channels one is enough, up to the network.
+        grey = self.is_plain and "grayscale" in config.preprocess.steps
         self._look = LookMaker(
-            config.preprocess, config.augment, height, widest, grey=False, cache=cache, resample=resample
+            config.preprocess, config.augment, height, widest, grey=grey, cache=cache, resample=resample
         )
 
     def tokens(self, text: str) -> int:
@@ -76,18 +80,24 @@ class TrocrForm:
         )
 
     def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Item:
-        """Pixels float32 (3, h, w) and tokens of one line, without a start token and with the end token."""
+        """Pixels and tokens of one line, without a start token and with the end token.
+
+        The pixels are uint8 (3, h, w), or (1, h, w) if they are grey, which `TrocrForTraining` turns into numbers on
+        its device: they take a quarter or a twelfth of the way there. Of an image processor that does more than resize
+        they are float32 (3, h, w), as it gives them.
+        """
         look = self._look(image, rng)
         if self._canvas:
             look = pad_to_canvas(look, self._canvas)
+        pixels = resize_line(self._processor, look) if self.is_plain else line_pixels(self._processor, [look])[0]
         # A truncated label has no end token: the network must not learn to stop in mid-line.
-        return line_pixels(self._processor, [look])[0], encode_text(self._tokenizer, text)[: self.max_tokens]
+        return pixels, encode_text(self._tokenizer, text)[: self.max_tokens]
 
     def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Pad labels to a common length.
 
         Returns:
-            `pixel_values` float32 (N, 3, h, w); `labels` int64 (N, L), padded with -100, L fixed by
+            `pixel_values` (N, C, h, w) as `make` gives them; `labels` int64 (N, L), padded with -100, L fixed by
             `labels.max_length` if that is set; `weights` float32 (N,), the number of tokens.
         """
         lengths = [len(tokens) for _, tokens in items]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
@@ -68,6 +69,27 @@ def spare_activations(network: Any) -> None:
     # The name since transformers 5.2x; the one before it is deprecated there.
     enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+def compile_layers(network: nn.Module) -> None:
+    """Let torch translate each layer of encoder and decoder the first time that it is trained.
+
+    Layers of one kind share what was translated, so that it takes little longer than for one of each. Names of tensors
+    do not change.
+
+    Raises:
+        ConfigError: If torch cannot translate on this machine.
+    """
+    try:
+        torch.compile(torch.sin)(torch.zeros(8, device="cuda" if torch.cuda.is_available() else "cpu"))
+    except Exception as error:  # the compilers that torch calls raise what they like
+        raise ConfigError(
+            f"tuning.compile: torch cannot compile on this machine: {str(error).strip().splitlines()[0]}",
+            hint="install a C compiler, or leave tuning.compile out",
+        ) from error
+    for module in network.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.compile()
 
 
 def add_adapters(network: nn.Module, config: LoraConfig) -> nn.Module:

@@ -41,8 +41,8 @@ def test_compact_model_knows_its_charset():
 
 
 def test_compact_model_needs_columns():
-    # 48 pixels high, a column for every 4.
-    assert model_limits("builtin").misfit("abcdefghijklm", 1.0) == ("too_narrow", "12 columns, needs 13")
+    # 64 pixels high, a column for every 4.
+    assert model_limits("builtin").misfit("abcdefghijklmnopq", 1.0) == ("too_narrow", "16 columns, needs 17")
 
 
 def test_trocr_model_is_limited_by_its_positions(base):

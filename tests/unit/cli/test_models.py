@@ -1,12 +1,19 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
-from fakes import bar_info, write_trocr
+from fakes import bar_info, bar_line, bar_recognizer, png, write_folder, write_trocr
+from networks import make_network, weights_of
 
 from quillread.cli.main import main
+from quillread.config import dump
+from quillread.decode.confidence import calibrate
 from quillread.models.catalog import PUBLISHED, SHIPPED
-from quillread.models.checkpoint import ONNX_NAME, write_info
+from quillread.models.checkpoint import ONNX_NAME, read_info, write_info
+from quillread.models.compact_config import CompactConfig
+from quillread.models.compact_onnx import write_onnx
+from quillread.types import Calibration
 
 
 @pytest.fixture
@@ -99,3 +106,46 @@ def test_no_action_gives_2():
     with pytest.raises(SystemExit) as caught:
         main(["models"])
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def compact(tmp_path: Path) -> Path:
+    """A small compact model with random weights."""
+    shape = CompactConfig(48, (4, 8, 8, 12), (1, 1, 1, 1), 16, 1, 3, 1)
+    weights = weights_of(make_network(shape))
+    provenance = {"training": {"network": dump(shape)}}
+    write_info(bar_info(provenance=provenance), tmp_path / "compact")
+    write_onnx(weights, shape, tmp_path / "compact" / ONNX_NAME)
+    return tmp_path / "compact"
+
+
+def test_a_quantised_model_reads(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = write_folder(tmp_path / "lines", ["abc", "de a"])
+    assert main(["models", "quantise", str(compact), str(tmp_path / "eight"), "--data", str(lines)]) == 0
+    assert main(["read", "--lines", "--model", str(tmp_path / "eight"), str(lines / "line-00.png")]) == 0
+    assert main(["evaluate", "--model", str(tmp_path / "eight"), "--data", str(lines)]) == 0
+
+
+def test_only_compact_models_are_quantised(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_trocr(tmp_path / "trocr")
+    assert main(["models", "quantise", str(folder), str(tmp_path / "eight"), "--data", "x"]) == 2
+    assert "eight bits are for compact ones" in capsys.readouterr().err
+
+
+def test_a_folder_that_exists_is_not_written_into(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["models", "quantise", str(compact), str(tmp_path), "--data", "x"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
+    write_info(bar_info(), tmp_path / "bars")
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    for i, text in enumerate(["ab cd", "ea bc", "da", "ce"] * 10):
+        (lines / f"{i}.png").write_bytes(png(bar_line(text)))
+        (lines / f"{i}.txt").write_text(text if i % 2 else "aaa")  # every second one is read wrongly
+    assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}", "--lines", "40"]) == 0
+    info = read_info(tmp_path / "bars")
+    assert info.line_calibration != Calibration()
+    assert 0.3 < calibrate(5 * math.log(0.9), info.line_calibration) < 0.7

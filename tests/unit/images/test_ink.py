@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from quillread.errors import ConfigError, ImageError
-from quillread.images.ink import InkConfig, ink_pixels, scale_to_height, to_grey
+from quillread.images.ink import InkConfig, grey_percentiles, ink_pixels, scale_to_height, to_grey
 
 
 def line(paper: int, ink: int, shape: tuple[int, int] = (96, 400)) -> np.ndarray:
@@ -77,3 +80,11 @@ def test_an_image_of_another_form_is_refused(image: np.ndarray):
 def test_sizes_that_make_no_line_are_refused(changes: dict[str, int]):
     with pytest.raises(ConfigError, match="do not make a line image"):
         InkConfig(**changes)
+
+
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 40))),
+    st.floats(0, 100),
+)
+def test_percentiles_are_those_of_numpy(grey, percent):
+    assert grey_percentiles(grey, (percent, 50.0)) == pytest.approx(np.percentile(grey, (percent, 50)).tolist())

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from quillread.errors import TrainingError
-from quillread.train.callbacks import METRICS_NAME, CountSkips, RecordMetrics, draw_curve
+from quillread.train import callbacks
+from quillread.train.callbacks import METRICS_NAME, CountSkips, EndInTime, RecordMetrics, draw_curve
 
 LOSSES = [{"step": s, "loss": 10.0 / s, "epoch": s / 10} for s in range(1, 20)]
 RATES = [
@@ -59,3 +60,38 @@ def test_the_count_goes_on_after_an_interruption():
     after.on_train_begin(None, state, None)
     after.count(False, 2, most=9)
     assert after.skipped == 2
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(callbacks.time, "perf_counter", lambda: self.now)
+
+
+def run_for(clock: Clock, end: EndInTime, seconds: float, kept: dict[str, Any] | None = None) -> Any:
+    """Take a step that lasts so long; return what the training is told."""
+    state: Any = SimpleNamespace(stateful_callbacks=kept or {})
+    args: Any = SimpleNamespace(world_size=1)
+    control: Any = SimpleNamespace(should_log=False, should_training_stop=False)
+    end.on_train_begin(args, state, control)
+    clock.now += seconds
+    end.on_step_end(args, state, control)
+    return control
+
+
+def test_a_run_goes_on_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch):
+    clock, end = Clock(monkeypatch), EndInTime(2.0)
+    assert not run_for(clock, end, 119).should_training_stop
+    assert end.share == pytest.approx(119 / 120)
+    assert run_for(clock, end, 121).should_training_stop
+    assert end.share == 1
+
+
+def test_the_time_before_an_interruption_counts_and_that_of_the_interruption_does_not(monkeypatch: pytest.MonkeyPatch):
+    clock, before, after = Clock(monkeypatch), EndInTime(2.0), EndInTime(2.0)
+    run_for(clock, before, 60)
+    clock.now += 10_000
+    assert not run_for(clock, after, 30, {"EndInTime": before.state()}).should_training_stop
+    assert after.share == pytest.approx(0.75)

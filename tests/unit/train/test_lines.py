@@ -3,6 +3,8 @@ import dataclasses
 import pytest
 from fakes import write_folder
 
+from quillread.data.cuts import LineCuts, write_cuts
+from quillread.data.held import HeldSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
@@ -56,4 +58,23 @@ def test_weights_for_some_sources_only_are_refused(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
     with pytest.raises(ConfigError, match="has no weight"):
+        open_lines(settings, CompactForm(settings))
+
+
+def test_images_can_be_held_in_memory(tmp_path):
+    settings = config(tmp_path, in_memory=True, validation_share=0)
+    write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
+    recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
+    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    sources = open_lines(settings, CompactForm(settings)).sources
+    assert isinstance(sources[0], HeldSource)
+    assert sources[1].lines_of is sources[0]
+
+
+def test_words_of_held_out_lines_are_not_recombined(tmp_path):
+    settings = config(tmp_path)
+    write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
+    recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
+    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    with pytest.raises(ConfigError, match="recombined words"):
         open_lines(settings, CompactForm(settings))

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from fakes import write_trocr
 from torch import nn
 
@@ -9,7 +10,15 @@ from quillread.models.trocr import load_trocr
 from quillread.train.config import LoraConfig, ScheduleConfig
 from quillread.train.family import decay_groups
 from quillread.train.trocr import TrocrForTraining
-from quillread.train.trocr_tuning import ADAPTERS_NAME, add_adapters, freeze, layer_rates, load_adapters, save_adapters
+from quillread.train.trocr_tuning import (
+    ADAPTERS_NAME,
+    add_adapters,
+    compile_layers,
+    freeze,
+    layer_rates,
+    load_adapters,
+    save_adapters,
+)
 
 
 @pytest.fixture
@@ -57,6 +66,27 @@ def test_norms_and_biases_do_not_decay(network: nn.Module):
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
         assert group["lr"] == 0.5
     assert sum(len(g["params"]) for g in groups) == sum(p.requires_grad for p in network.parameters())
+
+
+def test_without_a_compiler_nothing_is_compiled(network: nn.Module, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object) -> None:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(ConfigError, match=r"tuning\.compile: .*no C\+\+ compiler\n") as caught:
+        compile_layers(network)
+    assert "C compiler" in str(caught.value.hint)
+
+
+def test_every_layer_is_compiled_and_keeps_its_names(network: nn.Module, monkeypatch: pytest.MonkeyPatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    names = list(network.state_dict())
+    compile_layers(network)
+    assert list(network.state_dict()) == names
+    assert {type(module).__name__ for module in compiled} == {"ViTLayer", "TrOCRDecoderLayer"}
+    assert len(compiled) == 4
 
 
 def test_adapters_alone_are_trained(network: nn.Module):

@@ -1,0 +1,68 @@
+"""`quill data cuts`: where lines can be cut between words, for sources that put words together anew."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quillread.cli.options import add_column_options, positive_number, with_columns
+from quillread.cli.progress import ProgressLine, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quillread.data.cuts import LineCuts
+    from quillread.data.source import Source
+
+_BATCH = 32
+
+
+def add_cuts(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the action to those of `quill data`."""
+    text = "find where lines can be cut between words, by reading them"
+    parser = actions.add_parser(
+        "cuts",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. `recombined:SPEC?cuts=FILE` is then a source of lines that are "
+        "made of the words of one writer.",
+    )
+    parser.add_argument("specs", nargs=1, metavar="SPEC", help="a data set; its train split is read")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the file to write, JSON lines")
+    parser.add_argument("--model", default="builtin", metavar="NAME", help="who reads (default: %(default)s)")
+    parser.add_argument("--threads", type=positive_number, default=0, metavar="N", help="CPU threads (default: all)")
+    add_column_options(parser)
+    parser.set_defaults(run=_run_cuts)
+
+
+def _run_cuts(args: argparse.Namespace) -> int:
+    from quillread.data.cuts import write_cuts
+    from quillread.data.sources import open_source
+    from quillread.data.spec import parse_spec
+
+    (spec,) = with_columns(args.specs, args)
+    source = open_source(parse_spec(spec), "train")
+    found = list(_find(source, args.model, args.threads))
+    write_cuts(args.output, found)
+    spaces = sum(source.text(i).count(" ") for i in range(len(source)))
+    cuts = sum(len(line.cuts) for line in found)
+    say(f"{args.output}: {cuts} of {spaces} spaces found, in {len(found)} of {len(source)} lines")
+    return 0
+
+
+def _find(source: "Source", model: str, threads: int) -> "Iterator[LineCuts]":
+    import numpy as np
+
+    from quillread.data.cuts import LineCuts, find_cuts
+    from quillread.recognize.load import load
+
+    recognizer = load(model, threads=threads)
+    progress = ProgressLine("lines")
+    rng = np.random.default_rng(0)
+    for start in range(0, len(source), _BATCH):
+        indices = range(start, min(start + _BATCH, len(source)))
+        samples = [source.sample(i, rng) for i in indices]
+        read = recognizer.read([sample.image for sample in samples])
+        for index, sample, transcript in zip(indices, samples, read, strict=True):
+            cuts = find_cuts(sample.text, transcript.characters, sample.image)
+            if cuts:
+                yield LineCuts(index, sample.text, cuts)
+        progress(indices.stop, len(source))
