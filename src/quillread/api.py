@@ -12,8 +12,8 @@ from quillread.errors import ImageError
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.run import run_evaluation
 from quillread.pages.transcribe import PageConfig, PageReader
+from quillread.recognize.ensemble import LineReader
 from quillread.recognize.load import load
-from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Page, Reading, UInt8Image
 
 
@@ -75,5 +75,5 @@ def measure(data: str, model: str = "builtin", *, split: str = "validation") -> 
 
 
 @lru_cache(maxsize=4)
-def _load(model: str) -> LineRecognizer:
+def _load(model: str) -> LineReader:
     return load(model)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.generate_options import add_generate_options, generate_config
-from quillread.cli.language_options import add_language_options, language_config
+from quillread.cli.language_options import add_language_options, add_voting_options, language_config
 from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 
@@ -30,6 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_model_options(parser)
     add_generate_options(parser)
     add_language_options(parser, "none")
+    add_voting_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(parse_spec(data), args.split)
     generate = generate_config(args, args.model)
     language = language_config(args, auto=False)
-    recognizer = load(args.model, threads=args.threads, generate=generate, language=language)
+    recognizer = load(args.model, threads=args.threads, generate=generate, language=language, variants=args.variants)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.cli.inputs import STDIN, Input, find_inputs
-from quillread.cli.language_options import add_language_options, language_config
+from quillread.cli.language_options import add_language_options, add_voting_options, language_config
 from quillread.cli.options import add_model_options
 from quillread.cli.progress import ProgressLine, say
 from quillread.config import apply_overrides, build
@@ -47,6 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_model_options(parser)
     add_generate_options(parser)
     add_language_options(parser, "auto with compact models, none with TrOCR")
+    add_voting_options(parser)
     parser.add_argument(
         "--set",
         dest="settings",
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         _make_folder(args.output)
     generate = generate_config(args, args.model)
     language = language_config(args, auto=True)
-    recognizer = load(args.model, threads=args.threads, generate=generate, language=language)
+    recognizer = load(args.model, threads=args.threads, generate=generate, language=language, variants=args.variants)
     reader = PageReader(recognizer, args.model, config)
     inputs = find_inputs(args.inputs)
     progress = ProgressLine("inputs")

@@ -9,12 +9,28 @@ import numpy as np
 
 from quillread.decode.ctc import LogProbs, greedy, greedy_text, spread
 from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.joint import search_jointly
 from quillread.decode.language_choice import LanguageChoice
-from quillread.decode.prefix_beam import BeamConfig, Found, search
+from quillread.decode.prefix_beam import BeamConfig, Found, Scorer, search
 from quillread.text.align import align
 from quillread.text.charset import Charset
 
 _WORDS = re.compile(r"\S+")
+
+
+class Silence:
+    """A scorer to which all texts are alike."""
+
+    def start(self) -> None:
+        """Nothing to begin with."""
+
+    def extend(self, state: None, character: str) -> tuple[float, None]:
+        """Add nothing."""
+        return 0.0, None
+
+    def finish(self, state: None) -> float:
+        """Add nothing."""
+        return 0.0
 
 
 class LanguageDecoder:
@@ -22,24 +38,33 @@ class LanguageDecoder:
 
     Args:
         charset: Characters of the classes.
-        choice: The languages.
+        choice: The languages; None for reading without.
         beam: How widely to search.
     """
 
-    def __init__(self, charset: Charset, choice: LanguageChoice, beam: BeamConfig) -> None:
+    def __init__(self, charset: Charset, choice: LanguageChoice | None, beam: BeamConfig) -> None:
         self._charset = charset
         self._characters = ["", *charset.characters]
         self._choice = choice
         self._beam = beam
 
-    def __call__(self, log_probs: LogProbs) -> Hypothesis:
-        """Read a line; positions in columns."""
-        tongue = self._choice.choose(greedy_text(log_probs, self._charset))
-        if tongue is not None:
-            found = search(log_probs, self._characters, tongue.language, self._beam)
+    def __call__(self, views: Sequence[LogProbs]) -> Hypothesis:
+        """Read a line from its columns and those of variants of it; positions in its own, which come first."""
+        tongue = self._choice.choose(greedy_text(views[0], self._charset)) if self._choice else None
+        if tongue is not None and self._choice is not None:
+            found = self._search(views, tongue.language)
             if self._choice.accepts(tongue, self._charset.decode(found[0].labels)):
-                return self._place(found, log_probs)
-        return greedy(log_probs, self._charset)
+                return self._place(found, views[0])
+        if len(views) == 1:
+            return greedy(views[0], self._charset)
+        plain = self._place(self._search(views, Silence()), views[0])
+        # Its confidence is that of the network alone.
+        return replace(plain, share=None, emissions=tuple(replace(e, share=None) for e in plain.emissions))
+
+    def _search(self, views: Sequence[LogProbs], scorer: Scorer) -> list[Found]:
+        if len(views) == 1:
+            return search(views[0], self._characters, scorer, self._beam)
+        return search_jointly(views, self._characters, scorer, self._beam)
 
     def _place(self, found: Sequence[Found], log_probs: LogProbs) -> Hypothesis:
         best = found[0]

@@ -14,7 +14,7 @@ from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.read import Document, ReadConfig, open_document
 from quillread.pages.segment import Segmenter, load_segmenter
-from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Polygon, Reading, Region, Transcript, UInt8Image
 from quillread.version import __version__
 
@@ -42,7 +42,7 @@ class PageReader:
         config: How pages are read.
     """
 
-    def __init__(self, recognizer: LineRecognizer, model: str, config: PageConfig | None = None) -> None:
+    def __init__(self, recognizer: LineReader, model: str, config: PageConfig | None = None) -> None:
         self._recognizer = recognizer
         self._config = config or PageConfig()
         self._segmenter: Segmenter | None = None if self._config.lines else load_segmenter(self._config.segmenter)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from quillread.decode.language_decoder import LanguageDecoder, LanguageRescorer
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
+from quillread.images.variants import variants as variants_of
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
 from quillread.models.languages import LanguageConfig, LanguageOpener
 from quillread.models.onnx import OnnxBackend
 from quillread.models.trocr_config import GenerateConfig
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
+from quillread.recognize.ensemble import LineReader, VaryingReader
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
 from quillread.text.charset import Charset
 
@@ -31,7 +33,8 @@ def load(
     threads: int = 0,
     generate: GenerateConfig | None = None,
     language: LanguageConfig | None = None,
-) -> LineRecognizer:
+    variants: int = 1,
+) -> LineReader:
     """Load a model.
 
     Args:
@@ -39,6 +42,7 @@ def load(
         threads: CPU threads; 0 for all cores.
         generate: How TrOCR generates text, in place of what is stored with the model.
         language: Languages to read with; none if left out.
+        variants: How many ways each line is looked at; what is read in them votes.
 
     Raises:
         ModelError: If there is no such model or language model, or it is damaged.
@@ -58,13 +62,16 @@ def load(
     choice = opener.choice(settings) if opener and language and language.decode else None
     correct = opener.corrector(settings) if opener and language and language.correct else None
     if entry.info.family == "compact":
-        decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam) if choice else None
-        return LineRecognizer(load_compact(entry, threads, decode), entry.info, correct=correct)
+        decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam)
+        return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
     engine = load_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
-    return LineRecognizer(engine, entry.info, correct=correct)
+    recognizer = LineRecognizer(engine, entry.info, correct=correct)
+    return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
 
-def load_compact(entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None = None) -> LineEngine:
+def load_compact(
+    entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None = None, variants: int = 1
+) -> LineEngine:
     """Load a compact network; `decode` turns columns into text, the best class of each if left out.
 
     Raises:
@@ -78,7 +85,7 @@ def load_compact(entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None 
             f"{told[1]} classes in the one, {backend.height} and {backend.classes} in the other",
             hint="copy both from the same model",
         )
-    return CtcEngine(backend, entry.info, decode=decode)
+    return CtcEngine(backend, entry.info, decode=decode, variants=variants)
 
 
 def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = None) -> LineEngine:

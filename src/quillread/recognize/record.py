@@ -59,7 +59,8 @@ class Recorder:
         self._recognizer.read([image])
         return self._kept[0]
 
-    def _keep_columns(self, log_probs: LogProbs) -> Hypothesis:
+    def _keep_columns(self, views: Sequence[LogProbs]) -> Hypothesis:
+        log_probs = views[0]
         reading = greedy(log_probs, self._charset)
         # Half precision: less than a thousandth is lost, and validation sets fit into memory.
         self._kept.append(Record(log_probs.astype(np.float16), (reading,)))
@@ -77,6 +78,6 @@ def read_again(
     decoder = LanguageDecoder(Charset(info.charset), choice, settings.beam)
     rescorer = LanguageRescorer(choice)
     return [
-        decoder(record.columns.astype(np.float32)) if record.columns is not None else rescorer(record.readings)[0]
+        decoder([record.columns.astype(np.float32)]) if record.columns is not None else rescorer(record.readings)[0]
         for record in records
     ]

@@ -241,7 +241,7 @@ def test_settings_are_in_the_provenance(folder: Path, capsys: pytest.CaptureFixt
 def test_the_model_and_threads_that_are_named_are_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch):
     asked = []
 
-    def load(name: str, *, threads: int, generate: Any, language: Any) -> Any:
+    def load(name: str, *, threads: int, generate: Any, **_: Any) -> Any:
         asked.append((name, threads))
         raise KeyboardInterrupt
 

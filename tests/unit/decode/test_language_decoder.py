@@ -32,7 +32,7 @@ def columns(best: str, other: str, share: float = 0.4) -> np.ndarray:
 
 def test_what_is_in_doubt_becomes_a_text_of_the_language(choice: LanguageChoice):
     log_probs = columns("an ald man aud his dag", "an old man and his dog")
-    reading = LanguageDecoder(CHARSET, choice, BeamConfig())(log_probs)
+    reading = LanguageDecoder(CHARSET, choice, BeamConfig())([log_probs])
     assert reading.text == "an old man and his dog"
     assert "".join(e.text for e in reading.emissions) == reading.text
     assert reading.share is not None and 0 < reading.share <= 1
@@ -43,7 +43,7 @@ def test_what_is_in_doubt_becomes_a_text_of_the_language(choice: LanguageChoice)
 @pytest.mark.parametrize("text", ["1914 2587 30 11", "Zwq Xkj Vgh Qqy", "WXYZ KLMQ JJK"])
 def test_what_is_in_no_language_is_read_as_without_one(choice: LanguageChoice, text: str):
     log_probs = columns(text, text[1:] + text[0])
-    reading = LanguageDecoder(CHARSET, choice, BeamConfig())(log_probs)
+    reading = LanguageDecoder(CHARSET, choice, BeamConfig())([log_probs])
     assert reading == greedy(log_probs, CHARSET)
     assert reading.share is None
 
@@ -82,3 +82,12 @@ def test_a_word_has_the_shares_of_all_readings_that_have_it():
 
 def test_an_empty_reading_has_no_shares():
     assert word_shares(["", "a"], [0.5, 0.5]) == []
+
+
+def test_variants_of_a_line_vote(choice: LanguageChoice):
+    views = [columns("an old man", "an ald man", 0.45), columns("an ald man", "an old man", 0.45)]
+    views.append(columns("an ald man", "an old man", 0.2))
+    decoder = LanguageDecoder(CHARSET, None, BeamConfig())
+    assert (decoder(views[:1]).text, decoder(views).text) == ("an old man", "an ald man")
+    assert decoder(views).share is None
+    assert LanguageDecoder(CHARSET, choice, BeamConfig())(views).text == "an old man"
