@@ -27,7 +27,7 @@ from quillread.pages.transcribe import PageReader
 from quillread.recognize.load import load
 from quillread.recognize.recognizer import LineRecognizer
 
-STEPS = ("open", "find lines", "cut", "read")
+STEPS = ("open", "flatten", "find lines", "cut", "read")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,6 +105,7 @@ def timed_steps(clock: StepClock) -> Iterator[None]:
         for place, name, step in (
             (transcribe, "open_document", "open"),
             (Document, "page", "open"),
+            (transcribe, "flatten_sheet", "flatten"),
             (transcribe, "crop_line", "cut"),
             (LineRecognizer, "read", "read"),
         ):

@@ -11,28 +11,41 @@ from quillread.data.spec import parse_spec
 from quillread.errors import ImageError
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.run import run_evaluation
+from quillread.images.web import is_address
+from quillread.pages.given import GivenLayouts
 from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.ensemble import LineReader
 from quillread.recognize.load import load
 from quillread.types import Page, Reading, UInt8Image
 
 
-def read(source: str | Path | bytes, model: str = "builtin", *, config: PageConfig | None = None) -> Reading:
-    """Read the handwriting in an image file or PDF, as `quill read` does.
+def read(
+    source: str | Path | bytes,
+    model: str = "builtin",
+    *,
+    config: PageConfig | None = None,
+    segmentation: str | Path | None = None,
+) -> Reading:
+    """Read the handwriting in an image file, PDF or IIIF manifest, as `quill read` does.
 
     Args:
-        source: A path, or the content of a file.
+        source: A path, the content of a file, or an address of the web.
         model: Name or folder of a model; loaded once and kept.
         config: How pages are read; `PageConfig(lines=True)` for images that are single lines.
+        segmentation: A PAGE or ALTO file, or a folder of them, whose lines are read instead of finding lines.
 
     Returns:
         All pages with their lines and words. A page that could not be read carries its `error`.
 
     Raises:
         ImageError: If nothing of the input can be read.
+        DataError: If there is no such segmentation.
         ModelError: If there is no such model.
     """
-    reading = PageReader(_load(model), model, config).read(Path(source) if isinstance(source, str) else source)
+    layouts = GivenLayouts(Path(segmentation)) if segmentation is not None else None
+    if isinstance(source, str) and not is_address(source):
+        source = Path(source)
+    reading = PageReader(_load(model), model, config, layouts).read(source)
     if reading.error is not None:
         raise ImageError(reading.error)
     return reading

@@ -1,9 +1,58 @@
 """Writing files: whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from quillread.errors import OutputError
+
+
+class AtomicFile:
+    """A file that is written piece by piece and stands in its place only when it is committed.
+
+    Devices and pipes, such as /dev/stdout, are written to as they are.
+
+    Args:
+        path: Its place; missing folders are made. A file that stands there stays as it is until the commit.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with naming(path):
+            is_device = path.exists() and not path.is_file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # In the same folder, because only within one file system is the move a single step.
+            self._part = path if is_device else path.parent / f".{os.getpid()}.{path.name[-64:]}.part"
+            self.file: BinaryIO = self._part.open("wb")
+
+    def commit(self) -> None:
+        """Put the file in its place.
+
+        Raises:
+            OutputError: If what was written cannot be kept; then nothing is in place.
+        """
+        try:
+            with naming(self._path):
+                self.file.close()
+                if self._part != self._path:
+                    self._part.replace(self._path)
+        finally:  # Ctrl-C too
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing of the file, if it was not committed."""
+        try:
+            self.file.close()
+        except OSError:
+            pass  # it goes anyway
+        finally:
+            if self._part != self._path:
+                self._part.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -14,18 +63,24 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written; a file that stood there before is then left as it was.
     """
+    part = AtomicFile(path)
     try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, because only within one file system is the move a single step.
-        part = path.parent / f".{os.getpid()}.{path.name[-64:]}.part"
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:  # Ctrl-C too
-            part.unlink(missing_ok=True)
+        with naming(path):
+            part.file.write(content)
+        part.commit()
+    finally:
+        part.discard()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn a fault of the file system into one that names the file.
+
+    Raises:
+        OutputError: In place of an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror or error}",

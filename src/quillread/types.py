@@ -132,6 +132,8 @@ class Line:
     polygon: Polygon
     """Outline of the ink, ascenders and descenders included; page pixels."""
     transcript: Transcript | None = None
+    id: str | None = None
+    """Name in the PAGE or ALTO file that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class Region:
 
     polygon: Polygon
     lines: tuple[Line, ...]
+    id: str | None = None
+    """Name in the PAGE or ALTO file that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from fakes import png
 from PIL import Image
 
 from quillread.cli.main import main
+from quillread.cli.resume import LOG_NAME
 from quillread.models.catalog import resolve
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
 
@@ -106,7 +107,7 @@ def test_bad_inputs_have_no_text_file(folder: Path):
     for name in ("zero.jpg", "cut.jpg", "broken.pdf"):
         write_faulty(name)
     assert read("--lines", "zero.jpg", "cut.jpg", LINE, "broken.pdf", "--output", "out") == 3
-    assert [path.name for path in (folder / "out").iterdir()] == ["line.txt"]
+    assert [path.name for path in (folder / "out").iterdir() if path.name != LOG_NAME] == ["line.txt"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2000, 1), (1, 2000), (300, 400)])
@@ -117,7 +118,7 @@ def test_an_image_without_writing_is_an_empty_page_and_no_fault(
     code, (document,) = read_json(capsys, "blank.png")
     assert code == 0
     assert document["text"] == ""
-    assert document["pages"] == [{"number": 1, "width": size[0], "height": size[1], "lines": []}]
+    assert document["pages"] == [{"number": 1, "width": size[0], "height": size[1], "lines": [], "regions": []}]
 
 
 @pytest.mark.parametrize("shade", ["black", "#808080"])
@@ -158,6 +159,36 @@ def test_a_bad_page_of_a_tiff_is_named_and_the_others_are_read(capsys: pytest.Ca
     assert [page["number"] for page in found["pages"]] == [1, 2, 3]
     assert ["error" in page for page in found["pages"]] == [False, True, False]
     assert err.startswith("quill: scan.tif, page 2: cannot be decoded")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><PcGts>&e;</PcGts>',
+            "a document type (a) is not allowed",
+        ),
+        ('<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><PcGts>&b;</PcGts>', "(a) is not allowed"),
+        ("<PcGts", "malformed XML"),
+        ('<PcGts><Page imageWidth="9" imageHeight="9"/></PcGts>', "is about one of 9 x 9"),
+        ("<mets/>", "is neither PAGE nor ALTO"),
+    ],
+    ids=["entity", "laughs", "cut off", "other size", "other XML"],
+)
+def test_a_segmentation_that_cannot_be_used_is_named(content: str, what: str, capsys: pytest.CaptureFixture[str]):
+    Path("lines.xml").write_text(content, encoding="utf-8")
+    assert read(LINE, "--segmentation", "lines.xml") == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "lines.xml" in err
+    assert what in err
+    assert "  hint: " in err
+
+
+def test_a_segmentation_whose_image_is_missing_is_named(capsys: pytest.CaptureFixture[str]):
+    Path("lines.xml").write_text('<PcGts><Page imageWidth="9" imageHeight="9"/></PcGts>', encoding="utf-8")
+    assert read("--segmentation", "lines.xml") == 3
+    assert "lines.xml: has no image of its name beside it" in capsys.readouterr().err
 
 
 def test_an_unknown_model_gives_2(capsys: pytest.CaptureFixture[str]):
@@ -228,7 +259,7 @@ def test_ctrl_c_leaves_what_was_written(folder: Path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, b"", b"quill: interrupted\n")
-    files = list((folder / "out").iterdir())
+    files = [path for path in (folder / "out").iterdir() if path.name != LOG_NAME]
     assert 0 < len(files) < 2000
     assert {path.suffix for path in files} == {".txt"}
     assert len({path.read_bytes() for path in files}) == 1

@@ -2,12 +2,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from documents import export
 from fakes import bar_line, bar_recognizer, png
+from webserver import Answer, serve
 
 import quillread
 from quillread import api
 from quillread.errors import DataError, ImageError, ModelError
+from quillread.formats.export import ExportInfo, Scan
+from quillread.images.crop import CropConfig
 from quillread.pages.transcribe import PageConfig
+from quillread.types import Line, Page, Polygon, Region
 
 LINES = PageConfig(lines=True)
 
@@ -54,6 +59,23 @@ def test_a_file_of_which_nothing_can_be_read_is_an_error(bars: list[str], line: 
 def test_a_file_that_is_missing_is_an_error(bars: list[str]):
     with pytest.raises(ImageError, match=r"none\.png: no such file"):
         quillread.read("none.png")
+
+
+def test_an_address_is_read(bars: list[str]):
+    with serve() as site:
+        address = site.add("/a.png", Answer(png(bar_line("dead"))))
+        reading = quillread.read(address, config=LINES)
+    assert (reading.text, reading.source) == ("dead", address)
+
+
+def test_given_lines_are_read(bars: list[str], line: Path):
+    height, width, _ = bar_line("a bad cab").shape
+    outline = Polygon(((0.0, 0.0), (width, 0.0), (width, height), (0.0, height)))
+    known = Line(((0.0, height - 1.0), (width, height - 1.0)), outline, None, "known")
+    page = Page("line.png", 1, width, height, (Region(outline, (known,)),))
+    line.with_suffix(".xml").write_bytes(export("alto", Scan(page), info=ExportInfo("line.png")))
+    reading = quillread.read(line, config=PageConfig(crop=CropConfig(margin=0)), segmentation=line.with_suffix(".xml"))
+    assert (reading.text, reading.pages[0].lines[0].id) == ("a bad cab", "known")
 
 
 def test_an_image_in_memory_is_read(bars: list[str]):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quillread.errors import OutputError
-from quillread.files import write_atomic
+from quillread.files import AtomicFile, naming, write_atomic
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path):
@@ -72,3 +72,28 @@ def test_a_long_name_is_no_obstacle(tmp_path: Path):
     path = tmp_path / ("x" * 250)
     write_atomic(path, b"text")
     assert path.read_bytes() == b"text"
+
+
+def test_a_file_stands_in_its_place_only_when_it_is_committed(tmp_path: Path):
+    path = tmp_path / "deep" / "out.txt"
+    part = AtomicFile(path)
+    part.file.write(b"one ")
+    assert not path.exists()
+    part.file.write(b"two")
+    part.commit()
+    part.discard()
+    assert [p.read_bytes() for p in path.parent.iterdir()] == [b"one two"]
+
+
+def test_a_file_that_is_discarded_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"old")
+    part = AtomicFile(path)
+    part.file.write(b"new")
+    part.discard()
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_fault_of_the_file_system_names_the_file():
+    with pytest.raises(OutputError, match=r"x\.txt: cannot be written: full\n  hint: "), naming(Path("x.txt")):
+        raise OSError(28, "full")

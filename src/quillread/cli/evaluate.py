@@ -1,4 +1,4 @@
-"""`quill evaluate`: error rates of a model on lines with known text."""
+"""`quill evaluate`: error rates of a model on lines, or on whole pages, with known text."""
 
 import argparse
 import json
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.generate_options import add_generate_options, generate_config
-from quillread.cli.language_options import add_language_options, add_voting_options, language_config
+from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
+from quillread.cli.generate_options import add_generate_options
 from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.readers import add_reader_options, load_reader
 
 if TYPE_CHECKING:
     from quillread.text.charset import Charset
@@ -20,17 +21,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure a model on lines with known text",
+        help="measure a model on lines or pages with known text",
         description="CER and WER of the bare model: one pass, no language model unless asked for; reading aids of "
         "TrOCR as they are stored with the model, or as asked for.",
     )
-    parser.add_argument("--data", required=True, metavar="SPEC", help="a folder of lines, or kind:where")
-    parser.add_argument("--split", default="validation", help="default: %(default)s")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", metavar="SPEC", help="a folder of lines, or kind:where")
+    what.add_argument(
+        "--pages",
+        type=Path,
+        metavar="DIR",
+        help="whole pages: images with a PAGE or ALTO file of the same stem; scores line finding, reading order and "
+        "text",
+    )
+    parser.add_argument("--split", default="validation", help="of --data (default: %(default)s)")
+    add_page_options(parser)
     add_column_options(parser)
     add_model_options(parser)
     add_generate_options(parser)
-    add_language_options(parser, "none")
-    add_voting_options(parser)
+    add_reader_options(parser, "none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -39,6 +48,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print a table; write what is asked for."""
+    return run_pages(args) if args.pages else _run_lines(args)
+
+
+def _run_lines(args: argparse.Namespace) -> int:
     import numpy as np
 
     from quillread.data.sources import open_source
@@ -48,14 +61,12 @@ def run(args: argparse.Namespace) -> int:
     from quillread.evaluate.report_text import summary_table
     from quillread.evaluate.run import run_evaluation
     from quillread.files import write_atomic
-    from quillread.recognize.load import load
     from quillread.text.charset import Charset
 
+    refuse_page_options(args)
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
-    generate = generate_config(args, args.model)
-    language = language_config(args, auto=False)
-    recognizer = load(args.model, threads=args.threads, generate=generate, language=language, variants=args.variants)
+    recognizer = load_reader(args, auto=False)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,

@@ -5,8 +5,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from quillread.images.iiif import names_manifest
 from quillread.images.read import is_readable_name
+from quillread.images.web import is_address
 
 STDIN = "-"
 
@@ -21,9 +24,16 @@ class Input:
     """Path of its results below the output folder, without a suffix."""
     error: str | None = None
 
+    @property
+    def is_address(self) -> bool:
+        """Whether it is in the web."""
+        return is_address(self.name)
+
 
 def find_inputs(arguments: list[str]) -> list[Input]:
     """Expand folders (recursively, readable files only) and patterns, in order; every argument gives at least one.
+
+    A JSON file of a folder is an input if it is a IIIF manifest.
 
     Files found are sorted with their numbers as numbers: `page-2` comes before `page-10`. No two inputs have the same
     `stem`, upper and lower case taken as equal: where names collide, the suffix is kept (`a.jpg`, `a.png`), and then a
@@ -32,12 +42,43 @@ def find_inputs(arguments: list[str]) -> list[Input]:
     return _with_own_stems([entry for argument in arguments for entry in _expand(argument)])
 
 
+def find_segmented(where: Path) -> list[Input]:
+    """Find the images of PAGE and ALTO files: of one file, or of all in a folder, in the order of their names.
+
+    A file whose image is missing, or that is damaged, is an input that failed.
+
+    Raises:
+        DataError: If there is no such file or folder, or no PAGE or ALTO file in it.
+    """
+    from quillread.errors import DataError, InputError
+    from quillread.formats.layout import find_image, read_layout
+
+    files = sorted(where.rglob("*.xml"), key=_by_number) if where.is_dir() else [where]
+    found = []
+    for path in files:
+        stem = Path(path.name) if path == where else path.relative_to(where)
+        try:
+            page = read_layout(path)
+            if page is not None:
+                image = find_image(path, page)
+                found.append(Input(str(image), stem.with_name(image.name)))
+        except InputError as error:
+            found.append(Input(str(path), stem, str(error)))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
+    if not found:
+        raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name the folder of the segmentation")
+    return _with_own_stems(found)
+
+
 def _expand(argument: str) -> list[Input]:
     if argument == STDIN:
         return [Input(STDIN, Path("stdin"))]
     if not argument:
         # As a path it would stand for the current folder: hardly what an unset variable in a script means.
         return [_fault("''", "is no name of a file", "check the variables in the command")]
+    if is_address(argument):
+        return [Input(argument, _address_stem(argument))]
     path = Path(argument)
     try:
         if path.is_dir():
@@ -61,7 +102,18 @@ def _fault(argument: str, what: str, hint: str) -> Input:
 def _is_page(path: Path, folder: Path) -> bool:
     """Tell whether a file of a folder is to be read; a link that leads nowhere is, so that it is reported."""
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return is_readable_name(path) and not hidden and not path.is_dir()
+    if hidden or path.is_dir():
+        return False
+    return is_readable_name(path) or (path.suffix.lower() == ".json" and names_manifest(path))
+
+
+def _address_stem(address: str) -> Path:
+    """The last part of an address that tells it from others: manifests are mostly `.../NUMBER/manifest.json`."""
+    parts = [part for part in urlsplit(address).path.split("/") if part]
+    while len(parts) > 1 and parts[-1].lower() in ("manifest", "manifest.json", "default.jpg"):
+        parts.pop()
+    name = re.sub(r"[^\w.\-]+", "_", unquote(parts[-1])).strip(".") if parts else ""
+    return Path(name or "address")
 
 
 def _by_number(path: Path) -> list[str | int]:

@@ -40,18 +40,6 @@ def add_language_options(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def add_voting_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--variants`."""
-    parser.add_argument(
-        "--variants",
-        type=int,
-        default=1,
-        choices=range(1, 8),
-        metavar="N",
-        help="look at each line in N ways, sheared and stretched a little, up to 7, and let them vote: N times as long",
-    )
-
-
 def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig | None":
     """Read the options.
 

@@ -4,8 +4,8 @@ import logging
 import os
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,16 +16,15 @@ from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_s
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError, QuillreadError
 from quillread.formats.layout import find_image, read_layout
+from quillread.formats.outlines import outline_lines
 from quillread.images.crop import crop_line
-from quillread.images.geometry import normals_at, points_at, polyline_length
+from quillread.images.geometry import polyline_length
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
-from quillread.types import Line, Page, Polygon, UInt8Image
+from quillread.types import Line, Page, UInt8Image
 
 log = logging.getLogger(__name__)
 
-_ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
-"""What belongs to a line above, below and at either end of its baseline, in line distances."""
 _ASPECT_MARGIN = 0.04
 """What the crop has around the polygon, in heights of the line."""
 
@@ -49,11 +48,11 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     spec.refuse_unknown(("outline",))
     by_baseline = spec.choice("outline", ("polygon", "baseline")) == "baseline"
     folder, name = Path(spec.where), f"page:{spec.where} ({split})"
-    pages, faults = _read_pages(_split_folder(folder, split, name))
+    pages, faults = read_pages(_split_folder(folder, split, name))
     lines, without_text = [], 0
     for image, page in pages.items():
         start = image.relative_to(folder).with_suffix("")
-        for number, line in enumerate(_outlined(page, by_baseline), 1):
+        for number, line in enumerate(outline_lines(page, by_baseline=by_baseline).lines, 1):
             place = _PageLine(f"{start}-{number:03}", str(start), image, line)
             if line.transcript is None:
                 without_text += 1
@@ -163,8 +162,13 @@ def _split_folder(folder: Path, split: str, name: str) -> Path:
     return folder / chosen if chosen else folder
 
 
-def _read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
-    """Read all pages by their image; also returns what is wrong with the other files."""
+def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
+    """Read all pages with ground truth below a folder.
+
+    Returns:
+        The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
+        image, an image of another size, damaged.
+    """
     pages: dict[Path, Page] = {}
     faults: list[str] = []
     # PAGE comes first, as it says more; exports may hold both.
@@ -198,45 +202,9 @@ def _check_size(image: Path, page: Page) -> None:
         raise DataError(f"{image}: has {width} x {height} pixels, its XML is about {page.width} x {page.height}")
 
 
-def _outlined(page: Page, by_baseline: bool) -> Iterator[Line]:
-    """Give the lines of a page; those that have no outline, or all, one along their baseline."""
-    pitch = _line_distance(page)
-    for line in page.lines:
-        box, base = line.polygon.bounds, Polygon(line.baseline).bounds
-        # For a line without a polygon, the readers take the box of its baseline.
-        yield _along_baseline(line, pitch) if by_baseline or box == base else line
-
-
 def _has_area(line: Line, page: Page) -> bool:
     outline = np.clip(np.array(line.polygon.points), 0, (page.width, page.height)).astype(np.float32)
     return bool(polyline_length(line.baseline) > 0 and len(outline) > 2 and cv2.contourArea(outline) >= 1)
-
-
-def _along_baseline(line: Line, pitch: float) -> Line:
-    if polyline_length(line.baseline) == 0:
-        return line
-    # The ends of the writing reach over those of the baseline.
-    length, over = polyline_length(line.baseline), _BEYOND * pitch
-    distances = np.linspace(-over, length + over, 2 + int(4 * length / pitch))
-    points, normals = points_at(line.baseline, distances), normals_at(line.baseline, distances)
-    upper, lower = points - _ABOVE * pitch * normals, points + _BELOW * pitch * normals
-    outline = np.vstack((upper, lower[::-1])).tolist()
-    return replace(line, polygon=Polygon(tuple((x, y) for x, y in outline)))
-
-
-def _line_distance(page: Page) -> float:
-    """Estimate the distance of the baselines of a page in pixels, a tenth of the longest if there is one only."""
-    boxes = [Polygon(line.baseline).bounds for line in page.lines]
-    gaps = []
-    for box in boxes:
-        middle = (box.y0 + box.y1) / 2
-        below = [
-            (other.y0 + other.y1) / 2 - middle
-            for other in boxes
-            if min(box.x1, other.x1) - max(box.x0, other.x0) > 0.3 * min(box.width, other.width)
-        ]
-        gaps.extend([min(gap for gap in below if gap > 1)] if any(gap > 1 for gap in below) else [])
-    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10
 
 
 def _aspect(line: Line) -> float:

@@ -1,21 +1,42 @@
-"""JSON: everything that is known of an input."""
+"""JSON: everything that is known of an input. Its schema is `assets/reading.schema.json`."""
 
 import json
-from typing import Any
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any, BinaryIO, cast
 
-from quillread.types import Line, Page, Point, Polygon, Reading
+from quillread.formats.export import ExportInfo, Scan
+from quillread.types import (
+    Alternative,
+    Change,
+    Character,
+    Line,
+    Page,
+    Point,
+    Polygon,
+    Reading,
+    Region,
+    Transcript,
+    Word,
+)
+
+_IN_MEMORY = 1 << 18
+"""Bytes of a document's pages beyond which they wait in a temporary file for the text that stands before them."""
 
 
 def to_json(reading: Reading) -> str:
     """One JSON document, on one line, without a newline at its end.
 
     Keys: `source`, `pages`, `text`, `provenance`, and `error` if the input could not be opened. A page has `number`,
-    `width`, `height`, `lines`, and `error` if it could not be read. A line has `text`, `confidence`, `baseline` and
-    `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`) and
-    `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if other
-    readings were asked for. Pixels of the page image, origin top-left.
+    `width`, `height`, `lines`, `regions`, and `error` if it could not be read. A line has `text`, `confidence`,
+    `baseline` and `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`)
+    and `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if
+    other readings were asked for. A region has its `polygon` and the indices of its `lines`. Pixels of the page image,
+    origin top-left.
     """
-    return json.dumps(to_data(reading), ensure_ascii=False, allow_nan=False)
+    return _dump(to_data(reading))
 
 
 def to_data(reading: Reading) -> dict[str, Any]:
@@ -24,17 +45,121 @@ def to_data(reading: Reading) -> dict[str, Any]:
     if reading.error is not None:
         data["error"] = reading.error
     data["text"] = reading.text
-    data["pages"] = [_page(page) for page in reading.pages]
+    data["pages"] = [page_data(page) for page in reading.pages]
     data["provenance"] = dict(reading.provenance)
     return data
 
 
-def _page(page: Page) -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `to_json`'s documents."""
+    text = resources.files(__package__).joinpath("assets", "reading.schema.json").read_text(encoding="utf-8")
+    return cast(dict[str, Any], json.loads(text))
+
+
+class JsonWriter:
+    """Writes the document of `to_json` page by page, and a newline."""
+
+    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+        self._file = file
+        self._info = info
+        self._texts: list[str] = []
+        self._pages = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by `close`
+        self._gap = b""
+
+    def add(self, scan: Scan) -> None:
+        """Take a page."""
+        if scan.page.text:
+            self._texts.append(scan.page.text)
+        self._pages.write(self._gap + _encode(_dump(page_data(scan.page, scan.points))))
+        self._gap = b", "
+
+    def close(self, error: str | None = None) -> None:
+        """Write the document."""
+        head: dict[str, Any] = {"source": self._info.source}
+        if error is not None:
+            head["error"] = error
+        head["text"] = "\n\n".join(self._texts)
+        self._file.write(_encode(_dump(head)[:-1]) + b', "pages": [')
+        with self._pages:
+            self._pages.seek(0)
+            shutil.copyfileobj(self._pages, self._file)
+        self._file.write(b'], "provenance": ' + _encode(_dump(self._info.provenance)) + b"}\n")
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    return json.dumps(dict(data), ensure_ascii=False, allow_nan=False)
+
+
+def _encode(text: str) -> bytes:
+    # Bytes of a file name that are no text become JSON escapes.
+    return text.encode(errors="backslashreplace")
+
+
+def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A page of the document as plain data."""
     data: dict[str, Any] = {"number": page.number, "width": page.width, "height": page.height}
+    if points is not None:
+        data["points"] = [round(value, 2) for value in points]
     if page.error is not None:
         data["error"] = page.error
     data["lines"] = [_line(line) for line in page.lines]
+    data["regions"] = _regions(page)
     return data
+
+
+def page_of_data(data: Mapping[str, Any], source: str) -> Page:
+    """Read a page of a document again: all of it but where on the line image its characters were seen.
+
+    Raises:
+        LookupError, TypeError, ValueError: If it is no page of ours.
+    """
+    lines = [_line_of(line) for line in data["lines"]]
+    regions = (
+        Region(_polygon_of(region["polygon"]), tuple(lines[index] for index in region["lines"]), region.get("id"))
+        for region in data["regions"]
+    )
+    size = int(data["width"]), int(data["height"])
+    return Page(source, int(data["number"]), *size, tuple(regions), data.get("error"))
+
+
+def _line_of(data: Mapping[str, Any]) -> Line:
+    words = (Word(w["text"], float(w["confidence"]), _polygon_of(w["polygon"])) for w in data["words"])
+    characters = zip(data["text"], data["character_confidences"], strict=False)
+    others = (Alternative(a["text"], float(a["confidence"])) for a in data.get("alternatives", ()))
+    read = Transcript(
+        data["text"],
+        float(data["confidence"]),
+        tuple(words),
+        tuple(Character(text, float(confidence), 0.0, 0.0) for text, confidence in characters),
+        tuple(others),
+        data.get("expected_cer"),
+        data.get("raw_text"),
+        tuple(Change(c["start"], c["from"], c["to"], c["reason"]) for c in data.get("changes", ())),
+        int(data.get("rows", 1)),
+    )
+    # A line that was not read has no text and no confidence; one in which nothing is written has a confidence.
+    is_read = bool(read.text or read.confidence)
+    return Line(_points_of(data["baseline"]), _polygon_of(data["polygon"]), read if is_read else None, data.get("id"))
+
+
+def _polygon_of(points: Iterable[Iterable[float]]) -> Polygon:
+    return Polygon(_points_of(points))
+
+
+def _points_of(points: Iterable[Iterable[float]]) -> tuple[Point, ...]:
+    return tuple((float(x), float(y)) for x, y in points)
+
+
+def _regions(page: Page) -> list[dict[str, Any]]:
+    regions: list[dict[str, Any]] = []
+    first = 0
+    for region in page.regions:
+        data: dict[str, Any] = {"id": region.id} if region.id is not None else {}
+        data["polygon"] = _points(region.polygon.points)
+        data["lines"] = list(range(first, first + len(region.lines)))
+        first += len(region.lines)
+        regions.append(data)
+    return regions
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -55,6 +180,8 @@ def _line(line: Line) -> dict[str, Any]:
         ],
         "character_confidences": [round(c.confidence, 4) for c in read.characters] if read else [],
     }
+    if line.id is not None:
+        data["id"] = line.id
     if read and read.alternatives:
         data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
     if read and read.expected_error is not None:

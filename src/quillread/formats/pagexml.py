@@ -1,14 +1,21 @@
-"""PAGE XML (PRImA page content, versions 2013 and 2019), as Transkribus and eScriptorium write it.
+"""PAGE XML (PRImA page content), as Transkribus and eScriptorium write and read it; written in version 2019-07-15.
 
 Specification: https://github.com/PRImA-Research-Lab/PAGE-XML
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError
+from quillread.formats.export import ExportInfo, Scan
 from quillread.formats.safexml import parse_points, parse_size, parse_xml, rectangle
+from quillread.formats.xmlout import Names, add, points, write
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript
+from quillread.version import __version__
+
+_NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 
 
 def read_page_xml(path: Path) -> Page:
@@ -69,7 +76,7 @@ def _read_region(element: Element, path: Path) -> Region:
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
-    return Region(Polygon(outline), lines)
+    return Region(Polygon(outline), lines, element.get("id"))
 
 
 def _read_line(element: Element, path: Path) -> Line | None:
@@ -83,7 +90,7 @@ def _read_line(element: Element, path: Path) -> Line | None:
         box = Polygon(outline).bounds
         baseline = ((box.x0, box.y1), (box.x1, box.y1))
     text = _text_of(element)
-    return Line(baseline, Polygon(outline), Transcript(text, 1.0) if text else None)
+    return Line(baseline, Polygon(outline), Transcript(text, 1.0) if text else None, element.get("id"))
 
 
 def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:
@@ -102,3 +109,73 @@ def _text_of(element: Element) -> str:
     readings = sorted(element.findall("TextEquiv"), key=lambda reading: _index(reading.get("index", "")))
     holder = readings[0].find("Unicode") if readings else None
     return (holder.text or "").strip() if holder is not None else ""
+
+
+class PageXmlWriter:
+    """Writes one page: regions, lines and words with outlines, baselines, confidences and reading order.
+
+    The file names the image without its folder, as the tools that read PAGE look for it beside the XML; of a document
+    of several pages, the attribute `custom` of the page has the number.
+    """
+
+    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+        self._file = file
+        self._info = info
+
+    def add(self, scan: Scan) -> None:
+        """Write the page."""
+        page, info = scan.page, self._info
+        root = Element("PcGts", {"xmlns": _NAMESPACE})
+        _add_metadata(root, page, info)
+        custom = f"quillread {{page:{page.number};}}" if info.page_count > 1 else None
+        size = {"imageWidth": page.width, "imageHeight": page.height}
+        holder = add(root, "Page", imageFilename=info.image_name, **size, custom=custom)
+        names = Names(page)
+        ids = [names.take(region.id, f"r{number}") for number, region in enumerate(page.regions, start=1)]
+        if ids:
+            order = add(add(holder, "ReadingOrder"), "OrderedGroup", id=names.take(None, "order"))
+            for index, name in enumerate(ids):
+                add(order, "RegionRefIndexed", index=index, regionRef=name)
+        for index, (name, region) in enumerate(zip(ids, page.regions, strict=True)):
+            _add_region(holder, region, (index, name), page, names)
+        write(root, self._file)
+
+    def close(self, error: str | None = None) -> None:
+        """Nothing follows the page."""
+
+
+def _add_metadata(root: Element, page: Page, info: ExportInfo) -> None:
+    metadata = add(root, "Metadata")
+    add(metadata, "Creator", f"quillread {__version__}")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    add(metadata, "Created", now)
+    add(metadata, "LastChange", now)
+    if page.error is not None:
+        add(metadata, "Comments", f"not read: {page.error}")
+    if model := info.provenance.get("model"):
+        add(metadata, "MetadataItem", type="processingStep", name="text recognition", value=model)
+
+
+def _add_region(holder: Element, region: Region, place: tuple[int, str], page: Page, names: Names) -> None:
+    index, name = place
+    element = add(holder, "TextRegion", id=name, type="paragraph", custom=f"readingOrder {{index:{index};}}")
+    add(element, "Coords", points=points(region.polygon.points, page))
+    for number, line in enumerate(region.lines):
+        _add_line(element, line, (number, names.take(line.id, f"r{index + 1}l{number + 1}")), page, names)
+    text = "\n".join(line.transcript.text for line in region.lines if line.transcript)
+    if text:
+        add(add(element, "TextEquiv"), "Unicode", text)
+
+
+def _add_line(parent: Element, line: Line, place: tuple[int, str], page: Page, names: Names) -> None:
+    index, name = place
+    element = add(parent, "TextLine", id=name, custom=f"readingOrder {{index:{index};}}")
+    add(element, "Coords", points=points(line.polygon.points, page))
+    add(element, "Baseline", points=points(line.baseline, page))
+    if line.transcript is None:
+        return
+    for number, word in enumerate(line.transcript.words, start=1):
+        part = add(element, "Word", id=names.take(None, f"{name}w{number}"))
+        add(part, "Coords", points=points(word.polygon.points, page))
+        add(add(part, "TextEquiv", conf=f"{word.confidence:.4f}"), "Unicode", word.text)
+    add(add(element, "TextEquiv", conf=f"{line.transcript.confidence:.4f}"), "Unicode", line.transcript.text)

@@ -40,7 +40,8 @@ def parse_xml(path: Path, root_tag: str) -> Element:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ParseError, LookupError, ValueError) as error:
-        raise DataError(f"{path}: malformed XML: {error}") from error
+        hint = "export it again, without a document type: entities are not read"
+        raise DataError(f"{path}: malformed XML: {error}", hint=hint) from error
     if root.tag != root_tag:
         raise DataError(f"{path}: the root element is {root.tag!r}, expected {root_tag!r}")
     return root

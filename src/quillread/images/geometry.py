@@ -65,6 +65,29 @@ class AffineMap(CoordMap):
 
 
 @dataclass(frozen=True, slots=True)
+class PerspectiveMap(CoordMap):
+    """The view of a plane from another place: source = (u / w, v / w) with (u, v, w) = matrix @ (x, y, 1)."""
+
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+    @classmethod
+    def inverse_of(cls, matrix: ArrayLike) -> Self:
+        """Return the map that undoes a 3 x 3 matrix from source to derived points.
+
+        Raises:
+            numpy.linalg.LinAlgError: If the matrix cannot be undone.
+        """
+        first, second, third = np.linalg.inv(np.asarray(matrix, np.float64)).tolist()
+        return cls((tuple(first), tuple(second), tuple(third)))
+
+    def back_points(self, points: ArrayLike) -> Points:
+        """Map points of the derived image, shape (N, 2), to points of its source, shape (N, 2)."""
+        points = np.asarray(points, np.float64)
+        u, v, w = np.array(self.matrix) @ np.vstack((points.T, np.ones(len(points))))
+        return np.column_stack((u / w, v / w))
+
+
+@dataclass(frozen=True, slots=True)
 class ChainedMap(CoordMap):
     """The way back through several steps."""
 

@@ -1,4 +1,4 @@
-"""How well found baselines match the true ones: precision, recall and F1.
+"""How well found lines match the true ones: precision, recall and F1 of baselines, overlap of outlines, order.
 
 The measure of the cBAD competitions: T. Grüning, R. Labahn, M. Diem, F. Kleber and S. Fiel, "READ-BAD: A New
 Dataset and Evaluation Scheme for Baseline Detection in Archival Documents", DAS 2018 (arXiv:1705.03311).
@@ -15,13 +15,15 @@ Simplified: one tolerance a page, a quarter of its median line distance, where t
 true baseline; distances are to the segments, not to the nearest point; reading direction is not compared.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.types import Line, Point
+from quillread.types import Line, Point, Polygon
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +50,61 @@ def score_page(truth: Sequence[Line], found: Sequence[Line]) -> BaselineScore:
     if not truth or not found:
         value = float(not truth and not found)
         return BaselineScore(value, value)
+    by_pair, recall = _compare(truth, found)
+    matched = sum(by_pair[row, column] for row, column in _match_greedily(by_pair))
+    return BaselineScore(float(matched) / len(found), recall)
+
+
+def pair_lines(truth: Sequence[Line], found: Sequence[Line]) -> dict[int, int]:
+    """Say which found line stands for which true one.
+
+    Returns:
+        Index of the found line by that of the true one; only pairs that agree along at least half of the found line.
+    """
+    if not truth or not found:
+        return {}
+    by_pair, _ = _compare(truth, found)
+    return {column: row for row, column in _match_greedily(by_pair) if by_pair[row, column] >= 0.5}
+
+
+def count_order_errors(truth: Sequence[Line], found: Sequence[Line]) -> int:
+    """Count the lines that would have to be moved to bring the found lines that are true ones into the true order."""
+    pairs = pair_lines(truth, found)
+    places = [pairs[index] for index in sorted(pairs)]
+    # The longest run of places that rises: ends[n] is the least place with which a run of n + 1 ends.
+    ends: list[int] = []
+    for place in places:
+        at = bisect_left(ends, place)
+        ends[at : at + 1] = [place]
+    return len(places) - len(ends)
+
+
+def mean_iou(truth: Sequence[Line], found: Sequence[Line], size: tuple[int, int]) -> float:
+    """Mean over the true lines of the overlap of their polygon with that of the line found for them.
+
+    Args:
+        truth: At least one line.
+        found: Lines.
+        size: Width and height of the page in pixels.
+
+    Returns:
+        Intersection over union, 0 to 1; lines that were not found count as 0.
+    """
+    pairs = pair_lines(truth, found)
+    overlaps = [_overlap(truth[index].polygon, found[row].polygon, size) for index, row in pairs.items()]
+    return float(sum(overlaps)) / len(truth)
+
+
+def _overlap(a: Polygon, b: Polygon, size: tuple[int, int]) -> float:
+    points = [np.rint(np.clip(polygon.points, 0, size)).astype(np.int32) for polygon in (a, b)]
+    corner = np.vstack(points).min(axis=0)
+    width, height = (np.vstack(points).max(axis=0) - corner + 1).tolist()
+    masks = [cv2.fillPoly(np.zeros((height, width), np.uint8), [outline - corner], 1) > 0 for outline in points]
+    return float((masks[0] & masks[1]).sum() / max(1, (masks[0] | masks[1]).sum()))
+
+
+def _compare(truth: Sequence[Line], found: Sequence[Line]) -> tuple[Floats, float]:
+    """Return how far each found line lies on each true one, shape (found, truth), and the recall."""
     tolerance = line_distance(truth) / 4
     truth_points = [_resample(line.baseline) for line in truth]
     found_points = [_resample(line.baseline) for line in found]
@@ -59,8 +116,7 @@ def score_page(truth: Sequence[Line], found: Sequence[Line]) -> BaselineScore:
                 continue
             by_pair[row, column] = _count(points, true_line.baseline, tolerance).mean()
             np.maximum(covered[column], _count(true_points, line.baseline, tolerance), out=covered[column])
-    recall = float(np.mean([points.mean() for points in covered]))
-    return BaselineScore(_match_greedily(by_pair) / len(found), recall)
+    return by_pair, float(np.mean([points.mean() for points in covered]))
 
 
 def mean_score(scores: Sequence[BaselineScore]) -> BaselineScore:
@@ -124,11 +180,13 @@ def _count(points: Floats, baseline: Sequence[Point], tolerance: float) -> Float
     return np.asarray(np.clip((3 * tolerance - distance) / (2 * tolerance), 0, 1), np.float64)
 
 
-def _match_greedily(coverage: Floats) -> float:
-    """Sum of the largest entries of a matrix of which no two share a row or a column."""
-    left, total = coverage.copy(), 0.0
+def _match_greedily(coverage: Floats) -> list[tuple[int, int]]:
+    """Pick the largest entries of a matrix of which no two share a row or a column: (row, column), above 0."""
+    left, pairs = coverage.copy(), []
     for _ in range(min(left.shape)):
-        row, column = np.unravel_index(int(left.argmax()), left.shape)
-        total += float(left[row, column])
+        row, column = (int(index) for index in np.unravel_index(int(left.argmax()), left.shape))
+        if left[row, column] <= 0:
+            break
+        pairs.append((row, column))
         left[row, :] = left[:, column] = -1
-    return total
+    return pairs

@@ -1,21 +1,25 @@
 """From a file to its text: open, find lines, cut them out, read them, put the words back on the page."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from quillread import config as configs
 from quillread.errors import ImageError, QuillreadError
+from quillread.formats.export import ExportInfo, Scan
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.read import Document, ReadConfig, open_document
+from quillread.images.sheet import SheetConfig, flatten_sheet
+from quillread.pages.given import Layouts
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.recognize.ensemble import LineReader
-from quillread.types import Line, Page, Polygon, Reading, Region, Transcript, UInt8Image
+from quillread.types import Line, Page, Point, Polygon, Reading, Region, Transcript, UInt8Image
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,24 @@ class PageConfig:
     lines: bool = False
     """Take each page image as one line of writing, and find none."""
     read: ReadConfig = field(default_factory=ReadConfig)
+    sheet: SheetConfig = field(default_factory=SheetConfig)
     crop: CropConfig = field(default_factory=CropConfig)
+
+
+KnownPages = Callable[[int], Page | None]
+
+
+class Receiver(Protocol):
+    """Is given what was read in an input, page by page."""
+
+    def begin(self, info: ExportInfo) -> None:
+        """Begin an input; it has no pages if it could not be opened."""
+
+    def add(self, scan: Scan) -> None:
+        """Take the next page."""
+
+    def close(self, error: str | None) -> None:
+        """End the input; `error` says why nothing of it could be read."""
 
 
 class PageReader:
@@ -40,47 +61,91 @@ class PageReader:
         recognizer: Reads the lines.
         model: How results name the model.
         config: How pages are read.
+        layouts: Knows the lines of the pages; they are found if left out.
     """
 
-    def __init__(self, recognizer: LineReader, model: str, config: PageConfig | None = None) -> None:
+    def __init__(
+        self,
+        recognizer: LineReader,
+        model: str,
+        config: PageConfig | None = None,
+        layouts: Layouts | None = None,
+    ) -> None:
         self._recognizer = recognizer
-        self._config = config or PageConfig()
-        self._segmenter: Segmenter | None = None if self._config.lines else load_segmenter(self._config.segmenter)
+        self.config = config or PageConfig()
+        self._layouts = layouts
+        finds_lines = not self.config.lines and layouts is None
+        self._segmenter: Segmenter | None = load_segmenter(self.config.segmenter) if finds_lines else None
         self.provenance: dict[str, Any] = {
             "software": "quillread",
             "version": __version__,
             "model": model,
-            "settings": configs.dump(self._config),
+            "settings": configs.dump(self.config),
         }
 
-    def read(self, source: Path | bytes, name: str | None = None) -> Reading:
-        """Read an image file or PDF; whatever is wrong with it is in the result.
+    def read(self, source: Path | bytes | str, name: str | None = None) -> Reading:
+        """Read an image file, PDF or IIIF manifest; whatever is wrong with it is in the result.
 
         Args:
-            source: A path, or the content of a file.
+            source: A path, the content of a file, or an address of the web.
             name: How the result names the input; the path if left out.
         """
-        name = name or (str(source) if isinstance(source, Path) else "-")
-        try:
-            with open_document(source, self._config.read, name=name) as document:
-                pages = tuple(self.pages(document))
-        except Exception as error:  # whatever is wrong with one input must not lose the others
-            return Reading(name, error=_explain(error, name), provenance=self.provenance)
-        if any(page.error is None for page in pages):
-            return Reading(name, pages, provenance=self.provenance)
-        if len(pages) == 1:
-            return Reading(name, error=pages[0].error, provenance=self.provenance)
-        return Reading(name, pages, f"{name}: none of its {len(pages)} pages could be read", self.provenance)
+        collector = _Collector()
+        self.stream(source, collector, name)
+        return collector.reading()
 
-    def pages(self, document: Document) -> Iterator[Page]:
+    def stream(
+        self, source: Path | bytes | str, receiver: Receiver, name: str | None = None, known: KnownPages | None = None
+    ) -> tuple[str, ...]:
+        """Read an input and hand its pages on as they come; none is kept, so documents may have thousands.
+
+        An input of one page that could not be read has no page, but an error of its own.
+
+        Args:
+            source: As for `read`.
+            receiver: What it raises is not caught.
+            name: As for `read`.
+            known: Gives pages that were read before, by their number; they are not read again.
+
+        Returns:
+            What went wrong with the input and its pages.
+        """
+        name = name or ("-" if isinstance(source, bytes) else str(source))
+        try:
+            document = open_document(source, self.config.read, name=name)
+        except Exception as error:  # whatever is wrong with one input must not lose the others
+            return self.refuse(name, _explain(error, name), receiver)
+        with document:
+            count, errors = len(document), []
+            receiver.begin(ExportInfo(name, count, self.provenance))
+            for scan in self.scans(document, known):
+                errors.extend([scan.page.error] if scan.page.error is not None else [])
+                if count > 1 or scan.page.error is None:
+                    receiver.add(scan)
+                del scan  # its image must not stay while the next page is decoded
+        if len(errors) < count:
+            receiver.close(None)
+        elif count == 1:
+            receiver.close(errors[0])
+        else:
+            errors.insert(0, f"{name}: none of its {count} pages could be read")
+            receiver.close(errors[0])
+        return tuple(errors)
+
+    def refuse(self, name: str, error: str, receiver: Receiver) -> tuple[str, ...]:
+        """Hand on an input of which nothing can be read."""
+        receiver.begin(ExportInfo(name, 0, self.provenance))
+        receiver.close(error)
+        return (error,)
+
+    def scans(self, document: Document, known: KnownPages | None = None) -> Iterator[Scan]:
         """Read the pages of a document one at a time; one that cannot be read carries its error."""
         for index in range(len(document)):
-            where = document.name if len(document) == 1 else f"{document.name}, page {index + 1}"
-            try:
-                page = self._read_page(document.page(index), where)
-            except Exception as error:  # whatever is wrong with one page must not lose the others
-                page = Page("", 1, 0, 0, error=_explain(error, where))
-            yield replace(page, source=document.name, number=index + 1)
+            yield self._scan(document, index, known(index + 1) if known else None)
+
+    def pages(self, document: Document) -> Iterator[Page]:
+        """Read the pages of a document as `scans` does, without their images."""
+        return (scan.page for scan in self.scans(document))
 
     def read_page(self, image: UInt8Image) -> Page:
         """Read one page image, uint8 RGB (H, W, 3).
@@ -88,17 +153,35 @@ class PageReader:
         Raises:
             ImageError: If the image is empty or of another form.
         """
-        return self._read_page(image, "page")
+        return self._read_page(image, None, "page")
 
-    def _read_page(self, image: UInt8Image, where: str) -> Page:
+    def _scan(self, document: Document, index: int, known: Page | None) -> Scan:
+        where = document.name if len(document) == 1 else f"{document.name}, page {index + 1}"
+        image, regions = None, None
+        try:
+            image = document.page(index)
+            size = (image.shape[1], image.shape[0])
+            if known is None and self._layouts is not None:
+                regions = self._layouts.find(document.name, index + 1, len(document), size)
+            page = known or self._read_page(image, regions, where)
+        except Exception as error:  # whatever is wrong with one page must not lose the others
+            height, width = (0, 0) if image is None else image.shape[:2]
+            page = Page("", 1, width, height, error=_explain(error, where))
+        page = replace(page, source=document.name, number=index + 1)
+        return Scan(page, image, document.paper_size(index), partial(document.jpeg, index))
+
+    def _read_page(self, image: UInt8Image, known: tuple[Region, ...] | None, where: str) -> Page:
+        size = (image.shape[1], image.shape[0])
+        if known is not None:
+            return Page("", 1, *size, self._read_lines(image, known, where))
         if self._segmenter is None:
             (read,) = self._recognizer.read([image])
             if read.rows > 1:
                 log.warning("%s: holds %d rows of writing", where, read.rows)
-            regions: tuple[Region, ...] = (_whole_image(image, read),)
-        else:
-            regions = self._read_lines(image, self._segmenter(image), where)
-        return Page("", 1, image.shape[1], image.shape[0], regions)
+            return Page("", 1, *size, (_whole_image(image, read),))
+        flat, back = flatten_sheet(image, self.config.sheet)
+        regions = self._read_lines(flat, self._segmenter(flat), where)
+        return Page("", 1, *size, regions if back is None else tuple(_move(region, back, size) for region in regions))
 
     def _read_lines(self, image: UInt8Image, regions: tuple[Region, ...], where: str) -> tuple[Region, ...]:
         cuts = [self._cut(image, line, where) for region in regions for line in region.lines]
@@ -115,11 +198,32 @@ class PageReader:
 
     def _cut(self, image: UInt8Image, line: Line, where: str) -> tuple[UInt8Image, CoordMap] | None:
         try:
-            return crop_line(image, line, self._config.crop)
+            return crop_line(image, line, self.config.crop)
         except ImageError as error:
             # The line stays on the page without a transcript, where a reader will see that it was found.
             log.warning("%s: %s", where, error.message)
             return None
+
+
+class _Collector:
+    """Keeps all pages of an input, without their images."""
+
+    def __init__(self) -> None:
+        self._pages: list[Page] = []
+        self._info = ExportInfo("")
+        self._error: str | None = None
+
+    def begin(self, info: ExportInfo) -> None:
+        self._info = info
+
+    def add(self, scan: Scan) -> None:
+        self._pages.append(scan.page)
+
+    def close(self, error: str | None) -> None:
+        self._error = error
+
+    def reading(self) -> Reading:
+        return Reading(self._info.source, tuple(self._pages), self._error, self._info.provenance)
 
 
 def _explain(error: Exception, where: str) -> str:
@@ -145,9 +249,26 @@ def _whole_image(image: UInt8Image, transcript: Transcript) -> Region:
 
 def _place(transcript: Transcript, back: CoordMap, image: UInt8Image) -> Transcript:
     """Move the words of a transcript from the line image to the page, within its borders."""
-    corner = (image.shape[1], image.shape[0])
-    words = []
-    for word in transcript.words:
-        points = np.clip(back.back_points(word.polygon.points), 0, corner)
-        words.append(replace(word, polygon=Polygon(tuple((float(x), float(y)) for x, y in points))))
+    size = (image.shape[1], image.shape[0])
+    words = (replace(word, polygon=Polygon(_carry(word.polygon.points, back, size))) for word in transcript.words)
     return replace(transcript, words=tuple(words))
+
+
+def _move(region: Region, back: CoordMap, size: tuple[int, int]) -> Region:
+    """Move all of a region from a flattened page to the page, within its borders."""
+
+    def moved(line: Line) -> Line:
+        read = line.transcript
+        if read is not None:
+            words = (replace(word, polygon=Polygon(_carry(word.polygon.points, back, size))) for word in read.words)
+            read = replace(read, words=tuple(words))
+        polygon = Polygon(_carry(line.polygon.points, back, size))
+        return replace(line, baseline=_carry(line.baseline, back, size), polygon=polygon, transcript=read)
+
+    polygon = Polygon(_carry(region.polygon.points, back, size))
+    return replace(region, polygon=polygon, lines=tuple(map(moved, region.lines)))
+
+
+def _carry(points: tuple[Point, ...], back: CoordMap, size: tuple[int, int]) -> tuple[Point, ...]:
+    moved = np.clip(back.back_points(points), 0, size)
+    return tuple((float(x), float(y)) for x, y in moved)

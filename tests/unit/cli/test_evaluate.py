@@ -1,11 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from documents import export
 from fakes import bar_line, png, write_hub
 
 from quillread.cli.main import main
 from quillread.evaluate.predictions import read_predictions
+from quillread.formats.export import ExportInfo, Scan
+from quillread.pages.transcribe import PageConfig
+from quillread.types import Line, Page, Polygon, Region, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -118,3 +123,69 @@ def test_a_broken_image_is_named_with_its_row(lines: Path, capsys: pytest.Captur
 def test_figures_that_cannot_be_written_give_3(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert evaluate(lines, "--json", lines / "0.png" / "figures.json") == 3
     assert "figures.json: cannot be written: " in capsys.readouterr().err
+
+
+# --- whole pages -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page of one line that reads "dead", which the line finder finds; its ground truth says "deal"."""
+    image = bar_line("dead")
+    size = (image.shape[1], image.shape[0])
+    outline = Polygon(((0.0, 0.0), (size[0], 0.0), (size[0], size[1]), (0.0, size[1])))
+    line = Line(((0.0, size[1] - 1.0), (size[0], size[1] - 1.0)), outline, Transcript("deal", 1.0))
+    page = Page("a.png", 1, *size, (Region(outline, (line,)),))
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(image))
+    (folder / "a.xml").write_bytes(export("page", Scan(page), info=ExportInfo("a.png")))
+    found = Region(outline, (replace(line, transcript=None),))
+    monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda _: lambda _: (found,))
+    return folder
+
+
+NAMES = ("baseline_precision", "baseline_recall", "baseline_f1", "page_cer", "page_cer_free", "lines_cer")
+
+
+def test_pages_are_scored(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    json_file, rows = tmp_path / "figures.json", tmp_path / "rows.jsonl"
+    assert main(["evaluate", "--pages", str(pages), "--json", str(json_file), "--predictions", str(rows)]) == 0
+    figures = json.loads(json_file.read_text(encoding="utf-8"))
+    assert (figures["pages"], figures["data"], figures["model"]) == (1, str(pages), "builtin")
+    assert (figures["segmenter"], figures["outline"]) == (PageConfig().segmenter, "baseline")
+    assert figures["baseline_f1"] == 1.0
+    assert all(0 <= figures[name] <= 1 for name in NAMES)
+    assert figures["seconds_per_page"] > 0
+    (row,) = read_predictions(rows)
+    assert (row.id, row.reference) == ("a", "deal")
+    assert capsys.readouterr().out.startswith("|  | pages | baseline_precision ")
+
+
+def test_ground_truth_that_cannot_be_used_gives_3(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (pages / "gone.xml").write_text('<PcGts><Page imageWidth="9" imageHeight="9"/></PcGts>', encoding="utf-8")
+    assert main(["evaluate", "--pages", str(pages), "--json", str(tmp_path / "figures.json")]) == 3
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["pages"], len(figures["left_out"])) == (1, 1)
+    err = capsys.readouterr().err
+    assert "gone.xml: has no image of its name beside it" in err
+    assert "1 files with ground truth could not be used" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "x", "--outline", "polygon"], "--outline is for --pages"),
+        (["--data", "x", "--segmenter", "classical"], "--segmenter is for --pages"),
+        (["--pages", "x", "--report", "y"], "--report is for --data"),
+        (["--pages", "x", "--segmenter", "clasical"], "did you mean 'classical'?"),
+    ],
+)
+def test_options_of_the_other_kind_give_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none_gives_3(capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", "--pages", "nowhere"]) == 3
+    assert "nowhere: is no folder" in capsys.readouterr().err

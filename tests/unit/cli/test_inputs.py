@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from documents import export, scan
 
-from quillread.cli.inputs import Input, find_inputs
+from quillread.cli.inputs import Input, find_inputs, find_segmented
+from quillread.errors import DataError
+from quillread.formats.export import ExportInfo
 
 
 @pytest.fixture
@@ -149,3 +152,71 @@ def test_a_number_added_does_not_meet_the_name_of_another_input(folder: Path):
 
 def test_faulty_inputs_have_results_of_their_own(folder: Path):
     assert stems("", "*.none") == ["input", "input-2"]
+
+
+def test_an_address_is_an_input(folder: Path):
+    (entry,) = find_inputs(["https://example.org/iiif/b123/manifest.json"])
+    assert (entry.name, entry.stem, entry.is_address) == (
+        "https://example.org/iiif/b123/manifest.json",
+        Path("b123"),
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "stem"),
+    [
+        ("http://example.org/scan.jpg", "scan"),
+        ("http://example.org", "address"),
+        ("http://example.org/a%2Fb/manifest", "a_b"),
+        ("http://example.org/book%201.pdf?x=1", "book_1"),
+    ],
+)
+def test_results_of_an_address_have_its_last_part_for_a_name(address: str, stem: str, folder: Path):
+    assert stems(address) == [stem]
+
+
+def test_a_manifest_in_a_folder_is_an_input_and_other_json_is_none(folder: Path):
+    touch("in/a.jpg", "in/letter.json", "in/notes.json")
+    Path("in/book.json").write_text('{"@context": "http://iiif.io/api/presentation/3/context.json"}')
+    Path("in/letter.json").write_text('{"source": "iiif.io/api/presentation"}')
+    Path("in/notes.json").write_text("[1]")
+    assert names("in") == ["in/a.jpg", "in/book.json"]
+
+
+def write_segmentation(path: str, image: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(export("page", scan(), info=ExportInfo(image)))
+
+
+def test_images_are_found_by_their_segmentations(folder: Path):
+    touch("seg/a.jpg", "seg/b 10.png")
+    write_segmentation("seg/page/a.xml", "a.jpg")
+    write_segmentation("seg/export.xml", "b 10.png")
+    Path("seg/mets.xml").write_text("<mets/>")
+    found = find_segmented(Path("seg"))
+    assert [(entry.name, entry.stem.as_posix()) for entry in found] == [
+        ("seg/b 10.png", "b 10"),
+        ("seg/a.jpg", "page/a"),
+    ]
+
+
+def test_a_segmentation_whose_image_is_missing_is_an_input_that_failed(folder: Path):
+    write_segmentation("a.xml", "a.jpg")
+    (entry,) = find_segmented(Path("a.xml"))
+    assert entry.error is not None
+    assert entry.error.startswith("a.xml: has no image of its name beside it")
+
+
+def test_a_segmentation_with_entities_is_an_input_that_failed(folder: Path):
+    Path("a.xml").write_text('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><PcGts>&e;</PcGts>')
+    (entry,) = find_segmented(Path("a.xml"))
+    assert entry.error is not None
+    assert "a document type (a) is not allowed" in entry.error
+
+
+@pytest.mark.parametrize("name", ["none.xml", "empty"])
+def test_a_place_without_segmentations_says_so(name: str, folder: Path):
+    Path("empty").mkdir()
+    with pytest.raises(DataError, match=r"cannot be read|holds no PAGE or ALTO file"):
+        find_segmented(Path(name))

@@ -52,7 +52,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]):
     assert (caught.value.code, capsys.readouterr().out) == (0, f"quill {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["raed"], ["read"], ["read", "x.png", "--form", "json", "--nonsense"]])
+@pytest.mark.parametrize("arguments", [[], ["raed"], ["evaluate"], ["read", "x.png", "--form", "json", "--nonsense"]])
 def test_wrong_usage_gives_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

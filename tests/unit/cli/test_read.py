@@ -1,14 +1,30 @@
 import errno
 import io
 import json
+import re
+import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
+from documents import export
 from fakes import bar_line, png
+from PIL import Image
+from webserver import Answer, serve
 
 from quillread.cli.main import main
+from quillread.cli.resume import LOG_NAME
+from quillread.formats.alto import read_alto
+from quillread.formats.export import FORMATS, ExportInfo, Scan
+from quillread.formats.pagexml import read_page_xml
+from quillread.formats.pdf import PdfWriter
+from quillread.formats.plain import TextWriter
+from quillread.images.read import open_document
+from quillread.recognize.recognizer import LineRecognizer
+from quillread.types import Line, Page, Polygon, Region
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -32,7 +48,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 
 def written(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -159,6 +175,17 @@ def test_a_file_name_that_is_no_text_comes_back_as_it_was(
     assert json.loads(text)["source"] == name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_no_text_can_be_written_in_every_format(folder: Path):
+    name = b"caf\xe9 <&.png".decode("utf-8", "surrogateescape")
+    (folder / "one.png").rename(folder / name)
+    assert read(name, "--format", ",".join(FORMATS), "--output", "out", "--overlay", "seen") == 0
+    assert len([path for path in (folder / "out").iterdir() if path.name != LOG_NAME]) == len(FORMATS)
+    for path in (folder / "out").glob("*.xml"):
+        assert "caf\ufffd" in path.read_text(encoding="utf-8")
+    assert read(name, "--format", ",".join(FORMATS), "--output", "out", "--overlay", "seen", "--resume") == 0
+
+
 def test_an_output_folder_that_is_a_file_is_found_before_reading(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("one.png", "--output", "two.png") == 3
     assert capsys.readouterr().err.startswith("quill: error: two.png: cannot be made a folder: File exists\n  hint: ")
@@ -175,13 +202,11 @@ def test_an_output_folder_without_permission_is_found_before_reading(
 def test_a_full_disk_leaves_nothing_half_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    write = Path.write_bytes
-
-    def fill_up(path: Path, data: bytes) -> int:
-        write(path, data[:3])
+    def fill_up(writer: TextWriter, scan: Scan) -> None:
+        writer._file.write(b"a b")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    monkeypatch.setattr(TextWriter, "add", fill_up)
     assert read("one.png", "--output", "out") == 3
     err = capsys.readouterr().err
     assert err.startswith("quill: error: out/one.txt: cannot be written: No space left on device\n  hint: ")
@@ -248,3 +273,439 @@ def test_the_model_and_threads_that_are_named_are_loaded(folder: Path, monkeypat
     monkeypatch.setattr("quillread.recognize.load.load", load)
     read("one.png", "--model", "mine", "--threads", "3")
     assert asked == [("mine", 3)]
+
+
+def test_several_formats_are_written_at_once(folder: Path):
+    assert read("one.png", "--format", "txt,json, page,alto,hocr,md,csv,docx,pdf", "--output", "out") == 0
+    found = {path.name for path in (folder / "out").iterdir()} - {LOG_NAME}
+    assert found == {
+        *("one.txt", "one.json", "one-0001.page.xml", "one-0001.alto.xml", "one.hocr"),
+        *("one.md", "one.csv", "one.docx", "one.pdf"),
+    }
+    with pypdfium2.PdfDocument(folder / "out" / "one.pdf") as pdf:
+        assert pdf[0].get_textpage().get_text_range() == "a bad cab"
+    assert read_page_xml(folder / "out" / "one-0001.page.xml").text == "a bad cab"
+
+
+def test_a_failed_input_has_files_that_say_so_only(folder: Path):
+    assert read("bad.png", "--format", ",".join(FORMATS), "--output", "out") == 3
+    assert {path.name for path in (folder / "out").iterdir()} - {LOG_NAME} == {"bad.json", "bad.csv"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "txt,json"], "several formats (txt, json) need files"),
+        (["--format", "pdf"], "the format pdf needs files"),
+        (["--format", "page"], "the format page needs files"),
+        (["--resume"], "--resume looks into the folder of --output"),
+        (["--show", "--format", "json"], "--show and --format would both write to stdout"),
+        (["--segmentation", "x.xml"], "--lines and --segmentation exclude each other"),
+    ],
+)
+def test_options_that_make_no_sense_give_2(
+    options: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert read("one.png", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_format_gives_2(folder: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        read("one.png", "--format", "txt,jsn")
+    assert caught.value.code == 2
+    assert "unknown format 'jsn' (did you mean 'json'?)" in capsys.readouterr().err
+
+
+def test_nothing_to_read_gives_2(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert read() == 2
+    assert "there is nothing to read" in capsys.readouterr().err
+
+
+def test_markdown_may_go_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]):
+    read("one.png", "two.png", "--format", "md")
+    assert capsys.readouterr().out == "a bad cab\n\ndead\n"
+
+
+def test_show_takes_the_place_of_the_text(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert read("one.png", "bad.png", "--show") == 3
+    assert capsys.readouterr().out == "== one.png\n  1  a bad cab\n== bad.png\n[could not be read]\n"
+
+
+def test_show_and_files_go_together(folder: Path, capsys: pytest.CaptureFixture[str]):
+    read("one.png", "--show", "--output", "out")
+    assert written(folder / "out") == {"one.txt": "a bad cab\n"}
+    assert capsys.readouterr().out.startswith("== one.png\n")
+
+
+def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_document(folder / "book.pdf", ["dead", "bead"])
+    assert read("one.png", "book.pdf", "bad.png", "--overlay", "seen") == 3
+    assert sorted(path.name for path in (folder / "seen").iterdir()) == ["book-0001.png", "book-0002.png", "one.png"]
+    with Image.open(folder / "seen" / "one.png") as picture:
+        assert picture.size == (2 * bar_line("a bad cab").shape[1], bar_line("a bad cab").shape[0])
+    assert capsys.readouterr().out == "a bad cab\n\ndead\n\nbead\n"
+
+
+def write_document(path: Path, texts: list[str | None]) -> Path:
+    """Write a PDF with a line a page; pages without text are damaged."""
+    file = io.BytesIO()
+    writer = PdfWriter(file, ExportInfo(path.name, len(texts)))
+    for number, text in enumerate(texts, 1):
+        image = bar_line(text or "dead")
+        points = (image.shape[1] * 0.72, image.shape[0] * 0.72) if text else (1.0, 1.0)
+        writer.add(Scan(Page("", number, image.shape[1], image.shape[0]), image, points))
+    writer.close()
+    # The writer makes no page without an area.
+    path.write_bytes(file.getvalue().replace(b"/MediaBox [0 0 1.0000 1.0000]", b"/MediaBox [0 0 0.0000 0.0000]"))
+    return path
+
+
+def test_the_pages_of_a_pdf_keep_their_size_on_paper(folder: Path):
+    write_document(folder / "book.pdf", ["dead", "a bad cab"])
+    read("book.pdf", "--output", "out", "--format", "pdf")
+    with pypdfium2.PdfDocument(folder / "book.pdf") as source, pypdfium2.PdfDocument(folder / "out/book.pdf") as made:
+        assert [page.get_size() for page in made] == [page.get_size() for page in source]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        (["book.pdf"], ["--output", ".", "--format", "txt,pdf"]),
+        (["one.png"], ["--overlay", "."]),
+        (["one.png"], ["--overlay", "out/..", "--output", "out"]),
+        (["book-0002.png"], ["--output", "seen", "--overlay", "."]),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    inputs: list[str], options: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_document(folder / "book.pdf", ["dead", "bead"])
+    shutil.copy(folder / "one.png", folder / "book-0002.png")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert read(*inputs, *options) == 3
+    assert "what is read here would be written over\n  hint: name another folder" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_segmentation_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_segmentation(folder / "one-0001.page.xml", "one.png", size_of("a bad cab"))
+    before = (folder / "one-0001.page.xml").read_bytes()
+    options = ["--segmentation", ".", "--format", "page", "--output", "."]
+    assert main(["read", "one.png", *options]) == 3
+    assert "one.page.xml: what is read here would be written over" in capsys.readouterr().err
+    assert (folder / "one-0001.page.xml").read_bytes() == before
+
+
+def test_results_may_go_beside_what_is_read(folder: Path):
+    assert read("one.png", "--output", ".", "--format", "txt,json,page,pdf") == 0
+    assert (folder / "one.txt").read_text() == "a bad cab\n"
+
+
+# --- resume ----------------------------------------------------------------------------------------------------------
+
+
+def sources_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the files that are opened for reading."""
+    opened: list[str] = []
+
+    def note(source: Path, *args: Any, **options: Any) -> Any:
+        opened.append(str(source))
+        return open_document(source, *args, **options)
+
+    monkeypatch.setattr("quillread.pages.transcribe.open_document", note)
+    return opened
+
+
+def test_resume_reads_what_is_missing_and_what_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert read("one.png", "bad.png", "--output", "out") == 3
+    opened = sources_read(monkeypatch)
+    capsys.readouterr()
+    assert read("one.png", "bad.png", "two.png", "--output", "out", "--resume") == 3
+    assert opened == ["bad.png", "two.png"]
+    assert "1 of 3 inputs were read by a former run" in capsys.readouterr().err
+    assert written(folder / "out") == {"one.txt": "a bad cab\n", "two.txt": "dead\n"}
+
+
+def test_without_resume_all_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "--output", "out")
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out")
+    assert opened == ["one.png"]
+
+
+def test_resume_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(path: Path, *_: Any, **__: Any) -> Any:
+        if str(path) == "two.png":
+            raise KeyboardInterrupt
+        return open_document(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quillread.pages.transcribe.open_document", interrupt)
+        assert read("one.png", "two.png", "blank.png", "--output", "out") == 130
+    opened = sources_read(monkeypatch)
+    assert read("one.png", "two.png", "blank.png", "--output", "out", "--resume") == 0
+    assert opened == ["two.png", "blank.png"]
+    assert written(folder / "out") == {"blank.txt": "", "one.txt": "a bad cab\n", "two.txt": "dead\n"}
+
+
+def test_a_document_with_a_failed_page_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None])
+    assert read("book.pdf", "--output", "out") == 3
+    opened = sources_read(monkeypatch)
+    read("book.pdf", "--output", "out", "--resume")
+    assert opened == ["book.pdf"]
+
+
+def lines_read(monkeypatch: pytest.MonkeyPatch, *, stop_at: int = -1) -> list[int]:
+    """Note the widths of the lines that are read; the one after `stop_at` of them meets Ctrl-C."""
+    seen: list[int] = []
+    read_lines = LineRecognizer.read
+
+    def note(recognizer: LineRecognizer, images: Any) -> Any:
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        seen.extend(image.shape[1] for image in images)
+        return read_lines(recognizer, images)
+
+    monkeypatch.setattr(LineRecognizer, "read", note)
+    return seen
+
+
+ALL = ",".join(FORMATS)
+
+
+def test_a_document_goes_on_at_the_page_where_it_was_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", "a bad cab", "bead", "cab"])
+    assert read("book.pdf", "--output", "whole", "--format", ALL) == 0
+    with monkeypatch.context() as patch:
+        lines_read(patch, stop_at=2)
+        assert read("book.pdf", "--output", "out", "--format", ALL) == 130
+    assert (folder / "out" / ".book.quillread-pages.jsonl").exists()
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--format", ALL, "--resume") == 0
+    assert len(seen) == 2
+    files = {path.name for path in (folder / "out").iterdir()}
+    assert files == {path.name for path in (folder / "whole").iterdir()}
+    for name in ("book.txt", "book.json", "book.csv", "book.md", "book.hocr", "book.pdf", "book-0002.alto.xml"):
+        made, whole = ((folder / place / name).read_bytes() for place in ("out", "whole"))
+        assert re.sub(rb"\d\d:\d\d:\d\dZ", b"", made) == re.sub(rb"\d\d:\d\d:\d\dZ", b"", whole)
+
+
+def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    assert read("book.pdf", "--output", "out") == 3
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--resume") == 3
+    assert seen == []
+    assert (folder / "out" / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
+
+
+@pytest.mark.parametrize("change", ["no --resume", "settings", "file", "cut off", "nonsense"])
+def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    read("book.pdf", "--output", "out")
+    journal = folder / "out" / ".book.quillread-pages.jsonl"
+    if change == "file":
+        write_document(folder / "book.pdf", ["dead", None, "bead", "cab"])
+    elif change == "cut off":
+        journal.write_bytes(journal.read_bytes()[:-30])
+    elif change == "nonsense":
+        journal.write_bytes(b"\xff\n[1]\n{")
+    seen = lines_read(monkeypatch)
+    options = {"no --resume": [], "settings": ["--resume", "--set", "read.pdf_dpi=299"]}.get(change, ["--resume"])
+    read("book.pdf", "--output", "out", *options)
+    assert len(seen) == {"file": 3, "cut off": 1}.get(change, 2)
+    assert (folder / "out" / "book.txt").read_text().startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--set", "read.pdf_dpi=200"],
+        ["--model", "other"],
+        ["--format", "json"],
+        ["--format", "txt,md"],
+        ["--overlay", "seen"],
+    ],
+    ids=str,
+)
+def test_other_settings_or_formats_are_read_again(change: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "--output", "out")
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out", "--resume", *change)
+    assert opened == ["one.png"]
+
+
+def test_a_file_that_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "--output", "out")
+    (folder / "one.png").write_bytes(png(bar_line("bead")))
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out", "--resume")
+    assert opened == ["one.png"]
+
+
+def test_fewer_formats_than_were_written_are_complete(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "--output", "out", "--format", "txt,json")
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out", "--resume", "--format", "json")
+    assert opened == []
+
+
+def test_a_log_that_is_cut_off_costs_its_last_input_only(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "two.png", "--output", "out")
+    log = folder / "out" / LOG_NAME
+    log.write_bytes(log.read_bytes()[:-20] + b"\xff")
+    opened = sources_read(monkeypatch)
+    assert read("one.png", "two.png", "--output", "out", "--resume") == 0
+    assert opened == ["two.png"]
+
+
+def test_a_result_that_was_removed_is_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    read("one.png", "--output", "out")
+    (folder / "out" / "one.txt").unlink()
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out", "--resume")
+    assert opened == ["one.png"]
+
+
+# --- many pages ------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_failed_is_in_every_format(folder: Path):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    assert read("book.pdf", "--output", "out", "--format", ",".join(FORMATS)) == 3
+    out = folder / "out"
+    assert (out / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
+    pages = json.loads((out / "book.json").read_text())["pages"]
+    assert [page.get("error", "")[:16] for page in pages] == ["", "book.pdf, page 2", ""]
+    for name in ("book.md", "book.csv", "book.hocr", "book-0002.page.xml", "book-0002.alto.xml"):
+        assert "book.pdf, page 2" in (out / name).read_text()
+    with pypdfium2.PdfDocument(out / "book.pdf") as pdf:
+        assert len(pdf) == 3
+        assert "Page 2 could not be read" in pdf[1].get_textpage().get_text_range()
+
+
+def test_a_document_of_failed_pages_has_its_errors_and_no_text(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_document(folder / "book.pdf", [None, None])
+    assert read("book.pdf", "--output", "out", "--format", "txt,json") == 3
+    assert list(written(folder / "out")) == ["book.json"]
+    document = json.loads((folder / "out" / "book.json").read_text())
+    assert document["error"] == "book.pdf: none of its 2 pages could be read"
+    assert len(document["pages"]) == 2
+
+
+def peak_of(document: Path, formats: str) -> int:
+    """Bytes that Python and numpy held at most while a document was read."""
+    tracemalloc.start()
+    try:
+        assert read(document, "--output", document.stem, "--format", formats) == 0
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_pages_of_a_document(folder: Path):
+    formats = ",".join(FORMATS)
+    short = write_document(folder / "short.pdf", ["a bad cab"] * 20)
+    long = write_document(folder / "long.pdf", ["a bad cab"] * 500)
+    peak_of(short, formats)  # what is loaded once
+    # A line of text a page and the table of contents of a PDF are kept.
+    assert peak_of(long, formats) < peak_of(short, formats) + 500 * 1500
+    assert len(json.loads((folder / "long" / "long.json").read_text())["pages"]) == 500
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_inputs(folder: Path):
+    def peak(count: int) -> int:
+        many = folder / f"many{count}"
+        many.mkdir()
+        for number in range(count):
+            shutil.copy(folder / "one.png", many / f"{number}.png")
+        return peak_of(many, "txt,json,page,pdf")
+
+    peak(5)
+    # Their names are kept; their images, 12 kB each, are not.
+    assert peak(500) < peak(20) + 500 * 8000
+
+
+@pytest.mark.slow
+def test_a_pdf_of_two_thousand_pages_is_read(folder: Path):
+    write_document(folder / "long.pdf", ["a bad cab"] * 2000)
+    assert read("long.pdf", "--output", "out") == 0
+    assert (folder / "out" / "long.txt").read_text() == "a bad cab\n\n" * 1999 + "a bad cab\n"
+
+
+# --- given lines -----------------------------------------------------------------------------------------------------
+
+
+def write_segmentation(path: Path, image: str, size: tuple[int, int]) -> None:
+    outline = Polygon(((0.0, 0.0), (size[0], 0.0), (size[0], size[1]), (0.0, size[1])))
+    line = Line(((0.0, size[1] * 0.9), (size[0], size[1] * 0.9)), outline, None, "eSc_line_1")
+    page = Page(image, 1, *size, (Region(outline, (line,), "eSc_block_1"),))
+    path.write_bytes(export("page", Scan(page), info=ExportInfo(image)))
+
+
+def size_of(text: str) -> tuple[int, int]:
+    height, width, _ = bar_line(text).shape
+    return width, height
+
+
+@pytest.mark.parametrize("inputs", [["one.png"], []], ids=["named", "found"])
+def test_lines_of_a_segmentation_are_read_and_keep_their_names(inputs: list[str], folder: Path):
+    write_segmentation(folder / "one.xml", "one.png", size_of("a bad cab"))
+    options = ["--segmentation", "one.xml", "--set", "crop.margin=0", "--output", "out", "--format", "page,alto,json"]
+    assert main(["read", *inputs, *options]) == 0
+    for found in (read_page_xml(folder / "out/one-0001.page.xml"), read_alto(folder / "out/one-0001.alto.xml")):
+        assert (found.regions[0].id, found.lines[0].id, found.text) == ("eSc_block_1", "eSc_line_1", "a bad cab")
+    document = json.loads((folder / "out/one.json").read_text())
+    assert document["pages"][0]["lines"][0]["id"] == "eSc_line_1"
+    assert document["provenance"]["segmentation"] == "one.xml"
+
+
+def test_a_folder_of_segmentations_is_matched_by_name(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "seg").mkdir()
+    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
+    write_segmentation(folder / "seg" / "two.xml", "two.png", size_of("a bad cab"))
+    arguments = ["one.png", "two.png", "blank.png", "--segmentation", "seg", "--set", "crop.margin=0"]
+    assert main(["read", *arguments, "--format", "json"]) == 3
+    out, err = capsys.readouterr()
+    one, two, blank = documents(out)
+    assert one["text"] == "a bad cab"
+    assert "two.xml is about one of " in two["error"]
+    assert "seg has no segmentation of it" in blank["error"]
+    assert "2 of 3 inputs could not be read" in err
+
+
+def test_segmentations_whose_images_are_missing_fail_and_the_others_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "seg").mkdir()
+    shutil.copy(folder / "one.png", folder / "seg" / "one.png")
+    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
+    write_segmentation(folder / "seg" / "gone.xml", "gone.png", (100, 100))
+    assert main(["read", "--segmentation", "seg", "--set", "crop.margin=0"]) == 3
+    out, err = capsys.readouterr()
+    assert out == "a bad cab\n"
+    assert "seg/gone.xml: has no image of its name beside it" in err
+
+
+# --- the web ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFixture[str]):
+    with serve() as site:
+        bodies = [{"id": site.add(f"/{text[0]}.png", Answer(png(bar_line(text))))} for text in ("dead", "bead")]
+        canvases = [{"type": "Canvas", "items": [{"items": [{"body": body}]}]} for body in bodies]
+        context = "http://iiif.io/api/presentation/3/context.json"
+        content = json.dumps({"@context": context, "type": "Manifest", "items": canvases}).encode()
+        address = site.add("/b12/manifest.json", Answer(content))
+        assert read(address, "--output", "out") == 0
+        assert read(f"{site.address}/none", "one.png", "--format", "json") == 3
+    assert written(folder / "out") == {"b12.txt": "dead\n\nbead\n"}
+    failed, good = documents(capsys.readouterr().out)
+    assert "/none: HTTP 404" in failed["error"]
+    assert good["text"] == "a bad cab"

@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
+from typing import Any
 
+import jsonschema
 import pytest
+from documents import INFO, blank, export, failed, scan
 
-from quillread.formats.json import to_data, to_json
-from quillread.types import Character, Line, Page, Polygon, Reading, Region, Transcript, Word
+from quillread.formats.json import json_schema, page_data, page_of_data, to_data, to_json
+from quillread.types import Alternative, Character, Line, Page, Polygon, Reading, Region, Transcript, Word
 
 OUTLINE = Polygon(((1.04, 2.0), (31.26, 2.0), (31.26, 20.0), (1.04, 20.0)))
 WORD = Word("né", 0.87654, Polygon(((2.0, 3.0), (12.06, 4.0), (12.0, 19.0), (2.0, 18.0))))
@@ -34,7 +38,7 @@ def test_a_document_has_these_keys():
 
 def test_a_page_has_its_number_and_size():
     (found,) = to_data(Reading("a.png", (page(),)))["pages"]
-    assert list(found) == ["number", "width", "height", "lines"]
+    assert list(found) == ["number", "width", "height", "lines", "regions"]
     assert (found["number"], found["width"], found["height"]) == (1, 40, 30)
 
 
@@ -64,7 +68,7 @@ def test_a_line_that_was_not_read_has_no_text():
 
 def test_a_blank_page_stays_in_the_document():
     data = to_data(Reading("a.png", (Page("a.png", 1, 40, 30),)))
-    assert data["pages"] == [{"number": 1, "width": 40, "height": 30, "lines": []}]
+    assert data["pages"] == [{"number": 1, "width": 40, "height": 30, "lines": [], "regions": []}]
 
 
 def test_an_input_that_failed_has_its_error():
@@ -86,3 +90,93 @@ def test_letters_are_written_as_they_are():
 def test_a_confidence_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(Reading("a.png", (page(Transcript("x", float("nan"))),)))
+
+
+def test_regions_hold_the_indices_of_their_lines():
+    (found,) = to_data(Reading("a.png", (scan().page,)))["pages"]
+    assert [region["lines"] for region in found["regions"]] == [[0, 1], [2, 3]]
+    assert found["regions"][1]["polygon"][0] == [90, 390]
+
+
+def test_names_from_a_segmentation_are_kept():
+    source = page()
+    (region,) = source.regions
+    named = replace(source, regions=(replace(region, id="r_1", lines=(replace(region.lines[0], id="l_1"),)),))
+    (found,) = to_data(Reading("a.png", (named,)))["pages"]
+    assert (found["regions"][0]["id"], found["lines"][0]["id"]) == ("r_1", "l_1")
+
+
+def test_pages_written_one_by_one_make_the_same_document():
+    scans = (scan(1), failed(2), blank(3))
+    document = json.loads(export("json", *scans))
+    assert document == to_data(Reading(INFO.source, tuple(s.page for s in scans), None, INFO.provenance))
+    assert export("json", *scans).count(b"\n") == 1
+
+
+def test_pages_beyond_what_is_kept_in_memory_are_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.formats.json._IN_MEMORY", 10)
+    assert [page["number"] for page in json.loads(export("json", *map(scan, range(1, 31))))["pages"]] == [*range(1, 31)]
+
+
+def test_a_page_has_its_size_on_paper_where_that_is_known():
+    assert json.loads(export("json", scan(points=(595.276, 841.89))))["pages"][0]["points"] == [595.28, 841.89]
+
+
+def alternatives() -> Page:
+    read = Transcript("né", 0.5, (WORD,), TRANSCRIPT.characters, (Alternative("ne", 0.25),), rows=2)
+    return page(read)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), blank(3))),
+        json.loads(export("json", error="a.pdf: is encrypted")),
+        to_data(Reading("a.png", (alternatives(),), provenance=INFO.provenance)),
+    ],
+    ids=["pages", "failed", "alternatives"],
+)
+def test_documents_fit_the_schema(document: dict[str, Any]):
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.validate(document, json_schema())
+
+
+@pytest.mark.parametrize("key", ["source", "text", "pages", "provenance"])
+def test_the_schema_refuses_a_document_that_lacks_a_key(key: str):
+    document = json.loads(export("json", scan()))
+    del document[key]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, json_schema())
+
+
+def test_the_schema_describes_every_field_that_is_written():
+    def described(data: Any, schema: dict[str, Any]) -> None:
+        schema = json_schema()["$defs"][schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
+        for name, value in data.items() if isinstance(data, dict) and "properties" in schema else ():
+            described(value, schema["properties"][name])
+        for item in data if isinstance(data, list) and "items" in schema else ():
+            described(item, schema["items"])
+
+    described(json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), error="x")), json_schema())
+    described(to_data(Reading("a.png", (alternatives(),))), json_schema())
+
+
+@pytest.mark.parametrize("source", [scan().page, failed().page, blank().page, alternatives(), page(None)])
+def test_a_page_is_read_again(source: Page):
+    data = json.loads(json.dumps(page_data(source)))
+    again = page_of_data(data, source.source)
+    assert page_data(again) == data
+    assert (again.text, again.error, again.source) == (source.text, source.error, source.source)
+
+
+def test_a_line_in_which_nothing_is_written_stays_a_line_that_was_read():
+    (line,) = page_of_data(page_data(page(Transcript("", 0.5))), "a").lines
+    assert line.transcript == Transcript("", 0.5)
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"lines": 5}, {**page_data(page()), "width": "x"}, {**page_data(page()), "regions": [{}]}]
+)
+def test_what_is_no_page_is_refused(data: dict[str, Any]):
+    with pytest.raises((LookupError, TypeError, ValueError)):
+        page_of_data(data, "a")

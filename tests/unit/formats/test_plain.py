@@ -1,5 +1,7 @@
-from quillread.formats.plain import to_text
-from quillread.types import Line, Page, Polygon, Reading, Region, Transcript
+from documents import INFO, blank, export, failed, scan
+
+from quillread.formats.export import Scan
+from quillread.types import Line, Page, Polygon, Region, Transcript
 
 BOX = Polygon(((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)))
 
@@ -9,26 +11,30 @@ def region(*texts: str | None) -> Region:
     return Region(BOX, tuple(Line(base, BOX, None if t is None else Transcript(t, 1.0)) for t in texts))
 
 
-def reading(*pages: tuple[Region, ...]) -> Reading:
-    return Reading("a.pdf", tuple(Page("a.pdf", i + 1, 9, 9, regions) for i, regions in enumerate(pages)))
+def to_text(*pages: tuple[Region, ...]) -> str:
+    return export("txt", *(Scan(Page("a.pdf", i + 1, 9, 9, regions)) for i, regions in enumerate(pages))).decode()
 
 
 def test_each_line_of_writing_is_a_line():
-    assert to_text(reading((region("one", "two"),))) == "one\ntwo\n"
+    assert to_text((region("one", "two"),)) == "one\ntwo\n"
 
 
 def test_regions_and_pages_are_parted_by_an_empty_line():
-    assert to_text(reading((region("one"), region("two")), (region("three"),))) == "one\n\ntwo\n\nthree\n"
+    assert to_text((region("one"), region("two")), (region("three"),)) == "one\n\ntwo\n\nthree\n"
 
 
 def test_lines_without_text_leave_no_trace():
-    assert to_text(reading((region("one", "", None, "two"), region("")))) == "one\ntwo\n"
+    assert to_text((region("one", "", None, "two"), region(""))) == "one\ntwo\n"
 
 
 def test_a_blank_page_is_an_empty_text():
-    assert to_text(reading(())) == ""
+    assert to_text(()) == ""
 
 
-def test_a_page_that_failed_leaves_the_text_of_the_others():
-    good = Page("a.pdf", 2, 9, 9, (region("two"),))
-    assert to_text(Reading("a.pdf", (Page("a.pdf", 1, 0, 0, error="broken"), good))) == "two\n"
+def test_a_page_that_failed_does_not_look_blank():
+    text = export("txt", failed(1), blank(2), scan(3)).decode()
+    assert text.startswith("[page 1 could not be read]\n\nDear Sir,\nI am, yours\n\n")
+
+
+def test_an_input_that_failed_has_no_text():
+    assert export("txt", error=f"{INFO.source}: broken") == b""

@@ -7,6 +7,7 @@ from quillread.images.geometry import (
     AffineMap,
     ChainedMap,
     CurveMap,
+    PerspectiveMap,
     normals_at,
     outline,
     points_at,
@@ -103,3 +104,10 @@ def test_outline_keeps_corners_and_closes():
     points = outline(square, step=2)
     assert len(points) == 8
     assert all(corner in points.tolist() for corner in map(list, square))
+
+
+def test_a_perspective_map_undoes_its_matrix():
+    matrix = np.array([(1.1, 0.2, 30.0), (-0.1, 0.9, 12.0), (1e-4, 2e-4, 1.0)])
+    points = np.array([(0.0, 0.0), (100.0, 0.0), (300.0, 700.0)])
+    moved = np.column_stack((points, np.ones(3))) @ matrix.T
+    assert PerspectiveMap.inverse_of(matrix).back_points(moved[:, :2] / moved[:, 2:]) == pytest.approx(points)

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import threading
 import warnings
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from quillread.errors import ConfigError, ImageError
-from quillread.images.read import ReadConfig, is_readable_name, open_document
+from quillread.images.read import Document, ReadConfig, is_readable_name, open_document
 
 DATA = Path(__file__).parents[2] / "data"
 RED, GREEN, BLUE, WHITE = (220, 0, 0), (0, 200, 0), (0, 0, 220), (255, 255, 255)
@@ -412,3 +413,93 @@ def test_settings_out_of_range_are_refused(setting):
 )
 def test_names_of_readable_files(name, readable):
     assert is_readable_name(Path("folder") / name) is readable
+
+
+# --- size on paper, and files as they are -----------------------------------------------------------------------------
+
+
+def saved(tmp_path: Path, name: str, mode: str = "RGB", **options: object) -> Document:
+    path = tmp_path / name
+    Image.new(mode, (300, 600), "white").save(path, **options)
+    return open_document(path)
+
+
+@pytest.mark.parametrize(
+    ("dpi", "points"),
+    [((300, 300), (72, 144)), ((150, 300), (144, 144)), ((72, 72), None), ((96, 96), None), ((9999, 9999), None)],
+)
+def test_a_scan_tells_its_size_on_paper_and_a_photograph_does_not(dpi, points, tmp_path: Path):
+    assert saved(tmp_path, "a.jpg", dpi=dpi).paper_size(0) == (points and pytest.approx(points))
+
+
+def test_the_size_on_paper_is_turned_with_the_image(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    document = saved(tmp_path, "a.jpg", dpi=(300, 300), exif=exif)
+    assert document.page(0).shape == (300, 600, 3)
+    assert document.paper_size(0) == pytest.approx((144, 72))
+    assert document.jpeg(0) is None
+
+
+def test_an_image_without_a_resolution_has_no_size_on_paper(tmp_path: Path):
+    assert saved(tmp_path, "a.png").paper_size(0) is None
+
+
+def test_a_jpeg_is_given_as_it_is(tmp_path: Path):
+    assert saved(tmp_path, "a.jpg").jpeg(0) == (tmp_path / "a.jpg").read_bytes()
+    assert saved(tmp_path, "grey.jpg", "L").jpeg(0) is not None
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.jpg", "CMYK"), ("a.png", "RGB"), ("a.pdf", "RGB")])
+def test_other_files_are_not(name: str, mode: str, tmp_path: Path):
+    assert saved(tmp_path, name, mode).jpeg(0) is None
+
+
+def test_a_pdf_tells_the_size_of_its_pages(tmp_path: Path):
+    assert saved(tmp_path, "a.pdf", resolution=100).paper_size(0) == pytest.approx((216, 432))
+
+
+def test_a_broken_file_has_no_size_and_no_content(tmp_path: Path):
+    document = saved(tmp_path, "a.jpg", dpi=(300, 300))
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert (document.paper_size(0), document.jpeg(0)) == (None, None)
+
+
+def test_a_pdf_is_opened_anew_between_its_pages_and_shows_them_all(tmp_path: Path):
+    shades = [Image.new("L", (30, 40), 5 * number) for number in range(40)]
+    shades[0].save(tmp_path / "a.pdf", save_all=True, append_images=shades[1:])
+    with open_document(tmp_path / "a.pdf") as document:
+        found = [int(document.page(index)[20, 15, 0]) for index in (*range(40), 3)]
+    assert found == pytest.approx([*(5 * number for number in range(40)), 15], abs=2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep a file that is open")
+def test_a_pdf_that_is_moved_while_it_is_read_is_read_to_its_end(tmp_path: Path):
+    shades = [Image.new("L", (30, 40), 5 * number) for number in range(40)]
+    shades[0].save(tmp_path / "a.pdf", save_all=True, append_images=shades[1:])
+    with open_document(tmp_path / "a.pdf") as document:
+        (tmp_path / "a.pdf").unlink()
+        found = [int(document.page(index)[20, 15, 0]) for index in range(40)]
+    assert found == pytest.approx([5 * number for number in range(40)], abs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
+def test_the_memory_of_the_process_does_not_grow_with_the_pages_of_a_pdf(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (700, 500, 3), np.uint8)
+    pages = [Image.fromarray(np.roll(noise, number, axis=0)) for number in range(96)]
+    pages[0].save(tmp_path / "a.pdf", save_all=True, append_images=pages[1:], quality=95)
+    size = (tmp_path / "a.pdf").stat().st_size
+    assert size > 25e6  # what PDFium would keep
+    del pages
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with open_document(tmp_path / "a.pdf") as document:
+        for index in range(32):
+            document.page(index)
+        before = resident()
+        for index in range(32, 96):
+            document.page(index)
+        assert resident() - before < size / 4

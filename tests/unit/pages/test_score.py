@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.pages.drawing import box_line
 
-from quillread.pages.score import BaselineScore, line_distance, mean_score, score_page
+from quillread.pages.score import (
+    BaselineScore,
+    count_order_errors,
+    line_distance,
+    mean_iou,
+    mean_score,
+    pair_lines,
+    score_page,
+)
 
 PAGE = [box_line(0, y - 60, 800, y) for y in (100, 200, 300, 400)]
 
@@ -69,3 +77,51 @@ heights = st.lists(st.integers(0, 1000), min_size=1, max_size=6, unique=True)
 def test_scores_lie_between_zero_and_one(truth, found):
     score = score_page([box_line(0, y, 300, y + 20) for y in truth], [box_line(20, y, 350, y + 20) for y in found])
     assert 0 <= score.precision <= 1 and 0 <= score.recall <= 1 and 0 <= score.f1 <= 1
+
+
+def test_each_true_line_has_at_most_one_found_line():
+    pieces = [box_line(0, 0, 300, 40), box_line(310, 0, 800, 40)]
+    assert pair_lines([box_line(0, 0, 800, 40), box_line(0, 100, 800, 140)], [*pieces, box_line(0, 100, 800, 140)]) == {
+        0: 0,
+        1: 2,
+    }
+
+
+def test_lines_that_agree_on_less_than_half_are_no_pair():
+    truth = [box_line(0, 100 * row, 800, 100 * row + 80) for row in range(4)]
+    assert pair_lines(truth, [box_line(750, 0, 1200, 80)]) == {}
+    assert pair_lines([], truth) == pair_lines(truth, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "errors"),
+    [
+        ((0, 1, 2, 3), 0),
+        ((1, 0, 2, 3), 1),
+        ((3, 0, 1, 2), 1),
+        ((2, 3, 0, 1), 2),
+        ((3, 2, 1, 0), 3),
+        ((0, 3), 0),
+        ((), 0),
+    ],
+)
+def test_order_errors_are_the_lines_that_must_be_moved(order: tuple[int, ...], errors: int):
+    assert count_order_errors(PAGE, [PAGE[index] for index in order]) == errors
+
+
+def test_lines_that_are_none_are_no_errors_of_order():
+    assert count_order_errors(PAGE, [box_line(0, 3000, 800, 3040), *PAGE]) == 0
+
+
+def test_the_overlap_of_a_page_with_itself_is_full():
+    assert mean_iou(PAGE, PAGE, (1000, 1000)) == 1.0
+
+
+def test_lines_that_are_not_found_overlap_with_nothing():
+    assert mean_iou(PAGE, PAGE[:1], (1000, 1000)) == 1 / len(PAGE)
+
+
+def test_the_overlap_is_intersection_over_union():
+    truth = [box_line(0, 0, 399, 99), box_line(0, 200, 399, 299)]
+    found = [box_line(0, 50, 399, 99), truth[1]]
+    assert mean_iou(truth, found, (1000, 1000)) == pytest.approx((0.5 + 1) / 2, abs=0.01)

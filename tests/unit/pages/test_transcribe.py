@@ -1,4 +1,5 @@
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 from fakes import BarBackend, bar_info, bar_line, bar_recognizer, png
 from PIL import Image
 
-from quillread.errors import ImageError, UsageError
+from quillread.errors import ImageError, OutputError, UsageError
+from quillread.formats.export import ExportInfo, Scan
 from quillread.images.crop import CropConfig
+from quillread.images.geometry import AffineMap
 from quillread.images.read import open_document
 from quillread.pages import transcribe
 from quillread.pages.transcribe import PageConfig, PageReader
@@ -255,3 +258,119 @@ def test_ctrl_c_is_not_taken_for_a_bad_page():
     reader = PageReader(LineRecognizer(CtcEngine(Backend(), bar_info()), bar_info()), "bars", PageConfig(lines=True))
     with pytest.raises(KeyboardInterrupt):
         reader.read(png(bar_line("dead")))
+
+
+# --- a sheet laid flat ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flattened(monkeypatch: pytest.MonkeyPatch) -> UInt8Image:
+    """An image of which the sheet, as `flatten_sheet` says, begins at (30, 20) and shows a line."""
+    sheet = page_of(["a bad cab"])
+    image = np.full((400, 600, 3), 200, np.uint8)
+    monkeypatch.setattr(transcribe, "flatten_sheet", lambda image, _: (sheet, AffineMap.shift(30, 20)))
+    return image
+
+
+def test_what_is_read_on_a_flattened_sheet_lies_on_the_image(
+    make_reader: Callable[..., PageReader], flattened: UInt8Image
+):
+    page = make_reader(lambda _: (Region(line_at(0).polygon, (line_at(0),)),)).read_page(flattened)
+    (line,) = page.lines
+    assert (page.width, page.height, page.text) == (600, 400, "a bad cab")
+    assert line.baseline == tuple((x + 30, y + 20) for x, y in line_at(0).baseline)
+    assert line.polygon.points == tuple((x + 30, y + 20) for x, y in line_at(0).polygon.points)
+    assert page.regions[0].polygon == line.polygon
+    assert line.transcript is not None
+    assert line.transcript.words[0].polygon.bounds.y0 == 20
+
+
+def test_what_lies_beyond_the_image_is_moved_to_its_border(
+    make_reader: Callable[..., PageReader], flattened: UInt8Image
+):
+    wide = line_at(0, width=900)
+    page = make_reader(lambda _: (Region(wide.polygon, (wide,)),)).read_page(flattened)
+    assert page.lines[0].polygon.bounds.x1 == 600
+
+
+def test_given_lines_are_read_on_the_image_as_it_is(flattened: UInt8Image):
+    class Known:
+        def find(self, source: str, number: int, count: int, size: tuple[int, int]) -> tuple[Region, ...]:
+            assert (source, number, count, size) == ("a.png", 1, 1, (500, PITCH))
+            return (Region(line_at(0).polygon, (line_at(0),), "block"),)
+
+    reader = PageReader(bar_recognizer(), "bars", PageConfig(crop=CropConfig(margin=0)), Known())
+    (page,) = reader.read(png(page_of(["dead"])), "a.png").pages
+    assert (page.text, page.regions[0].id, page.lines[0].baseline) == ("dead", "block", line_at(0).baseline)
+
+
+# --- page by page -----------------------------------------------------------------------------------------------------
+
+
+class Notes:
+    """Writes down what it is given."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def begin(self, info: ExportInfo) -> None:
+        self.said.append(("begin", info.source, info.page_count))
+
+    def add(self, scan: Scan) -> None:
+        self.said.append((scan.page.number, scan.page.text, scan.image is None, scan.page.error is None))
+
+    def close(self, error: str | None) -> None:
+        self.said.append(error)
+
+
+def test_pages_are_handed_on_as_they_are_read(line_reader: PageReader, tmp_path: Path):
+    path = save_tiff(tmp_path / "a.tif", [bar_line(text) for text in TEXTS])
+    damage_page(path, 1)
+    notes = Notes()
+    (error,) = line_reader.stream(path, notes, "a.tif")
+    assert error.startswith("a.tif, page 2: cannot be decoded")
+    assert notes.said == [
+        ("begin", "a.tif", 3),
+        (1, "a bad cab", False, True),
+        (2, "", True, False),
+        (3, "bead", False, True),
+        None,
+    ]
+
+
+def test_an_input_that_cannot_be_opened_has_no_pages(line_reader: PageReader, tmp_path: Path):
+    notes = Notes()
+    errors = line_reader.stream(tmp_path / "none.png", notes, "none.png")
+    assert notes.said == [("begin", "none.png", 0), *errors]
+
+
+def test_what_a_receiver_raises_is_not_taken_for_a_bad_page(line_reader: PageReader):
+    class Full(Notes):
+        def add(self, scan: Scan) -> None:
+            raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError):
+        line_reader.stream(png(bar_line("dead")), Full())
+
+
+def test_a_page_that_fails_after_decoding_keeps_its_image_and_size(tmp_path: Path):
+    path = save_tiff(tmp_path / "a.tif", [bar_line("dead")] * 2)
+    reader = PageReader(failing(RuntimeError("boom")), "bars", PageConfig(lines=True))
+    with open_document(path) as document:
+        for scan in reader.scans(document):
+            assert scan.image is not None
+            assert (scan.page.height, scan.page.width) == scan.image.shape[:2]
+
+
+def test_one_image_is_kept_at_a_time(line_reader: PageReader, tmp_path: Path):
+    path = save_tiff(tmp_path / "a.tif", [bar_line("dead")] * 4)
+    alive: list[weakref.ref[UInt8Image]] = []
+
+    class Watch(Notes):
+        def add(self, scan: Scan) -> None:
+            assert scan.image is not None
+            assert [image for image in alive if image() is not None] == []
+            alive.append(weakref.ref(scan.image))
+
+    line_reader.stream(path, Watch())
+    assert len(alive) == 4

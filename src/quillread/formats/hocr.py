@@ -1,0 +1,86 @@
+"""hOCR 1.2: https://kba.github.io/hocr-spec/1.2/."""
+
+from html import escape
+from typing import BinaryIO
+
+import numpy as np
+
+from quillread.formats.export import ExportInfo, Scan, words_of
+from quillread.formats.xmlout import clean, pixels
+from quillread.types import Line, Page, Polygon
+from quillread.version import __version__
+
+_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
+<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">
+<head>
+<title>{title}</title>
+<meta http-equiv="Content-Type" content="text/html; charset=utf-8" />
+<meta name="ocr-system" content="quillread {version}" />
+<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word" />
+</head>
+<body>
+"""
+
+
+class HocrWriter:
+    """Writes a document of one or more pages: areas, paragraphs, lines with baselines, words with confidences."""
+
+    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+        self._file = file
+        self._image = info.image_name
+        file.write(_HEAD.format(title=_text(info.source), version=__version__).encode())
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        self._file.write("\n".join([*_page(self._image, scan.page), ""]).encode())
+
+    def close(self, error: str | None = None) -> None:
+        """End the document."""
+        self._file.write(b"</body>\n</html>\n")
+
+
+def _page(image: str, page: Page) -> list[str]:
+    title = f"image {_quoted(image)}; bbox 0 0 {page.width} {page.height}; ppageno {page.number - 1}"
+    rows = [f'<div class="ocr_page" id="page_{page.number}" title="{_text(title)}">']
+    if page.error is not None:
+        rows.append(f"<!-- not read: {_text(page.error).replace('--', '- -')} -->")
+    for number, region in enumerate(page.regions, start=1):
+        name = f"{page.number}_{number}"
+        place = f'title="{_bbox(region.polygon, page)}"'
+        rows.append(f'<div class="ocr_carea" id="carea_{name}" {place}><p class="ocr_par" id="par_{name}" {place}>')
+        for index, line in enumerate(region.lines, start=1):
+            rows += _line(f"{name}_{index}", line, page)
+        rows.append("</p></div>")
+    return [*rows, "</div>"]
+
+
+def _line(name: str, line: Line, page: Page) -> list[str]:
+    slope, offset = _baseline(line)
+    title = f"{_bbox(line.polygon, page)}; baseline {slope:.3f} {offset:.0f}".replace("-0.000", "0.000")
+    rows = [f'<span class="ocr_line" id="line_{name}" title="{title}">']
+    for number, word in enumerate(words_of(line), start=1):
+        place = f"{_bbox(word.polygon, page)}; x_wconf {round(100 * word.confidence)}"
+        rows.append(f'<span class="ocrx_word" id="word_{name}_{number}" title="{place}">{_text(word.text)}</span>')
+    return [*rows, "</span>"]
+
+
+def _bbox(outline: Polygon, page: Page) -> str:
+    return "bbox " + " ".join(map(str, pixels(outline.bounds, page)))
+
+
+def _baseline(line: Line) -> tuple[float, float]:
+    """Slope, y down over x, and height over the lower left corner of the box, of the straight line nearest to it."""
+    xs, ys = np.array(line.baseline, np.float64).T
+    box = line.polygon.bounds
+    slope = float(np.polyfit(xs, ys, 1)[0]) if np.ptp(xs) > 0 else 0.0
+    return slope, float(ys.mean() + slope * (box.x0 - xs.mean()) - box.y1)
+
+
+def _quoted(path: str) -> str:
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _text(text: str) -> str:
+    return escape(clean(text))

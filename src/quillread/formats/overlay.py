@@ -1,0 +1,110 @@
+"""A picture of what was read: lines and their order on the page, the text beside it, coloured by confidence."""
+
+import io
+from functools import lru_cache
+from importlib import resources
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from quillread.formats.export import Scan, words_of
+from quillread.types import Line, Page, Point, UInt8Image
+
+_LONG_SIDE = 2000
+"""Pixels of the longer side of the page in the picture."""
+_Colour = tuple[int, int, int]
+_DOUBTFUL, _MIDDLING, _SURE, _UNREAD = (200, 30, 30), (200, 130, 0), (0, 120, 60), (120, 120, 120)
+_TINT = 0.25
+"""Share of the colour in the area of a line."""
+
+
+def draw_overlay(scan: Scan) -> UInt8Image | None:
+    """Draw a page with its lines, and beside it its text, word by word where the words stand.
+
+    Colours go from red (surely wrong) over amber to green (surely right): those of words by their confidence, those
+    of lines by the mean of their words' (that of a line is for all of it to be right, and few lines would not be red).
+    Grey lines were not read. The number is the place in the reading order.
+
+    Returns:
+        uint8 RGB, the page at most 2000 pixels long, and as wide again for the text; None for a page whose image
+        cannot be decoded.
+    """
+    if scan.image is None or min(scan.page.width, scan.page.height) < 1:
+        return None
+    scale = min(1.0, _LONG_SIDE / max(scan.page.width, scan.page.height))
+    size = (max(1, round(scan.page.width * scale)), max(1, round(scan.page.height * scale)))
+    left = np.asarray(cv2.resize(scan.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    picture = Image.fromarray(np.hstack((_draw_lines(left, scan.page, scale), np.full_like(left, 255))))
+    draw = ImageDraw.Draw(picture)
+    for number, line in enumerate(scan.page.lines, start=1):
+        _number(draw, number, line, scale)
+        _write(draw, line, scale, size[0])
+    draw.line((size[0], 0, size[0], size[1]), _UNREAD)
+    if scan.page.error is not None:
+        draw.multiline_text((size[0] + 10, 10), scan.page.error, _DOUBTFUL, _font(20))
+    return np.array(picture)
+
+
+def colour_of(confidence: float) -> _Colour:
+    """Blend red over amber to green as a confidence goes from 0 over 0.5 to 1."""
+    low, high = (_DOUBTFUL, _MIDDLING) if confidence < 0.5 else (_MIDDLING, _SURE)
+    share = min(max(2 * confidence - (confidence >= 0.5), 0.0), 1.0)
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+def _draw_lines(image: UInt8Image, page: Page, scale: float) -> UInt8Image:
+    tinted, strokes = image.copy(), []
+    for line in page.lines:
+        colour = _UNREAD if line.transcript is None else colour_of(_certainty(line))
+        outline, baseline = _scaled(line.polygon.points, scale), _scaled(line.baseline, scale)
+        cv2.fillPoly(tinted, [outline], colour)
+        strokes.append((outline, baseline, colour))
+    result = cv2.addWeighted(image, 1 - _TINT, tinted, _TINT, 0)
+    for outline, baseline, colour in strokes:
+        cv2.polylines(result, [outline], True, colour, 1, cv2.LINE_AA)
+        cv2.polylines(result, [baseline], False, colour, 2, cv2.LINE_AA)
+    return np.asarray(result, np.uint8)
+
+
+def _certainty(line: Line) -> float:
+    """Mean confidence of the words, by their length; 0 without words."""
+    words = words_of(line)
+    return sum(len(word.text) * word.confidence for word in words) / max(1, sum(len(word.text) for word in words))
+
+
+def _scaled(points: tuple[Point, ...], scale: float) -> np.ndarray:
+    return np.rint(np.multiply(points, scale)).astype(np.int32)
+
+
+def _number(draw: ImageDraw.ImageDraw, number: int, line: Line, scale: float) -> None:
+    x, y = np.multiply(line.baseline[0], scale).tolist()
+    font = _font(18)
+    draw.rectangle(draw.textbbox((max(0, x - 6), y), str(number), font, anchor="rs"), "white")
+    draw.text((max(0, x - 6), y), str(number), (0, 0, 0), font, anchor="rs")
+
+
+def _write(draw: ImageDraw.ImageDraw, line: Line, scale: float, offset: int) -> None:
+    """Write the words of a line, each no wider than it is on the page, all in the size of the one that needs it."""
+    words = words_of(line)
+    if not words:
+        return
+    boxes = [word.polygon.bounds for word in words]
+    height = max(8, min(round(box.height * scale * 0.7) for box in boxes))
+    natural = sum(_font(height).getlength(word.text) for word in words)
+    given = sum(box.width * scale for box in boxes)
+    font = _font(max(8, min(height, int(height * given / max(natural, 1.0)))))
+    end = 0.0
+    for word, box in zip(words, boxes, strict=True):
+        x, y = max(offset + box.x0 * scale, end), (box.y0 + 0.7 * box.height) * scale
+        draw.text((x, y), word.text, colour_of(word.confidence), font, anchor="ls")
+        end = x + font.getlength(word.text + " ")
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Machines need not have any font, and the one in Pillow has no accents: ours is a part of DejaVu Sans, with the
+    # letters of Latin, Greek and Cyrillic.
+    content = resources.files(__package__).joinpath("assets", "overlay.ttf").read_bytes()
+    return ImageFont.truetype(io.BytesIO(content), size)

@@ -1,0 +1,138 @@
+"""A document: the pages of one input, decoded one at a time; what the readers of each kind of file share."""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+from quillread.errors import ConfigError, ImageError
+from quillread.images.web import WebConfig
+from quillread.types import UInt8Image
+
+DAMAGED = "the file is damaged or cut off: copy, export or scan it again"
+
+# Decoders document no closed list of what they raise on a damaged file; these are the ones they do raise.
+_BAD_VALUES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+FAULTS = (OSError, SyntaxError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error, *_BAD_VALUES)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """How files become page images."""
+
+    pdf_dpi: int = 300
+    """Resolution at which PDF pages are rendered, 36 to 1200; a page that is one scan is never enlarged."""
+
+    max_pixels: int = 200_000_000
+    """Pages with more pixels are refused before they are decoded."""
+
+    web: WebConfig = field(default_factory=WebConfig)
+
+    def __post_init__(self) -> None:
+        if not 36 <= self.pdf_dpi <= 1200:
+            raise ConfigError(f"read.pdf_dpi must be 36 to 1200, got {self.pdf_dpi}")
+        if self.max_pixels < 1:
+            raise ConfigError(f"read.max_pixels must be at least 1, got {self.max_pixels}")
+
+
+class Pages(Protocol):
+    """What `Document` needs of one kind of file; the methods may raise any of `FAULTS`."""
+
+    def __len__(self) -> int:
+        """Count the pages."""
+        ...
+
+    def render(self, index: int, where: str) -> UInt8Image:
+        """Decode a page; `where` names it in errors."""
+        ...
+
+    def paper_size(self, index: int) -> tuple[float, float] | None:
+        """Width and height in points."""
+        ...
+
+    def jpeg(self, index: int) -> bytes | None:
+        """Content of a JPEG file that shows a page just as `render` gives it."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class Document:
+    """The pages of one file; a context manager, as a PDF stays open between its pages.
+
+    Pages are decoded when asked for and not kept. Threads may share a document.
+    """
+
+    def __init__(self, name: str, pages: Pages) -> None:
+        """Made by `open_document`."""
+        self.name = name
+        self._pages = pages
+
+    def __len__(self) -> int:
+        """Count the pages; a page that cannot be decoded counts."""
+        return len(self._pages)
+
+    def page(self, index: int) -> UInt8Image:
+        """Decode one page, upright, on white where it is transparent.
+
+        Args:
+            index: From 0.
+
+        Returns:
+            uint8 RGB, shape (H, W, 3).
+
+        Raises:
+            ImageError: If this page is damaged or too large; others may still be read.
+            IndexError: If there is no such page.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} pages, there is no page index {index}")
+        where = self.name if len(self) == 1 else f"{self.name}, page {index + 1}"
+        try:
+            return self._pages.render(index, where)
+        except FAULTS as error:
+            detail = str(error) or type(error).__name__
+            raise ImageError(f"{where}: cannot be decoded: {detail}", hint=DAMAGED) from error
+
+    def paper_size(self, index: int) -> tuple[float, float] | None:
+        """Tell the size of a page on paper: width and height in points (1/72 inch), None if that is not known."""
+        try:
+            return self._pages.paper_size(index)
+        except FAULTS:
+            return None  # what is wrong with the page is said when it is decoded
+
+    def jpeg(self, index: int) -> bytes | None:
+        """Give the content of a JPEG file, grey or RGB, whose pixels are those of `page`; None if there is none."""
+        try:
+            return self._pages.jpeg(index)
+        except FAULTS:
+            return None
+
+    def close(self) -> None:
+        """Release the file."""
+        self._pages.close()
+
+    def __enter__(self) -> Self:
+        """Return the document itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the file."""
+        self.close()
+
+
+def check_size(width: int, height: int, limit: int, where: str, hint: str) -> None:
+    """Refuse a page before it is decoded.
+
+    Raises:
+        ImageError: If it has more than `limit` pixels, or none.
+    """
+    if width < 1 or height < 1:
+        raise ImageError(f"{where}: has no area ({width} x {height} pixels)", hint=DAMAGED)
+    if width * height > limit:
+        raise ImageError(f"{where}: {width} x {height} pixels are more than the limit of {limit:,} pixels", hint=hint)

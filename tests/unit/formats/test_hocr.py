@@ -1,0 +1,57 @@
+import re
+from xml.etree import ElementTree
+
+from documents import blank, export, failed, scan
+
+SPACE = "{http://www.w3.org/1999/xhtml}"
+
+
+def elements(kind: str, content: bytes) -> list[ElementTree.Element]:
+    return [element for element in ElementTree.fromstring(content).iter() if element.get("class") == kind]
+
+
+def properties(element: ElementTree.Element) -> dict[str, str]:
+    parts = (part.strip().partition(" ") for part in element.get("title", "").split(";"))
+    return {name: value for name, _, value in parts}
+
+
+def test_pages_have_image_size_and_number():
+    content = export("hocr", scan(1), failed(2), blank(3))
+    assert [properties(page) for page in elements("ocr_page", content)] == [
+        {"image": '"a&b.pdf"', "bbox": "0 0 1000 1400", "ppageno": "0"},
+        {"image": '"a&b.pdf"', "bbox": "0 0 0 0", "ppageno": "1"},
+        {"image": '"a&b.pdf"', "bbox": "0 0 1000 1400", "ppageno": "2"},
+    ]
+
+
+def test_words_stand_where_they_are_written():
+    first, second = elements("ocrx_word", export("hocr", scan()))[:2]
+    assert (first.text, properties(first)) == ("Dear", {"bbox": "100 100 220 150", "x_wconf": "88"})
+    assert (second.text, properties(second)["bbox"]) == ("Sir,", "250 100 370 150")
+
+
+def test_the_baseline_is_relative_to_the_lower_left_corner_of_the_line():
+    line = elements("ocr_line", export("hocr", scan()))[0]
+    assert properties(line)["baseline"] == "0.000 -15"
+    assert properties(line)["bbox"] == "95 95 375 155"
+
+
+def test_a_line_that_was_not_read_is_there_without_words():
+    assert [len(line) for line in elements("ocr_line", export("hocr", scan()))] == [2, 3, 5, 0]
+
+
+def test_words_within_the_capabilities_that_the_head_names_only():
+    content = export("hocr", scan())
+    named = set(re.search(r'ocr-capabilities" content="([^"]*)"', content.decode())[1].split())  # type: ignore[index]
+    used = {element.get("class") for element in ElementTree.fromstring(content).iter() if element.get("class")}
+    assert used <= named
+
+
+def test_ids_are_unique():
+    root = ElementTree.fromstring(export("hocr", scan(1), scan(2)))
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_page_that_failed_says_why():
+    assert "<!-- not read: letters/a&amp;b.pdf, page 2: broken" in export("hocr", failed()).decode()

@@ -1,0 +1,184 @@
+import io
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pypdfium2
+import pytest
+from documents import box, export, failed, line, page, scan
+from fontTools.ttLib import TTFont
+from PIL import Image
+from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
+
+import quillread.formats.pdf
+from quillread.formats.export import ExportInfo, Scan
+from quillread.types import Line, Page, Polygon, Region, Transcript, Word
+
+ASSETS = Path(quillread.formats.pdf.__file__).parent / "assets"
+
+
+def text_of(content: bytes, index: int = 0) -> str:
+    with pypdfium2.PdfDocument(content) as pdf:
+        return pdf[index].get_textpage().get_text_range().replace("\r\n", "\n")
+
+
+def boxes(content: bytes) -> dict[str, list[float]]:
+    """Boxes of the words of the first page: left, top, right, bottom in points, y down."""
+    with pypdfium2.PdfDocument(content) as pdf:
+        page, text = pdf[0], pdf[0].get_textpage()
+        height, whole, found = page.get_height(), pdf[0].get_textpage().get_text_range(), {}
+        assert len(whole) == text.count_chars(), "the tests look words up by characters of the first plane"
+        at = 0
+        for word in whole.split():
+            at = whole.index(word, at)
+            places = np.array([text.get_charbox(i) for i in range(at, at + len(word))])
+            low, high = places[:, :2].min(axis=0), places[:, 2:].max(axis=0)
+            found[word] = [low[0], height - high[1], high[0], height - low[1]]
+            at += len(word)
+        return found
+
+
+def one_line(item: Line, points: tuple[float, float] | None = (500.0, 700.0)) -> bytes:
+    found = Page("a.png", 1, 1000, 1400, (Region(item.polygon, (item,)),))
+    return export("pdf", Scan(found, scan().image, points), info=ExportInfo("a.png"))
+
+
+def test_words_stand_where_they_are_written():
+    found = boxes(one_line(line("Dear Sir,", 100)))
+    # Half a point is a pixel here; PDFium rounds the height of glyphs.
+    assert found["Dear"] == pytest.approx([50, 50, 110, 75], abs=0.5)
+    assert found["Sir,"] == pytest.approx([125, 50, 185, 75], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        (((900.0, 400.0), (900.0, 900.0), (850.0, 900.0), (850.0, 400.0)), [425, 200, 450, 450]),
+        (((850.0, 900.0), (850.0, 400.0), (900.0, 400.0), (900.0, 900.0)), [425, 200, 450, 450]),
+        (((500.0, 300.0), (100.0, 300.0), (100.0, 250.0), (500.0, 250.0)), [50, 125, 250, 150]),
+    ],
+    ids=["downwards", "upwards", "upside-down"],
+)
+def test_a_turned_word_stands_where_it_is_written(corners: Any, expected: list[float]):
+    word = Word("turned", 0.9, Polygon(corners))
+    found = boxes(one_line(Line((corners[3], corners[2]), Polygon(corners), Transcript("turned", 0.9, (word,)))))
+    assert found["turned"] == pytest.approx(expected, abs=0.6)
+
+
+def test_a_line_without_words_stands_where_it_is_written():
+    item = Line(((100.0, 140.0), (400.0, 140.0)), box(100, 100, 400, 150), Transcript("whole", 0.9))
+    assert boxes(one_line(item))["whole"] == pytest.approx([50, 50, 200, 75], abs=0.5)
+
+
+TEXTS = [
+    "Dear Sir, né l'été",
+    "日本語 テスト",
+    "Ελληνικά кириллица",
+    "\U0001d518nicode \U0001f58b",
+    "שלום",
+    "e\u0301",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_any_unicode_is_found_again(text: str):
+    assert text_of(one_line(line(text, 100))) == text
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed")
+def test_pdftotext_finds_the_text_and_its_places(tmp_path: Path):
+    path = tmp_path / "a.pdf"
+    path.write_bytes(one_line(line("Dear 日本 Sir,", 100)))
+    out = subprocess.run(["pdftotext", "-bbox", path, "-"], capture_output=True, text=True, check=True)
+    assert out.stderr == ""
+    assert '<word xMin="50.000000" yMin="50.000000" xMax="110.000000" yMax="75.000000">Dear</word>' in out.stdout
+    assert '<word xMin="125.000000" yMin="50.000000" xMax="155.000000" yMax="75.000000">日本</word>' in out.stdout
+
+
+def test_lines_are_lines_of_the_text():
+    assert text_of(export("pdf", scan())).startswith("Dear Sir,\nI am, yours\n")
+
+
+def test_a_page_has_its_size_on_paper():
+    with pypdfium2.PdfDocument(export("pdf", scan(points=(612.0, 792.0)))) as pdf:
+        assert pdf[0].get_size() == pytest.approx((612, 792))
+
+
+def test_a_page_of_unknown_size_is_as_long_as_a4():
+    with pypdfium2.PdfDocument(export("pdf", scan())) as pdf:
+        assert pdf[0].get_size() == pytest.approx((841.89 * 10 / 14, 841.89), abs=0.01)
+
+
+def test_a_page_larger_than_a_pdf_may_have_is_made_smaller():
+    with pypdfium2.PdfDocument(export("pdf", scan(points=(30000.0, 15000.0)))) as pdf:
+        assert pdf[0].get_size() == pytest.approx((14400, 7200))
+
+
+def test_the_text_is_invisible_over_the_image():
+    with pypdfium2.PdfDocument(export("pdf", scan())) as pdf:
+        pixels = pdf[0].render(scale=0.5).to_numpy()
+    # JPEG keeps a plain surface but for rounding.
+    assert np.abs(pixels[..., ::-1].astype(int) - (230, 225, 210)).max() <= 3
+
+
+def test_black_and_white_stays_as_it_is():
+    image = np.zeros((1400, 1000, 3), np.uint8)
+    image[::3, ::5] = 255
+    with pypdfium2.PdfDocument(export("pdf", replace(scan(), image=image))) as pdf:
+        (found,) = pdf[0].get_objects([FPDF_PAGEOBJ_IMAGE])
+        assert (found.get_bitmap().to_numpy().reshape(1400, 1000, -1)[..., 0] == image[..., 0]).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_file_is_taken_as_it_is(mode: str):
+    buffer = io.BytesIO()
+    Image.fromarray(scan().image).convert(mode).save(buffer, "JPEG")  # type: ignore[arg-type]
+    content = export("pdf", replace(scan(), jpeg=buffer.getvalue))
+    assert buffer.getvalue() in content
+    with pypdfium2.PdfDocument(content) as pdf:
+        pixels = pdf[0].render(scale=0.2, grayscale=mode == "L").to_numpy()
+    assert abs(int(pixels.mean()) - 222) < 5
+
+
+def test_pages_follow_each_other_and_a_failed_one_says_so():
+    content = export("pdf", scan(1), failed(2), scan(3))
+    with pypdfium2.PdfDocument(content) as pdf:
+        assert len(pdf) == 3
+    assert text_of(content, 1) == "Page 2 could not be read."
+
+
+def test_a_page_that_failed_keeps_its_image():
+    content = export("pdf", replace(scan(), page=Page("a.pdf", 1, 1000, 1400, error="broken")))
+    with pypdfium2.PdfDocument(content) as pdf:
+        assert len(list(pdf[0].get_objects())) == 1
+
+
+def test_the_title_is_the_input():
+    with pypdfium2.PdfDocument(export("pdf", scan())) as pdf:
+        assert pdf.get_metadata_value("Title") == "letters/a&b.pdf"
+
+
+def test_a_lone_surrogate_does_not_break_the_text():
+    assert text_of(one_line(line("a\ud800b", 100))) == "a\ufffdb"
+
+
+def test_more_characters_than_a_section_of_the_table_holds_are_found_again():
+    text = "".join(chr(0x4E00 + i) for i in range(250))
+    assert text_of(one_line(Line(((10.0, 90.0), (990.0, 90.0)), box(10, 50, 990, 100), Transcript(text, 1.0)))) == text
+
+
+def test_the_font_has_one_glyph_that_leaves_no_ink():
+    font = TTFont(io.BytesIO((ASSETS / "glyphless.ttf").read_bytes()))
+    assert [font["hmtx"][name] for name in font.getGlyphOrder()] == [(500, 0), (500, 0)]
+    points = list(font["glyf"]["glyph00001"].coordinates)
+    xs, ys = np.array(points, float).T
+    assert (xs * np.roll(ys, -1) - ys * np.roll(xs, -1)).sum() == 0  # no area
+    assert (min(ys), max(ys)) == (-250, 750)  # without an extent, PDFium drops text that runs downwards
+
+
+def test_pages_have_the_words_of_a_page_only():
+    assert "yours" not in text_of(export("pdf", scan(1), replace(scan(2), page=Page("a", 2, 1000, 1400))), 1)
+    assert page().text

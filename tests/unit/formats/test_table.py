@@ -1,0 +1,45 @@
+import csv
+import io
+
+from documents import INFO, ODD, blank, export, failed, scan
+
+from quillread.formats.export import Scan
+from quillread.formats.table import COLUMNS
+
+
+def rows(*scans: Scan, error: str | None = None) -> list[dict[str, str]]:
+    text = export("csv", *scans, error=error).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_each_line_is_a_row():
+    found = rows(scan(1), blank(2))
+    assert [row["text"] for row in found] == ["Dear Sir,", "I am, yours", ODD, ""]
+    assert [(row["page"], row["region"], row["line"]) for row in found] == [
+        ("1", "1", "1"),
+        ("1", "1", "2"),
+        ("1", "2", "3"),
+        ("1", "2", "4"),
+    ]
+
+
+def test_a_row_says_where_the_line_is_and_how_sure_it_is():
+    first = rows(scan())[0]
+    assert (first["confidence"], first["baseline"]) == ("0.75", "100,140 370,140")
+    assert [float(first[name]) for name in ("x0", "y0", "x1", "y1")] == [95, 95, 375, 155]
+
+
+def test_a_page_that_failed_is_a_row_with_its_error():
+    found = rows(failed(2), scan(3))
+    assert (found[0]["page"], found[0]["text"]) == ("2", "")
+    assert found[0]["error"].startswith("letters/a&b.pdf, page 2: broken")
+
+
+def test_an_input_that_failed_is_a_row_with_its_error():
+    (row,) = rows(error="a: broken")
+    assert (row["source"], row["error"]) == (INFO.source, "a: broken")
+
+
+def test_every_row_has_all_columns():
+    text = export("csv", scan(), failed(), error="x").decode()
+    assert {len(row) for row in csv.reader(io.StringIO(text, newline=""))} == {len(COLUMNS)}
