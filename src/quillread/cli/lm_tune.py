@@ -90,7 +90,7 @@ def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[
 def _tune(
     sets: "dict[str, list[TuningLine]]", recorder: "Recorder", args: argparse.Namespace, rng: Any
 ) -> "tuple[ModelInfo, dict[str, Any]]":
-    from quillread.evaluate.language_tuning import choose_weights, halve, report
+    from quillread.evaluate.language_tuning import choose_weights, halve_all, report
     from quillread.models.languages import AUTO, LanguageConfig, LanguageOpener
     from quillread.recognize.record import read_again
 
@@ -100,7 +100,7 @@ def _tune(
     def read(records: "Sequence[Record]", settings: "LanguageSettings") -> "list[Hypothesis]":
         return read_again(records, info, opener.choice(settings), settings)
 
-    halves = {data: halve(lines, rng) for data, lines in sets.items()}
+    halves = halve_all(sets, rng)
     settings = info.language
     if not args.keep_weights:
         parts = [[first[i] for i in rng.permutation(len(first))[: args.lines]] for first, _ in halves.values()]

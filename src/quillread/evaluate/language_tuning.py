@@ -1,6 +1,6 @@
 """Chooses how much a language counts on one half of the groups, and tells on the other half what it brings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -75,6 +75,13 @@ def halve(lines: Sequence[TuningLine], rng: np.random.Generator) -> tuple[list[T
         ]
     first = {groups[i] for i in rng.permutation(len(groups))[::2]}
     return [line for line in lines if line.group in first], [line for line in lines if line.group not in first]
+
+
+def halve_all(
+    sets: Mapping[str, Sequence[TuningLine]], rng: np.random.Generator
+) -> dict[str, tuple[list[TuningLine], list[TuningLine]]]:
+    """Halve data sets; the same sets in the same order, with the same draws, fall into the same halves."""
+    return {name: halve(lines, rng) for name, lines in sets.items()}
 
 
 def choose_weights(

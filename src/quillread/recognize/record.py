@@ -22,8 +22,8 @@ from quillread.types import UInt8Image
 class Record:
     """What a network said of one line."""
 
-    columns: LogProbs | None
-    """Of a compact network, float32 (T, classes)."""
+    views: tuple[LogProbs, ...]
+    """Columns of a compact network, (T, classes): those of the line, then those of its variants."""
     readings: tuple[Hypothesis, ...]
     """Of TrOCR, the favourite of its search first; of a compact network the greedy one alone."""
 
@@ -34,18 +34,19 @@ class Recorder:
     Args:
         name: Name or folder of the model.
         threads: CPU threads; 0 for all cores.
+        variants: How many ways a compact network looks at each line.
 
     Raises:
         ModelError: If there is no such model, or it is damaged.
     """
 
-    def __init__(self, name: str, threads: int = 0) -> None:
+    def __init__(self, name: str, threads: int = 0, variants: int = 1) -> None:
         entry = describe(name)
         self.info: ModelInfo = entry.info
         self._kept: list[Record] = []
         if entry.info.family == "compact":
             self._charset = Charset(entry.info.charset)
-            engine = load_compact(entry, threads, self._keep_columns)
+            engine = load_compact(entry, threads, self._keep_columns, variants)
         else:
             # One record a line: rows and parts would be read by themselves.
             whole = replace(entry.info.generate, rows="ignore", split_long=None)
@@ -60,24 +61,37 @@ class Recorder:
         return self._kept[0]
 
     def _keep_columns(self, views: Sequence[LogProbs]) -> Hypothesis:
-        log_probs = views[0]
-        reading = greedy(log_probs, self._charset)
+        reading = greedy(views[0], self._charset)
         # Half precision: less than a thousandth is lost, and validation sets fit into memory.
-        self._kept.append(Record(log_probs.astype(np.float16), (reading,)))
+        self._kept.append(Record(tuple(view.astype(np.float16) for view in views), (reading,)))
         return reading
 
     def _keep_readings(self, readings: Sequence[Hypothesis]) -> list[Hypothesis]:
-        self._kept.append(Record(None, tuple(readings)))
+        self._kept.append(Record((), tuple(readings)))
         return list(readings)
 
 
 def read_again(
-    records: Sequence[Record], info: ModelInfo, choice: LanguageChoice, settings: LanguageSettings
+    records: Sequence[Record],
+    info: ModelInfo,
+    choice: LanguageChoice | None,
+    settings: LanguageSettings,
+    variants: int = 1,
 ) -> list[Hypothesis]:
-    """Read recorded lines with a language; positions in columns or pixels, as recorded."""
+    """Read recorded lines with a language or without; positions in columns or pixels, as recorded.
+
+    Args:
+        records: The lines.
+        info: Of the model.
+        choice: The languages; None for none.
+        settings: How they are used.
+        variants: How many of the recorded views vote.
+    """
     decoder = LanguageDecoder(Charset(info.charset), choice, settings.beam)
-    rescorer = LanguageRescorer(choice)
+    rank = LanguageRescorer(choice) if choice else list
     return [
-        decoder([record.columns.astype(np.float32)]) if record.columns is not None else rescorer(record.readings)[0]
+        decoder([view.astype(np.float32) for view in record.views[:variants]])
+        if record.views
+        else rank(record.readings)[0]
         for record in records
     ]

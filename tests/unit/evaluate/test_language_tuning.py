@@ -18,7 +18,7 @@ def reading(text: str, log_probability: float = -0.5, share: float | None = 0.9)
 
 
 def line(group: str, reference: str, plain: str) -> TuningLine:
-    return TuningLine(group, reference, Record(None, (reading(plain, share=None),)))
+    return TuningLine(group, reference, Record((), (reading(plain, share=None),)))
 
 
 def test_halves_share_no_group():

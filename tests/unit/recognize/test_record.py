@@ -21,12 +21,12 @@ def test_a_recorded_line_is_read_again_as_a_recogniser_reads_it():
     (plain,) = load("builtin", threads=1).read([IMAGE])
     assert reading.text.strip() == read.text
     assert record.readings[0].text.strip() == plain.text
-    assert record.columns is not None and record.columns.dtype == np.float16
+    assert [view.dtype for view in record.views] == [np.float16]
 
 
 def test_readings_of_trocr_are_recorded(tmp_path: Path):
     record = Recorder(str(write_trocr(tmp_path / "trocr")), threads=1)(IMAGE)
-    assert record.columns is None
+    assert record.views == ()
     assert len(record.readings) >= 2
 
 
