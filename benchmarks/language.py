@@ -2,8 +2,8 @@
 
     python benchmarks/language.py --root DIR [--model builtin] [--lines N] --json benchmarks/results/language.json
 
-DIR holds iam-line, copiste, timeus, hooker in the hub's parquet layout. `quill lm tune` must have chosen the settings of
-the model on the same sets in the same order: it chooses on one half of the groups of each, and this reports on the
+DIR holds iam-line, copiste, timeus, hooker in the hub's parquet layout. `quill lm tune` must have chosen the settings
+of the model on the same sets in the same order: it chooses on one half of the groups of each, this reports on the
 other. Languages are chosen line by line (--lm auto). Times are those of one core: of decoding alone, and of the line.
 """
 

@@ -21,6 +21,7 @@ from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights
 from quillread.recognize.load import load
+from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
@@ -297,3 +298,23 @@ def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, unbroken:
     with pytest.raises(ConfigError, match="other settings: seed: 1 before, 2 now"):
         finetune(other, unbroken, resume=True, progress=False)
     assert (unbroken / "train.json").read_bytes() == record
+
+
+def test_checkpoints_are_averaged(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    checkpoints = average_run(unbroken, 2, tmp_path / "mean")
+    exported = read_weights(tmp_path / "mean" / ONNX_NAME)
+    first, second = (load_file(path / "model.safetensors") for path in checkpoints)
+    for name, value in exported.items():
+        wanted = (first[f"network.{name}"].double() + second[f"network.{name}"].double()) / 2
+        assert np.allclose(value, wanted.numpy(), rtol=1e-6, atol=1e-9), name
+    assert read_info(tmp_path / "mean").provenance["averaged"] == [path.name for path in checkpoints]
+
+
+def test_more_checkpoints_than_there_are_cannot_be_averaged(unbroken: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="3 are asked for"):
+        average_run(unbroken, 3, tmp_path / "mean")
+
+
+def test_a_folder_without_a_run_cannot_be_averaged(tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no run"):
+        average_run(tmp_path, 2, tmp_path / "mean")

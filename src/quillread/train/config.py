@@ -164,6 +164,8 @@ class TrainConfig:
     learning rate falls with the time. Such a run cannot be repeated to the bit. Reading and saving come after it."""
     patience: int = 0
     """Stop after this many epochs without a better CER; 0 for never."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept, the last ones and the best; `quill models average` makes one model of several."""
     metric: Literal["cer", "cer_spacing"] = "cer_spacing"
     """The CER that decides what is best: as the text is, or with spacing around punctuation ignored."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -178,7 +180,7 @@ class TrainConfig:
     """Of the weights, the order of lines and every distortion."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs"):
+        for name in ("batch_size", "epochs", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("validation_lines", "patience", "workers", "seed", "micro_batch"):
