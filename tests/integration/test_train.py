@@ -23,9 +23,11 @@ from quillread.models.compact_onnx import read_weights
 from quillread.recognize.load import load
 from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
+from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
+from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
@@ -318,3 +320,12 @@ def test_more_checkpoints_than_there_are_cannot_be_averaged(unbroken: Path, tmp_
 def test_a_folder_without_a_run_cannot_be_averaged(tmp_path: Path):
     with pytest.raises(ConfigError, match="holds no run"):
         average_run(tmp_path, 2, tmp_path / "mean")
+
+
+def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, tmp_path: Path):
+    form = CompactForm(config)
+    whole = open_lines(dataclasses.replace(config, validation=(), validation_share=0.0), form)
+    parts = [open_lines(dataclasses.replace(config, fold=(number, 2), validation_lines=0), form) for number in (1, 2)]
+    held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
+    assert held[0] and held[1] and not held[0] & held[1]
+    assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)
