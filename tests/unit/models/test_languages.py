@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from languages import BARS, write_language
 
+from quillread.decode.language_decoder import LanguageDecoder
 from quillread.decode.language_settings import LanguageSettings
 from quillread.errors import ConfigError, DataError, ModelError
+from quillread.models.catalog import resolve
+from quillread.models.checkpoint import read_info
 from quillread.models.languages import (
     SHIPPED_LANGUAGES,
     LanguageConfig,
@@ -13,7 +17,9 @@ from quillread.models.languages import (
     resolve_language,
     split_weight,
 )
-from quillread.text.charset import WESTERN_EUROPEAN
+from quillread.text.charset import WESTERN_EUROPEAN, Charset
+
+CHARSET = Charset(WESTERN_EUROPEAN)
 
 GREEK = ["το σπίτι του παλιού ανθρώπου ήταν κοντά στο ποτάμι και η πόρτα ήταν ανοιχτή όλη την ημέρα"] * 5
 NO_MODEL = LanguageSettings()
@@ -108,3 +114,33 @@ def test_the_language_of_a_text_is_guessed():
     assert guess_language(["Il y avait une vieille femme qui demeurait avec ses enfants près de la rivière."]) == "fr"
     assert guess_language(GREEK) == ""
     assert guess_language(["1914 2587 30 11 4.50"]) == ""
+
+
+def columns(text: str, rng: np.random.Generator, sure: float = 0.8) -> np.ndarray:
+    """Columns of a network that reads a text rightly and is in some doubt about each letter."""
+    probs = np.full((2 * len(text), len(CHARSET)), 1e-6, np.float32)
+    probs[1::2, 0] = 1.0
+    for i, character in enumerate(text):
+        probs[2 * i, CHARSET.encode(character)[0]] += sure
+        probs[2 * i, CHARSET.encode(rng.choice(list("aeinortlsuc1370")))[0]] += 1 - sure
+    return np.log(probs / probs.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("language", ["auto", "en", "fr"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1914 2587 30 11 1.50 7,25",
+        "Harold Wilson, Hugh Gaitskell, Aneurin Bevan",
+        "THE MINISTRY OF DEFENCE SAID",
+        "Dr. Nkrumah of Accra, Mr. Kaunda",
+        "No. 27-31 Grosvenor Sq. W.1",
+        "Die alte Frau ging mit dem Hund in den Wald",
+    ],
+    ids=["digits", "names", "capitals", "foreign names", "address", "German"],
+)
+def test_what_is_rightly_read_is_not_made_a_word_of_the_language(text: str, language: str):
+    opener = LanguageOpener(LanguageConfig((language,)), WESTERN_EUROPEAN)
+    info = read_info(resolve("builtin"))
+    decoder = LanguageDecoder(CHARSET, opener.choice(info.language), info.language.beam)
+    assert decoder([columns(text, np.random.default_rng(0))]).text == text
