@@ -167,7 +167,9 @@ def bar_line(text: str, scale: int = 1) -> NDArray[np.uint8]:
     return draw_bars({2 * i + 1: character for i, character in enumerate(text)}, 2 * len(text) + 2, scale)
 
 
-def bar_recognizer(name: str = "builtin", *, threads: int = 0, generate: object = None) -> LineRecognizer:
+def bar_recognizer(
+    name: str = "builtin", *, threads: int = 0, generate: object = None, language: object = None, variants: int = 1
+) -> LineRecognizer:
     """Stand in for `quillread.recognize.load.load`: a recogniser of what `bar_line` drew, whatever its name."""
     return LineRecognizer(CtcEngine(BarBackend(), bar_info()), bar_info())
 

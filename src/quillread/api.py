@@ -14,8 +14,8 @@ from quillread.evaluate.run import run_evaluation
 from quillread.images.web import is_address
 from quillread.pages.given import GivenLayouts
 from quillread.pages.transcribe import PageConfig, PageReader
+from quillread.recognize.ensemble import LineReader
 from quillread.recognize.load import load
-from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Page, Reading, UInt8Image
 
 
@@ -88,5 +88,5 @@ def measure(data: str, model: str = "builtin", *, split: str = "validation") -> 
 
 
 @lru_cache(maxsize=4)
-def _load(model: str) -> LineRecognizer:
+def _load(model: str) -> LineReader:
     return load(model)

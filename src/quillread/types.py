@@ -90,6 +90,18 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A word that was corrected."""
+
+    start: int
+    """Place of its first character in the text before."""
+    before: str
+    after: str
+    reason: str
+    """Why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What a recogniser read in one line image."""
 
@@ -101,6 +113,12 @@ class Transcript:
     characters: tuple[Character, ...] = ()
     """The characters of `text` in order, spaces included; positions on the line image."""
     alternatives: tuple[Alternative, ...] = ()
+    expected_error: float | None = None
+    """Character error rate to be expected, 0 or more; None if nothing is known of it."""
+    raw_text: str | None = None
+    """The text before words were corrected; None if none were."""
+    changes: tuple[Change, ...] = ()
+    """What was corrected."""
     rows: int = 1
     """Rows of writing that the line image holds, if the model was asked to look: more than 1 is a crop gone wrong."""
 
@@ -183,10 +201,25 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a raw log probability becomes the probability of being right: sigmoid(scale * logit + shift)."""
+    """How what a reading reports becomes the probability of being right.
+
+    sigmoid(scale * logit(p) + agreement * logit(share) + shift), p from the network, share from the search.
+    """
 
     scale: float = 1.0
     shift: float = 0.0
+    agreement: float = 0.0
+    """How much it counts that the readings which a search compared agree; 0 where nothing was compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCurve:
+    """Expected character error rate by the doubt about a line (`decode.review.doubt`): a curve through points."""
+
+    doubts: tuple[float, ...] = (0.0, 1.0)
+    """Rising."""
+    rates: tuple[float, ...] = (0.0, 1.0)
+    """Rising, one for each doubt; beyond the first and last point the rate stays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,13 @@ from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
+from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
+from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
+from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
@@ -313,3 +316,32 @@ def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, unbroken:
     with pytest.raises(ConfigError, match="other settings: seed: 1 before, 2 now"):
         finetune(other, unbroken, resume=True, progress=False)
     assert (unbroken / "train.json").read_bytes() == record
+
+
+def test_checkpoints_are_averaged(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    checkpoints = average_run(unbroken, 2, tmp_path / "mean")
+    exported = read_weights(tmp_path / "mean" / ONNX_NAME)
+    first, second = (load_file(path / "model.safetensors") for path in checkpoints)
+    for name, value in exported.items():
+        wanted = (first[f"network.{name}"].double() + second[f"network.{name}"].double()) / 2
+        assert np.allclose(value, wanted.numpy(), rtol=1e-6, atol=1e-9), name
+    assert read_info(tmp_path / "mean").provenance["averaged"] == [path.name for path in checkpoints]
+
+
+def test_more_checkpoints_than_there_are_cannot_be_averaged(unbroken: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="3 are asked for"):
+        average_run(unbroken, 3, tmp_path / "mean")
+
+
+def test_a_folder_without_a_run_cannot_be_averaged(tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no run"):
+        average_run(tmp_path, 2, tmp_path / "mean")
+
+
+def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, tmp_path: Path):
+    form = CompactForm(config)
+    whole = open_lines(dataclasses.replace(config, validation=(), validation_share=0.0), form)
+    parts = [open_lines(dataclasses.replace(config, fold=(number, 2), validation_lines=0), form) for number in (1, 2)]
+    held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
+    assert held[0] and held[1] and not held[0] & held[1]
+    assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)

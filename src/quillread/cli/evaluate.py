@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
-from quillread.cli.generate_options import add_generate_options, generate_config
+from quillread.cli.generate_options import add_generate_options
 from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.readers import add_reader_options, load_reader
 
 if TYPE_CHECKING:
     from quillread.text.charset import Charset
@@ -21,8 +22,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on lines or pages with known text",
-        description="CER and WER of the bare model: one pass, no language model, no correction; reading aids of TrOCR "
-        "as they are stored with the model, or as asked for.",
+        description="CER and WER of the bare model: one pass, no language model unless asked for; reading aids of "
+        "TrOCR as they are stored with the model, or as asked for.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", metavar="SPEC", help="a folder of lines, or kind:where")
@@ -38,6 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_column_options(parser)
     add_model_options(parser)
     add_generate_options(parser)
+    add_reader_options(parser, "none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -59,14 +61,12 @@ def _run_lines(args: argparse.Namespace) -> int:
     from quillread.evaluate.report_text import summary_table
     from quillread.evaluate.run import run_evaluation
     from quillread.files import write_atomic
-    from quillread.recognize.load import load
     from quillread.text.charset import Charset
 
     refuse_page_options(args)
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
-    generate = generate_config(args, args.model)
-    recognizer = load(args.model, threads=args.threads, generate=generate)
+    recognizer = load_reader(args, auto=False)
     result = run_evaluation(recognizer, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,

@@ -3,8 +3,8 @@
 import argparse
 import json
 
-from quillread.cli.generate_options import generate_config
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.readers import load_reader
 from quillread.errors import InputError, UsageError
 
 
@@ -38,14 +38,13 @@ def run_pages(args: argparse.Namespace) -> int:
     from quillread.files import write_atomic
     from quillread.pages.evaluate import evaluate_pages, pages_summary, pages_table
     from quillread.pages.transcribe import PageConfig, PageReader
-    from quillread.recognize.load import load
 
     if args.report:
         raise UsageError("--report is for --data", hint="--json and --predictions say how each page was read")
     if args.threads:
         cv2.setNumThreads(args.threads)
     config = PageConfig(segmenter=args.segmenter) if args.segmenter else PageConfig()
-    recognizer = load(args.model, threads=args.threads, generate=generate_config(args, args.model))
+    recognizer = load_reader(args, auto=False)
     reader = PageReader(recognizer, args.model, config)
     outline = args.outline or "baseline"
     evaluation = evaluate_pages(

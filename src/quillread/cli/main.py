@@ -14,7 +14,7 @@ from quillread.cli.progress import say
 from quillread.errors import OutputError, QuillreadError
 from quillread.version import __version__
 
-COMMANDS = ("read", "train", "train-segmenter", "evaluate", "compare", "data", "models")
+COMMANDS = ("read", "train", "train-segmenter", "evaluate", "compare", "data", "models", "lm")
 """Each is a module of this folder with `add_parser(subparsers)`; a hyphen is an underscore there."""
 
 _REPORT = "this is a fault of quillread; please report it with the command and what `quill -v` says in addition"

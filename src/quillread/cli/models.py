@@ -19,9 +19,11 @@ from quillread.models.trocr_files import summarise
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    text = "list models, show one, convert, quantise or calibrate one"
+    text = "list models, show one, convert, quantise or calibrate one, average checkpoints"
     parser = subparsers.add_parser("models", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    actions = parser.add_subparsers(dest="action", metavar="list|show|convert|quantise|calibrate", required=True)
+    actions = parser.add_subparsers(
+        dest="action", metavar="list|show|convert|quantise|calibrate|average", required=True
+    )
     text = "list the models that ship with quillread, and the published ones that it can download"
     listing = actions.add_parser("list", help=text, description=f"{text[0].upper()}{text[1:]}.")
     listing.set_defaults(run=run_list)
@@ -66,6 +68,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="lines of each data set, evenly spread (default: %(default)s)",
     )
     calibrate.set_defaults(run=run_calibrate)
+    text = "make one model of the last checkpoints of a run: the mean of their weights"
+    average = actions.add_parser("average", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    average.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run")
+    average.add_argument("target", type=Path, metavar="DEST", help="folder to make")
+    average.add_argument(
+        "--last", type=positive_number, default=2, metavar="N", help="how many checkpoints (default: %(default)s)"
+    )
+    average.set_defaults(run=run_average)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -152,4 +162,17 @@ def run_calibrate(args: argparse.Namespace) -> int:
     of_lines, of_words = fit_calibrations(sets, read)
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)
     print(args.folder)
+    return 0
+
+
+def run_average(args: argparse.Namespace) -> int:
+    """Average checkpoints."""
+    require("torch", "train")
+    # Late, because it imports torch.
+    from quillread.train.average import average_run
+
+    if args.target.exists():
+        raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")
+    checkpoints = average_run(args.run_folder, args.last, args.target)
+    print(f"{args.target}: the mean of {', '.join(path.name for path in checkpoints)}")
     return 0

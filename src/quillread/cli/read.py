@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quillread.cli.generate_options import add_generate_options, generate_config
+from quillread.cli.generate_options import add_generate_options
 from quillread.cli.inputs import STDIN, Input, find_inputs, find_segmented
 from quillread.cli.options import add_model_options
 from quillread.cli.output import (
@@ -20,7 +20,9 @@ from quillread.cli.output import (
     refuse_overwriting,
 )
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.readers import add_reader_options, load_reader, reading_settings
 from quillread.cli.resume import ReadLog
+from quillread.cli.review import ReviewList, add_review_option
 from quillread.cli.show import ShowSink, uses_colours
 from quillread.cli.stdout import Stdout, StdoutSink
 from quillread.config import apply_overrides, build, suggest
@@ -56,6 +58,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_output_options(parser)
     add_model_options(parser)
     add_generate_options(parser)
+    add_reader_options(parser, "auto with compact models, none with TrOCR")
+    add_review_option(parser)
     parser.add_argument(
         "--set",
         dest="settings",
@@ -103,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     written = (*formats, "overlay") if args.overlay else formats
     log = ReadLog(args.output, written, reader.provenance) if args.output else None
     stdout = Stdout(b"" if formats == ("json",) else b"\n")
+    review = ReviewList()
     progress = ProgressLine("inputs")
     failed = passed_over = 0
     for number, entry in enumerate(inputs, 1):
@@ -110,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
             passed_over += 1
         else:
             makers = _sink_makers(args, formats, entry, stdout, alone=len(inputs) == 1)
+            makers += [review.sink] if args.review is not None else []
             journal = log.journal(entry, args.resume) if log else None
             outputs = Outputs([*makers, journal.begin] if journal else makers)
             errors = _read(reader, entry, outputs, journal.page if journal else None)
@@ -119,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
             if log:
                 log.add(entry, outputs.pages, len(errors))
         progress(number, len(inputs))
+    if args.review is not None:
+        review.finish(args.review, args.output)
     if passed_over:
         say(f"{passed_over} of {len(inputs)} inputs were read by a former run")
     if failed:
@@ -171,16 +179,14 @@ def _refuse_overwriting(args: argparse.Namespace, formats: Sequence[str], inputs
 def _make_reader(args: argparse.Namespace) -> "PageReader":
     from quillread.pages.given import GivenLayouts
     from quillread.pages.transcribe import PageConfig, PageReader
-    from quillread.recognize.load import load
 
     values: dict[str, Any] = {"lines": args.lines} if args.lines else {}
     if args.segmenter:
         values["segmenter"] = args.segmenter
     config = build(PageConfig, apply_overrides(values, args.settings), "--set")
     layouts = GivenLayouts(args.segmentation) if args.segmentation else None
-    generate = generate_config(args, args.model)
-    recognizer = load(args.model, threads=args.threads, generate=generate)
-    reader = PageReader(recognizer, args.model, config, layouts)
+    reader = PageReader(load_reader(args, auto=True), args.model, config, layouts)
+    reader.provenance |= reading_settings(args)
     if args.segmentation:
         reader.provenance["segmentation"] = str(args.segmentation)
     return reader

@@ -4,9 +4,10 @@ import argparse
 import logging
 import os
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quillread.cli.codes import INTERRUPTED
 from quillread.cli.options import add_column_options, with_columns
@@ -15,6 +16,9 @@ from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
 from quillread.extras import require
 from quillread.models.checkpoint import INFO_NAME
+
+if TYPE_CHECKING:
+    from quillread.train.config import TrainConfig
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,6 +43,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     old.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     old.add_argument("--overwrite", action="store_true", help="delete the run that --output holds, and start anew")
     parser.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="N",
+        help="train N models, each without another Nth of the writers, into fold-1 to fold-N of --output; "
+        "`quill read --model fold-1/model --model ...` lets them vote",
+    )
+    parser.add_argument(
         "--set",
         dest="settings",
         action="append",
@@ -47,6 +58,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="any setting, as a.b=c",
     )
     parser.set_defaults(run=run)
+
+
+def _folds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"must be 2 or more, got {text!r}")
+    return int(text)
 
 
 def presets() -> list[str]:
@@ -69,13 +86,29 @@ def run(args: argparse.Namespace) -> int:
 
     # What was chosen for this machine is told without being asked for.
     logging.getLogger("quillread.train.finetune").setLevel(logging.INFO)
-    result = finetune(config, args.output, resume=args.resume, overwrite=args.overwrite, progress=sys.stderr.isatty())
-    if not result.finished:
-        say(f"interrupted; go on with: quill train --resume --output {args.output}")
-        return INTERRUPTED
-    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
-        print(result.model)
+    for part, output in _runs(config, args):
+        # Of folds, some may not have come to their first checkpoint.
+        resume = args.resume and (args.folds is None or any(output.glob("checkpoint-*")))
+        overwrite = args.overwrite or (args.resume and not resume)
+        result = finetune(part, output, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+        if not result.finished:
+            again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
+            say(f"interrupted; go on with: {again}")
+            return INTERRUPTED
+        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+            print(result.model)
     return 0
+
+
+def _runs(config: "TrainConfig", args: argparse.Namespace) -> "list[tuple[TrainConfig, Path]]":
+    """The runs that are asked for, each with its folder; with --resume only those that are not done."""
+    if args.folds is None:
+        return [(config, args.output)]
+    runs = [
+        (replace(config, name=f"{config.name}-{fold}", fold=(fold, args.folds)), args.output / f"fold-{fold}")
+        for fold in range(1, args.folds + 1)
+    ]
+    return [(part, output) for part, output in runs if not (args.resume and (output / "model").is_dir())]
 
 
 def _values(args: argparse.Namespace) -> dict[str, Any]:

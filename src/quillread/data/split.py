@@ -1,5 +1,6 @@
 """Splitting lines so that no writer or document is on both sides."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,6 +35,37 @@ def hold_out(groups: Sequence[str], share: float, rng: np.random.Generator) -> t
         held.extend(group)
     chosen = set(held)
     return [i for i in range(len(groups)) if i not in chosen], sorted(chosen)
+
+
+def leave_out(groups: Sequence[str], fold: int, folds: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Split lines for cross-validation: each line is in the second part of exactly one fold.
+
+    Args:
+        groups: As of `hold_out`.
+        fold: Which fold, from 1.
+        folds: How many there are.
+        rng: Deals the groups to the folds; must be in the same state for each of them.
+
+    Returns:
+        Positions of the first and of the second part, ascending.
+
+    Raises:
+        DataError: If there are fewer groups than folds.
+    """
+    single = len(set(groups)) < 2
+    names = [f"line {i}" if single or not group else f"group {group}" for i, group in enumerate(groups)]
+    members = Counter(names)
+    if len(members) < folds:
+        raise DataError(f"{len(members)} groups cannot be dealt to {folds} folds", hint="ask for fewer folds")
+    order = sorted(members)
+    order = [order[pick] for pick in rng.permutation(len(order))]
+    sizes, of = [0] * folds, {}
+    for name in sorted(order, key=lambda name: -members[name]):  # the large ones first, each to the smallest fold
+        of[name] = sizes.index(min(sizes))
+        sizes[of[name]] += members[name]
+    held = [i for i, name in enumerate(names) if of[name] == fold - 1]
+    chosen = set(held)
+    return [i for i in range(len(groups)) if i not in chosen], held
 
 
 def divide(groups: Sequence[str], shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, list[int]]:

@@ -8,27 +8,38 @@ from numpy.typing import NDArray
 
 from quillread.types import Calibration
 
+_LEAST_SHARE = 1e-4
+"""Shares nearer to 0 or 1 than this count as this near: readings with less are dropped by a search."""
+
 _RIDGE = 1e-3
 """Keeps the fit finite where right and wrong can be told apart without error."""
 
 
-def calibrate(log_probability: float, calibration: Calibration) -> float:
-    """Map a log probability to a calibrated probability (Platt scaling on the logit).
+def calibrate(log_probability: float, calibration: Calibration, share: float | None = None) -> float:
+    """Map what a reading reports to a calibrated probability (Platt scaling on the logits).
 
     Args:
-        log_probability: At most 0.
-        calibration: Scale and shift of the logit; the default leaves the probability as it is.
+        log_probability: Of the network, at most 0.
+        calibration: The default leaves the probability as it is.
+        share: Share of the reading, or of a word, among the readings that were compared, 0 to 1; None if none were.
     """
-    logit = _logit(log_probability)
-    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, calibration.scale * logit + calibration.shift))))
+    z = calibration.scale * _logit(log_probability) + calibration.shift
+    if share is not None:
+        z += calibration.agreement * _share_logit(share)
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, z))))
 
 
-def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -> Calibration:
-    """Find scale and shift by maximum likelihood (Platt 1999, "Probabilistic outputs for support vector machines").
+def fit_calibration(
+    log_probabilities: Sequence[float], right: Sequence[bool], shares: Sequence[float] | None = None
+) -> Calibration:
+    """Find the calibration by maximum likelihood.
+
+    Source: J. Platt, "Probabilistic outputs for support vector machines", 1999.
 
     Args:
         log_probabilities: What the model reported, one a line.
         right: Whether it was right.
+        shares: Shares of the readings, if a search compared some.
 
     Returns:
         The fitted map; the identity if all were right or all wrong, or likelier readings were less often right.
@@ -37,8 +48,31 @@ def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -
     y = np.asarray(right, np.float64)
     if len(y) == 0 or y.min() == y.max():
         return Calibration()
-    weights = np.array([1.0, 0.0])
-    features = np.stack([x, np.ones_like(x)], axis=1)
+    ones = np.ones_like(x)
+    if shares is None:
+        return _usable(*_fit_logistic(np.stack([x, ones], axis=1), y).tolist())
+    agreed = np.array([_share_logit(share) for share in shares])
+    scale, shift, agreement = _fit_logistic(np.stack([x, ones, agreed], axis=1), y).tolist()
+    if scale < 0:  # the share says it all
+        agreement, shift = _fit_logistic(np.stack([agreed, ones], axis=1), y).tolist()
+        scale = 0.0
+    elif agreement < 0:
+        scale, shift = _fit_logistic(np.stack([x, ones], axis=1), y).tolist()
+        agreement = 0.0
+    return _usable(scale, shift, agreement)
+
+
+def _usable(scale: float, shift: float, agreement: float = 0.0) -> Calibration:
+    # A likelier reading that is less often right: there is nothing to learn from such data.
+    sensible = min(scale, agreement) >= 0 < scale + agreement and math.isfinite(scale + shift + agreement)
+    return Calibration(scale, shift, agreement) if sensible else Calibration()
+
+
+def _fit_logistic(features: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the columns of features, (M, K), which best explain whether y is 0 or 1."""
+    count = features.shape[1]
+    weights = np.zeros(count)
+    weights[0] = 1.0
 
     def loss(w: NDArray[np.float64]) -> float:
         z = features @ w
@@ -46,7 +80,7 @@ def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -
 
     for _ in range(100):  # Newton's method; converges in about 8 steps
         p = 1 / (1 + np.exp(-np.clip(features @ weights, -60, 60)))
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + _RIDGE * np.eye(2)
+        hessian = (features * (p * (1 - p))[:, None]).T @ features + _RIDGE * np.eye(count)
         step = np.linalg.solve(hessian, features.T @ (y - p) - _RIDGE * weights)
         # Far from the solution a full step overshoots and diverges.
         length = 1.0
@@ -55,9 +89,12 @@ def fit_calibration(log_probabilities: Sequence[float], right: Sequence[bool]) -
         weights = weights + length * step
         if float(np.abs(step).max()) < 1e-8:
             break
-    scale, shift = float(weights[0]), float(weights[1])
-    # A likelier reading that is less often right: there is nothing to learn from such data.
-    return Calibration(scale, shift) if scale > 0 and math.isfinite(scale + shift) else Calibration()
+    return weights
+
+
+def _share_logit(share: float) -> float:
+    kept = max(_LEAST_SHARE, min(share, 1 - _LEAST_SHARE))
+    return math.log(kept / (1 - kept))
 
 
 def _logit(log_probability: float) -> float:

@@ -29,14 +29,10 @@ def greedy(log_probs: LogProbs, charset: Charset) -> Hypothesis:
         The text with its characters' columns. `log_probability` sums over all alignments of that text, not only the
         best one, as the likelihood of the text given the image.
     """
-    best = log_probs.argmax(axis=1)
-    edges = np.flatnonzero(np.diff(best)) + 1
-    starts = np.concatenate([[0], edges])
-    stops = np.concatenate([edges, [len(best)]])
-    runs = [(int(a), int(b), int(best[a])) for a, b in zip(starts, stops, strict=True) if best[a] != BLANK]
+    runs = _best_runs(log_probs)
     labels = [label for _, _, label in runs]
     text = charset.decode(labels)
-    spans = _spread([(a, b) for a, b, _ in runs], len(best))
+    spans = spread([(a, b) for a, b, _ in runs], len(log_probs))
     emissions = tuple(
         Emission(c, float(np.exp(log_probs[a:b, label].max())), start, stop)
         for c, (a, b, label), (start, stop) in zip(text, runs, spans, strict=True)
@@ -44,7 +40,21 @@ def greedy(log_probs: LogProbs, charset: Charset) -> Hypothesis:
     return Hypothesis(text, emissions, log_likelihood(log_probs, labels))
 
 
-def _spread(peaks: Sequence[tuple[int, int]], columns: int) -> list[tuple[float, float]]:
+def greedy_text(log_probs: LogProbs, charset: Charset) -> str:
+    """The text of `greedy` alone, which takes a fraction of the time."""
+    return charset.decode(label for _, _, label in _best_runs(log_probs))
+
+
+def _best_runs(log_probs: LogProbs) -> list[tuple[int, int, int]]:
+    """Runs of columns whose best class is the same and no blank: first column, the one after the last, class."""
+    best = log_probs.argmax(axis=1)
+    edges = np.flatnonzero(np.diff(best)) + 1
+    starts = np.concatenate([[0], edges])
+    stops = np.concatenate([edges, [len(best)]])
+    return [(int(a), int(b), int(best[a])) for a, b in zip(starts, stops, strict=True) if best[a] != BLANK]
+
+
+def spread(peaks: Sequence[tuple[int, int]], columns: int) -> list[tuple[float, float]]:
     """Widen the peaks of the characters, which CTC makes narrow, until they meet half way.
 
     At the ends of the line a character reaches out by as much as half the typical distance of peaks.

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from quillread.evaluate.align import align
 from quillread.evaluate.calibration import bin_numbers
 from quillread.evaluate.metrics import EditCounts, LineScore, total
 from quillread.evaluate.predictions import Prediction
+from quillread.text.align import align
 
 LENGTH_LIMITS = (10, 20, 30, 40, 50, 60, 80, 100)
 """Upper ends, in characters, of the classes of `cer_by_length`; one more class is open above."""

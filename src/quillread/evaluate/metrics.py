@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quillread.evaluate.align import align
+from quillread.text.align import align
 from quillread.text.normalise import scoring_form, scoring_words
 
 _MANY_SPACES = re.compile(r"\s\s+")

@@ -8,10 +8,10 @@ from itertools import groupby
 
 from PIL import Image
 
-from quillread.evaluate.align import align
 from quillread.evaluate.metrics import LineScore
 from quillread.evaluate.predictions import Prediction
 from quillread.evaluate.report_text import percent
+from quillread.text.align import align
 from quillread.types import UInt8Image
 
 WORST_LINES = 30

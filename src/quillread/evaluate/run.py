@@ -9,7 +9,7 @@ import numpy as np
 from quillread.data.source import Source
 from quillread.errors import DataError
 from quillread.evaluate.predictions import Prediction
-from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.ensemble import LineReader
 from quillread.types import Progress, Sample, UInt8Image
 
 _CHUNK = 64
@@ -27,7 +27,7 @@ class EvaluationRun:
     """Gives the image of a line by its id, uint8 RGB (H, W, 3)."""
 
 
-def run_evaluation(recognizer: LineRecognizer, source: Source, progress: Progress | None = None) -> EvaluationRun:
+def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | None = None) -> EvaluationRun:
     """Read every line of a source.
 
     Raises:

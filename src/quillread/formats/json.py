@@ -8,7 +8,19 @@ from importlib import resources
 from typing import Any, BinaryIO, cast
 
 from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Alternative, Character, Line, Page, Point, Polygon, Reading, Region, Transcript, Word
+from quillread.types import (
+    Alternative,
+    Change,
+    Character,
+    Line,
+    Page,
+    Point,
+    Polygon,
+    Reading,
+    Region,
+    Transcript,
+    Word,
+)
 
 _IN_MEMORY = 1 << 18
 """Bytes of a document's pages beyond which they wait in a temporary file for the text that stands before them."""
@@ -120,6 +132,9 @@ def _line_of(data: Mapping[str, Any]) -> Line:
         tuple(words),
         tuple(Character(text, float(confidence), 0.0, 0.0) for text, confidence in characters),
         tuple(others),
+        data.get("expected_cer"),
+        data.get("raw_text"),
+        tuple(Change(c["start"], c["from"], c["to"], c["reason"]) for c in data.get("changes", ())),
         int(data.get("rows", 1)),
     )
     # A line that was not read has no text and no confidence; one in which nothing is written has a confidence.
@@ -169,6 +184,13 @@ def _line(line: Line) -> dict[str, Any]:
         data["id"] = line.id
     if read and read.alternatives:
         data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
+    if read and read.expected_error is not None:
+        data["expected_cer"] = round(read.expected_error, 4)
+    if read and read.changes:
+        data["raw_text"] = read.raw_text
+        data["changes"] = [
+            {"start": c.start, "from": c.before, "to": c.after, "reason": c.reason} for c in read.changes
+        ]
     if read and read.rows > 1:
         data["rows"] = read.rows
     return data

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quillread import config
+from quillread.decode.language_settings import LanguageSettings
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_atomic
 from quillread.images.canvas import CanvasConfig
 from quillread.images.ink import InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.trocr_config import GenerateConfig
-from quillread.types import Calibration
+from quillread.types import Calibration, ErrorCurve
 
 INFO_NAME = "quillread.json"
 ONNX_NAME = "model.onnx"
@@ -42,6 +43,10 @@ class ModelInfo:
     """Of line confidences; fitted on validation lines."""
     word_calibration: Calibration = field(default_factory=Calibration)
     """Of word confidences, likewise."""
+    error_curve: ErrorCurve = field(default_factory=ErrorCurve)
+    """Errors to be expected by the doubt about a line; fitted by `quill lm tune`."""
+    language: LanguageSettings = field(default_factory=LanguageSettings)
+    """How the model reads with a language, if it is told to."""
     format: int = 1
     """Version of this file's form."""
     provenance: dict[str, Any] = field(default_factory=dict)

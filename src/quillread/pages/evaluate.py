@@ -19,7 +19,7 @@ from quillread.images.crop import crop_line
 from quillread.images.read import open_document
 from quillread.pages.score import BaselineScore, count_order_errors, line_distance, mean_iou, mean_score, score_page
 from quillread.pages.transcribe import PageConfig, PageReader
-from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.ensemble import LineReader
 from quillread.text.normalise import scoring_form
 from quillread.types import Line, Page, Point, Progress
 from quillread.version import __version__
@@ -72,7 +72,7 @@ class PageEvaluation:
 def evaluate_pages(
     folder: Path,
     reader: PageReader,
-    recognizer: LineRecognizer,
+    recognizer: LineReader,
     *,
     by_baseline: bool = True,
     progress: Progress | None = None,
@@ -168,7 +168,7 @@ def _rate(counts: Any) -> float | None:
 
 
 def _evaluate(
-    image: Path, name: Path, truth: Page, lines: Sequence[Line], reader: PageReader, recognizer: LineRecognizer
+    image: Path, name: Path, truth: Page, lines: Sequence[Line], reader: PageReader, recognizer: LineReader
 ) -> PageResult:
     start = time.perf_counter()
     reading = reader.read(image, str(image))
@@ -233,7 +233,7 @@ def _nearest_point(baseline: Sequence[Point], point: Point) -> tuple[Point, floa
     return (float(points[best, 0]), float(points[best, 1])), float(lengths[:best].sum() + share[best] * lengths[best])
 
 
-def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineRecognizer, config: PageConfig) -> EditCounts:
+def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineReader, config: PageConfig) -> EditCounts:
     """Read the lines of the ground truth; one that cannot be cut out counts as read without a character."""
     texts = [line.transcript.text if line.transcript else "" for line in lines]
     try:

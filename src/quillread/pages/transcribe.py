@@ -18,7 +18,7 @@ from quillread.images.read import Document, ReadConfig, open_document
 from quillread.images.sheet import SheetConfig, flatten_sheet
 from quillread.pages.given import Layouts
 from quillread.pages.segment import Segmenter, load_segmenter
-from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Reading, Region, Transcript, UInt8Image
 from quillread.version import __version__
 
@@ -66,7 +66,7 @@ class PageReader:
 
     def __init__(
         self,
-        recognizer: LineRecognizer,
+        recognizer: LineReader,
         model: str,
         config: PageConfig | None = None,
         layouts: Layouts | None = None,

@@ -2,16 +2,24 @@
 
 import logging
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from quillread.decode.language_decoder import LanguageDecoder, LanguageRescorer
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
+from quillread.images.variants import variants as variants_of
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
+from quillread.models.languages import LanguageConfig, LanguageOpener
 from quillread.models.onnx import OnnxBackend
 from quillread.models.trocr_config import GenerateConfig
-from quillread.recognize.ctc import CtcEngine
+from quillread.recognize.ctc import CtcDecoder, CtcEngine
+from quillread.recognize.ensemble import LineReader, VaryingReader
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
 from quillread.text.charset import Charset
+
+if TYPE_CHECKING:
+    from quillread.recognize.trocr import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -19,32 +27,56 @@ _CPU_BATCH, _GPU_BATCH = 8, 64
 """Lines that TrOCR reads at once: on a CPU more gain nothing, on a GPU they fill it."""
 
 
-def load(name: str = "builtin", *, threads: int = 0, generate: GenerateConfig | None = None) -> LineRecognizer:
+def load(
+    name: str = "builtin",
+    *,
+    threads: int = 0,
+    generate: GenerateConfig | None = None,
+    language: LanguageConfig | None = None,
+    variants: int = 1,
+) -> LineReader:
     """Load a model.
 
     Args:
         name: "builtin", a model folder, or a model of the hub.
         threads: CPU threads; 0 for all cores.
         generate: How TrOCR generates text, in place of what is stored with the model.
+        language: Languages to read with; none if left out.
+        variants: How many ways each line is looked at; what is read in them votes.
 
     Raises:
-        ModelError: If there is no such model, or it is damaged.
+        ModelError: If there is no such model or language model, or it is damaged.
+        DataError: If a lexicon cannot be read.
         MissingExtraError: If it is a TrOCR model and torch or transformers is not installed.
         UsageError: If `generate` is given for a compact model.
     """
     entry = describe(name)
-    if entry.info.family == "compact":
-        if generate is not None:
-            raise UsageError(
-                f"{name}: is a compact model: it generates no text token by token, so it has no such settings"
-            )
-        return LineRecognizer(_load_compact(entry, threads), entry.info)
+    if entry.info.family == "compact" and generate is not None:
+        raise UsageError(f"{name}: is a compact model: it generates no text token by token, so it has no such settings")
     if generate is not None:
         entry = replace(entry, info=replace(entry.info, generate=generate))
-    return LineRecognizer(_load_trocr(entry, threads), entry.info)
+    if language is not None and language.only_compact and entry.info.family != "compact":
+        language = None
+    settings = entry.info.language
+    opener = language and LanguageOpener(language, entry.info.charset or None)
+    choice = opener.choice(settings) if opener and language and language.decode else None
+    correct = opener.corrector(settings) if opener and language and language.correct else None
+    if entry.info.family == "compact":
+        decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam)
+        return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
+    engine = load_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
+    recognizer = LineRecognizer(engine, entry.info, correct=correct)
+    return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
 
-def _load_compact(entry: ModelEntry, threads: int) -> LineEngine:
+def load_compact(
+    entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None = None, variants: int = 1
+) -> LineEngine:
+    """Load a compact network; `decode` turns columns into text, the best class of each if left out.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
     backend = OnnxBackend(entry.folder / ONNX_NAME, threads)
     told = (entry.info.ink.height, len(Charset(entry.info.charset)))
     if told != (backend.height, backend.classes):
@@ -53,10 +85,16 @@ def _load_compact(entry: ModelEntry, threads: int) -> LineEngine:
             f"{told[1]} classes in the one, {backend.height} and {backend.classes} in the other",
             hint="copy both from the same model",
         )
-    return CtcEngine(backend, entry.info)
+    return CtcEngine(backend, entry.info, decode=decode, variants=variants)
 
 
-def _load_trocr(entry: ModelEntry, threads: int) -> LineEngine:
+def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = None) -> LineEngine:
+    """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if left out.
+
+    Raises:
+        ModelError: If it is damaged.
+        MissingExtraError: If torch or transformers is not installed.
+    """
     torch = require("torch", "train")
     require("transformers", "train")
     from quillread.models.trocr import load_trocr
@@ -73,4 +111,4 @@ def _load_trocr(entry: ModelEntry, threads: int) -> LineEngine:
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         model.network.to("cuda")
-    return TrocrEngine(model, entry.info, _GPU_BATCH if on_gpu else _CPU_BATCH, threads=threads)
+    return TrocrEngine(model, entry.info, _GPU_BATCH if on_gpu else _CPU_BATCH, threads=threads, rank=rank)

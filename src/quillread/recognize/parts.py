@@ -1,6 +1,7 @@
 """What is read one by one of a line image, rows and parts of long lines, and how the readings are joined again."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -72,7 +73,9 @@ def join_parts(parts: Sequence[Part], readings: Sequence[Hypothesis], alternativ
             emissions.append(Emission(" ", 1.0, emissions[-1].stop, stop or emissions[-1].stop))
         emissions.extend(moved)
     best, *others = _likeliest(readings, alternatives + 1)
-    return Hypothesis("".join(e.text for e in emissions), tuple(emissions), best[1], tuple(others))
+    shares = [reading.share for reading in readings if reading.share is not None]
+    share = math.prod(shares) if shares else None
+    return Hypothesis("".join(e.text for e in emissions), tuple(emissions), best[1], tuple(others), share)
 
 
 def _moved(reading: Hypothesis, part: Part) -> Hypothesis:

@@ -1,19 +1,16 @@
 """LineRecognizer: the only path from a line image to a transcript."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from quillread.decode.confidence import calibrate
-from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
+from quillread.decode.review import doubt, expected_rate
 from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
 from quillread.types import Alternative, Calibration, Character, Polygon, Transcript, UInt8Image, Word
-
-_LEAST = 1e-26
-"""A character that is less likely counts as this likely."""
 
 
 class LineEngine(Protocol):
@@ -23,6 +20,10 @@ class LineEngine(Protocol):
         """Read line images, uint8 RGB (H, W, 3) each; one hypothesis an image, positions in pixels of that image."""
 
 
+Correction = Callable[[Sequence[Transcript]], list[Transcript]]
+"""Changes the transcripts of lines, one for one."""
+
+
 class LineRecognizer:
     """Reads line images: cleans them, lets the engine read, places the words, calibrates the confidence.
 
@@ -30,12 +31,16 @@ class LineRecognizer:
         engine: The network and its decoding.
         info: Its preprocessing and calibration.
         cache: Where slow steps of preprocessing are kept, for lines that are read again and again.
+        correct: Corrects the transcripts of lines in reading order, if words are to be corrected.
     """
 
-    def __init__(self, engine: LineEngine, info: ModelInfo, cache: StepCache | None = None) -> None:
+    def __init__(
+        self, engine: LineEngine, info: ModelInfo, cache: StepCache | None = None, correct: Correction | None = None
+    ) -> None:
         self.info = info
         self._engine = engine
         self._cache = cache
+        self._correct = correct or list
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images.
@@ -51,31 +56,29 @@ class LineRecognizer:
         """
         cleaned = [preprocess(image, self.info.preprocess, self._cache) for image in images]
         hypotheses = self._engine([image for image, _ in cleaned])
-        return [
+        placed = [
             self._place(hypothesis, image.shape[0], back)
             for hypothesis, (image, back) in zip(hypotheses, cleaned, strict=True)
         ]
+        return self._correct(placed)
 
     def _place(self, hypothesis: Hypothesis, height: int, back: CoordMap) -> Transcript:
         """Turn emissions into characters and words on the line image as it came."""
-        # A line of spaces alone is an empty line, and spaces at the ends are no writing.
-        kept = _strip(hypothesis.emissions)
-        calibration = self.info.line_calibration
+        kept = strip_emissions(hypothesis.emissions)
+        by = self.info if hypothesis.share is None else self.info.language
+        calibration = by.line_calibration
+        words = _words(kept, height, back, by.word_calibration)
         return Transcript(
             text="".join(e.text for e in kept),
-            confidence=calibrate(hypothesis.log_probability, calibration),
-            words=_words(kept, height, back, self.info.word_calibration),
+            confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
+            words=words,
             characters=_characters(kept, height, back),
             alternatives=tuple(
                 Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
             ),
+            expected_error=expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words])),
             rows=hypothesis.rows,
         )
-
-
-def _strip(emissions: tuple[Emission, ...]) -> tuple[Emission, ...]:
-    inked = [i for i, e in enumerate(emissions) if e.text != " "]
-    return emissions[inked[0] : inked[-1] + 1] if inked else ()
 
 
 def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Character, ...]:
@@ -89,15 +92,10 @@ def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> t
 
 def _words(emissions: Sequence[Emission], height: int, back: CoordMap, calibration: Calibration) -> tuple[Word, ...]:
     words: list[Word] = []
-    run: list[Emission] = []
-    for emission in [*emissions, Emission(" ", 1.0, 0.0, 0.0)]:
-        if emission.text != " ":
-            run.append(emission)
-        elif run:
-            x0, x1 = run[0].start, run[-1].stop
-            corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
-            outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
-            likelihood = sum(math.log(max(e.probability, _LEAST)) for e in run)
-            words.append(Word("".join(e.text for e in run), calibrate(likelihood, calibration), outline))
-            run = []
+    for run in word_runs(emissions):
+        x0, x1 = run[0].start, run[-1].stop
+        corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
+        outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
+        log_probability, share = word_report(run)
+        words.append(Word("".join(e.text for e in run), calibrate(log_probability, calibration, share), outline))
     return tuple(words)

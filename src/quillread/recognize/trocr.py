@@ -1,7 +1,7 @@
 """Reads line images with TrOCR: a vision transformer, and a decoder that writes token by token."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,15 @@ from quillread.recognize.parts import cut_line, join_parts
 from quillread.recognize.score import Written, count_positions, score_texts
 from quillread.types import UInt8Image
 
+_LEAST_READINGS = 5
+"""Readings that are asked for where a ranking is to choose among them."""
+
 _DEFAULT_TOKENS = 20
 """Where transformers stops if nothing says how long a line may be; too soon for many lines."""
+
+
+Ranking = Callable[[Sequence[Hypothesis]], list[Hypothesis]]
+"""Orders the readings of one line, the favourite of the search first, by what they are worth."""
 
 
 class TrocrEngine:
@@ -46,10 +53,17 @@ class TrocrEngine:
         batch_size: Most images in one call of the network.
         mixed: Number type of mixed precision, or None for that of the weights.
         threads: CPU threads while it reads; 0 for those of torch.
+        rank: Orders the readings of a line, the best first; that of the search if left out.
     """
 
     def __init__(
-        self, model: Trocr, info: ModelInfo, batch_size: int = 8, mixed: torch.dtype | None = None, threads: int = 0
+        self,
+        model: Trocr,
+        info: ModelInfo,
+        batch_size: int = 8,
+        mixed: torch.dtype | None = None,
+        threads: int = 0,
+        rank: Ranking | None = None,
     ) -> None:
         self._model = model
         self._config = info.generate
@@ -57,6 +71,8 @@ class TrocrEngine:
         self._batch_size = batch_size
         self._mixed = mixed
         self._threads = threads
+        self._rank = rank or list
+        self._least = _LEAST_READINGS if rank else 1
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
@@ -99,7 +115,7 @@ class TrocrEngine:
         pixels = pixels.to(weights.device, weights.dtype)
         encoded = network.encoder(pixel_values=pixels, return_dict=True).last_hidden_state
         generated = network.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config)
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config, self._least)
         )
         texts = score_texts(network, encoded, generated, pixels.shape[2:])
         return [
@@ -109,12 +125,13 @@ class TrocrEngine:
 
     def _decide(self, options: Sequence[Written], image: UInt8Image, padded_width: int) -> Hypothesis:
         """Make one reading of the texts that were written for an image, the first of which is the best one."""
-        best, *others = (self._spell(written, image, padded_width) for written in options)
+        best, *others = self._rank([self._spell(written, image, padded_width) for written in options])
         distinct: dict[str, float] = {}
         for other in sorted(others, key=lambda other: -other.log_probability):
             if other.text != best.text:
                 distinct.setdefault(other.text, other.log_probability)
-        return Hypothesis(best.text, best.emissions, best.log_probability, tuple(distinct.items()))
+        alternatives = tuple(distinct.items())[: self._config.alternatives]
+        return replace(best, alternatives=alternatives)
 
     def _spell(self, written: Written, image: UInt8Image, padded_width: int) -> Hypothesis:
         """Turn tokens into characters on the image."""
@@ -157,16 +174,18 @@ def ends_early(network: Any, config: GenerateConfig) -> int | None:
     return int(limit) if limit <= _DEFAULT_TOKENS and config.max_tokens is None else None
 
 
-def _settings(network: Any, config: GenerateConfig) -> dict[str, Any]:
-    """What `generate` is told: only what `config` changes of the model's own settings."""
+def _settings(network: Any, config: GenerateConfig, least: int) -> dict[str, Any]:
+    """What `generate` is told: only what `config` changes of the model's own settings, and to give `least` readings."""
     own = network.generation_config
+    readings = max(1 + config.alternatives, least)
     told: dict[str, Any] = {
         "return_dict_in_generate": True,
-        "num_return_sequences": 1 + config.alternatives,
+        "num_return_sequences": readings,
         "use_cache": True,
     }
-    if config.beams is not None:
-        told["num_beams"] = config.beams
+    beams = max(config.beams or own.num_beams or 1, readings)
+    if config.beams is not None or least > 1:
+        told["num_beams"] = beams
     limit = config.max_tokens
     if limit is None and own.max_length is None and own.max_new_tokens is None:
         limit = _DEFAULT_TOKENS

@@ -47,7 +47,7 @@ def training_arguments(
         fp16=precision == "fp16",
         eval_strategy="epoch" if validates else "no",
         save_strategy="epoch",
-        save_total_limit=2,
+        save_total_limit=config.keep_checkpoints,
         load_best_model_at_end=validates,
         metric_for_best_model=config.metric if validates else None,
         greater_is_better=False if validates else None,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from quillread.decode.confidence import fit_calibration
-from quillread.evaluate.align import align
+from quillread.text.align import align
 from quillread.train.lines import ValidationSet
 from quillread.types import Calibration, Transcript
 

@@ -164,6 +164,11 @@ class TrainConfig:
     learning rate falls with the time. Such a run cannot be repeated to the bit. Reading and saving come after it."""
     patience: int = 0
     """Stop after this many epochs without a better CER; 0 for never."""
+    fold: tuple[int, int] | None = None
+    """Cross-validation, as (2, 5): leave the second fifth of the groups of real lines out of the training, and validate
+    on them in place of `validation`; `quill train --folds 5` trains a model for each fold."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept, the last ones and the best; `quill models average` makes one model of several."""
     metric: Literal["cer", "cer_spacing"] = "cer_spacing"
     """The CER that decides what is best: as the text is, or with spacing around punctuation ignored."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -178,7 +183,7 @@ class TrainConfig:
     """Of the weights, the order of lines and every distortion."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs"):
+        for name in ("batch_size", "epochs", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("validation_lines", "patience", "workers", "seed", "micro_batch"):
@@ -186,6 +191,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.epoch_lines is not None and self.epoch_lines < 1:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
+        if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
+            raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
         if not 0 <= self.validation_share < 1:

@@ -14,7 +14,7 @@ from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source
 from quillread.data.sources import open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
-from quillread.data.split import hold_out
+from quillread.data.split import hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
@@ -65,8 +65,9 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     # Without the folders of this machine: the report is stored with the model.
     report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
-    validation = open_validation(config.placed(config.validation), config.validation_lines)
-    if not validation and config.validation_share > 0:
+    named_validation = () if config.fold else config.validation
+    validation = open_validation(config.placed(named_validation), config.validation_lines)
+    if not validation and (config.validation_share > 0 or config.fold):
         if any(spec.kind == "recombined" for spec in specs):
             hint = "name --validation, or validation_share=0"
             raise ConfigError("lines that are held out would be trained on as recombined words", hint=hint)
@@ -150,5 +151,9 @@ def _hold_out(
     if len(indices) < 2:
         raise DataError(f"{source.name}: one line cannot be split", hint="name --validation, or validation_share=0")
     groups = [source.group(int(i)) for i in indices]
-    kept, held = hold_out(groups, config.validation_share, np.random.default_rng((config.seed, 3, number)))
+    rng = np.random.default_rng((config.seed, 3, number))
+    if config.fold:
+        kept, held = leave_out(groups, *config.fold, rng)
+    else:
+        kept, held = hold_out(groups, config.validation_share, rng)
     return indices[kept], indices[held]

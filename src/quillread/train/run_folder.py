@@ -33,7 +33,8 @@ _ARCHIVES = ("optimizer.pt", "scheduler.pt")
 """Files of torch that each checkpoint has, beside those of its random numbers and of the loss scale. They are zip
 archives, whose end is lost first when they are cut."""
 
-_MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory")
+_MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory",
+               "keep_checkpoints")  # fmt: skip
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
 _LOOKED_AT = 32
@@ -52,6 +53,12 @@ def find_checkpoint(output: Path) -> Path:
             return found[number]
         log.warning("%s: was not written to its end; going on from the one before", found[number])
     raise ConfigError(f"{output}: holds no checkpoint to resume from")
+
+
+def whole_checkpoints(output: Path) -> list[Path]:
+    """All checkpoints that are whole, the first one first."""
+    found = {int(m[1]): p for p in output.glob("checkpoint-*") if (m := _CHECKPOINT.fullmatch(p.name))}
+    return [found[number] for number in sorted(found) if _is_whole(found[number])]
 
 
 def has_ended(checkpoint: Path, config: TrainConfig) -> bool:

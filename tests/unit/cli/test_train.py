@@ -198,3 +198,24 @@ def test_a_run_is_overwritten_on_demand_only(runs: list[SimpleNamespace]):
     for extra in ([], ["--overwrite"]):
         main(["train", "--data", "folder:x", "--output", "o", *extra])
     assert [run.overwrite for run in runs] == [False, True]
+
+
+def test_folds_are_runs_that_each_leave_others_out(runs: list[SimpleNamespace], tmp_path: Path):
+    assert main(["train", "--data", "folder:x", "--folds", "3", "--output", str(tmp_path / "o")]) == 0
+    assert [run.config.fold for run in runs] == [(1, 3), (2, 3), (3, 3)]
+    assert [run.output for run in runs] == [tmp_path / "o" / f"fold-{i}" for i in (1, 2, 3)]
+    assert len({run.config.name for run in runs}) == 3
+
+
+def test_folds_that_are_done_are_passed_over_and_begun_ones_resumed(runs: list[SimpleNamespace], tmp_path: Path):
+    (tmp_path / "fold-1" / "model").mkdir(parents=True)
+    (tmp_path / "fold-2" / "checkpoint-4").mkdir(parents=True)
+    options = ["--data", "folder:x", "--folds", "3", "--output", str(tmp_path), "--resume"]
+    assert main(["train", *options]) == 0
+    assert [(run.output.name, run.resume) for run in runs] == [("fold-2", True), ("fold-3", False)]
+
+
+def test_one_fold_is_refused(runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["train", "--data", "folder:x", "--folds", "1", "--output", str(tmp_path)])
+    assert "2 or more" in capsys.readouterr().err

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from quillread.data.split import divide, hold_out
+from quillread.data.split import divide, hold_out, leave_out
 from quillread.errors import DataError
 
 
@@ -64,3 +64,22 @@ def test_two_groups_do_not_make_three_parts():
 def test_one_line_cannot_be_divided():
     with pytest.raises(DataError, match="1 line cannot be split"):
         divide(["a"], {"validation": 0.2}, np.random.default_rng(0))
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=3, max_size=60), st.integers(2, 4), st.integers(0, 99))
+def test_every_line_is_left_out_of_one_fold_and_no_group_is_torn(groups, folds, seed):
+    try:
+        parts = [leave_out(groups, fold, folds, np.random.default_rng(seed)) for fold in range(1, folds + 1)]
+    except DataError:
+        reject()
+    assert sorted(i for _, held in parts for i in held) == list(range(len(groups)))
+    for kept, held in parts:
+        assert sorted(kept + held) == list(range(len(groups)))
+        assert kept and held
+        if len(set(groups)) > 1:
+            assert not {groups[i] for i in kept} & {groups[i] for i in held}
+
+
+def test_more_folds_than_groups_are_refused():
+    with pytest.raises(DataError, match="2 groups cannot be dealt to 3 folds"):
+        leave_out(["a", "b", "b"], 1, 3, np.random.default_rng(0))

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from quillread.evaluate.align import align
+from quillread.text.align import align
 
 # Few letters, so that long common parts and ties are frequent; lengths past 64 cross a machine word.
 STRINGS = st.text(alphabet="abé ", max_size=90)

@@ -1,0 +1,197 @@
+"""A character n-gram model that is read where it lies in a file: a trie in flat arrays, one byte a number.
+
+The n-grams of one length are a level, sorted; so those that continue a context stand side by side in the next level, in
+the order of their last symbols.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.decode.kneser_ney import Grams, Keys
+
+_STEP = 1 / 16
+"""Log probabilities are held in steps of this size, in nats."""
+
+UNKNOWN = 0
+"""The symbol of all characters that the model does not know."""
+
+_PLAIN = {"’": "'", "‘": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "\u00a0": " ", "\n": " "}
+"""Typography that the model does not tell apart."""
+
+_DIGITS = frozenset("0123456789")
+_ANY_DIGIT = "0"
+_DIGIT_COST = round(math.log(10) / _STEP)
+"""All digits are one symbol, and equally likely: a language knows where a number stands and not which one it is."""
+
+_MOST_STATES = 100_000
+"""States that are kept over from line to line."""
+
+_Step = tuple[float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """All n-grams of one length, one byte each in every array."""
+
+    symbols: NDArray[np.uint8]
+    """Their last symbols, shape (M,)."""
+    costs: NDArray[np.uint8]
+    """Negative log probabilities of the last symbol, in sixteenths of a nat."""
+    backoff_costs: NDArray[np.uint8]
+    """Negative log of the weight of shorter contexts; empty in the longest level."""
+    children: NDArray[np.uint8]
+    """How many n-grams of the next level continue each; empty in the longest level."""
+
+
+def pack(grams: Sequence[Grams]) -> list[Level]:
+    """Pack the n-grams of a smoothed model into levels."""
+    levels = []
+    for n, gram in enumerate(grams):
+        is_last = n + 1 == len(grams)
+        counts = np.zeros(0, np.uint8) if is_last else _count_children(gram.keys, grams[n + 1].keys)
+        levels.append(
+            Level(
+                (gram.keys & np.uint64(255)).astype(np.uint8),
+                _quantise(gram.log_probs),
+                np.zeros(0, np.uint8) if is_last else _quantise(gram.backoffs),
+                counts,
+            )
+        )
+    return levels
+
+
+def _count_children(contexts: Keys, longer: Keys) -> NDArray[np.uint8]:
+    return np.bincount(np.searchsorted(contexts, longer >> np.uint64(8)), minlength=len(contexts)).astype(np.uint8)
+
+
+def _quantise(logs: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.round(-logs / _STEP), 0, 255).astype(np.uint8)
+
+
+class CharacterModel:
+    """Gives the probability of each next character; what it worked out is kept.
+
+    A state stands for the characters before, as far back as the model looks. States are valid until `forget`.
+
+    Args:
+        alphabet: The characters that it knows, of digits and typography the plain ones (`plain`); that at place i has
+            symbol i + 1.
+        levels: The n-grams, those of one symbol first: all symbols, in order.
+    """
+
+    def __init__(self, alphabet: str, levels: Sequence[Level]) -> None:
+        self.alphabet = alphabet
+        self.order = len(levels)
+        self._levels = levels
+        self._symbol_of = {c: i for i, c in enumerate(alphabet, 1)}
+        self._symbols = [level.symbols.tobytes() for level in levels]
+        # Where the continuations of each n-gram begin in the next level.
+        self._starts = [np.cumsum(np.append(0, level.children), dtype=np.uint32).data for level in levels[:-1]]
+        self._costs = [level.costs.tobytes() for level in levels]
+        self._backoff_costs = [level.backoff_costs.tobytes() for level in levels]
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all states."""
+        self._states: dict[bytes, int] = {}
+        self._contexts: list[bytes] = []
+        self._chains: list[list[tuple[int, int, int, int]]] = []
+        self._steps: list[dict[str, _Step]] = []
+        self.start = self._state(bytes([self._symbol(" ")]))
+
+    def tidy(self) -> bool:
+        """Drop all states if there are very many, and tell whether they were: to be called between lines."""
+        full = len(self._steps) > _MOST_STATES
+        if full:
+            self.forget()
+        return full
+
+    def step(self, state: int, character: str) -> _Step:
+        """Return the log probability of a character after a state, and the state that follows."""
+        steps = self._steps[state]
+        found = steps.get(character)
+        if found is None:
+            log_probability, after = self._work_out(state, self._symbol(character))
+            found = steps[character] = (log_probability - _digit_cost(character), after)
+        return found
+
+    def alone(self, character: str) -> float:
+        """Log probability of a character, whatever comes before."""
+        return -self._costs[0][self._symbol(character)] * _STEP - _digit_cost(character)
+
+    def _symbol(self, character: str) -> int:
+        return self._symbol_of.get(plain(character), UNKNOWN)
+
+    def _state(self, context: bytes) -> int:
+        """Number the state of a context, cut to what the model lists."""
+        number = self._states.get(context)
+        if number is not None:
+            return number
+        chain = self._chain(context)
+        known = context[len(context) - chain[0][0] :] if chain else b""
+        number = self._states.get(known)
+        if number is None:
+            number = len(self._steps)
+            self._contexts.append(known)
+            self._chains.append(chain)
+            self._steps.append({})
+            self._states[known] = number
+        self._states[context] = number
+        return number
+
+    def _chain(self, context: bytes) -> list[tuple[int, int, int, int]]:
+        """For each end of a context that is listed, the longest first: its length, its continuations, its backoff."""
+        chain = []
+        for start in range(len(context)):
+            place = self._find(context[start:])
+            if place is not None:
+                length = len(context) - start
+                starts = self._starts[length - 1]
+                backoff = self._backoff_costs[length - 1][place]
+                chain.append((length, starts[place], starts[place + 1], backoff))
+        return chain
+
+    def _find(self, gram: bytes) -> int | None:
+        """Place of an n-gram in its level."""
+        place = gram[0]
+        for n, symbol in enumerate(gram[1:], 1):
+            starts = self._starts[n - 1]
+            place = self._symbols[n].find(symbol, starts[place], starts[place + 1])
+            if place < 0:
+                return None
+        return place
+
+    def _work_out(self, state: int, symbol: int) -> _Step:
+        cost = 0
+        for length, start, stop, backoff in self._chains[state]:
+            place = self._symbols[length].find(symbol, start, stop)
+            if place >= 0:
+                cost += self._costs[length][place]
+                break
+            cost += backoff
+        else:
+            cost += self._costs[0][symbol]
+        context = (self._contexts[state] + bytes([symbol]))[-(self.order - 1) :] if self.order > 1 else b""
+        return -cost * _STEP, self._state(context)
+
+
+def plain(character: str) -> str:
+    """What a character counts as in a model."""
+    return _ANY_DIGIT if character in _DIGITS else _PLAIN.get(character, character)
+
+
+def _digit_cost(character: str) -> float:
+    return _DIGIT_COST * _STEP if character in _DIGITS else 0.0
+
+
+def to_symbols(texts: Iterable[str], alphabet: str) -> NDArray[np.uint8]:
+    """Turn paragraphs into one text of symbols, white space made single spaces."""
+    symbols = {c: i for i, c in enumerate(alphabet, 1)}
+    text = " " + " ".join(itertools.chain.from_iterable(text.split() for text in texts))
+    table = {c: symbols.get(plain(c), UNKNOWN) for c in set(text)}
+    return np.array([table[c] for c in text], np.uint8)

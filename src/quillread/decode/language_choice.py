@@ -1,0 +1,45 @@
+"""Which language a line is in, if in any of those that are known: a wrong one does more harm than none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quillread.decode.language_model import Characters, Language, Words, evidence, mean_log_probability
+
+
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """A language that lines may be read with."""
+
+    name: str
+    characters: Characters
+    words: Words
+    language: Language
+
+
+class LanguageChoice:
+    """Chooses a language for a line by what was read without one.
+
+    Args:
+        tongues: Languages to choose from.
+        rivals: Characters of other languages: a text that one of them foresees better is in none of `tongues`.
+        least_evidence: A reading has this much evidence for its language, or the language is left out.
+    """
+
+    def __init__(self, tongues: Sequence[Tongue], rivals: Sequence[Characters], least_evidence: float) -> None:
+        self._tongues = tongues
+        self._rivals = rivals
+        self._least = least_evidence
+
+    def choose(self, text: str) -> Tongue | None:
+        """The language that a text is most likely in; None if it is more likely in a rival, or there is no text."""
+        if not text.strip():
+            return None
+        likely = [mean_log_probability(tongue.characters, text) for tongue in self._tongues]
+        best = max(range(len(likely)), key=likely.__getitem__)
+        if any(mean_log_probability(rival, text) > likely[best] for rival in self._rivals):
+            return None
+        return self._tongues[best]
+
+    def accepts(self, tongue: Tongue, text: str) -> bool:
+        """Whether a reading with a language is a text in that language, as far as one can tell."""
+        return evidence(tongue.characters, text) >= self._least

@@ -1,0 +1,158 @@
+"""What a language makes of a text: characters and words weighed together, one character at a time."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from quillread.decode.word_model import UNKNOWN, is_linking
+from quillread.errors import ConfigError
+
+_NAME = -11.5
+"""A word of the lexicon is at least this likely (log of 1e-5): as a rare word of the language is."""
+
+
+class Characters(Protocol):
+    """Gives the probability of each next character."""
+
+    start: int
+    """State at the start of a line."""
+
+    def step(self, state: int, character: str) -> tuple[float, int]:
+        """Log probability of a character after a state, and the state that follows."""
+
+    def alone(self, character: str) -> float:
+        """Log probability of a character, whatever comes before."""
+
+    def tidy(self) -> bool:
+        """Drop all states if there are very many, and tell whether they were: to be called between lines."""
+
+
+class Words(Protocol):
+    """Gives the probability of each next word."""
+
+    def __contains__(self, word: object) -> bool:
+        """Whether a word in lower case is known."""
+
+    def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:
+        """Log probability of a word in lower case after the one with a number, and its own number; 0 is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageWeights:
+    """How much a language counts beside what was seen; chosen by `quill lm tune`."""
+
+    characters: float = 0.5
+    """Of the log probability of each character."""
+    words: float = 0.3
+    """How much of that goes to words instead: each counts as much as this times its own log probability, and its
+    spelling as much less. At most `characters`."""
+    length: float = 0.0
+    """What each character adds, in nats: without it short texts win."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.words <= self.characters <= 10 and abs(self.length) <= 10):
+            raise ConfigError(
+                f"weights of a language lie in 0 to 10, that of words at most that of characters, got {self}"
+            )
+
+
+class State(NamedTuple):
+    """Where a text stands."""
+
+    characters: int
+    """State of the character model."""
+    before: int
+    """Number of the last whole word; 0 at the start of a clause."""
+    word: str
+    """Letters since then, in lower case."""
+    spelled: float
+    """Their log probability."""
+
+
+def mean_log_probability(characters: Characters, text: str) -> float:
+    """Log probability of a line of text by its number of characters; 0 if it is empty."""
+    return sum(_each(characters, text)) / max(len(text), 1)
+
+
+def evidence(characters: Characters, text: str) -> float:
+    """Tell how much better a model foresees the letters of a text than by their frequency: nats a letter.
+
+    About 2 for a text in the model's language, much less for one in another; 0 if there are no letters.
+    """
+    logs = zip(text, _each(characters, text), strict=True)
+    gains = [log_probability - characters.alone(c) for c, log_probability in logs if c.isalpha()]
+    return sum(gains) / max(len(gains), 1)
+
+
+def _each(characters: Characters, text: str) -> list[float]:
+    """Log probability of each character of a line."""
+    logs, state = [], characters.start
+    for character in text:
+        log_probability, state = characters.step(state, character)
+        logs.append(log_probability)
+    return logs
+
+
+class Language:
+    """Scores texts in a language.
+
+    Args:
+        characters: Its characters.
+        words: Its words, if they are to count.
+        weights: How much they count.
+        lexicon: More words in lower case, at least as likely as a rare word.
+    """
+
+    def __init__(
+        self,
+        characters: Characters,
+        words: Words | None,
+        weights: LanguageWeights,
+        lexicon: Container[str] = (),
+    ) -> None:
+        self._characters = characters
+        self._words = words if weights.words else None
+        self._weights = weights
+        self._lexicon = lexicon
+
+    def start(self) -> State:
+        """The state at the start of a line."""
+        self._characters.tidy()
+        return State(self._characters.start, UNKNOWN, "", 0.0)
+
+    def extend(self, state: State, character: str) -> tuple[float, State]:
+        """Return what one more character adds to the score, and the state after it."""
+        log_probability, after = self._characters.step(state[0], character)
+        score = self._weights.characters * log_probability + self._weights.length
+        if character.isalpha():
+            return score, State(after, state[1], state[2] + character.lower(), state[3] + log_probability)
+        if state[2]:
+            ended, number = self._end_word(state)
+            return score + ended, State(after, number if is_linking(character) else UNKNOWN, "", 0.0)
+        return score, State(after, state[1] if is_linking(character) else UNKNOWN, "", 0.0)
+
+    def finish(self, state: State) -> float:
+        """What the end of the line adds: it ends a word."""
+        log_probability, _ = self._characters.step(state[0], " ")
+        return self._weights.characters * log_probability + (self._end_word(state)[0] if state[2] else 0.0)
+
+    def score(self, text: str) -> float:
+        """Score of a whole line."""
+        total, state = 0.0, self.start()
+        for character in text:
+            added, state = self.extend(state, character)
+            total += added
+        return total + self.finish(state)
+
+    def _end_word(self, state: State) -> tuple[float, int]:
+        _, before, word, spelled = state
+        raised = 0.0
+        if word in self._lexicon and spelled < _NAME:
+            raised = self._weights.characters * (_NAME - spelled)
+            spelled = _NAME
+        if self._words is None:
+            return raised, UNKNOWN
+        log_probability, number = self._words.score(before, word, spelled)
+        if word in self._lexicon:
+            log_probability = max(log_probability, _NAME)
+        return raised + self._weights.words * (log_probability - spelled), number

@@ -1,0 +1,235 @@
+"""Chooses how much a language counts on one half of the groups, and tells on the other half what it brings."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from quillread.decode.confidence import calibrate, fit_calibration
+from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
+from quillread.decode.language_model import LanguageWeights
+from quillread.decode.language_settings import LanguageSettings
+from quillread.decode.review import choose_for_review, doubt, expected_rate, fit_error_curve
+from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
+from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
+from quillread.evaluate.damage import count_damage
+from quillread.evaluate.metrics import EditCounts, score_line, total
+from quillread.models.checkpoint import ModelInfo
+from quillread.recognize.record import Record
+from quillread.text.align import align
+from quillread.types import Calibration, ErrorCurve
+
+_GRID = {
+    "characters": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
+    "words": (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8),
+    "length": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6),
+}
+"""Weights that are tried, one at a time from the best so far."""
+
+REVIEWED = 0.05
+"""Error rate that may remain, of which the report tells whether it does."""
+
+
+class Confidences(Protocol):
+    """What says how sure a reading is: of a model without a language, or of its settings with one."""
+
+    @property
+    def line_calibration(self) -> Calibration:
+        """Of lines."""
+
+    @property
+    def word_calibration(self) -> Calibration:
+        """Of words."""
+
+    @property
+    def error_curve(self) -> ErrorCurve:
+        """Errors to be expected."""
+
+
+Read = Callable[[Sequence[Record], LanguageSettings], list[Hypothesis]]
+"""Reads recorded lines with a language and settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningLine:
+    """A line with known text, and what a network said of it."""
+
+    group: str
+    reference: str
+    record: Record
+
+    @property
+    def plain(self) -> str:
+        """What is read without a language."""
+        return self.record.readings[0].text.strip()
+
+
+def halve(lines: Sequence[TuningLine], rng: np.random.Generator) -> tuple[list[TuningLine], list[TuningLine]]:
+    """Split lines by group: half of the groups to tune on, the others to report on. Of one group, halve the lines."""
+    groups = sorted({line.group for line in lines})
+    if len(groups) < 2:
+        marks = rng.permutation(len(lines)) % 2
+        return [x for x, m in zip(lines, marks, strict=True) if not m], [
+            x for x, m in zip(lines, marks, strict=True) if m
+        ]
+    first = {groups[i] for i in rng.permutation(len(groups))[::2]}
+    return [line for line in lines if line.group in first], [line for line in lines if line.group not in first]
+
+
+def halve_all(
+    sets: Mapping[str, Sequence[TuningLine]], rng: np.random.Generator
+) -> dict[str, tuple[list[TuningLine], list[TuningLine]]]:
+    """Halve data sets; the same sets in the same order, with the same draws, fall into the same halves."""
+    return {name: halve(lines, rng) for name, lines in sets.items()}
+
+
+def choose_weights(
+    parts: Sequence[Sequence[TuningLine]],
+    read: Read,
+    settings: LanguageSettings,
+    progress: Callable[[LanguageWeights, float], None] | None = None,
+) -> LanguageSettings:
+    """Find the weights with the fewest errors, each set of lines counting the same.
+
+    Args:
+        parts: Sets of lines to tune on.
+        read: Reads with a language.
+        settings: Where to start from.
+        progress: Told all weights that are tried, and the mean of errors as a share of those without a language.
+    """
+    known: dict[LanguageWeights, float] = {}
+
+    def loss(weights: LanguageWeights) -> float:
+        if weights not in known:
+            known[weights] = _relative(parts, read, replace(settings, weights=weights))
+            if progress:
+                progress(weights, known[weights])
+        return known[weights]
+
+    best = settings.weights
+    for _ in range(3):
+        before = best
+        for name, values in _GRID.items():
+            best = min(_variants(best, name, values), key=loss)
+        if best == before:
+            break
+    return replace(settings, weights=best)
+
+
+def _variants(weights: LanguageWeights, name: str, values: Sequence[float]) -> list[LanguageWeights]:
+    """The weights, and those that differ in one of them; words take part of what characters have."""
+    changed = [{name: value} for value in values]
+    kept = [c for c in changed if c.get("words", weights.words) <= c.get("characters", weights.characters)]
+    return [weights, *(replace(weights, **change) for change in kept)]
+
+
+def _relative(parts: Sequence[Sequence[TuningLine]], read: Read, settings: LanguageSettings) -> float:
+    shares = []
+    for lines in parts:
+        texts = [h.text for h in read([line.record for line in lines], settings)]
+        before = sum(score_line(line.reference, line.plain).cer_spacing.edits for line in lines)
+        after = sum(score_line(x.reference, text).cer_spacing.edits for x, text in zip(lines, texts, strict=True))
+        shares.append(after / max(before, 1))
+    return float(np.mean(shares))
+
+
+def fit_confidences(lines: Sequence[TuningLine], readings: Sequence[Hypothesis]) -> tuple[Calibration, Calibration]:
+    """Fit the confidences of lines and words that were read with a language; those read without have others."""
+    pairs = [(x, h) for x, h in zip(lines, readings, strict=True) if h.share is not None]
+    of_lines = fit_calibration(
+        [h.log_probability for _, h in pairs],
+        [h.text.strip() == x.reference.strip() for x, h in pairs],
+        [h.share or 0.0 for _, h in pairs],
+    )
+    words = [word for x, h in pairs for word in _judged_words(x.reference, h)]
+    of_words = fit_calibration(
+        [p for p, _, _ in words], [right for _, _, right in words], [s or 0.0 for _, s, _ in words]
+    )
+    return of_lines, of_words
+
+
+def fit_curve(lines: Sequence[TuningLine], readings: Sequence[Hypothesis], by: Confidences) -> ErrorCurve:
+    """Fit how many errors a reading is expected to hold, to lines that were all read with or all without a language."""
+    counts = [score_line(x.reference, h.text).cer for x, h in zip(lines, readings, strict=True)]
+    lengths = [max(len(h.text.strip()), 1) for h in readings]
+    return fit_error_curve([_doubt(h, by) for h in readings], [c.edits for c in counts], lengths)
+
+
+def _doubt(reading: Hypothesis, by: Confidences) -> float:
+    runs = [("".join(e.text for e in run), word_report(run)) for run in word_runs(strip_emissions(reading.emissions))]
+    return doubt([(text, calibrate(p, by.word_calibration, share)) for text, (p, share) in runs])
+
+
+def review_kept(
+    lines: Sequence[TuningLine], readings: Sequence[Hypothesis], settings: LanguageSettings, info: ModelInfo
+) -> dict[str, float]:
+    """Leave the lines to a person that `quill read --review 0.05` names; tell what the others hold."""
+    bys: list[Confidences] = [info if h.share is None else settings for h in readings]
+    rates = [expected_rate(by.error_curve, _doubt(h, by)) for h, by in zip(readings, bys, strict=True)]
+    chosen = set(choose_for_review(rates, [max(len(h.text.strip()), 1) for h in readings], REVIEWED))
+    kept = [i for i in range(len(lines)) if i not in chosen]
+    counts = total(score_line(lines[i].reference, readings[i].text).cer for i in kept)
+    return {"target": REVIEWED, "accepted": len(kept) / max(len(lines), 1), "cer_of_accepted": counts.rate}
+
+
+def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[float, float | None, bool]]:
+    """For each word read what the network says of it, its share, and whether it is right."""
+    runs = word_runs(strip_emissions(reading.emissions))
+    texts = ["".join(e.text for e in run) for run in runs]
+    right = [wrote == found for wrote, found in align(reference.split(), texts) if found is not None]
+    return [(*word_report(run), is_right) for run, is_right in zip(runs, right, strict=True)]
+
+
+def report(
+    lines: Sequence[TuningLine],
+    readings: Sequence[Hypothesis],
+    settings: LanguageSettings,
+    info: ModelInfo,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Tell what a language brings on lines that nothing was tuned on.
+
+    Args:
+        lines: The lines.
+        readings: What was read with the language.
+        settings: With the fitted confidences.
+        info: With those of lines that were read without it.
+        rng: Source of the draws for the interval.
+    """
+    texts = [h.text.strip() for h in readings]
+    before = [score_line(x.reference, x.plain).cer_spacing for x in lines]
+    after = [score_line(x.reference, text).cer_spacing for x, text in zip(lines, texts, strict=True)]
+    damage = count_damage([x.reference for x in lines], [x.plain for x in lines], texts)
+    of_lines: list[tuple[float, bool]] = []
+    of_words: list[tuple[float, bool]] = []
+    for x, h in zip(lines, readings, strict=True):
+        by: Confidences = info if h.share is None else settings
+        sure = calibrate(h.log_probability, by.line_calibration, h.share)
+        of_lines.append((sure, h.text.strip() == x.reference.strip()))
+        of_words.extend((calibrate(p, by.word_calibration, s), right) for p, s, right in _judged_words(x.reference, h))
+    return {
+        "lines": len(lines),
+        "cer_spacing_without": total(before).rate,
+        "cer_spacing": total(after).rate,
+        "gain": 1 - total(after).edits / max(total(before).edits, 1),
+        "gain_ci95": _gain_interval(before, after, [x.group for x in lines], rng),
+        "read_with_language": float(np.mean([h.share is not None for h in readings])),
+        "words_mended": damage.mended,
+        "words_broken": damage.broken,
+        "ece_lines": _ece(of_lines),
+        "ece_words": _ece(of_words),
+        "review": review_kept(lines, readings, settings, info),
+    }
+
+
+def _gain_interval(
+    before: Sequence[EditCounts], after: Sequence[EditCounts], groups: Sequence[str], rng: np.random.Generator
+) -> Interval:
+    edits = np.array([[b.edits, a.edits] for b, a in zip(before, after, strict=True)], np.float64)
+    drawn = resampled_sums(edits, groups, rng, 1000)
+    return interval95(1 - drawn[:, 1] / np.maximum(drawn[:, 0], 1))
+
+
+def _ece(judged: Sequence[tuple[float, bool]]) -> float:
+    return expected_calibration_error(reliability_bins([c for c, _ in judged], [right for _, right in judged]))

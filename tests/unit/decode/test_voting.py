@@ -1,0 +1,70 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quillread.decode.voting import vote
+from quillread.types import Character, Polygon, Transcript, Word
+
+
+def reading(text: str, confidence: float = 0.8, line: float = 0.5) -> Transcript:
+    characters = tuple(Character(c, confidence, 10.0 * i, 10.0 * i + 10) for i, c in enumerate(text))
+    words = tuple(
+        Word(m.group(), confidence, Polygon(((10.0 * m.start(), 0.0), (10.0 * m.end(), 0.0), (10.0 * m.end(), 48.0))))
+        for m in re.finditer("[^ ]+", text)
+    )
+    return Transcript(text, line, words, characters, expected_error=0.1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "voted"),
+    [
+        (["the cat", "the cut", "the cat"], "the cat"),
+        (["the cut", "the cat", "the cat"], "the cat"),
+        (["the ct", "the cat", "the cat"], "the cat"),
+        (["the caat", "the cat", "the cat"], "the cat"),
+        (["thecat", "the cat", "the cat"], "the cat"),
+        (["a", "b"], "a"),
+        (["", "abc", "abc"], "abc"),
+        (["abc", "", ""], ""),
+        (["abc", "xabc", "xabc"], "xabc"),
+    ],
+)
+def test_what_most_readings_have_is_taken(texts: list[str], voted: str):
+    result = vote([reading(text) for text in texts])
+    assert result.text == voted
+    assert "".join(c.text for c in result.characters) == voted
+    assert [w.text for w in result.words] == voted.split()
+
+
+def test_a_sure_reading_outvotes_two_unsure_ones():
+    assert vote([reading("cut", 0.3), reading("cat", 0.9), reading("cut", 0.3)]).text == "cat"
+
+
+texts = st.text("ab c", max_size=12).map(str.strip)
+
+
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_a_voted_reading_is_whole_and_in_order(several: list[str]):
+    result = vote([reading(text) for text in several])
+    assert "".join(c.text for c in result.characters) == result.text == result.text.strip()
+    assert [w.text for w in result.words] == re.findall("[^ ]+", result.text)
+    ends = [x for c in result.characters for x in (c.x0, c.x1)]
+    assert ends == sorted(ends)
+    assert 0 <= result.confidence <= 1 and all(0 <= w.confidence <= 1 for w in result.words)
+
+
+def test_one_reading_is_itself():
+    assert vote([reading("the cat")]) == reading("the cat")
+
+
+def test_confidences_are_means_over_the_readings():
+    result = vote([reading("the cat", 0.8, 0.6), reading("the cat", 0.6, 0.4), reading("the cut", 0.1, 0.3)])
+    assert result.confidence == pytest.approx((0.6 + 0.4) / 3)
+    assert [w.confidence for w in result.words] == pytest.approx([(0.8 + 0.6 + 0.1) / 3, (0.8 + 0.6) / 3])
+
+
+def test_more_errors_are_expected_where_readings_differ():
+    agreed, torn = vote([reading("the cat")] * 3), vote([reading("the cat"), reading("tha dog"), reading("thx cow")])
+    assert torn.expected_error > agreed.expected_error

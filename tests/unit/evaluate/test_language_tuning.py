@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from quillread.decode.confidence import calibrate
+from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.language_model import LanguageWeights
+from quillread.decode.language_settings import LanguageSettings
+from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, halve, report
+from quillread.models.checkpoint import ModelInfo
+from quillread.recognize.record import Record
+
+
+def reading(text: str, log_probability: float = -0.5, share: float | None = 0.9) -> Hypothesis:
+    emissions = tuple(Emission(c, 0.9, i, i + 1, share) for i, c in enumerate(text))
+    return Hypothesis(text, emissions, log_probability, share=share)
+
+
+def line(group: str, reference: str, plain: str) -> TuningLine:
+    return TuningLine(group, reference, Record((), (reading(plain, share=None),)))
+
+
+def test_halves_share_no_group():
+    lines = [line(f"g{i % 7}", "a", "a") for i in range(50)]
+    first, second = halve(lines, np.random.default_rng(0))
+    assert len(first) + len(second) == 50 and first and second
+    assert not {x.group for x in first} & {x.group for x in second}
+
+
+def test_lines_of_one_group_are_halved_too():
+    first, second = halve([line("", "a", "a")] * 10, np.random.default_rng(0))
+    assert (len(first), len(second)) == (5, 5)
+
+
+def test_the_weights_with_the_fewest_errors_are_chosen():
+    lines = [line("g", "good", "bad!")] * 3
+
+    def read(records, settings: LanguageSettings) -> list[Hypothesis]:
+        # Right only at one place of the grid, and nearer to right towards it.
+        w = settings.weights
+        wrong = (w.characters != 0.7) + (w.words != 0.2) + (w.length != 1.0)
+        return [reading("good"[wrong:]) for _ in records]
+
+    chosen = choose_weights([lines], read, LanguageSettings())
+    assert chosen == replace(LanguageSettings(), weights=LanguageWeights(0.7, 0.2, 1.0))
+
+
+def test_words_never_weigh_more_than_characters_while_searching():
+    tried = []
+    lines = [line("g", "ab", "ax")]
+
+    def read(records, settings: LanguageSettings) -> list[Hypothesis]:
+        return [reading("ab") for _ in records]
+
+    choose_weights([lines], read, LanguageSettings(), lambda weights, _: tried.append(weights))
+    assert len(tried) > 10
+    assert all(w.words <= w.characters for w in tried)
+
+
+def test_confidences_are_fitted_to_how_often_readings_are_right():
+    rng = np.random.default_rng(0)
+    lines, readings = [], []
+    for _ in range(600):
+        share = float(rng.uniform(0.05, 0.95))
+        right = rng.random() < share
+        lines.append(line("g", "ab cd" if right else "ab xy", "ab cd"))
+        readings.append(reading("ab cd", float(np.log(share) / 2), share))
+    of_lines, _ = fit_confidences(lines, readings)
+    sure, unsure = (calibrate(float(np.log(p) / 2), of_lines, p) for p in (0.9, 0.2))
+    assert (sure, unsure) == (pytest.approx(0.9, abs=0.06), pytest.approx(0.2, abs=0.06))
+
+
+def test_a_report_counts_what_was_mended_and_broken():
+    lines = [line("a", "an old man", "an ald man"), line("b", "a dog", "a dog")]
+    readings = [reading("an old man"), reading("a dag")]
+    info = ModelInfo(family="compact", name="x")
+    figures = report(lines, readings, LanguageSettings(), info, np.random.default_rng(0))
+    assert (figures["words_mended"], figures["words_broken"]) == (1, 1)
+    assert figures["cer_spacing_without"] == pytest.approx(1 / 15)
+    assert figures["cer_spacing"] == pytest.approx(1 / 15)
+    assert figures["gain"] == 0.0 and figures["read_with_language"] == 1.0

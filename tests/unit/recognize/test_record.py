@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import line_image, write_trocr
+
+from quillread.decode.language_settings import LanguageSettings
+from quillread.models.languages import LanguageConfig, LanguageOpener
+from quillread.recognize.load import load
+from quillread.recognize.record import Recorder, read_again
+
+IMAGE = line_image("there was an old man in the house by the river", 48)
+
+
+def test_a_recorded_line_is_read_again_as_a_recogniser_reads_it():
+    recorder = Recorder("builtin", threads=1)
+    record = recorder(IMAGE)
+    choice = LanguageOpener(LanguageConfig(("en",)), recorder.info.charset).choice(LanguageSettings())
+    (reading,) = read_again([record], recorder.info, choice, LanguageSettings())
+    (read,) = load("builtin", threads=1, language=LanguageConfig(("en",))).read([IMAGE])
+    (plain,) = load("builtin", threads=1).read([IMAGE])
+    assert reading.text.strip() == read.text
+    assert record.readings[0].text.strip() == plain.text
+    assert [view.dtype for view in record.views] == [np.float16]
+
+
+def test_readings_of_trocr_are_recorded(tmp_path: Path):
+    record = Recorder(str(write_trocr(tmp_path / "trocr")), threads=1)(IMAGE)
+    assert record.views == ()
+    assert len(record.readings) >= 2
+
+
+@pytest.mark.parametrize("names", [("en",), ("auto",)])
+def test_trocr_reads_with_a_language(tmp_path: Path, names):
+    folder = str(write_trocr(tmp_path / "trocr"))
+    (read,) = load(folder, threads=1, language=LanguageConfig(names)).read([IMAGE])
+    assert read.alternatives == ()
+
+
+def test_a_language_for_compact_models_leaves_trocr_alone(tmp_path: Path):
+    folder = str(write_trocr(tmp_path / "trocr"))
+    for_compact = LanguageConfig(("auto",), only_compact=True)
+    (read,) = load(folder, threads=1, language=for_compact).read([IMAGE])
+    (plain,) = load(folder, threads=1).read([IMAGE])
+    assert read == plain
