@@ -34,6 +34,8 @@ _REACH = 4.0
 """Widest gap within a line, in heights of small letters."""
 _ABOVE, _BELOW = 0.7, 0.27
 """What belongs to a line above and below its baseline at least, in line distances."""
+_MOST_ABOVE, _MOST_BELOW = 2.5, 0.95
+"""The same in heights of small letters, where lines are far apart."""
 _HIGHEST, _DEEPEST = 0.8, 0.35
 """How far its own ink belongs to it."""
 _SMALL, _LARGER_VIEWS = 2.5, (1920, 3072)
@@ -229,7 +231,11 @@ def _draw_line(owners: Owners, number: int, body: Body, pitch: float, usual: flo
         return None
     near = _fit_to_ink(near, own)
     feet = baseline_points(near, pitch)
-    band = Body(near.xs, near.feet - np.float32(_ABOVE * pitch), near.feet + np.float32(_BELOW * pitch))
+    above, below = (
+        np.float32(min(share * pitch, most * near.height))
+        for share, most in ((_ABOVE, _MOST_ABOVE), (_BELOW, _MOST_BELOW))
+    )
+    band = Body(near.xs, near.feet - above, near.feet + below)
     rows, columns = np.arange(len(own), dtype=np.float32)[:, None], np.arange(own.shape[1])
     height = np.interp(columns, near.xs, near.feet).astype(np.float32) - rows
     own &= (height < _HIGHEST * pitch) & (height > -_DEEPEST * pitch)

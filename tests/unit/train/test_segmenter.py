@@ -11,7 +11,7 @@ from unit.train.made_pages import make_pages
 from quillread.errors import ConfigError, DataError
 from quillread.models.page_config import PageNetConfig
 from quillread.models.page_net import PageNetwork
-from quillread.models.page_onnx import PageBackend
+from quillread.models.page_onnx import PageBackend, read_page_weights
 from quillread.train.page_data import PageDataConfig
 from quillread.train.segmenter import SegmenterConfig, train_segmenter
 from quillread.train.segmenter_model import AveragedWeights, TorchPageBackend, page_loss
@@ -77,6 +77,21 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(pages: Path, tmp_path: Path):
     train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
     train_segmenter(config(pages, steps=4), tmp_path / "run", clock(), resume=True)
     assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4]
+
+
+def test_a_training_starts_from_the_weights_of_a_line_finder(pages: Path, tmp_path: Path):
+    first = train_segmenter(config(pages, steps=2), tmp_path / "first", clock())
+    second = train_segmenter(config(pages, start=first, steps=1, learning_rate=0.0), tmp_path / "second", clock())
+    before, after = (read_page_weights(path) for path in (first, second))
+    learnt = [name for name in before if "running" not in name]
+    assert [name for name in learnt if not np.allclose(before[name], after[name], atol=1e-6)] == []
+
+
+def test_weights_of_another_shape_are_refused(pages: Path, tmp_path: Path):
+    first = train_segmenter(config(pages, steps=1), tmp_path / "first", clock())
+    other = config(pages, start=first, network=PageNetConfig((4, 8, 12), (1, 1, 1)))
+    with pytest.raises(ConfigError, match="another shape"):
+        train_segmenter(other, tmp_path / "second", clock())
 
 
 def test_a_folder_with_files_is_not_overwritten(pages: Path, tmp_path: Path):
