@@ -2,6 +2,7 @@
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
 # make train-builtin  trains the weights that ship: DATA=DIR [SOURCES=open] [OUTPUT=runs/builtin]
+# make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +15,11 @@ endif
 PRESET = $(if $(filter open,$(SOURCES)),builtin-open,builtin)
 OUTPUT ?= runs/$(PRESET)
 
-.PHONY: demo test check train-builtin clean
+MINUTES ?= 60
+COLLECTIONS = copiste timeus hooker
+SEGMENTER_OUTPUT = $(if $(filter command% environment%,$(origin OUTPUT)),$(OUTPUT),runs/segmenter)
+
+.PHONY: demo test check train-builtin train-segmenter clean
 
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
@@ -53,6 +58,14 @@ train-builtin: $(VENV)/installed $(CUTS)
 	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
 	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
 	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)
+
+train-segmenter: $(VENV)/installed
+	@test -n "$(DATA)" || { echo "usage: make train-segmenter DATA=DIR [MINUTES=60]" >&2; exit 2; }
+	$(VENV)/bin/quill -v train-segmenter --output $(SEGMENTER_OUTPUT) --set minutes=$(MINUTES) --set steps=200000 \
+	  $(foreach name,$(COLLECTIONS),--pages $(DATA)/pages/train/$(name) --validation $(DATA)/pages/validation/$(name)) \
+	  --lines strokes:$(DATA)/iam-ondb/strokes.npz --lines hub:$(DATA)/iam-line \
+	  --lines "fonts:$(DATA)/../fonts?text=$(DATA)/../text/en.txt&text=$(DATA)/../text/fr.txt" \
+	  $$(test -f $(SEGMENTER_OUTPUT)/checkpoint.pt && echo --resume)
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .coverage

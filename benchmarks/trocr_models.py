@@ -107,22 +107,31 @@ def draw_line() -> Image.Image:
     return image
 
 
-def make_batch(lines: int, tokens: int, height: int, width: int) -> dict[str, torch.Tensor]:
-    """Make up a batch of one step: noise for images, any tokens for labels, none of them padding."""
+def make_batch(lines: int, tokens: int, height: int, width: int, *, as_bytes: bool = False) -> dict[str, torch.Tensor]:
+    """Make up a batch of one step: noise for images, any tokens for labels, none of them padding.
+
+    Args:
+        lines: How many.
+        tokens: Of each.
+        height: Of the images, in pixels.
+        width: Of the images, in pixels.
+        as_bytes: Pixels are uint8, as in our batches; else numbers, as the image processor gives them.
+    """
     generator = torch.Generator().manual_seed(0)
+    shape = (lines, 3, height, width)
+    noise = torch.randn(shape, generator=generator)
     return {
-        "pixel_values": torch.randn(lines, 3, height, width, generator=generator),
+        "pixel_values": (noise * 40 + 128).clamp(0, 255).to(torch.uint8) if as_bytes else noise,
         "labels": torch.randint(4, VOCABULARY, (lines, tokens), generator=generator),
     }
 
 
 def count_flops(shape: Shape, tokens: int) -> int:
     """Count the floating-point operations that one line takes, forward and backward, from the shapes alone."""
-    with torch.device("meta"):
-        network = make_network(shape)
-    batch = {name: value.to("meta") for name, value in make_batch(1, tokens, CANVAS, CANVAS).items()}
-    # Outside of the device's context: transformers 5.17 draws a number in each layer, and looks at it.
-    with FlopCounterMode(display=False) as counter:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        # In training, transformers 5.17 draws numbers and looks at them, which cannot be done here.
+        network = make_network(shape).eval()
+        batch = {name: value.to("meta") for name, value in make_batch(1, tokens, CANVAS, CANVAS).items()}
         network(pixel_values=batch["pixel_values"], decoder_input_ids=batch["labels"]).logits.sum().backward()
     return int(counter.get_total_flops())
 

@@ -59,7 +59,8 @@ def open_ours(
     args = training_arguments(config, output, MANY_STEPS, 1, validates=False, progress=False)
     weighted = [batch | {"weights": (batch["labels"] >= 0).sum(1).float()} for batch in batches]
     repeated = [weighted[min(step, len(weighted) - 1)] for step in range(MANY_STEPS)]
-    loader: DataLoader[Any] = DataLoader(repeated, batch_size=None)  # type: ignore[arg-type]  # a list will do
+    on_gpu = torch.cuda.is_available()
+    loader: DataLoader[Any] = DataLoader(repeated, batch_size=None, pin_memory=on_gpu)  # type: ignore[arg-type]  # a list will do
     return LineTrainer(family, args, config.schedule, loader, validation, None, config.micro_batch, [callback])
 
 

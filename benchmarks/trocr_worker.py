@@ -69,7 +69,7 @@ def main() -> None:
 def open_trainer(arguments: argparse.Namespace, output: Path, callback: StepOnCall) -> Trainer:
     """Make the trainer; the first batch of ours has one line only: it fills the optimiser before memory is measured."""
     height, width = arguments.canvas
-    batch = make_batch(arguments.lines, arguments.tokens, height, width)
+    batch = make_batch(arguments.lines, arguments.tokens, height, width, as_bytes=arguments.trainer == "ours")
     if arguments.trainer == "plain":
         return open_plain(arguments.model, arguments.lines, batch, output, callback)
     settings = [

@@ -21,6 +21,7 @@ from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights
 from quillread.recognize.load import load
+from quillread.train import dataset as dataset_module
 from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.compact_form import CompactForm
@@ -247,13 +248,28 @@ def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, un
         finetune(dataclasses.replace(config, start=str(unbroken / "model"), network=wider), tmp_path, progress=False)
 
 
-def test_a_broken_image_ends_the_run_with_its_row_and_frees_the_signals(config: TrainConfig, tmp_path: Path):
+def test_a_broken_image_is_named_once_and_the_run_goes_on(
+    config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     lines = write_folder(tmp_path / "lines", TEXTS)
     picture = lines / "line-03.png"
     picture.write_bytes(picture.read_bytes()[:200])
+    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
+    assert finetune(broken, tmp_path / "run", progress=False).finished
+    assert caplog.text.count("line-03.png: cannot be decoded") == 1
+
+
+def test_many_broken_images_end_the_run_and_free_the_signals(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dataset_module, "_MOST_UNREADABLE", 1)
+    lines = write_folder(tmp_path / "lines", TEXTS)
+    for number in (2, 3):
+        picture = lines / f"line-0{number}.png"
+        picture.write_bytes(picture.read_bytes()[:200])
     before = signal.getsignal(signal.SIGTERM)
     broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
-    with pytest.raises(DataError, match=r"row 3 \(line-03\.png\)"):
+    with pytest.raises(DataError, match=r"row [23] \(line-0[23]\.png\)"):
         finetune(broken, tmp_path / "run", progress=False)
     assert signal.getsignal(signal.SIGTERM) == before
 

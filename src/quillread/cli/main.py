@@ -14,8 +14,8 @@ from quillread.cli.progress import say
 from quillread.errors import OutputError, QuillreadError
 from quillread.version import __version__
 
-COMMANDS = ("read", "train", "evaluate", "compare", "data", "models", "lm")
-"""Each is a module of this folder with `add_parser(subparsers)`."""
+COMMANDS = ("read", "train", "train-segmenter", "evaluate", "compare", "data", "models", "lm")
+"""Each is a module of this folder with `add_parser(subparsers)`; a hyphen is an underscore there."""
 
 _REPORT = "this is a fault of quillread; please report it with the command and what `quill -v` says in addition"
 
@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is being done")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"quillread.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"quillread.cli.{name.replace('-', '_')}").add_parser(subparsers)
     for command in subparsers.choices.values():
         # Also behind the command, where it is usually put; the value of the first place must survive.
         command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

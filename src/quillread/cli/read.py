@@ -66,7 +66,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="other settings, such as read.pdf_dpi=400, read.max_pixels=400000000, sheet.flatten=false or "
+        help="other settings, such as read.pdf_dpi=400, read.max_pixels=400000000, sheet.flatten=true or "
         "crop.margin=0.1; may be repeated",
     )
     parser.set_defaults(run=run)

@@ -19,6 +19,9 @@ from quillread.images.geometry import (
 )
 from quillread.types import Box, Line, UInt8Image
 
+_ENOUGH_ROWS = 24
+"""Rows of a line that suffice for the colour of its paper."""
+
 _Mask = NDArray[np.float32]
 """float32 (h, w): 1 where the page shows, 0 where paper is filled in."""
 
@@ -181,25 +184,35 @@ def _straighten(
     x = np.arange(width) + 0.5
     first = to_page.back_points(np.column_stack((x, np.full(width, 0.5))))
     normal = to_page.back_points(np.column_stack((x, np.full(width, 1.5)))) - first
-    places = (first + np.arange(height)[:, None, None] * normal - 0.5).astype(np.float32)
+    first = first - 0.5
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    xs, ys = (rows * normal[:, axis].astype(np.float32) + first[:, axis].astype(np.float32) for axis in (0, 1))
     page_height, page_width = image.shape[:2]
-    on_page = np.all((places > -1) & (places < (page_width, page_height)), axis=2)
-    return _sample(image, places), on_page, to_page, edge - (frame.x0, frame.y0)
+    on_page = (xs > -1) & (xs < page_width) & (ys > -1) & (ys < page_height)
+    return _sample(image, xs, ys), on_page, to_page, edge - (frame.x0, frame.y0)
 
 
-def _sample(image: UInt8Image, places: NDArray[np.float32]) -> UInt8Image:
-    """Interpolate the image at places (h, w, 2), given as x and y of pixel indices."""
-    size = np.array(image.shape[1::-1])
+def _sample(image: UInt8Image, xs: NDArray[np.float32], ys: NDArray[np.float32]) -> UInt8Image:
+    """Interpolate the image at places, given as x and y of pixel indices, each (h, w) and linear down each column."""
+    height, width = image.shape[:2]
     pieces = []
     # OpenCV takes no image of 32,767 pixels or more on a side, so a long line goes through it piece by piece.
-    for start in range(0, places.shape[1], 8192):
-        wanted = places[:, start : start + 8192]
-        low = np.clip(np.floor(wanted.min(axis=(0, 1))) - 2, 0, size - 1).astype(int)
-        high = np.clip(np.ceil(wanted.max(axis=(0, 1))) + 3, low + 1, size).astype(int)
-        part = image[low[1] : high[1], low[0] : high[0]]
-        local = wanted - low.astype(np.float32)
-        pieces.append(cv2.remap(part, local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
-    return np.hstack(pieces)
+    for start in range(0, xs.shape[1], 8192):
+        own_xs, own_ys = xs[:, start : start + 8192], ys[:, start : start + 8192]
+        left, right = _span(own_xs, width)
+        top, bottom = _span(own_ys, height)
+        part = image[top:bottom, left:right]
+        moved = own_xs - np.float32(left), own_ys - np.float32(top)
+        pieces.append(cv2.remap(part, *moved, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    return np.hstack(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def _span(places: NDArray[np.float32], size: int) -> tuple[int, int]:
+    """Pixels from one index to another that interpolating at places needs; at least one of `size`."""
+    # Linear down each column, they are furthest out in the first or last row.
+    ends = places[[0, -1]]
+    low = int(np.clip(np.floor(ends.min()) - 2, 0, size - 1))
+    return low, int(np.clip(np.ceil(ends.max()) + 3, low + 1, size))
 
 
 def _soft_mask(edge: Points, shape: tuple[int, ...], margin: float) -> _Mask:
@@ -211,9 +224,8 @@ def _soft_mask(edge: Points, shape: tuple[int, ...], margin: float) -> _Mask:
 
 
 def _fill_with_paper(pixels: UInt8Image, mask: _Mask) -> UInt8Image:
-    shown = mask[:, :, None]
-    blend = pixels * shown + _paper(pixels, mask == 1) * (1 - shown)
-    return np.where(shown == 1, pixels, np.round(blend).astype(np.uint8))
+    paper = np.broadcast_to(np.round(_paper(pixels, mask == 1)).astype(np.uint8), pixels.shape)
+    return np.asarray(cv2.blendLinear(pixels, np.ascontiguousarray(paper), mask, 1 - mask), np.uint8)
 
 
 def _paper(pixels: UInt8Image, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -224,11 +236,15 @@ def _paper(pixels: UInt8Image, inside: NDArray[np.bool_]) -> NDArray[np.float32]
     """
     height, width = inside.shape
     ends = np.linspace(0, width, max(1, round(width / (3 * height))) + 1).astype(int)
+    if height >= 2 * _ENOUGH_ROWS:  # a quarter of the pixels tells the colour as well
+        pixels, inside, ends = pixels[::2, ::2], inside[::2, ::2], ends // 2
+    height, columns = inside.shape
+    spread = width / columns
     centres, colours = [], []
     for start, end in pairwise(ends):
         here = pixels[:, start:end][inside[:, start:end]]
         if len(here) >= height or len(ends) == 2:
-            centres.append((start + end) / 2)
+            centres.append(spread * (start + end) / 2)
             colours.append(_paper_colour(here))
     if not colours:
         centres, colours = [0.0], [_paper_colour(pixels[inside])]

@@ -4,8 +4,7 @@ Points are (x, y) in pixels, origin top-left, y down; arrays of points are float
 the corners between pixels: the centre of the first pixel is (0.5, 0.5).
 """
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -112,11 +111,16 @@ class CurveMap(CoordMap):
     """Where the curve begins, on the derived image."""
     y: float
     """The row on which the curve lies, on the derived image."""
+    _course: "_Course" = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_course", _Course(self.curve))
 
     def back_points(self, points: ArrayLike) -> Points:
         """Map points of the straightened image, shape (N, 2), to points of its source, shape (N, 2)."""
         along, away = np.asarray(points, np.float64).T - np.array([[self.x], [self.y]])
-        return np.asarray(points_at(self.curve, along) + normals_at(self.curve, along) * away[:, None])
+        spots, normals = self._course.at(along)
+        return np.asarray(spots + normals * away[:, None])
 
     def forward_points(self, points: ArrayLike) -> Points:
         """Map points of the source, shape (N, 2), to the straightened image, shape (N, 2).
@@ -125,17 +129,47 @@ class CurveMap(CoordMap):
         few hundred places on the curve, then twice corrected along it.
         """
         points = np.asarray(points, np.float64)
-        places = np.linspace(0.0, polyline_length(self.curve), 256)
-        spots = points_at(self.curve, places)
+        places = np.linspace(0.0, self._course.length, 256)
+        spots, _ = self._course.at(places)
         squares = (points**2).sum(axis=1)[:, None] - 2 * points @ spots.T + (spots**2).sum(axis=1)
         along = places[squares.argmin(axis=1)]
         for _ in range(2):
-            offsets = points - points_at(self.curve, along)
-            normals = normals_at(self.curve, along)
+            spots, normals = self._course.at(along)
+            offsets = points - spots
             along = along + offsets[:, 0] * normals[:, 1] - offsets[:, 1] * normals[:, 0]
-        offsets = points - points_at(self.curve, along)
-        away = (offsets * normals_at(self.curve, along)).sum(axis=1)
+        spots, normals = self._course.at(along)
+        away = ((points - spots) * normals).sum(axis=1)
         return np.column_stack((along + self.x, away + self.y))
+
+
+class _Course:
+    """A polyline prepared for being asked for many places on it.
+
+    Args:
+        points: Shape (N, 2), at least two of them different.
+    """
+
+    def __init__(self, points: ArrayLike) -> None:
+        points = np.asarray(points, np.float64)
+        moves = np.any(np.diff(points, axis=0) != 0, axis=1)
+        self._points = np.vstack((points[:1], points[1:][moves]))
+        self._places = _distances(self._points)
+        directions = _unit(np.diff(self._points, axis=0))
+        # The direction at a point is the mean of those of the segments that meet in it.
+        self._directions = _unit(np.vstack((directions[:1], directions[:-1] + directions[1:], directions[-1:])))
+
+    @property
+    def length(self) -> float:
+        """In pixels."""
+        return float(self._places[-1])
+
+    def at(self, distances: ArrayLike) -> tuple[Points, Points]:
+        """Points and unit normals at distances from the first point, each (M, 2); see `points_at`, `normals_at`."""
+        distances = np.asarray(distances, np.float64)
+        inside = np.column_stack([np.interp(distances, self._places, axis) for axis in self._points.T])
+        along = _unit(np.column_stack([np.interp(distances, self._places, axis) for axis in self._directions.T]))
+        beyond = distances - np.clip(distances, 0.0, self.length)
+        return inside + beyond[:, None] * along, np.column_stack((-along[:, 1], along[:, 0]))
 
 
 def polyline_length(points: ArrayLike) -> float:
@@ -166,13 +200,7 @@ def points_at(points: ArrayLike, distances: ArrayLike) -> Points:
     Returns:
         float64, shape (M, 2).
     """
-    points = np.asarray(points, np.float64)
-    distances = np.asarray(distances, np.float64)
-    places = _distances(points)
-    inside = np.column_stack([np.interp(distances, places, axis) for axis in points.T])
-    beyond = distances - np.clip(distances, 0.0, places[-1])
-    normals = normals_at(points, distances)
-    return np.asarray(inside + beyond[:, None] * np.column_stack((normals[:, 1], -normals[:, 0])))
+    return _Course(points).at(distances)[0]
 
 
 def normals_at(points: ArrayLike, distances: ArrayLike) -> Points:
@@ -185,32 +213,25 @@ def normals_at(points: ArrayLike, distances: ArrayLike) -> Points:
     Returns:
         float64, shape (M, 2): to the right of the direction of travel, so downwards for a line of writing.
     """
-    points, distances = np.asarray(points, np.float64), np.asarray(distances, np.float64)
-    moves = np.any(np.diff(points, axis=0) != 0, axis=1)
-    points = np.vstack((points[:1], points[1:][moves]))
-    directions = _unit(np.diff(points, axis=0))
-    # The direction at a point is the mean of those of the segments that meet in it.
-    directions = np.vstack((directions[:1], directions[:-1] + directions[1:], directions[-1:]))
-    places = _distances(points)
-    at = np.column_stack([np.interp(distances, places, axis) for axis in _unit(directions).T])
-    along = _unit(at)
-    return np.column_stack((-along[:, 1], along[:, 0]))
+    return _Course(points).at(distances)[1]
 
 
 def outline(points: ArrayLike, step: float) -> Points:
     """Add points to the outline of a polygon until neighbours are at most `step` apart; corners stay."""
     corners = np.asarray(points, np.float64)
     corners = np.vstack((corners, corners[:1]))
-    counts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(corners, axis=0), axis=1) / step)).astype(int)
-    sides = zip(pairwise(corners), counts, strict=True)
-    return np.vstack([np.linspace(a, b, count, endpoint=False) for (a, b), count in sides])
+    sides = np.diff(corners, axis=0)
+    counts = np.maximum(1, np.ceil(np.hypot(sides[:, 0], sides[:, 1]) / step)).astype(int)
+    side = np.repeat(np.arange(len(sides)), counts)
+    number = np.arange(len(side)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(corners[side] + sides[side] * (number / counts[side])[:, None])
 
 
 def _unit(vectors: Points) -> Points:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1.0)
+    lengths = np.hypot(vectors[:, 0], vectors[:, 1])
+    return vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
 
 
 def _distances(points: Points) -> NDArray[np.float64]:
     """Measure the distance of each point from the first one, along the polyline."""
-    return np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))))
+    return np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))))

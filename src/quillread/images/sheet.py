@@ -16,13 +16,13 @@ _Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class SheetConfig:
-    """When a photographed sheet is laid flat. Whatever is in doubt is left alone."""
+    """Whether photographed sheets are laid flat."""
 
-    flatten: bool = True
-    """Whether to look for a sheet at all."""
+    flatten: bool = False
+    """Look for a sheet, and lay it flat where its edges are seen beyond doubt."""
 
 
-def flatten_sheet(image: UInt8Image, config: SheetConfig | None = None) -> tuple[UInt8Image, CoordMap | None]:
+def flatten_sheet(image: UInt8Image) -> tuple[UInt8Image, CoordMap | None]:
     """Undo the perspective of a photographed sheet of paper.
 
     It is done only if four straight edges are seen, bright inside and darker outside, that are those of a rectangle
@@ -31,13 +31,12 @@ def flatten_sheet(image: UInt8Image, config: SheetConfig | None = None) -> tuple
 
     Args:
         image: A page, uint8 RGB, shape (H, W, 3).
-        config: The defaults if left out.
 
     Returns:
         The sheet, uint8 RGB (h, w, 3), and the map from its pixels back to those of the image; the image itself and
         None where it is left alone.
     """
-    if not (config or SheetConfig()).flatten or image.ndim != 3 or min(image.shape[:2]) < 100:
+    if image.ndim != 3 or min(image.shape[:2]) < 100:
         return image, None
     corners = find_sheet(image)
     if corners is None or not _is_seen_at_an_angle(corners, image.shape[1::-1]):

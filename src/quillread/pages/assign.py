@@ -24,7 +24,7 @@ def assign_ink(mask: Mask, bodies: list[Body], pitch: float) -> Owners:
         pitch: Line distance in pixels.
     """
     bands = _paint(bodies, mask.shape)
-    count, labels = cv2.connectedComponents(mask, connectivity=8)
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     share = np.bincount(
         (labels.astype(np.int64) * (len(bodies) + 1) + bands)[mask > 0], minlength=count * (len(bodies) + 1)
     ).reshape(count, -1)
@@ -32,12 +32,13 @@ def assign_ink(mask: Mask, bodies: list[Body], pitch: float) -> Owners:
     owner = share.argmax(axis=1).astype(np.int32)
     second = np.partition(share, -2, axis=1)[:, -2]
     is_loose = share.max(axis=1) == 0
-    owner[is_loose] = _nearest_lines(labels, bands, count, pitch)[is_loose]
+    owner[is_loose] = _nearest_lines(stats[is_loose], centres[is_loose, 0].astype(int), bodies, pitch)
     is_joint = (second > 0.5 * share.max(axis=1)) | (second > 3 * _stroke_area(mask, bodies))
     is_joint &= second > 0
     owners = owner[labels]
     joint = is_joint[labels]
-    owners[joint] = _nearest_band(bands)[joint]
+    if joint.any():
+        owners[joint] = _nearest_band(bands)[joint]
     owners[mask == 0] = 0
     return np.asarray(owners, np.int32)
 
@@ -66,22 +67,27 @@ def _nearest_band(bands: Owners) -> Owners:
     return np.asarray(number_of[nearest], np.int32)
 
 
-def _nearest_lines(labels: NDArray[np.int32], bands: Owners, count: int, pitch: float) -> NDArray[np.int32]:
-    """For each component the nearer of the lines above and below its middle column; 0 if both are far."""
-    rows = np.arange(len(bands), dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(bands > 0, rows, -1), axis=0)
-    below = np.minimum.accumulate(np.where(bands > 0, rows, len(bands))[::-1], axis=0)[::-1]
-    ys, xs = np.nonzero(labels)
-    piece = labels[ys, xs]
-    first, last = np.full(count, len(bands) - 1), np.zeros(count, int)
-    np.minimum.at(first, piece, ys)
-    np.maximum.at(last, piece, ys)
-    total = np.bincount(piece, minlength=count)
-    column = (np.bincount(piece, weights=xs, minlength=count) / np.maximum(total, 1)).astype(int)
-    row_above, row_below = above[first, column], below[last, column]
-    # Accents stand further from their own letters than commas and broken descenders from theirs.
-    cost_above = np.where(row_above < 0, np.inf, 1.4 * (first - row_above))
-    cost_below = np.where(row_below >= len(bands), np.inf, row_below - last)
-    row = np.where(cost_below <= cost_above, row_below, row_above)
-    number = bands[np.clip(row, 0, len(bands) - 1), column]
-    return np.where(np.minimum(cost_above, cost_below) < 0.5 * pitch, number, 0).astype(np.int32)
+def _nearest_lines(
+    stats: NDArray[np.int32], columns: NDArray[np.intp], bodies: list[Body], pitch: float
+) -> NDArray[np.int32]:
+    """For each component the nearer of the lines above and below its middle column; 0 if both are far.
+
+    Args:
+        stats: Of the components, as OpenCV gives them, shape (n, 5).
+        columns: Their middles, shape (n,).
+        bodies: The lines.
+        pitch: Line distance in pixels.
+    """
+    first = stats[:, cv2.CC_STAT_TOP]
+    last = first + stats[:, cv2.CC_STAT_HEIGHT] - 1
+    number, least = np.zeros(len(stats), np.int32), np.full(len(stats), 0.5 * pitch)
+    for candidate, body in enumerate(bodies, start=1):
+        at = columns - int(body.xs[0])
+        reached = np.flatnonzero((at >= 0) & (at < len(body.xs)))
+        # Accents stand further from their own letters than commas and broken descenders from theirs.
+        above, below = first[reached] - body.feet[at[reached]], body.tops[at[reached]] - last[reached]
+        cost = np.where(above >= 0, 1.4 * above, np.where(below >= 0, below, np.inf))
+        better = reached[cost < least[reached]]
+        least[better] = cost[cost < least[reached]]
+        number[better] = candidate
+    return number

@@ -19,6 +19,45 @@ class Body:
     feet: Floats
     """The baseline, below `tops`."""
 
+    @property
+    def height(self) -> float:
+        """Height of the small letters where the line begins."""
+        return float(self.feet[0] - self.tops[0])
+
+
+_LONE_PITCH = 2.6
+"""Line distance of a page on which no line stands over another, in heights of small letters."""
+_FARTHEST = 6.0
+"""Lines further apart than this, in heights of small letters, tell nothing of the line distance."""
+_ALIKE = 1.4
+"""Lines whose small letters are higher or lower than is usual by up to this factor share the distance of the page."""
+
+
+def line_pitches(bodies: list[Body]) -> list[float]:
+    """Estimate the line distance around each line of a page: that of the page, more or less for other sizes of writing.
+
+    Args:
+        bodies: At least one.
+
+    Returns:
+        Pixels for each line.
+    """
+    heights = np.array([body.height for body in bodies])
+    usual = float(np.median(heights))
+    gaps = [gap for body in bodies if (gap := _gap_below(body, bodies)) < _FARTHEST * usual]
+    pitch = float(np.median(gaps)) if gaps else _LONE_PITCH * usual
+    ratio = heights / usual
+    is_other = (ratio > _ALIKE) | (ratio < 1 / _ALIKE)
+    return [float(pitch * (min(max(r, 0.4), 2.5) if other else 1.0)) for r, other in zip(ratio, is_other, strict=True)]
+
+
+def _gap_below(body: Body, bodies: list[Body]) -> float:
+    """Distance from the middle of a baseline down to the next one there, at least a height of small letters."""
+    column = body.xs[len(body.xs) // 2]
+    feet = [float(np.interp(column, b.xs, b.feet)) for b in bodies if b.xs[0] <= column <= b.xs[-1]]
+    own = float(body.feet[len(body.xs) // 2])
+    return min((foot - own for foot in feet if foot - own > body.height), default=np.inf)
+
 
 def measure_body(strokes: Mask, trace: Trace, first: int, last: int) -> Body:
     """Find the baseline of a line and the tops of its small letters.

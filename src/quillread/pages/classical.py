@@ -3,14 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.errors import ImageError
 from quillread.pages.assign import Owners, assign_ink
-from quillread.pages.bodies import Body, measure_body
+from quillread.pages.bodies import measure_body
+from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
 from quillread.pages.ink import Mask, count_strokes, drop_blots, find_ink
 from quillread.pages.order import order_lines
 from quillread.pages.outline import outline_ink
 from quillread.pages.trace import Trace, estimate_pitch, trace_lines, writing_height
-from quillread.types import Line, Point, Polygon, Region, UInt8Image
+from quillread.types import Line, Polygon, Region, UInt8Image
 
 
 class ClassicalSegmenter:
@@ -22,28 +22,19 @@ class ClassicalSegmenter:
 
     def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
         """Find the lines of one page; see `Segmenter`."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageError(f"a page must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
-        if min(image.shape[:2]) < _MIN_SIDE:
+        check_page(image)
+        if min(image.shape[:2]) < MIN_SIDE:
             return ()
         ink = find_ink(image)
         if not ink.mask.any():
             return ()
         size = image.shape[1], image.shape[0]
-        lines = [
-            Line(_map_points(baseline, ink.to_page, size), Polygon(_map_points(polygon, ink.to_page, size)))
-            for baseline, polygon in _find_lines(ink.mask)
-        ]
-        return order_lines(lines)
+        # Lines are put in order where the page lies level.
+        regions = order_lines([Line(baseline, Polygon(polygon)) for baseline, polygon in _find_lines(ink.mask)])
+        return tuple(map_region(region, ink.to_page, size) for region in regions)
 
 
-_MIN_SIDE = 8
-"""Images with a shorter side, in pixels, hold no writing."""
-
-_Curves = tuple[tuple[Point, ...], tuple[Point, ...]]
-
-
-def _find_lines(mask: Mask) -> list[_Curves]:
+def _find_lines(mask: Mask) -> list[Curves]:
     """Return baseline and polygon of each line in pixels of the mask."""
     pitch = estimate_pitch(mask)
     mask = drop_blots(mask, 0.3 * pitch)
@@ -88,33 +79,21 @@ def _reach(trace: Trace, width: int) -> tuple[int, int]:
     return max(0, int(trace.xs[0] - slack)), min(width - 1, int(trace.xs[-1] + slack))
 
 
-def _draw(strokes: Mask, owners: Owners, number: int, trace: Trace) -> _Curves | None:
+def _draw(strokes: Mask, owners: Owners, number: int, trace: Trace) -> Curves | None:
     """Return baseline and polygon of a line, or nothing if its ink is too little for a word."""
     pitch = trace.pitch
     top = max(0, int(trace.ys.min() - 2 * pitch))
     window = slice(top, int(trace.ys.max() + 2 * pitch) + 1)
     near = Trace(trace.xs, trace.ys - top, pitch)
-    own = _keep_words(owners[window] == number, pitch)
+    own = keep_words(owners[window] == number, pitch)
     ys, xs = np.nonzero(own)
     if not _is_writing(ys - near.at(xs.astype(np.float32)), xs, pitch):
         return None
     body = measure_body(strokes[window] * own, near, int(xs.min()), int(xs.max()))
     other = (owners[window] > 0) & (owners[window] != number)
-    curves = _baseline(body, pitch), outline_ink(own, other, body, pitch)
+    curves = baseline_points(body, pitch), outline_ink(own, other, body, pitch)
     down = ((x, y + top) for x, y in curves[0]), ((x, y + top) for x, y in curves[1])
     return tuple(down[0]), tuple(down[1])
-
-
-def _keep_words(own: NDArray[np.bool_], pitch: float) -> NDArray[np.bool_]:
-    """Drop specks that stand apart from the rest of a line, which would lengthen it."""
-    weight = own.sum(axis=0)
-    columns = np.flatnonzero(weight)
-    groups = np.split(columns, np.flatnonzero(np.diff(columns) > 1.2 * pitch) + 1)
-    kept = np.zeros(len(weight), bool)
-    for group in groups:
-        kept[group] = weight[group].sum() >= 0.05 * pitch**2
-    # A short line, such as a page number, may be no heavier than a speck.
-    return own & kept if kept.any() else own
 
 
 def _is_writing(heights: NDArray[np.float32], xs: NDArray[np.intp], pitch: float) -> bool:
@@ -123,15 +102,3 @@ def _is_writing(heights: NDArray[np.float32], xs: NDArray[np.intp], pitch: float
         return False
     low, high = np.percentile(heights, (2, 98))
     return bool(high - low >= max(0.15 * pitch, 5) and np.ptp(xs) >= 0.15 * pitch)
-
-
-def _baseline(body: Body, pitch: float) -> tuple[Point, ...]:
-    """Points about a line distance apart."""
-    count = max(2, round(len(body.xs) / pitch) + 1)
-    at = np.linspace(body.xs[0], body.xs[-1] + 1, count)
-    return tuple(zip(at.tolist(), np.interp(at, body.xs, body.feet).tolist(), strict=True))
-
-
-def _map_points(points: tuple[Point, ...], to_page: NDArray[np.float64], size: tuple[int, int]) -> tuple[Point, ...]:
-    mapped = np.asarray(points) @ to_page[:, :2].T + to_page[:, 2]
-    return tuple(map(tuple, np.clip(mapped, 0, size).round(1).tolist()))

@@ -34,16 +34,17 @@ class Ink:
     """Affine map, shape (2, 3), from pixels of `mask` to pixels of the page."""
 
 
-def find_ink(image: UInt8Image) -> Ink:
-    """Separate writing from paper on a copy whose longer side is at most 1,600 pixels.
+def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE) -> Ink:
+    """Separate writing from paper on a reduced copy.
 
     Lines come out level to a few tenths of a degree if the page is turned by no more than 8 degrees. Rules
     across the page, the surroundings of a photographed page and specks are left out.
 
     Args:
         image: uint8 RGB, shape (H, W, 3), not empty.
+        long_side: The copy's longer side is at most this long; letters should be some 10 to 40 pixels high on it.
     """
-    scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
+    scale = min(1.0, long_side / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     # The darkest channel shows coloured ink best: blue on white is nearly white in luminance.

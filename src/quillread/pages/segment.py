@@ -1,6 +1,7 @@
 """Line finders by name."""
 
 import importlib
+from pathlib import Path
 from typing import Protocol, cast
 
 from quillread.config import suggest
@@ -27,17 +28,32 @@ class Segmenter(Protocol):
         """
 
 
-SEGMENTERS = {"classical": "quillread.pages.classical:ClassicalSegmenter"}
-"""Name -> "module:class"; the class is called without arguments for its default settings."""
+SEGMENTERS = {
+    "neural": "quillread.pages.neural:NeuralSegmenter",
+    "neural-all": "quillread.pages.neural:find_everything",
+    "classical": "quillread.pages.classical:ClassicalSegmenter",
+}
+"""Name -> "module:name"; what has that name is called without arguments for its default settings."""
 
 
 def load_segmenter(name: str) -> Segmenter:
     """Build a line finder with its default settings.
 
+    Args:
+        name: A name of `SEGMENTERS`, or an ONNX file of `quill train-segmenter`.
+
     Raises:
         UsageError: If no line finder has that name.
+        ModelError: If the file is missing or damaged.
     """
+    if name.endswith(".onnx"):
+        from quillread.pages.neural import open_network  # only who names a file waits for onnxruntime here
+
+        return open_network(Path(name))
     if name not in SEGMENTERS:
-        raise UsageError(f"unknown line finder {name!r}{suggest(name, list(SEGMENTERS))}")
+        raise UsageError(
+            f"unknown line finder {name!r}{suggest(name, list(SEGMENTERS))}",
+            hint=f"name one of {', '.join(SEGMENTERS)}, or an .onnx file of quill train-segmenter",
+        )
     module, _, attribute = SEGMENTERS[name].partition(":")
     return cast(Segmenter, getattr(importlib.import_module(module), attribute)())

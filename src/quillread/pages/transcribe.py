@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class PageConfig:
     """How pages are read."""
 
-    segmenter: str = "classical"
+    segmenter: str = "neural"
     """Name of the line finder."""
     lines: bool = False
     """Take each page image as one line of writing, and find none."""
@@ -179,7 +179,7 @@ class PageReader:
             if read.rows > 1:
                 log.warning("%s: holds %d rows of writing", where, read.rows)
             return Page("", 1, *size, (_whole_image(image, read),))
-        flat, back = flatten_sheet(image, self.config.sheet)
+        flat, back = flatten_sheet(image) if self.config.sheet.flatten else (image, None)
         regions = self._read_lines(flat, self._segmenter(flat), where)
         return Page("", 1, *size, regions if back is None else tuple(_move(region, back, size) for region in regions))
 

@@ -1,30 +1,67 @@
 """From the plan to batches, in worker processes; each training process takes its share of every batch."""
 
+import functools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from quillread.data.source import Source
+from quillread.errors import DataError
 from quillread.train.form import LineForm
 from quillread.train.plan import LineKey, Plan
 
+log = logging.getLogger(__name__)
+
+_MOST_UNREADABLE = 20
+"""Lines without a readable image that a process goes on after: with more, something is wrong with the data."""
+
 
 class LineDataset(Dataset[Any]):
-    """Training lines by their key in the plan; holds no state, so any worker may make any line."""
+    """Training lines by their key in the plan; any worker may make any line."""
 
     def __init__(self, sources: Sequence[Source], form: LineForm) -> None:
         self._sources = sources
         self.form = form
+        self._unreadable: set[tuple[int, int]] = set()
 
     def __getitem__(self, key: LineKey) -> Any:
-        """One item of the form, with the look that belongs to the key."""
+        """One item of the form, with the look that belongs to the key; None if its image cannot be read.
+
+        A run of hours must not end at one damaged image. Each is named once, by each process that meets it.
+
+        Raises:
+            DataError: If many images could not be read.
+        """
         rng = np.random.default_rng(key.seed)
-        sample = self._sources[key.source].sample(key.index, rng)
+        try:
+            sample = self._sources[key.source].sample(key.index, rng)
+        except DataError as error:
+            line = key.source, key.index
+            if line not in self._unreadable:
+                self._unreadable.add(line)
+                if len(self._unreadable) > _MOST_UNREADABLE:
+                    raise
+                log.warning("%s; the line is left out", error.message)
+            return None
         return self.form.make(sample.image, sample.text, rng)
+
+
+def collate_readable(form: LineForm, items: Sequence[Any]) -> dict[str, Tensor]:
+    """Make a batch of the items that could be made.
+
+    Raises:
+        DataError: If there is none.
+    """
+    readable = [item for item in items if item is not None]
+    if not readable:
+        raise DataError("no image of a whole batch can be read", hint="run quill data check on the data")
+    return form.collate(readable)
 
 
 class PlanSampler(Sampler[list[LineKey]]):
@@ -66,7 +103,7 @@ def make_loader(dataset: LineDataset, sampler: PlanSampler, workers: int, pin: b
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=dataset.form.collate,
+        collate_fn=functools.partial(collate_readable, dataset.form),
         pin_memory=pin,
         # Workers are made once: a process forked later, from threads at work, may find their locks held for ever.
         persistent_workers=workers > 0,

@@ -23,7 +23,7 @@ from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.card import CARD_NAME, model_card
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LineDataset, PlanSampler, make_loader
+from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.family import LOSS_WEIGHTS, Family, open_family
 from quillread.train.lines import RunLines, open_lines
 from quillread.train.memory import fit_micro_batch
@@ -163,7 +163,7 @@ def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
     dataset = LineDataset(lines.sources, family.form)
     keys = sorted(longest, key=lambda key: len(_text(lines, key)), reverse=True)
     items = [dataset[key] for key in keys[::processes]]
-    batch = {name: value for name, value in family.form.collate(items).items() if name != LOSS_WEIGHTS}
+    batch = {name: value for name, value in collate_readable(family.form, items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
     beside = 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside, distributed=processes > 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from quillread import config as configs
 from quillread.data.source import Source
@@ -29,7 +30,8 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _STATE_NAME = "trainer_state.json"
 """Written last into a checkpoint: one without it was broken off."""
 _ARCHIVES = ("optimizer.pt", "scheduler.pt")
-"""torch's files are zip archives, whose end is lost first when they are cut."""
+"""Files of torch that each checkpoint has, beside those of its random numbers and of the loss scale. They are zip
+archives, whose end is lost first when they are cut."""
 
 _MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory",
                "keep_checkpoints")  # fmt: skip
@@ -77,7 +79,17 @@ def _is_whole(checkpoint: Path) -> bool:
         json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all(zipfile.is_zipfile(checkpoint / name) for name in _ARCHIVES)
+    archives = {*(checkpoint / name for name in _ARCHIVES), *checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")}
+    return all(map(zipfile.is_zipfile, archives)) and all(map(_is_whole_tensors, checkpoint.glob("*.safetensors")))
+
+
+def _is_whole_tensors(path: Path) -> bool:
+    """Whether a file of safetensors is as long as its head says."""
+    try:
+        with safe_open(path, "numpy"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:

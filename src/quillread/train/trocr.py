@@ -27,6 +27,7 @@ from quillread.train.trocr_columns import COLUMNS_NAME, ColumnHead, load_columns
 from quillread.train.trocr_form import IGNORED, TrocrForm
 from quillread.train.trocr_tuning import (
     add_adapters,
+    cast_norms_once,
     compile_layers,
     freeze,
     layer_rates,
@@ -132,6 +133,7 @@ class TrocrFamily:
             network = add_adapters(self.model.network, self._lora)
         else:
             freeze(self.model.network, config.tuning.freeze)
+        cast_norms_once(self.model.network)
         if config.tuning.compile:
             compile_layers(self.model.network)
         tokenizer = self.model.tokenizer

@@ -55,7 +55,7 @@ class ColumnHead(nn.Module):
         Returns:
             float32 (N,).
         """
-        grid = encoded[:, self._special :].unflatten(1, self._grid)
+        grid = encoded[:, self._special :].reshape(len(encoded), *self._grid, -1)
         scores = self.scores(grid.mean(1)).float().log_softmax(-1)
         is_letter = (labels >= 0) & (labels != self._end)
         lengths = is_letter.sum(1)

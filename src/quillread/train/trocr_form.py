@@ -98,10 +98,12 @@ class TrocrForm:
 
         Returns:
             `pixel_values` (N, C, h, w) as `make` gives them; `labels` int64 (N, L), padded with -100, L fixed by
-            `labels.max_length` if that is set; `weights` float32 (N,), the number of tokens.
+            `labels.max_length` if that is set, within the decoder's positions; `weights` float32 (N,), the number of
+            tokens.
         """
         lengths = [len(tokens) for _, tokens in items]
-        labels = np.full((len(items), self._labels.max_length or max(lengths)), IGNORED, np.int64)
+        width = self.max_tokens if self._labels.max_length else max(lengths)
+        labels = np.full((len(items), width), IGNORED, np.int64)
         for row, (_, tokens) in enumerate(items):
             labels[row, : len(tokens)] = tokens
         return {

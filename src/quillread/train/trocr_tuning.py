@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from quillread.errors import ConfigError, ModelError
@@ -69,6 +69,22 @@ def spare_activations(network: Any) -> None:
     # The name since transformers 5.2x; the one before it is deprecated there.
     enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+def cast_norms_once(network: Any) -> None:
+    """Cast what the encoder's norms give to the number type of mixed precision once.
+
+    Autocast leaves it in float32, and every layer that takes it casts it for itself: three in each layer, and two in
+    each layer of the decoder for the end of the encoder. The values are the same, with less to read and write.
+    """
+    for name, module in network.encoder.named_modules():
+        if isinstance(module, nn.LayerNorm) and name.rpartition(".")[2].startswith("layernorm"):
+            module.register_forward_hook(_cast)
+
+
+def _cast(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    device = output.device.type
+    return output.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else output
 
 
 def compile_layers(network: nn.Module) -> None:

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from quillread.images.sheet import SheetConfig, find_sheet, flatten_sheet
+from quillread.images.sheet import find_sheet, flatten_sheet
 from quillread.types import UInt8Image
 
 PAGE = Path(__file__).parents[2] / "data" / "page.jpg"
@@ -150,10 +150,3 @@ def test_a_picture_without_a_sheet_is_left_alone(kind: str):
         "tiny": np.zeros((3, 3, 3), np.uint8),
     }
     assert is_left_alone(images[kind])
-
-
-def test_it_can_be_switched_off():
-    photo = photograph()
-    flat, back = flatten_sheet(photo, SheetConfig(flatten=False))
-    assert flat is photo
-    assert back is None

@@ -31,3 +31,20 @@ def test_a_date_on_the_right_is_read_before_the_letter_below_it():
 def test_a_region_bounds_its_lines():
     (region,) = order_lines([box_line(10, 0, 300, 40), box_line(0, 100, 200, 150)])
     assert region.polygon.points == ((0, 0), (300, 0), (300, 150), (0, 150))
+
+
+def test_notes_in_the_margin_come_last():
+    text = [(300, y, 900, y + 40) for y in range(0, 800, 100)]
+    notes = [(20, 210, 220, 240), (20, 260, 200, 290)]
+    assert order(*notes, *text) == [[2, 3, 4, 5, 6, 7, 8, 9], [0, 1]]
+
+
+def test_a_narrow_column_with_as_much_writing_is_no_note():
+    left = [(0, y, 250, y + 40) for y in range(0, 800, 50)]
+    right = [(300, y, 900, y + 40) for y in range(0, 800, 100)]
+    assert order(*right, *left)[0][0] == len(right)
+
+
+def test_a_page_number_above_the_text_is_no_note():
+    number, text = (950, 0, 990, 30), [(0, y, 900, y + 40) for y in range(100, 500, 100)]
+    assert order(*text, number)[0] == [len(text)]

@@ -14,6 +14,7 @@ from quillread.formats.export import ExportInfo, Scan
 from quillread.images.crop import CropConfig
 from quillread.images.geometry import AffineMap
 from quillread.images.read import open_document
+from quillread.images.sheet import SheetConfig
 from quillread.pages import transcribe
 from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.ctc import CtcEngine
@@ -53,9 +54,10 @@ Segment = Callable[[UInt8Image], tuple[Region, ...]]
 def make_reader(monkeypatch: pytest.MonkeyPatch) -> Callable[..., PageReader]:
     """Build a reader of bars with a line finder of the test's own."""
 
-    def make(segment: Segment = every_line) -> PageReader:
+    def make(segment: Segment = every_line, *, flatten: bool = False) -> PageReader:
         monkeypatch.setattr(transcribe, "load_segmenter", lambda _: segment)
-        return PageReader(bar_recognizer(), "bars", PageConfig(crop=CropConfig(margin=0)))
+        config = PageConfig(crop=CropConfig(margin=0), sheet=SheetConfig(flatten=flatten))
+        return PageReader(bar_recognizer(), "bars", config)
 
     return make
 
@@ -268,14 +270,14 @@ def flattened(monkeypatch: pytest.MonkeyPatch) -> UInt8Image:
     """An image of which the sheet, as `flatten_sheet` says, begins at (30, 20) and shows a line."""
     sheet = page_of(["a bad cab"])
     image = np.full((400, 600, 3), 200, np.uint8)
-    monkeypatch.setattr(transcribe, "flatten_sheet", lambda image, _: (sheet, AffineMap.shift(30, 20)))
+    monkeypatch.setattr(transcribe, "flatten_sheet", lambda image: (sheet, AffineMap.shift(30, 20)))
     return image
 
 
 def test_what_is_read_on_a_flattened_sheet_lies_on_the_image(
     make_reader: Callable[..., PageReader], flattened: UInt8Image
 ):
-    page = make_reader(lambda _: (Region(line_at(0).polygon, (line_at(0),)),)).read_page(flattened)
+    page = make_reader(lambda _: (Region(line_at(0).polygon, (line_at(0),)),), flatten=True).read_page(flattened)
     (line,) = page.lines
     assert (page.width, page.height, page.text) == (600, 400, "a bad cab")
     assert line.baseline == tuple((x + 30, y + 20) for x, y in line_at(0).baseline)
@@ -289,8 +291,20 @@ def test_what_lies_beyond_the_image_is_moved_to_its_border(
     make_reader: Callable[..., PageReader], flattened: UInt8Image
 ):
     wide = line_at(0, width=900)
-    page = make_reader(lambda _: (Region(wide.polygon, (wide,)),)).read_page(flattened)
+    page = make_reader(lambda _: (Region(wide.polygon, (wide,)),), flatten=True).read_page(flattened)
     assert page.lines[0].polygon.bounds.x1 == 600
+
+
+def test_a_sheet_is_laid_flat_only_if_that_is_asked_for(make_reader: Callable[..., PageReader], flattened: UInt8Image):
+    seen: list[tuple[int, ...]] = []
+
+    def segment(image: UInt8Image) -> tuple[Region, ...]:
+        seen.append(image.shape)
+        return ()
+
+    for flatten in (False, True):
+        make_reader(segment, flatten=flatten).read_page(flattened)
+    assert seen == [(400, 600, 3), (PITCH, 500, 3)]
 
 
 def test_given_lines_are_read_on_the_image_as_it_is(flattened: UInt8Image):

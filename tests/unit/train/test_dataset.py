@@ -7,12 +7,14 @@ from fakes import write_folder, write_strokes
 
 from quillread.data.sources import open_source
 from quillread.data.spec import parse_spec
+from quillread.errors import DataError
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.images.ink import InkConfig, ink_pixels
 from quillread.text.charset import Charset
+from quillread.train import dataset as dataset_module
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LineDataset, PlanSampler, make_loader
+from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.plan import LineKey, Plan
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -48,6 +50,34 @@ def test_another_seed_gives_another_look(tmp_path: Path):
     lines = dataset(tmp_path, AugmentConfig())
     first, second = (lines[LineKey(0, 0, seed=seed)][0] for seed in (1, 2))
     assert first.shape != second.shape or not np.array_equal(first, second)
+
+
+def damage(tmp_path: Path, number: int) -> None:
+    (tmp_path / f"line-{number:02}.png").write_bytes(b"no image")
+
+
+def test_a_line_without_a_readable_image_is_named_once_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    lines = dataset(tmp_path, NEVER)
+    damage(tmp_path, 1)
+    items = [lines[LineKey(0, index, seed=1)] for index in (0, 1, 2, 1)]
+    assert [item is None for item in items] == [False, True, False, True]
+    assert caplog.text.count("the line is left out") == 1
+    assert len(collate_readable(lines.form, items)["weights"]) == 2
+
+
+def test_too_many_unreadable_lines_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dataset_module, "_MOST_UNREADABLE", 1)
+    lines = dataset(tmp_path, NEVER)
+    damage(tmp_path, 0)
+    damage(tmp_path, 2)
+    assert lines[LineKey(0, 0, seed=1)] is None
+    with pytest.raises(DataError, match=r"line-02\.png"):
+        lines[LineKey(0, 2, seed=1)]
+
+
+def test_a_batch_without_any_image_is_an_error(tmp_path: Path):
+    with pytest.raises(DataError, match="no image of a whole batch"):
+        collate_readable(form(NEVER), [None, None])
 
 
 def test_the_sampler_gives_the_batches_of_its_epoch(tmp_path: Path):

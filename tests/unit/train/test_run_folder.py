@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
@@ -55,8 +57,9 @@ def write_run(output: Path, *steps: int) -> Path:
         folder = output / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "trainer_state.json").write_text("{}")
-        for name in ("optimizer.pt", "scheduler.pt"):
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             torch.save({"a": torch.ones(3)}, folder / name)
+        save_file({"a": torch.ones(3)}, folder / "model.safetensors")
     return output
 
 
@@ -108,8 +111,14 @@ def test_resuming_takes_the_last_checkpoint_by_number(tmp_path: Path):
     assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
-@pytest.mark.parametrize("name", ["trainer_state.json", "optimizer.pt", "scheduler.pt"])
-@pytest.mark.parametrize("cut", [True, False], ids=["cut", "missing"])
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        *itertools.product(("trainer_state.json", "optimizer.pt", "scheduler.pt"), (True, False)),
+        ("rng_state.pth", True),
+        ("model.safetensors", True),
+    ],
+)
 def test_a_checkpoint_that_was_broken_off_is_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, cut: bool
 ):

@@ -113,6 +113,8 @@ def test_lines_of_too_many_tokens_are_left_out_and_say_why(model: Trocr):
 def test_the_positions_of_the_decoder_are_the_limit(model: Trocr):
     lines = form(model, labels=LabelsConfig(max_length=100_000))
     assert lines.max_tokens == model.network.decoder.config.max_position_embeddings
+    made = lines.collate([lines.make(line_image("ab"), "ab", RNG)])
+    assert made["labels"].shape == (1, lines.max_tokens)
     assert lines.fault("1 " * lines.max_tokens, 4.0) == f"with more than {lines.max_tokens} tokens"
 
 

@@ -13,6 +13,7 @@ from quillread.train.trocr import TrocrForTraining
 from quillread.train.trocr_tuning import (
     ADAPTERS_NAME,
     add_adapters,
+    cast_norms_once,
     compile_layers,
     freeze,
     layer_rates,
@@ -66,6 +67,23 @@ def test_norms_and_biases_do_not_decay(network: nn.Module):
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
         assert group["lr"] == 0.5
     assert sum(len(g["params"]) for g in groups) == sum(p.requires_grad for p in network.parameters())
+
+
+def test_norms_that_cast_give_the_same_losses_in_mixed_precision(network: nn.Module):
+    batch = {"pixel_values": torch.randn(2, 3, 64, 64), "labels": torch.full((2, 5), 7)}
+    training = TrocrForTraining(network).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        before = training(**batch)["losses"]
+    exact = training(**batch)["losses"]
+    seen = []
+    cast_norms_once(network)
+    query = next(m for name, m in network.named_modules() if name.endswith("q_proj"))
+    query.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        after = training(**batch)["losses"]
+    assert torch.equal(after, before)
+    assert torch.equal(training(**batch)["losses"], exact)
+    assert seen == [torch.bfloat16, torch.float32]
 
 
 def test_without_a_compiler_nothing_is_compiled(network: nn.Module, monkeypatch: pytest.MonkeyPatch):

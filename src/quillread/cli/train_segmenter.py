@@ -1,0 +1,50 @@
+"""`quill train-segmenter`: train a line finder on pages."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from quillread.cli.progress import ProgressLine
+from quillread.config import apply_overrides, build, read_yaml
+from quillread.extras import require
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train-segmenter",
+        help="train a line finder on pages",
+        description="Train a line finder on pages with PAGE or ALTO files, and on pages made up of lines.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings, such as the train.json of a run")
+    parser.add_argument("--pages", action="append", default=[], metavar="DIR", help="training pages; may be repeated")
+    parser.add_argument("--lines", action="append", default=[], metavar="SPEC", help="lines that pages are made up of")
+    parser.add_argument(
+        "--validation", action="append", default=[], metavar="DIR", help="pages to measure on now and then"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="any setting, as a.b=c"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for module in ("torch", "onnx", "matplotlib"):
+        require(module, "train")
+    from quillread.train.segmenter import SegmenterConfig, train_segmenter
+
+    config = build(SegmenterConfig, _values(args), str(args.config or "settings"))
+    print(train_segmenter(config, args.output, time.monotonic, resume=args.resume, progress=ProgressLine("steps")))
+    return 0
+
+
+def _values(args: argparse.Namespace) -> dict[str, Any]:
+    path = args.config or (args.output / "train.json" if args.resume else None)
+    values = apply_overrides(read_yaml(path) if path else {}, args.settings)
+    return values | {name: given for name in ("pages", "lines", "validation") if (given := getattr(args, name))}

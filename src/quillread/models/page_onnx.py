@@ -1,0 +1,106 @@
+"""The network that finds lines, as an ONNX file, and run with onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from quillread.errors import ModelError
+from quillread.extras import require
+from quillread.models.onnx_graph import Graph, Weights
+from quillread.models.page_config import MAPS, TURNS, PageNetConfig
+
+
+def write_page_onnx(weights: Weights, config: PageNetConfig, path: Path) -> None:
+    """Write the network as an ONNX file (float32).
+
+    Input `pixels` float32 (1, 1, H, W); outputs `maps` float32 (1, 4, H / 2, W / 2) and `turn` float32 (1, 4), both
+    probabilities.
+
+    Args:
+        weights: State of `PageNetwork`, by name.
+        config: Its shape.
+        path: File to write.
+    """
+    graph = Graph(weights)
+    make_node = graph.onnx.helper.make_node
+    x = graph.relu(graph.norm(graph.conv("pixels", "stem.0", (2, 2), (1, 1, 1, 1)), "stem.1"))
+    skips = []
+    for stage, depth in enumerate(config.blocks):
+        for i in range(depth):
+            x = graph.residual(x, f"down.{stage}.{i}", (2, 2) if stage and i == 0 else (1, 1))
+        skips.append(x)
+    mean = graph.node("Flatten", graph.node("GlobalAveragePool", [x]))[0]
+    turn = graph.node("Gemm", [mean, graph.weight("turn.weight"), graph.weight("turn.bias")], transB=1)[0]
+    graph.nodes.append(make_node("Softmax", [turn], ["turn"], axis=1))
+    graph.initializers["twice"] = np.array([1, 1, 2, 2], np.float32)
+    for number, skip in enumerate(skips[-2::-1]):
+        x = graph.conv(x, f"lateral.{number}", (1, 1), (0, 0, 0, 0))
+        x = graph.node(
+            "Resize",
+            [x, "", "twice"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )[0]
+        x = graph.residual(graph.node("Add", [x, skip])[0], f"up.{number}", (1, 1))
+    x = graph.node("Conv", [x, graph.weight("head.weight"), graph.weight("head.bias")], kernel_shape=[1, 1])[0]
+    graph.nodes.append(make_node("Sigmoid", [x], ["maps"]))
+    graph.save(
+        "quillread-page",
+        {"pixels": [1, 1, "height", "width"]},
+        {"maps": [1, len(MAPS), "rows", "columns"], "turn": [1, len(TURNS)]},
+        path,
+    )
+
+
+def read_page_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read the weights of a line finder back from its ONNX file, under their names in `PageNetwork`.
+
+    Raises:
+        ModelError: If it is missing, damaged or no line finder.
+    """
+    onnx = require("onnx", "train")
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # onnx and protobuf raise types of their own that share no public base
+        raise ModelError(f"{path}: cannot be read as ONNX: {error}") from error
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    if "turn.weight" not in weights:
+        raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
+    return {name: value for name, value in weights.items() if "." in name}
+
+
+class PageBackend:
+    """The network in onnxruntime, on the CPU.
+
+    Args:
+        path: ONNX file of `write_page_onnx`.
+        threads: Threads of one call; 0 for all cores.
+
+    Raises:
+        ModelError: If the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Every new size would otherwise be planned and kept: memory grows with the pages read.
+        options.enable_mem_pattern = False
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file", hint="name an .onnx file of quill train-segmenter")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises types of its own that share no public base
+            raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+        if {output.name for output in self._session.get_outputs()} != {"maps", "turn"}:
+            raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
+
+    def __call__(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Map float32 (H, W), sides divisible by 32, to maps float32 (4, H / 2, W / 2) and turn float32 (4,)."""
+        maps, turn = self._session.run(["maps", "turn"], {"pixels": pixels[None, None]})
+        return np.asarray(maps[0], np.float32), np.asarray(turn[0], np.float32)

@@ -1,0 +1,26 @@
+"""A folder of small pages with PAGE files, made on the fly."""
+
+from pathlib import Path
+
+import cv2
+from unit.pages.drawing import write_page
+
+_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">
+<Page imageFilename="{name}.png" imageWidth="1000" imageHeight="800"><TextRegion id="r"><Coords points="0,0 1000,800"/>
+{lines}</TextRegion></Page></PcGts>
+"""
+_LINE = """<TextLine id="l{n}"><Coords points="120,{top} 700,{top} 700,{foot} 120,{foot}"/>
+<Baseline points="120,{y} 700,{y}"/></TextLine>
+"""
+
+
+def make_pages(folder: Path, count: int = 2) -> Path:
+    """Write `count` pages of 1,000 by 800 pixels; their lines run from 120 to 700."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        page, heights = write_page(first=140 + 10 * number)
+        cv2.imwrite(str(folder / f"p{number}.png"), page)
+        lines = "".join(_LINE.format(n=n, y=y, top=y - 50, foot=y + 20) for n, y in enumerate(heights))
+        (folder / f"p{number}.xml").write_text(_XML.format(name=f"p{number}", lines=lines), encoding="utf-8")
+    return folder

@@ -1,0 +1,137 @@
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from unit.train.made_pages import make_pages
+
+from quillread.errors import ConfigError, DataError
+from quillread.models.page_config import PageNetConfig
+from quillread.models.page_net import PageNetwork
+from quillread.models.page_onnx import PageBackend
+from quillread.train.page_data import PageDataConfig
+from quillread.train.segmenter import SegmenterConfig, train_segmenter
+from quillread.train.segmenter_model import AveragedWeights, TorchPageBackend, page_loss
+
+TINY = PageNetConfig((6, 8, 12), (1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pages(tmp_path_factory.mktemp("made") / "letters")
+
+
+def config(folder: Path, **changes: Any) -> SegmenterConfig:
+    values: dict[str, Any] = {
+        "pages": (folder,),
+        "validation": (folder,),
+        "network": TINY,
+        "look": PageDataConfig(side=256, turned=0.0),
+        "batch_size": 2,
+        "steps": 4,
+        "every": 2,
+        "precision": "fp32",
+        "workers": 0,
+    }
+    return SegmenterConfig(**(values | changes))
+
+
+def clock(step: float = 0.0) -> Any:
+    """A clock that goes on by `step` seconds whenever it is looked at."""
+    return itertools.count(0.0, step).__next__
+
+
+def rows(output: Path) -> list[dict[str, float]]:
+    return [json.loads(row) for row in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_training_lowers_the_loss_and_writes_a_line_finder(pages: Path, tmp_path: Path):
+    model = train_segmenter(config(pages, steps=24, every=8, learning_rate=1e-2), tmp_path / "run", clock())
+    measured = rows(tmp_path / "run")
+    assert [row["step"] for row in measured] == [8, 16, 24]
+    assert measured[-1]["loss"] < 0.8 * measured[0]["loss"]
+    assert 0 <= measured[-1]["letters_f1"] <= 1
+    maps, turn = PageBackend(model, threads=1)(np.zeros((64, 64), np.float32))
+    assert maps.shape == (4, 32, 32) and turn.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_what_is_written_are_the_averaged_weights_of_the_checkpoint(pages: Path, tmp_path: Path):
+    model = train_segmenter(config(pages), tmp_path / "run", clock())
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    network = PageNetwork(TINY)
+    network.load_state_dict(state["average"])
+    pixels = np.random.default_rng(0).random((64, 64), np.float32)
+    for written, expected in zip(PageBackend(model)(pixels), TorchPageBackend(network)(pixels), strict=True):
+        assert np.abs(written - expected).max() < 1e-4
+
+
+def test_a_run_ends_when_its_minutes_are_over(pages: Path, tmp_path: Path):
+    train_segmenter(config(pages, steps=1000, every=1000, minutes=1.0), tmp_path / "run", clock(step=6.0))
+    assert 3 < rows(tmp_path / "run")[-1]["step"] < 12
+
+
+def test_a_resumed_run_goes_on_from_its_checkpoint(pages: Path, tmp_path: Path):
+    train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
+    train_segmenter(config(pages, steps=4), tmp_path / "run", clock(), resume=True)
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4]
+
+
+def test_a_folder_with_files_is_not_overwritten(pages: Path, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        train_segmenter(config(pages), tmp_path / "run", clock())
+
+
+def test_nothing_to_resume_is_said(pages: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        train_segmenter(config(pages), tmp_path / "run", clock(), resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_refused(pages: Path, tmp_path: Path):
+    train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
+    other = config(pages, network=PageNetConfig((4, 8, 12), (1, 1, 1)))
+    with pytest.raises(DataError, match="no checkpoint of this network"):
+        train_segmenter(other, tmp_path / "run", clock(), resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pages": ()},
+        {"steps": 0},
+        {"minutes": 0.0},
+        {"warmup": 1.0},
+        {"precision": "fp8"},
+        {"look": PageDataConfig(side=100)},
+    ],
+)
+def test_impossible_settings_are_refused(pages: Path, changes: dict[str, Any]):
+    with pytest.raises(ConfigError):
+        config(pages, **changes)
+
+
+def test_what_is_not_known_costs_nothing():
+    logits, maps = torch.randn(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+    turns, turn = torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)
+    known = torch.zeros(1, 8, 8)
+    known[:, :, :4] = 1
+    changed = logits.clone()
+    changed[..., 4:] += 7
+    losses = [page_loss(each, turns, maps, known, turn) for each in (logits, changed)]
+    assert losses[0] == losses[1]
+    assert page_loss(changed, turns, maps, torch.ones(1, 8, 8), turn) > losses[1]
+
+
+def test_the_average_lies_between_the_weights_of_the_steps():
+    torch.manual_seed(0)
+    network = PageNetwork(TINY)
+    average = AveragedWeights(network, 0.5)
+    before = network.head.weight.detach().clone()
+    with torch.no_grad():
+        network.head.weight += 1
+    average.follow(network, step=1000)
+    assert torch.allclose(average.network.head.weight, before + 0.5)
