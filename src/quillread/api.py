@@ -12,11 +12,15 @@ from quillread.errors import ImageError
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.run import run_evaluation
 from quillread.images.web import is_address
+from quillread.models.languages import AUTO, LanguageConfig
 from quillread.pages.given import GivenLayouts
 from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.ensemble import LineReader
 from quillread.recognize.load import load
 from quillread.types import Page, Reading, UInt8Image
+
+_BY_DEFAULT = LanguageConfig((AUTO,), only_compact=True)
+"""As `quill read` does: compact models choose a language for each line."""
 
 
 def read(
@@ -45,7 +49,7 @@ def read(
     layouts = GivenLayouts(Path(segmentation)) if segmentation is not None else None
     if isinstance(source, str) and not is_address(source):
         source = Path(source)
-    reading = PageReader(_load(model), model, config, layouts).read(source)
+    reading = PageReader(_load(model, _BY_DEFAULT), model, config, layouts).read(source)
     if reading.error is not None:
         raise ImageError(reading.error)
     return reading
@@ -58,7 +62,7 @@ def read_page(image: UInt8Image, model: str = "builtin", *, config: PageConfig |
         ImageError: If the image is empty or of another form.
         ModelError: If there is no such model.
     """
-    return PageReader(_load(model), model, config).read_page(image)
+    return PageReader(_load(model, _BY_DEFAULT), model, config).read_page(image)
 
 
 def measure(data: str, model: str = "builtin", *, split: str = "validation") -> dict[str, Any]:
@@ -76,7 +80,7 @@ def measure(data: str, model: str = "builtin", *, split: str = "validation") -> 
         DataError: If the data is missing, malformed or empty.
         ModelError: If there is no such model.
     """
-    result = run_evaluation(_load(model), open_source(parse_spec(data), split))
+    result = run_evaluation(_load(model, None), open_source(parse_spec(data), split))
     return evaluation_summary(
         result.rows,
         model=model,
@@ -88,5 +92,5 @@ def measure(data: str, model: str = "builtin", *, split: str = "validation") -> 
 
 
 @lru_cache(maxsize=4)
-def _load(model: str) -> LineReader:
-    return load(model)
+def _load(model: str, language: LanguageConfig | None) -> LineReader:
+    return load(model, language=language)

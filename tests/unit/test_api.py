@@ -22,7 +22,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Let every model stand for a recogniser of bars; gives the names loaded."""
     loaded: list[str] = []
 
-    def load(name: str) -> object:
+    def load(name: str, **_: object) -> object:
         loaded.append(name)
         return bar_recognizer()
 

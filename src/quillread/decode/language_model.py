@@ -11,6 +11,12 @@ _NAME = -11.5
 """A word of the lexicon is at least this likely (log of 1e-5): as a rare word of the language is."""
 
 
+_PARTED = -3.5
+"""A line ends within a word about this often (log of 3 %)."""
+
+_DIGITS = frozenset("0123456789")
+
+
 class Characters(Protocol):
     """Gives the probability of each next character."""
 
@@ -67,6 +73,10 @@ class State(NamedTuple):
     """Letters since then, in lower case."""
     spelled: float
     """Their log probability."""
+    in_number: bool = False
+    """Whether the last character is a digit."""
+    parted: float | None = None
+    """What the last character added, if it is a hyphen behind letters: a word that may go on in the next line."""
 
 
 def mean_log_probability(characters: Characters, text: str) -> float:
@@ -126,14 +136,22 @@ class Language:
         score = self._weights.characters * log_probability + self._weights.length
         if character.isalpha():
             return score, State(after, state[1], state[2] + character.lower(), state[3] + log_probability)
+        if character in _DIGITS:
+            # A number is not made shorter: any of them is as good as another.
+            return max(score, 0.0) if state[4] else score, State(after, UNKNOWN, "", 0.0, True)
+        before = state[1]
         if state[2]:
-            ended, number = self._end_word(state)
-            return score + ended, State(after, number if is_linking(character) else UNKNOWN, "", 0.0)
-        return score, State(after, state[1] if is_linking(character) else UNKNOWN, "", 0.0)
+            ended, before = self._end_word(state)
+            score += ended
+        parted = score if state[2] and character == "-" else None
+        return score, State(after, before if is_linking(character) else UNKNOWN, "", 0.0, False, parted)
 
     def finish(self, state: State) -> float:
         """What the end of the line adds: it ends a word."""
         log_probability, _ = self._characters.step(state[0], " ")
+        if state.parted is not None:
+            # No text that a language is learnt from has lines; so this is set, not learnt.
+            return max(self._weights.characters * log_probability, self._weights.characters * _PARTED - state.parted)
         return self._weights.characters * log_probability + (self._end_word(state)[0] if state[2] else 0.0)
 
     def score(self, text: str) -> float:
@@ -145,7 +163,7 @@ class Language:
         return total + self.finish(state)
 
     def _end_word(self, state: State) -> tuple[float, int]:
-        _, before, word, spelled = state
+        before, word, spelled = state[1:4]
         raised = 0.0
         if word in self._lexicon and spelled < _NAME:
             raised = self._weights.characters * (_NAME - spelled)

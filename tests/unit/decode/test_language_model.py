@@ -85,3 +85,24 @@ def test_the_mean_is_by_character(model):
 def test_weights_out_of_range_are_refused(values):
     with pytest.raises(ConfigError):
         LanguageWeights(*values)
+
+
+def test_the_hyphen_of_a_word_that_is_parted_at_the_end_of_a_line_costs_little(model):
+    scorer = language(model)
+    state, whole = scorer.start(), 0.0
+    for character in "the hou":
+        added, state = scorer.extend(state, character)
+        whole += added
+    hyphen, _ = scorer.extend(state, "-")
+    assert hyphen < -4
+    assert scorer.score("the hou-") == pytest.approx(whole - 3.5)
+
+
+def test_a_number_is_not_made_shorter(model):
+    scorer = language(model, length=1.3)
+    state = scorer.start()
+    for character in "in 1":
+        _, state = scorer.extend(state, character)
+    added, state = scorer.extend(state, "5")
+    assert added >= 0
+    assert scorer.extend(state, "x")[0] < 0

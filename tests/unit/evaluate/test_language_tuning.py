@@ -7,7 +7,8 @@ from quillread.decode.confidence import calibrate
 from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.decode.language_model import LanguageWeights
 from quillread.decode.language_settings import LanguageSettings
-from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, halve, report
+from quillread.decode.review import expected_rate
+from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, fit_curve, halve, report
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.record import Record
 
@@ -80,3 +81,22 @@ def test_a_report_counts_what_was_mended_and_broken():
     assert figures["cer_spacing_without"] == pytest.approx(1 / 15)
     assert figures["cer_spacing"] == pytest.approx(1 / 15)
     assert figures["gain"] == 0.0 and figures["read_with_language"] == 1.0
+
+
+def test_expected_errors_are_those_of_groups_that_were_not_fitted_to():
+    # Half of the groups are twice as hard as their confidences say.
+    rng = np.random.default_rng(0)
+    lines, readings = [], []
+    for i in range(1500):
+        sure = float(rng.uniform(0.5, 1.0))
+        rate = (1 - sure) * (0.4 if i % 10 < 5 else 0.1)
+        text = "abcdefghij" * 4
+        reference = "".join("x" if rng.random() < rate else c for c in text)
+        lines.append(line(f"g{i % 10}", reference, text))
+        readings.append(
+            Hypothesis(text, tuple(Emission(c, sure ** (1 / 40), 0, 1, 0.9) for c in text), -0.5, share=0.9)
+        )
+    curve = fit_curve(lines, readings, LanguageSettings())
+    rates = [expected_rate(curve, x) for x in (0.05, 0.25, 0.45)]
+    assert rates == sorted(rates)
+    assert rates[1] == pytest.approx(0.25 * 0.25, abs=0.02)
