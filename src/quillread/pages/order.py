@@ -33,6 +33,7 @@ def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
     bounds = _bounds_of(lines)
     below, above = _nearest(bounds)
     following = {upper: lower for upper, lower in below.items() if above.get(lower) == upper}
+    _part_at_openings(following, below, _middles(bounds))
     starts = sorted(set(range(len(lines))) - set(following.values()))
     regions = []
     for start in starts:
@@ -42,6 +43,24 @@ def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
         regions.append(_region([lines[member] for member in members]))
     text, notes = _part_margins(regions)
     return (*_sort_regions(text), *_sort_regions(notes))
+
+
+def _part_at_openings(following: dict[int, int], below: dict[int, int], middles: NDArray[np.float32]) -> None:
+    """Part a block where a line beside it leads into it: a salutation stands lower than the date, above the letter.
+
+    Without that, a date on the right and an indented first line would be one block, and "Dear ..." to their left be
+    read before both.
+    """
+    leading = {lower: upper for upper, lower in following.items()}
+    for aside, lower in below.items():
+        if following.get(aside) == lower:
+            continue
+        while lower in leading:
+            upper = leading[lower]
+            if middles[upper] < middles[aside] < middles[lower]:
+                del following[upper], leading[lower]
+                break
+            lower = upper
 
 
 def _part_margins(regions: list[Region]) -> tuple[list[Region], list[Region]]:

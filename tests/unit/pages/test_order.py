@@ -48,3 +48,18 @@ def test_a_narrow_column_with_as_much_writing_is_no_note():
 def test_a_page_number_above_the_text_is_no_note():
     number, text = (950, 0, 990, 30), [(0, y, 900, y + 40) for y in range(100, 500, 100)]
     assert order(*text, number)[0] == [len(text)]
+
+
+def test_a_salutation_is_read_after_the_date_and_before_the_indented_first_line():
+    date, first = (960, 100, 1494, 230), (570, 450, 1494, 570)
+    salutation = (164, 330, 640, 470)
+    body = [(150, y, 1407, y + 110) for y in range(580, 1200, 120)]
+    assert [i for region in order(salutation, date, first, *body) for i in region] == [1, 0, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_columns_over_a_common_last_line_stay_whole():
+    left = [(0, y, 400, y + 40) for y in range(0, 300, 50)]
+    right = [(500, y, 900, y + 40) for y in range(20, 500, 50)]
+    footer = (0, 600, 900, 640)
+    ordered = [i for region in order(*left, *right, footer) for i in region]
+    assert ordered == list(range(len(left) + len(right) + 1))
