@@ -94,10 +94,12 @@ class CharacterModel:
         self._starts = [np.cumsum(np.append(0, level.children), dtype=np.uint32).data for level in levels[:-1]]
         self._costs = [level.costs.tobytes() for level in levels]
         self._backoff_costs = [level.backoff_costs.tobytes() for level in levels]
+        self.generation = 0
         self.forget()
 
     def forget(self) -> None:
         """Drop all states."""
+        self.generation += 1
         self._states: dict[bytes, int] = {}
         self._contexts: list[bytes] = []
         self._chains: list[list[tuple[int, int, int, int]]] = []

@@ -22,6 +22,8 @@ class Characters(Protocol):
 
     start: int
     """State at the start of a line."""
+    generation: int
+    """How often all states were dropped: a state belongs to one generation."""
 
     def step(self, state: int, character: str) -> tuple[float, int]:
         """Log probability of a character after a state, and the state that follows."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from quillread.errors import DataError
+from quillread.text.normalise import nfc
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -50,6 +51,6 @@ def _words(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:
-                yield from _LETTERS.findall(line.lower())
+                yield from _LETTERS.findall(nfc(line).lower())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of words: {error}", hint="it must be UTF-8 text") from error

@@ -25,9 +25,12 @@ class MixedCharacters:
     def __init__(self, models: Sequence[Characters], weights: Sequence[float]) -> None:
         self._models = models
         self._weights = weights
+        self.generation = 0
         self._clear()
 
     def _clear(self) -> None:
+        self.generation += 1
+        self._generations = [model.generation for model in self._models]
         self._states: list[tuple[int, ...]] = []
         self._numbers: dict[tuple[int, ...], int] = {}
         self._steps: list[dict[str, tuple[float, int]]] = []
@@ -35,8 +38,11 @@ class MixedCharacters:
 
     def tidy(self) -> bool:
         """Drop what was kept, if it is very much; tell whether it was."""
-        # Not any(...) of a generator: every one of them is to be tidied.
-        if any([model.tidy() for model in self._models]) or len(self._states) > _MOST_STATES:
+        for model in self._models:
+            model.tidy()
+        # A model may be part of several mixtures, and have been tidied by another one.
+        is_stale = self._generations != [model.generation for model in self._models]
+        if is_stale or len(self._states) > _MOST_STATES:
             self._clear()
             return True
         return False

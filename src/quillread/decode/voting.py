@@ -104,7 +104,10 @@ def _with_text(first: Transcript, characters: Sequence[Character]) -> Transcript
     for match in re.finditer("[^ ]+", text):
         x0, x1 = characters[match.start()].x0, characters[match.end() - 1].x1
         words.append(Word(match.group(), 0.0, Polygon(((x0, low), (x1, low), (x1, high), (x0, high)))))
-    return replace(first, text=text, words=tuple(words), characters=tuple(characters), alternatives=())
+    changed = replace(first, text=text, words=tuple(words), characters=tuple(characters), alternatives=())
+    # Corrections of a reading that was outvoted are none of this one.
+    kept = tuple(change for change in first.changes if change.after in text.split())
+    return replace(changed, changes=kept, raw_text=first.raw_text if kept else None)
 
 
 def _averaged(voted: Transcript, readings: Sequence[Transcript]) -> Transcript:

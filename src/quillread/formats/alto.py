@@ -75,7 +75,7 @@ def _outline(element: Element, path: Path) -> tuple[Point, ...]:
         if len(corners) >= 3:
             return corners
     box = [element.get(name) for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
-    if None in box:
+    if not all(box):
         return ()
     (x, y), (width, height) = parse_points(" ".join(map(str, box)), f"{path}: {element.tag}")
     return rectangle([(x, y), (x + width, y + height)])
@@ -93,7 +93,12 @@ def _baseline(element: Element, path: Path) -> tuple[Point, ...]:
 
 def _text_of(line: Element) -> str:
     """Join the strings of a line; files without any SP mean a space between each two."""
-    parts = [" " if item.tag == "SP" else item.get("CONTENT", "") for item in line if item.tag in _TEXT_TAGS]
+    parts: list[str] = []
+    for item in line:
+        if item.tag == "HYP" and parts:  # stands at the end of its word, never by itself
+            parts[-1] += item.get("CONTENT", "")
+        elif item.tag in _TEXT_TAGS:
+            parts.append(" " if item.tag == "SP" else item.get("CONTENT", ""))
     return ("" if " " in parts else " ").join(parts).strip()
 
 

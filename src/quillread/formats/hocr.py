@@ -1,5 +1,6 @@
 """hOCR 1.2: https://kba.github.io/hocr-spec/1.2/."""
 
+import re
 from html import escape
 from typing import BinaryIO
 
@@ -44,7 +45,7 @@ def _page(image: str, page: Page) -> list[str]:
     title = f"image {_quoted(image)}; bbox 0 0 {page.width} {page.height}; ppageno {page.number - 1}"
     rows = [f'<div class="ocr_page" id="page_{page.number}" title="{_text(title)}">']
     if page.error is not None:
-        rows.append(f"<!-- not read: {_text(page.error).replace('--', '- -')} -->")
+        rows.append(f"<!-- not read: {re.sub('-(?=-)', '- ', _text(page.error))} -->")
     for number, region in enumerate(page.regions, start=1):
         name = f"{page.number}_{number}"
         place = f'title="{_bbox(region.polygon, page)}"'

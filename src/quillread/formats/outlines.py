@@ -41,7 +41,7 @@ def line_pitch(page: Page) -> float:
             if min(box.x1, other.x1) - max(box.x0, other.x0) > 0.3 * min(box.width, other.width)
         ]
         gaps.extend([min(gap for gap in below if gap > 1)] if any(gap > 1 for gap in below) else [])
-    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10
+    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10 or 1.0
 
 
 def _along_baseline(line: Line, pitch: float) -> Line:

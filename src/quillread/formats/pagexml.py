@@ -48,7 +48,8 @@ def read_page_xml(path: Path) -> Page:
 
 
 def _ordered_regions(page: Element) -> list[Element]:
-    regions = [element for element in page.iter() if element.tag == "TextRegion"]
+    # Transkribus puts the lines of tables into their cells.
+    regions = [element for element in page.iter() if element.tag in ("TextRegion", "TableCell")]
     rank: dict[str, int] = {}
     order = page.find("ReadingOrder")
     if order is not None:

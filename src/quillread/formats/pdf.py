@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from quillread.formats.export import ExportInfo, Scan, words_of
+from quillread.images.pictures import quiet_pillow
 from quillread.types import Page, Point, UInt8Image, Word
 from quillread.version import __version__
 
@@ -177,7 +178,7 @@ def _encode_image(image: UInt8Image, jpeg: bytes | None) -> tuple[str, bytes]:
     height, width = image.shape[:2]
     head = f"/Type /XObject /Subtype /Image /Width {width} /Height {height}"
     if jpeg is not None:
-        with Image.open(io.BytesIO(jpeg)) as source:
+        with quiet_pillow, Image.open(io.BytesIO(jpeg)) as source:  # how large it may be was decided on reading
             space = "DeviceGray" if source.mode == "L" else "DeviceRGB"
         return f"{head} /ColorSpace /{space} /BitsPerComponent 8 /Filter /DCTDecode", jpeg
     grey = image[:, :, 0]

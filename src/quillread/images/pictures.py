@@ -17,7 +17,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
 _LEAST_DPI, _MOST_DPI = 100.0, 2400.0
 
 
-class _QuietPillow:
+class QuietPillow:
     """While it is entered, Pillow neither warns nor applies its own pixel limit (ours is checked instead).
 
     Both are settings of the whole process, so entries are counted: the first one in any thread changes them,
@@ -45,7 +45,7 @@ class _QuietPillow:
                 self._undo.close()
 
 
-_quiet_pillow = _QuietPillow()
+quiet_pillow = QuietPillow()
 
 
 class PicturePages:
@@ -59,7 +59,7 @@ class PicturePages:
         self._source = source
         self._heif = heif
         self._max_pixels = config.max_pixels
-        with _quiet_pillow, self._open() as image:
+        with quiet_pillow, self._open() as image:
             self._frames = _tiff_frames(image) if image.format == "TIFF" else [image.tell()]
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class PicturePages:
 
     def render(self, index: int, where: str) -> UInt8Image:
         """Decode a page, upright."""
-        with _quiet_pillow, self._open() as image:
+        with quiet_pillow, self._open() as image:
             if index > 0:
                 image.seek(self._frames[index])
             check_size(*image.size, self._max_pixels, where, "scan at a lower resolution, or raise read.max_pixels")
@@ -77,7 +77,7 @@ class PicturePages:
 
     def paper_size(self, index: int) -> tuple[float, float] | None:
         """Tell the size from the resolution that a scanner wrote; cameras write 72 or 96 dpi, which say nothing."""
-        with _quiet_pillow, self._open() as image:
+        with quiet_pillow, self._open() as image:
             if index > 0:
                 image.seek(self._frames[index])
             across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
@@ -88,7 +88,7 @@ class PicturePages:
 
     def jpeg(self, index: int) -> bytes | None:
         """Give the file itself if it is a JPEG that need not be turned."""
-        with _quiet_pillow, self._open() as image:
+        with quiet_pillow, self._open() as image:
             if image.format != "JPEG" or image.mode not in ("L", "RGB") or _turn_of(image) is not None:
                 return None
         return self._source if isinstance(self._source, bytes) else self._source.read_bytes()

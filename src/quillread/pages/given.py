@@ -75,9 +75,12 @@ class GivenLayouts:
                 raise DataError(f"{self._where} is about one page", hint="name a folder with a file for each page")
             return self._where
         image = Path(source)
-        found = self._by_stem.get(f"{image.stem}-{number:04}", [])
+        # Of an image alone its own name comes first: the number in `letter-0001.xml` may be part of another image's.
+        names = [image.stem, image.name] if count == 1 else []
+        names.append(f"{image.stem}-{number:04}")
+        found = next((paths for name in names if (paths := self._by_stem.get(name))), [])
         if not found and count == 1:
-            found = self._by_stem.get(image.stem, []) or self._by_stem.get(image.name, []) or self._naming(image.name)
+            found = self._naming(image.name)
         if not found:
             name = f"{image.stem}.xml" if count == 1 else f"{image.stem}-{number:04}.xml"
             raise DataError(f"{self._where} has no segmentation of it", hint=f"put it there as {name}")

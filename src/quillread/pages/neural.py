@@ -1,5 +1,6 @@
 """The trained line finder: a network marks baselines, and each takes the ink that stands on it."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +22,8 @@ from quillread.pages.order import order_lines
 from quillread.pages.outline import outline_ink
 from quillread.pages.small_print import is_small_print
 from quillread.types import Line, Polygon, Region, UInt8Image
+
+log = logging.getLogger(__name__)
 
 Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Pixels float32 (H, W) to maps float32 (4, H / 2, W / 2) and the probabilities of the turns, float32 (4,)."""
@@ -163,7 +166,13 @@ def _take_marks(maps: Floats, view: PageView, config: NeuralConfig) -> list[Mark
     marks = join_marks(find_marks(maps), maps[2], _REACH)
     if not config.keep_print:
         marks = drop_print(marks)
-    return marks if config.keep_cut else drop_cut(marks, columns)
+    if config.keep_cut:
+        return marks
+    kept = drop_cut(marks, columns)
+    if len(kept) < len(marks):
+        told = "%d lines that the edge of the image cuts off were left out; --segmenter neural-all reads them"
+        log.warning(told, len(marks) - len(kept))
+    return kept
 
 
 def _maps_to_page(view: PageView) -> NDArray[np.float64]:

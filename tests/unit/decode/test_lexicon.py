@@ -36,3 +36,8 @@ def test_a_list_without_words_is_refused(tmp_path: Path, content: bytes):
 def test_a_missing_list_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"none\.txt"):
         read_lexicon([tmp_path / "none.txt"])
+
+
+def test_decomposed_letters_are_the_same_letters(tmp_path: Path):
+    (tmp_path / "names.txt").write_text("Mu\u0308ller\n", encoding="utf-8")
+    assert "müller" in read_lexicon([tmp_path / "names.txt"])

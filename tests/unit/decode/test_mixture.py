@@ -55,3 +55,17 @@ def test_a_mixture_outlives_the_states_of_its_models(models, monkeypatch):
     monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 5)
     assert mixed.tidy()
     assert walk() == before
+
+
+def test_a_mixture_notices_that_another_tidied_its_model(models, monkeypatch):
+    a, b = (m.characters for m in models)
+    first, second = MixedCharacters([a, b], [0.5, 0.5]), MixedCharacters([b, a], [0.5, 0.5])
+    for mixed in (first, second):
+        state = mixed.start
+        for character in "the house of Okonkwo":
+            _, state = mixed.step(state, character)
+    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 5)
+    assert first.tidy()
+    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 10**6)
+    assert second.tidy()
+    assert second._generations == [b.generation, a.generation]

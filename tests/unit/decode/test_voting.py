@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quillread.decode.voting import vote
-from quillread.types import Character, Polygon, Transcript, Word
+from quillread.types import Change, Character, Polygon, Transcript, Word
 
 
 def reading(text: str, confidence: float = 0.8, line: float = 0.5) -> Transcript:
@@ -68,3 +69,13 @@ def test_confidences_are_means_over_the_readings():
 def test_more_errors_are_expected_where_readings_differ():
     agreed, torn = vote([reading("the cat")] * 3), vote([reading("the cat"), reading("tha dog"), reading("thx cow")])
     assert torn.expected_error > agreed.expected_error
+
+
+def test_a_correction_that_was_outvoted_is_not_told():
+    corrected = replace(
+        reading("the village"), raw_text="the viltage", changes=(Change(4, "viltage", "village", "unknown"),)
+    )
+    outvoted = vote([corrected, reading("the pillage"), reading("the pillage")])
+    assert (outvoted.text, outvoted.changes, outvoted.raw_text) == ("the pillage", (), None)
+    kept = vote([corrected, reading("the village"), reading("the village")])
+    assert (kept.changes, kept.raw_text) == (corrected.changes, "the viltage")

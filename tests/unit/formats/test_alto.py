@@ -156,3 +156,15 @@ def test_points_beyond_the_page_are_moved_to_its_border():
     item = Line(((-20.0, 40.0), (1300.0, 40.0)), box(-20, -9, 1300, 60), Transcript("a", 1.0))
     over = replace(scan(), page=Page("a", 1, 1000, 1400, (Region(item.polygon, (item,)),)))
     schema("alto-4-4.xsd").assertValid(etree.fromstring(export("alto", over)))
+
+
+def test_a_hyphen_belongs_to_the_word_before_it(read):
+    hyphen = '<String CONTENT="Buch"/><HYP CONTENT="-"/></TextLine>\n    </TextBlock>'
+    page = read(ALTO.replace('<String CONTENT="second"/></TextLine>\n    </TextBlock>', hyphen))
+    assert page.lines[1].transcript.text == "Buch-"
+
+
+def test_a_line_with_empty_places_is_refused_by_name(read):
+    place = 'ID="l2" HPOS="10" VPOS="110" WIDTH="680" HEIGHT="70"'
+    with pytest.raises(DataError, match="l2 has neither"):
+        read(ALTO.replace(place, 'ID="l2" HPOS="" VPOS="" WIDTH="" HEIGHT=""'))

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from documents import blank, export, failed, scan
@@ -55,3 +56,9 @@ def test_ids_are_unique():
 
 def test_a_page_that_failed_says_why():
     assert "<!-- not read: letters/a&amp;b.pdf, page 2: broken" in export("hocr", failed()).decode()
+
+
+def test_an_error_with_dashes_keeps_the_document_well_formed():
+    page = failed(2)
+    content = export("hocr", replace(page, page=replace(page.page, error="a---b.jpg: cannot be read")))
+    assert len(elements("ocr_page", content)) == 1

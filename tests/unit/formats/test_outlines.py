@@ -44,3 +44,8 @@ def test_the_pitch_is_the_usual_distance_of_lines_below_each_other():
     assert line_pitch(page(bare(100), bare(150), bare(200), bare(320), bare(120, 600, 900))) == 50
     assert line_pitch(page(bare(100))) == 40  # a tenth of the only line
     assert line_pitch(Page("a", 1, 9, 9)) == 1
+
+
+def test_an_upright_baseline_alone_on_a_page_has_an_outline():
+    upright = Line(((50.0, 100.0), (50.0, 400.0)), Polygon(((50.0, 100.0), (50.0, 400.0), (50.0, 100.0))))
+    assert outline_lines(page(upright)).lines[0].polygon.bounds.height >= 300

@@ -180,3 +180,11 @@ def test_points_beyond_the_page_are_moved_to_its_border():
     item = Line(((-20.0, 40.0), (1300.0, 40.0)), box(-20, -9, 1300, 60), Transcript("a", 1.0))
     over = replace(scan(), page=Page("a", 1, 1000, 1400, (Region(item.polygon, (item,)),)))
     schema("pagecontent-2019-07-15.xsd").assertValid(etree.fromstring(export("page", over)))
+
+
+def test_lines_in_the_cells_of_a_table_are_read(read):
+    cell = PAGE.replace('<TextRegion id="b">', '<TableRegion id="t"><TableCell id="b">', 1)
+    head, _, tail = cell.partition('<TextRegion id="c">')
+    first, _, last = head.rpartition("</TextRegion>")
+    page = read(f'{first}</TableCell></TableRegion>{last}<TextRegion id="c">{tail}')
+    assert [line.transcript.text for line in page.lines] == ["first line", "second line"]

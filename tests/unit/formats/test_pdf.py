@@ -182,3 +182,11 @@ def test_the_font_has_one_glyph_that_leaves_no_ink():
 def test_pages_have_the_words_of_a_page_only():
     assert "yours" not in text_of(export("pdf", scan(1), replace(scan(2), page=Page("a", 2, 1000, 1400))), 1)
     assert page().text
+
+
+def test_a_large_jpeg_goes_into_the_file_whatever_pillow_thinks_of_its_size(monkeypatch: pytest.MonkeyPatch):
+    jpeg = io.BytesIO()
+    Image.fromarray(scan().image).save(jpeg, "JPEG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    head, content = quillread.formats.pdf._encode_image(scan().image, jpeg.getvalue())
+    assert content == jpeg.getvalue() and "/DCTDecode" in head

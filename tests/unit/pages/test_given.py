@@ -121,3 +121,10 @@ def test_a_file_that_cannot_be_used_is_named(content: str, message: str, tmp_pat
 def test_a_place_without_segmentations_says_so(kind: str, tmp_path: Path):
     with pytest.raises(DataError, match=r"no such file or folder|holds no XML"):
         GivenLayouts(tmp_path / "none" if kind == "missing" else tmp_path)
+
+
+def test_a_number_in_the_name_of_another_image_is_not_taken_for_a_page(tmp_path: Path):
+    write(tmp_path / "a.xml")
+    write(tmp_path / "a-0001.xml", first="other")
+    assert first_line(tmp_path, "a.jpg") == "l1"
+    assert first_line(tmp_path, "a-0001.jpg") == "other"
