@@ -7,6 +7,9 @@ from pathlib import Path
 from quillread.cli.options import positive_number
 from quillread.cli.progress import say
 
+_LITTLE = 100_000
+"""Characters of a text below which its model, as heavy as a general one, would drown what that one knows."""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -82,6 +85,8 @@ def run_train(args: argparse.Namespace) -> int:
         f"{args.output}: {size / 1e6:.1f} MB, of {facts['characters_read']:,} characters and "
         f"{facts['words_read']:,} words; language: {language or 'unknown'}"
     )
+    if facts["characters_read"] < _LITTLE:
+        say(f"that is little text: mixed with others, give it a small weight, as in --lm fr --lm {args.output}@0.2")
     return 0
 
 

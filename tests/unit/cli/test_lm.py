@@ -105,3 +105,9 @@ def test_settings_cannot_be_saved_into_a_folder_of_transformers(lines: Path, tmp
     plain = write_trocr(tmp_path / "plain")
     assert main(["lm", "tune", "--data", str(lines), "--model", str(plain), "--save"]) == 2
     assert "leave out --save" in capsys.readouterr().err
+
+
+def test_little_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "page.txt").write_text("Baptised Okonkwo the son of Obierika, yeoman of this parish.\n" * 3, "utf-8")
+    assert train(tmp_path / "page.txt", tmp_path / "my.lm") == 0
+    assert "give it a small weight" in capsys.readouterr().err
