@@ -17,12 +17,14 @@ from webserver import Answer, serve
 
 from quillread.cli.main import main
 from quillread.cli.resume import LOG_NAME
+from quillread.errors import ImageError
 from quillread.formats.alto import read_alto
 from quillread.formats.export import FORMATS, ExportInfo, Scan
 from quillread.formats.pagexml import read_page_xml
 from quillread.formats.pdf import PdfWriter
 from quillread.formats.plain import TextWriter
-from quillread.images.read import open_document
+from quillread.images.read import Document, open_document
+from quillread.pages import transcribe
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Line, Page, Polygon, Region
 
@@ -508,6 +510,32 @@ def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path,
     assert read("book.pdf", "--output", "out", "--resume") == 3
     assert seen == []
     assert (folder / "out" / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
+
+
+@pytest.mark.parametrize("gone", ["a page", "all"])
+def test_what_was_read_outlives_a_run_that_cannot_have_the_images(
+    gone: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    read("book.pdf", "--output", "out", "--format", "txt,pdf")
+
+    page_of = Document.page
+
+    def lacks_one(document: Document, index: int) -> Any:
+        return page_of(document, index) if index else fail()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ImageError("the disk went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (transcribe, "open_document", fail)))
+        assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
+    text = "dead\n\n[page 2 could not be read]\n\nbead\n"
+    assert (folder / "out" / "book.txt").read_text() == text
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
+    assert seen == []
+    assert (folder / "out" / "book.txt").read_text() == text
 
 
 @pytest.mark.parametrize("change", ["no --resume", "settings", "lexicon", "file", "cut off", "nonsense"])
