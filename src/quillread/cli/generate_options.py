@@ -36,6 +36,11 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of the options that were given, by name."""
+    return {name: value for name in _NAMES if (value := getattr(args, name)) is not None}
+
+
 def generate_config(args: argparse.Namespace, model: str) -> "GenerateConfig | None":
     """Put the options on top of the settings that are stored with a model.
 
@@ -50,7 +55,7 @@ def generate_config(args: argparse.Namespace, model: str) -> "GenerateConfig | N
         UsageError: If an option was given and the model is no TrOCR model.
         ConfigError: If a value is out of range, or the values do not go together.
     """
-    given: dict[str, Any] = {name: value for name in _NAMES if (value := getattr(args, name)) is not None}
+    given = given_options(args)
     if not given:
         return None
     from quillread.models.catalog import describe

@@ -45,7 +45,8 @@ def find_inputs(arguments: list[str]) -> list[Input]:
 def find_segmented(where: Path) -> list[Input]:
     """Find the images of PAGE and ALTO files: of one file, or of all in a folder, in the order of their names.
 
-    A file whose image is missing, or that is damaged, is an input that failed.
+    A file whose image is missing, or that is damaged, is an input that failed. An image that several files are about
+    is one input.
 
     Raises:
         DataError: If there is no such file or folder, or no PAGE or ALTO file in it.
@@ -54,14 +55,18 @@ def find_segmented(where: Path) -> list[Input]:
     from quillread.formats.layout import find_image, read_layout
 
     files = sorted(where.rglob("*.xml"), key=_by_number) if where.is_dir() else [where]
-    found = []
+    found: list[Input] = []
+    seen: set[Path] = set()
     for path in files:
         stem = Path(path.name) if path == where else path.relative_to(where)
         try:
             page = read_layout(path)
             if page is not None:
                 image = find_image(path, page)
-                found.append(Input(str(image), stem.with_name(image.name)))
+                place = image.resolve()
+                if place not in seen:
+                    found.append(Input(str(image), stem.with_name(image.name)))
+                seen.add(place)
         except InputError as error:
             found.append(Input(str(path), stem, str(error)))
         except OSError as error:

@@ -56,15 +56,14 @@ class PageJournal:
 
     def add(self, scan: Scan) -> None:
         """Note a page."""
-        if scan.page.error is not None:
-            self._failed += 1
-        elif scan.page.number not in self._places:
+        self._failed += (scan.page.error or scan.missing) is not None
+        if scan.page.error is None and scan.page.number not in self._places:
             self._note(page_data(scan.page))
 
     def close(self, error: str | None) -> None:
-        """Drop the journal, unless there are pages to try again."""
+        """Drop the journal, unless there are pages to try again, or the input cannot be opened this time."""
         self.abort()
-        if not self._failed:
+        if not self._failed and (error is None or not self._places):
             self._path.unlink(missing_ok=True)
 
     def abort(self) -> None:

@@ -21,7 +21,7 @@ from quillread.cli.output import (
 )
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.readers import add_reader_options, load_reader, reading_settings
-from quillread.cli.resume import ReadLog
+from quillread.cli.resume import ReadLog, reading_key
 from quillread.cli.review import ReviewList, add_review_option
 from quillread.cli.show import ShowSink, uses_colours
 from quillread.cli.stdout import Stdout, StdoutSink
@@ -105,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
     for folder in filter(None, (args.output, args.overlay)):
         _make_folder(folder)
     written = (*formats, "overlay") if args.overlay else formats
-    log = ReadLog(args.output, written, reader.provenance) if args.output else None
+    log = None
+    if args.output:
+        log = ReadLog(args.output, written, reader.provenance | reading_key(args, reader.config.segmenter))
     stdout = Stdout(b"" if formats == ("json",) else b"\n")
     review = ReviewList()
     progress = ProgressLine("inputs")
@@ -154,6 +156,14 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
         raise UsageError("there is nothing to read", hint="name an image, PDF or folder")
     if args.lines and args.segmentation:
         raise UsageError("--lines and --segmentation exclude each other", hint="leave one of them out")
+    if args.segmenter and (args.lines or args.segmentation):
+        other = "--lines" if args.lines else "--segmentation"
+        raise UsageError(f"--segmenter finds lines, and {other} says that none are to be found", hint="leave one out")
+    if args.resume and args.review is not None:
+        raise UsageError(
+            "--review lists what is read now, and --resume passes over what was read before",
+            hint="read all again without --resume, or leave --review out",
+        )
     if args.resume and not args.output:
         raise UsageError("--resume looks into the folder of --output, and none is named", hint=hint)
     if args.show and args.format and not args.output:

@@ -1,5 +1,6 @@
 """What an output folder holds already: the log that `quill read --resume` goes by."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quillread.cli.generate_options import given_options
 from quillread.cli.inputs import Input
 from quillread.cli.journal import JOURNAL_SUFFIX, PageJournal
 from quillread.cli.output import beside
@@ -17,23 +19,49 @@ LOG_NAME = ".quillread-log.jsonl"
 """In the output folder; one JSON object for each input that was read, the last one of a name counts."""
 
 
+def reading_key(args: argparse.Namespace, segmenter: str) -> dict[str, Any]:
+    """What results depend on beside their provenance, which has names: the files behind these, and options of TrOCR.
+
+    Args:
+        args: Of `quill read`.
+        segmenter: Name or ONNX file of the line finder.
+
+    Returns:
+        Plain data: names of models with their revisions; path, size and time of each file; options that were given.
+    """
+    from quillread.models.catalog import SHIPPED, pin, resolve
+    from quillread.models.languages import split_weight
+
+    models = args.models or (args.model,)
+    files = {Path(segmenter), *args.lexicon, *(Path(split_weight(name)[0]) for name in args.lm or ())}
+    for folder in (resolve(name) if name in SHIPPED else Path(name) for name in models):
+        files.update(folder.glob("*"))
+    if args.segmentation:
+        files |= {args.segmentation, *(path for path in args.segmentation.rglob("*") if path.suffix.lower() == ".xml")}
+    return {
+        "models": [pin(name) for name in models],
+        "files": sorted([str(path), *_facts(path)] for path in files if path.is_file()),
+        "generate": given_options(args),
+    }
+
+
 class ReadLog:
     """Remembers which inputs were read in full, with what, and into which formats.
 
     Args:
         folder: The output folder, which must exist.
         formats: What is written now.
-        provenance: What it is read with now.
+        reading: What it is read with now: all that results depend on; plain data.
 
     Raises:
         OutputError: If the log cannot be written.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[str], provenance: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, formats: Sequence[str], reading: Mapping[str, Any]) -> None:
         self._folder = folder
         self._path = folder / LOG_NAME
         self._formats = set(formats)
-        text = json.dumps(provenance, sort_keys=True, default=str)
+        text = json.dumps(reading, sort_keys=True, default=str)
         self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._records = _read(self._path)
         lines = "".join(json.dumps(record) + "\n" for record in self._records.values())
@@ -106,7 +134,11 @@ def _fingerprint(entry: Input) -> list[int | str] | None:
     if entry.is_address:
         return [entry.name]
     try:
-        facts = os.stat(entry.name)  # noqa: PTH116  names may hold what a Path would change
+        return [*_facts(entry.name)]
     except (OSError, ValueError):
         return None
-    return [facts.st_size, facts.st_mtime_ns]
+
+
+def _facts(path: str | Path) -> tuple[int, int]:
+    facts = os.stat(path)  # noqa: PTH116  names may hold what a Path would change
+    return facts.st_size, facts.st_mtime_ns

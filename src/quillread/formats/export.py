@@ -21,6 +21,8 @@ class Scan:
     """Width and height on paper in points (1/72 inch), where the source says so."""
     jpeg: Callable[[], bytes | None] = lambda: None
     """Gives the JPEG file, grey or RGB, that the image was decoded from, if it was."""
+    missing: str | None = None
+    """Why a page that was read before is without its image."""
 
 
 @dataclass(frozen=True, slots=True)

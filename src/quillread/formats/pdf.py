@@ -35,7 +35,8 @@ _QUALITY = 85
 class PdfWriter:
     """Pages have the size they have on paper in the source; else the longer side is that of A4.
 
-    A page that failed has its image without text; if that cannot be decoded either, a note.
+    A page that failed has its image without text; if that cannot be decoded either, a note. A page that was read before
+    and is without its image now has its text, and a note.
     """
 
     def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
@@ -50,7 +51,10 @@ class PdfWriter:
         objects, size = self._objects, _paper_size(scan)
         number, content = objects.reserve(), objects.reserve()
         needs = f"/Font << /F {_FONT} 0 R /H {_PLAIN_FONT} 0 R >>"
-        if scan.image is None:
+        if scan.missing is not None:
+            note = _note(f"The image of page {scan.page.number} could not be read again.", size)
+            drawing = f"{note}\n{self._text_layer(scan.page, size)}"
+        elif scan.image is None:
             drawing = _note(f"Page {scan.page.number} could not be read.", size)
         else:
             image = objects.reserve()

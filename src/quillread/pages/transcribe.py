@@ -105,7 +105,8 @@ class PageReader:
             source: As for `read`.
             receiver: What it raises is not caught.
             name: As for `read`.
-            known: Gives pages that were read before, by their number; they are not read again.
+            known: Gives pages that were read before, by their number; they are not read again. One whose image cannot
+                be had again keeps its text, and what went wrong is told.
 
         Returns:
             What went wrong with the input and its pages.
@@ -116,14 +117,16 @@ class PageReader:
         except Exception as error:  # whatever is wrong with one input must not lose the others
             return self.refuse(name, _explain(error, name), receiver)
         with document:
-            count, errors = len(document), []
+            count, failed = len(document), 0
+            errors: list[str] = []
             receiver.begin(ExportInfo(name, count, self.provenance))
             for scan in self.scans(document, known):
-                errors.extend([scan.page.error] if scan.page.error is not None else [])
+                failed += scan.page.error is not None
+                errors.extend(filter(None, [scan.page.error or scan.missing]))
                 if count > 1 or scan.page.error is None:
                     receiver.add(scan)
                 del scan  # its image must not stay while the next page is decoded
-        if len(errors) < count:
+        if failed < count:
             receiver.close(None)
         elif count == 1:
             receiver.close(errors[0])
@@ -157,7 +160,7 @@ class PageReader:
 
     def _scan(self, document: Document, index: int, known: Page | None) -> Scan:
         where = document.name if len(document) == 1 else f"{document.name}, page {index + 1}"
-        image, regions = None, None
+        image, regions, missing = None, None, None
         try:
             image = document.page(index)
             size = (image.shape[1], image.shape[0])
@@ -165,10 +168,13 @@ class PageReader:
                 regions = self._layouts.find(document.name, index + 1, len(document), size)
             page = known or self._read_page(image, regions, where)
         except Exception as error:  # whatever is wrong with one page must not lose the others
-            height, width = (0, 0) if image is None else image.shape[:2]
-            page = Page("", 1, width, height, error=_explain(error, where))
+            if known is None:
+                height, width = (0, 0) if image is None else image.shape[:2]
+                page = Page("", 1, width, height, error=_explain(error, where))
+            else:
+                page, missing = known, f"{_explain(error, where)}\n  its text was read before and is kept"
         page = replace(page, source=document.name, number=index + 1)
-        return Scan(page, image, document.paper_size(index), partial(document.jpeg, index))
+        return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 
     def _read_page(self, image: UInt8Image, known: tuple[Region, ...] | None, where: str) -> Page:
         size = (image.shape[1], image.shape[0])

@@ -201,6 +201,14 @@ def test_images_are_found_by_their_segmentations(folder: Path):
     ]
 
 
+def test_an_image_with_several_segmentations_is_one_input(folder: Path):
+    touch("seg/a.jpg", "seg/b.jpg")
+    for path in ("seg/a.xml", "seg/a.page.xml", "seg/page/a.xml", "seg/alto/a.xml"):
+        write_segmentation(path, "a.jpg")
+    write_segmentation("seg/b.xml", "b.jpg")
+    assert [entry.name for entry in find_segmented(Path("seg"))] == ["seg/a.jpg", "seg/b.jpg"]
+
+
 def test_a_segmentation_whose_image_is_missing_is_an_input_that_failed(folder: Path):
     write_segmentation("a.xml", "a.jpg")
     (entry,) = find_segmented(Path("a.xml"))

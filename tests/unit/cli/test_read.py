@@ -17,12 +17,14 @@ from webserver import Answer, serve
 
 from quillread.cli.main import main
 from quillread.cli.resume import LOG_NAME
+from quillread.errors import ImageError
 from quillread.formats.alto import read_alto
 from quillread.formats.export import FORMATS, ExportInfo, Scan
 from quillread.formats.pagexml import read_page_xml
 from quillread.formats.pdf import PdfWriter
 from quillread.formats.plain import TextWriter
-from quillread.images.read import open_document
+from quillread.images.read import Document, open_document
+from quillread.pages import transcribe
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Line, Page, Polygon, Region
 
@@ -301,6 +303,8 @@ def test_a_failed_input_has_files_that_say_so_only(folder: Path):
         (["--resume"], "--resume looks into the folder of --output"),
         (["--show", "--format", "json"], "--show and --format would both write to stdout"),
         (["--segmentation", "x.xml"], "--lines and --segmentation exclude each other"),
+        (["--segmenter", "classical"], "--segmenter finds lines, and --lines says that none are to be found"),
+        (["--resume", "--output", "out", "--review", "0.05"], "--review lists what is read now, and --resume"),
     ],
 )
 def test_options_that_make_no_sense_give_2(
@@ -308,6 +312,11 @@ def test_options_that_make_no_sense_give_2(
 ):
     assert read("one.png", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_line_finder_has_nothing_to_do_with_given_lines(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["read", "one.png", "--segmenter", "classical", "--segmentation", "x.xml"]) == 2
+    assert "--segmenter finds lines, and --segmentation says" in capsys.readouterr().err
 
 
 def test_an_unknown_format_gives_2(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -503,20 +512,50 @@ def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path,
     assert (folder / "out" / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
 
 
-@pytest.mark.parametrize("change", ["no --resume", "settings", "file", "cut off", "nonsense"])
+@pytest.mark.parametrize("gone", ["a page", "all"])
+def test_what_was_read_outlives_a_run_that_cannot_have_the_images(
+    gone: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    read("book.pdf", "--output", "out", "--format", "txt,pdf")
+
+    page_of = Document.page
+
+    def lacks_one(document: Document, index: int) -> Any:
+        return page_of(document, index) if index else fail()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ImageError("the disk went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (transcribe, "open_document", fail)))
+        assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
+    text = "dead\n\n[page 2 could not be read]\n\nbead\n"
+    assert (folder / "out" / "book.txt").read_text() == text
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
+    assert seen == []
+    assert (folder / "out" / "book.txt").read_text() == text
+
+
+@pytest.mark.parametrize("change", ["no --resume", "settings", "lexicon", "file", "cut off", "nonsense"])
 def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     write_document(folder / "book.pdf", ["dead", None, "bead"])
-    read("book.pdf", "--output", "out")
+    names = folder / "names.txt"
+    names.write_text("Ann")
+    read("book.pdf", "--output", "out", "--lexicon", names)
     journal = folder / "out" / ".book.quillread-pages.jsonl"
     if change == "file":
         write_document(folder / "book.pdf", ["dead", None, "bead", "cab"])
+    elif change == "lexicon":
+        names.write_text("Anna")
     elif change == "cut off":
         journal.write_bytes(journal.read_bytes()[:-30])
     elif change == "nonsense":
         journal.write_bytes(b"\xff\n[1]\n{")
     seen = lines_read(monkeypatch)
     options = {"no --resume": [], "settings": ["--resume", "--set", "read.pdf_dpi=299"]}.get(change, ["--resume"])
-    read("book.pdf", "--output", "out", *options)
+    read("book.pdf", "--output", "out", "--lexicon", names, *options)
     assert len(seen) == {"file": 3, "cut off": 1}.get(change, 2)
     assert (folder / "out" / "book.txt").read_text().startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
 
@@ -536,6 +575,46 @@ def test_other_settings_or_formats_are_read_again(change: list[str], folder: Pat
     read("one.png", "--output", "out")
     opened = sources_read(monkeypatch)
     read("one.png", "--output", "out", "--resume", *change)
+    assert opened == ["one.png"]
+
+
+@pytest.mark.parametrize("option", ["--model", "--lm", "--lexicon", "--segmenter"])
+def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "with").mkdir()
+    file = folder / "with" / "lines.onnx"
+    file.write_text("a")
+    monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda name: lambda image: ())
+    named = "with" if option == "--model" else "with/lines.onnx"
+    arguments = ["read", "one.png", option, named, "--output", "out", "--resume"]
+    assert main(arguments) == 0
+    opened = sources_read(monkeypatch)
+    main(arguments)
+    assert opened == []
+    file.write_text("ab")
+    main(arguments)
+    assert opened == ["one.png"]
+
+
+def test_what_is_read_with_lines_that_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "seg").mkdir()
+    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
+    arguments = ["read", "one.png", "--segmentation", "seg", "--output", "out", "--resume"]
+    assert main(arguments) == 0
+    opened = sources_read(monkeypatch)
+    main(arguments)
+    assert opened == []
+    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
+    main(arguments)
+    assert opened == ["one.png"]
+
+
+def test_other_options_of_trocr_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.cli.readers.generate_config", lambda args, name: None)
+    read("one.png", "--output", "out", "--beams", "2")
+    opened = sources_read(monkeypatch)
+    read("one.png", "--output", "out", "--resume", "--beams", "2")
+    assert opened == []
+    read("one.png", "--output", "out", "--resume", "--beams", "3")
     assert opened == ["one.png"]
 
 

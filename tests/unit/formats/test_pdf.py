@@ -150,6 +150,14 @@ def test_pages_follow_each_other_and_a_failed_one_says_so():
     assert text_of(content, 1) == "Page 2 could not be read."
 
 
+def test_a_page_without_its_image_keeps_its_text_and_says_so():
+    content = export("pdf", replace(scan(), image=None, missing="a.pdf, page 1: HTTP 404"))
+    text, whole = text_of(content, 0), text_of(export("pdf", scan()), 0)
+    assert "The image of page 1 could not be read again." in text
+    assert whole.split()
+    assert set(whole.split()) <= set(text.split())
+
+
 def test_a_page_that_failed_keeps_its_image():
     content = export("pdf", replace(scan(), page=Page("a.pdf", 1, 1000, 1400, error="broken")))
     with pypdfium2.PdfDocument(content) as pdf:

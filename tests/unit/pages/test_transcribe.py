@@ -352,6 +352,29 @@ def test_pages_are_handed_on_as_they_are_read(line_reader: PageReader, tmp_path:
     ]
 
 
+def test_a_known_page_whose_image_is_gone_keeps_its_text(line_reader: PageReader, tmp_path: Path):
+    path = save_tiff(tmp_path / "a.tif", [bar_line(text) for text in TEXTS])
+    known = {page.number: page for page in line_reader.read(path, "a.tif").pages}
+    damage_page(path, 1)
+    notes = Notes()
+    (error,) = line_reader.stream(path, notes, "a.tif", known.get)
+    assert error.startswith("a.tif, page 2: cannot be decoded")
+    assert error.endswith("its text was read before and is kept")
+    assert notes.said[2] == (2, known[2].text, True, True)
+    assert known[2].text
+    assert notes.said[-1] is None
+
+
+def test_known_pages_without_images_are_no_failed_input(line_reader: PageReader, tmp_path: Path):
+    path = save_tiff(tmp_path / "a.tif", [bar_line("dead")] * 2)
+    known = {page.number: page for page in line_reader.read(path).pages}
+    damage_page(path, 0)
+    damage_page(path, 1)
+    notes = Notes()
+    assert len(line_reader.stream(path, notes, known=known.get)) == 2
+    assert notes.said[-1] is None
+
+
 def test_an_input_that_cannot_be_opened_has_no_pages(line_reader: PageReader, tmp_path: Path):
     notes = Notes()
     errors = line_reader.stream(tmp_path / "none.png", notes, "none.png")
