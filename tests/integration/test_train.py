@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -345,3 +346,20 @@ def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, t
     held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
     assert held[0] and held[1] and not held[0] & held[1]
     assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)
+
+
+def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    spoiling = ScheduleConfig(learning_rate=0.3, warmup=0.0)
+    settings = dataclasses.replace(config, start=str(unbroken / "model"), schedule=spoiling, epochs=1, patience=0)
+    with caplog.at_level("INFO", "quillread.train.finetune"):
+        finetune(settings, tmp_path / "run", progress=False)
+    assert "before," in caplog.text and "% after" in caplog.text
+    assert ("reads worse" in caplog.text) == (_rates(caplog.text)[1] > _rates(caplog.text)[0])
+
+
+def _rates(text: str) -> list[float]:
+    found = re.search(r"lines: ([\d.]+) % before, ([\d.]+) % after", text)
+    assert found is not None
+    return [float(rate) for rate in found.groups()]

@@ -131,6 +131,9 @@ def finetune(
             "%d trained parameters; %d steps of %d lines, %s at a time; %s",
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
         )
+    # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
+    asks = bool(config.start) and config.family == "compact" and validates and not resume
+    before = score_sets(trainer.validation, trainer.read()) if asks else {}
     try:
         if checkpoint and has_ended(checkpoint, config):
             trainer.take_best(checkpoint)
@@ -145,6 +148,8 @@ def finetune(
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
     metrics = score_sets(trainer.validation, read)
+    if before:
+        _compare(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"])
     folder = output / "model"
     if trainer.is_world_process_zero():
         provenance = _provenance(config, trainer, lines, metrics)
@@ -153,6 +158,13 @@ def finetune(
         family.save(folder, info)
         write_atomic(folder / CARD_NAME, model_card(info).encode())
     return TrainResult(folder, finished, metrics)
+
+
+def _compare(before: float, after: float) -> None:
+    """Tell what the training did to the model that it started from."""
+    log.info("CER on the validation lines: %.1f %% before, %.1f %% after", 100 * before, 100 * after)
+    if after > before:
+        log.warning("the model reads worse than the one it started from: it wants more lines, or more epochs")
 
 
 def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
