@@ -1,8 +1,8 @@
 """The compact network as an ONNX file, written node by node, and its weights read back.
 
 Written by hand instead of traced: the graph is small, its tensors keep the names they have in the network, and a run
-can start from the shipped file. Batch normalisations stay apart for the same reason; onnxruntime folds them into the
-convolutions when it loads the file.
+can start from the file. Batch normalisations stay apart for the same reason, unless the file is to be quantised, which
+needs them as part of the convolutions (`quantise.py`); onnxruntime folds them when it loads a file.
 """
 
 from pathlib import Path
@@ -87,7 +87,9 @@ def write_onnx(weights: Weights, config: CompactConfig, path: Path, *, folded: b
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read the weights of a file of `write_onnx`, by their names in `CompactNetwork`; the shortcut head is not there.
+    """Read the weights of a file of `write_onnx` or `quantise`, by their names in `CompactNetwork`.
+
+    The shortcut head is not there. Of eight-bit weights each is within half a step of what it was.
 
     Raises:
         ModelError: If the file is no ONNX file of ours.

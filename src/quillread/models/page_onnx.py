@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from quillread.errors import ModelError
 from quillread.extras import require
+from quillread.models.onnx import open_session
 from quillread.models.onnx_graph import Graph, Weights
 from quillread.models.page_config import MAPS, TURNS, PageNetConfig
 
@@ -84,19 +84,9 @@ class PageBackend:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Every new size would otherwise be planned and kept: memory grows with the pages read.
-        options.enable_mem_pattern = False
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
         if not path.is_file():
             raise ModelError(f"{path}: no such file", hint="name an .onnx file of quill train-segmenter")
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises types of its own that share no public base
-            raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+        self._session = open_session(path, threads, keeps_memory=False)
         if {output.name for output in self._session.get_outputs()} != {"maps", "turn"}:
             raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
 
