@@ -66,8 +66,10 @@ def read_cuts(path: Path) -> Iterator[LineCuts]:
     """
     try:
         rows = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}", hint="make it with `quill data cuts`") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="make it with `quill data cuts`") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no file of cuts", hint="make it with `quill data cuts`") from error
     for number, row in enumerate(rows, 1):
         try:
             fields = json.loads(row)
