@@ -89,7 +89,8 @@ class CompactNetwork(nn.Module):
         Returns:
             Logits of the main head and of the shortcut head, each (N, W / 4, classes).
         """
-        x = self.stages(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
+        # Of one channel both layouts are the same memory, so it is here that the convolutions are told theirs.
+        x = self.stages(self.stem(pixels).contiguous(memory_format=torch.channels_last))
         columns = torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)
         x = self.dropout(self.project(columns))
         shortcut = self.shortcut(x).transpose(1, 2)

@@ -42,3 +42,13 @@ def test_parameters_are_counted():
 def test_a_shape_that_cannot_be_built_is_refused(changes: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         CompactConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_convolutions_work_in_the_layout_that_processors_are_fast_in():
+    network = CompactNetwork(TINY, classes=5)
+    layouts = []
+    for block in network.stages:
+        block.register_forward_hook(lambda _, args, y: layouts.append((args[0], y)))
+    network(torch.rand(2, 1, 48, 32))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for pair in layouts for x in pair)
+    assert not any(x.is_contiguous() for x, _ in layouts)
