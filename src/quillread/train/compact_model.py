@@ -12,16 +12,24 @@ from quillread.models.compact import CompactNetwork
 from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.text.charset import BLANK
 
-SHORTCUT_WEIGHT = 0.1
-"""Share of the shortcut head's loss (Retsinas et al. 2022)."""
-
 
 class CompactForTraining(nn.Module):
-    """The network with its CTC loss."""
+    """The network with its CTC loss.
 
-    def __init__(self, network: CompactNetwork) -> None:
+    Args:
+        network: The network.
+        shortcut: Weight of the shortcut head's loss beside that of the main head; 0 leaves that head out.
+        teacher: A network of the same charset whose columns this one learns to give, too (Hinton et al. 2015,
+            "Distilling the Knowledge in a Neural Network"): the divergence from them is added to the loss.
+    """
+
+    def __init__(self, network: CompactNetwork, shortcut: float, teacher: CompactNetwork | None = None) -> None:
         super().__init__()
         self.network = network
+        self._teacher = [teacher.eval().requires_grad_(False)] if teacher else []  # a list: no part of what is saved
+        self._shortcut = shortcut
+        if not shortcut:
+            network.shortcut.requires_grad_(False)
 
     def forward(self, pixels: Tensor, widths: Tensor, labels: Tensor, label_lengths: Tensor) -> dict[str, Tensor]:
         """Losses of a batch as `CompactForm.collate` makes it: for each line the CTC loss per character, in nats."""
@@ -36,7 +44,21 @@ class CompactForTraining(nn.Module):
             )
             return per_line / label_lengths
 
-        return {"losses": losses(logits) + SHORTCUT_WEIGHT * losses(shortcut)}
+        total = losses(logits)
+        if self._shortcut:
+            total = total + self._shortcut * losses(shortcut)
+        if self._teacher:
+            total = total + self._divergence(logits, pixels, columns) / label_lengths
+        return {"losses": total}
+
+    def _divergence(self, logits: Tensor, pixels: Tensor, columns: Tensor) -> Tensor:
+        """Kullback-Leibler divergence of each line from what the teacher gives, summed over its columns."""
+        with torch.no_grad():
+            wanted = self._teacher[0].to(pixels.device)(pixels)[0].float().log_softmax(-1)
+        given = logits.float().log_softmax(-1)
+        by_column = nn.functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
+        inside = torch.arange(by_column.shape[1], device=columns.device) < columns[:, None]
+        return (by_column * inside).sum(1)
 
 
 class TorchBackend:

@@ -126,7 +126,8 @@ class TrainConfig:
     start: str | None = None
     """Model whose weights the run starts from: a name, a folder, or `org/name@revision`."""
     allow_partial: bool = False
-    """trocr: start from a folder that lacks tensors or holds others; those missing are drawn at random."""
+    """trocr: start from a folder that lacks tensors or holds others; those missing are drawn at random. compact: start
+    from a network of another shape, from the layers that both have: the first blocks of each stage."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """Steps that clean line images, in training and in reading."""
     cache: Path | None = None
@@ -135,6 +136,12 @@ class TrainConfig:
     """compact: characters that the model can write."""
     network: CompactConfig = field(default_factory=CompactConfig)
     ink: InkConfig = field(default_factory=InkConfig)
+    shortcut: float = 0.1
+    """compact: weight of the loss of a second head, on the convolutions, that is there for training only (Retsinas et
+    al. 2022). A model does not keep that head: a run that starts from one does better without it, 0."""
+    teacher: str | None = None
+    """compact: model, of any size, whose columns the network learns to give beside the texts: what a smaller network
+    learns the most from."""
     canvas: CanvasConfig | None = None
     """trocr: size of the image that the encoder sees; None for that of the model it starts from."""
     labels: LabelsConfig = field(default_factory=LabelsConfig)
@@ -193,6 +200,8 @@ class TrainConfig:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
+        if self.shortcut < 0:
+            raise ConfigError(f"shortcut must be at least 0, got {self.shortcut}")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
         if not 0 <= self.validation_share < 1:
@@ -206,7 +215,9 @@ class TrainConfig:
         def path(value: Path | None) -> Path | None:
             return value and value.absolute()
 
-        start = str(Path(self.start).absolute()) if self.start and Path(self.start).is_dir() else self.start
+        def model(name: str | None) -> str | None:
+            return str(Path(name).absolute()) if name and Path(name).is_dir() else name
+
         return replace(
             self,
             data=tuple(_settle(text) for text in self.data),
@@ -214,7 +225,8 @@ class TrainConfig:
             root=path(self.root),
             cache=path(self.cache),
             tokenizer=path(self.tokenizer),
-            start=start,
+            start=model(self.start),
+            teacher=model(self.teacher),
         )
 
     def public(self) -> "TrainConfig":
@@ -223,7 +235,9 @@ class TrainConfig:
         def path(value: Path | None) -> Path | None:
             return value and Path(value.name)
 
-        start = Path(self.start).name if self.start and Path(self.start).is_dir() else self.start
+        def model(name: str | None) -> str | None:
+            return Path(name).name if name and Path(name).is_dir() else name
+
         return replace(
             self,
             data=tuple(_publish(text) for text in self.data),
@@ -231,7 +245,8 @@ class TrainConfig:
             root=None,
             cache=None,
             tokenizer=path(self.tokenizer),
-            start=start,
+            start=model(self.start),
+            teacher=model(self.teacher),
         )
 
     def placed(self, sources: tuple[str, ...]) -> list[str]:

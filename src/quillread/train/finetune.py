@@ -82,8 +82,7 @@ def finetune(
     if config.batch_size < processes:
         raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
     config = config.settled()
-    if config.start:
-        config = replace(config, start=pin(config.start))
+    config = replace(config, start=config.start and pin(config.start), teacher=config.teacher and pin(config.teacher))
     if resume:
         checkpoint = find_checkpoint(output)
         config = check_same_settings(config, output)
@@ -132,7 +131,7 @@ def finetune(
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
         )
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
-    asks = bool(config.start) and config.family == "compact" and validates and not resume
+    asks = bool(config.start) and config.family == "compact" and validates and not resume and not config.allow_partial
     before = score_sets(trainer.validation, trainer.read()) if asks else {}
     try:
         if checkpoint and has_ended(checkpoint, config):

@@ -109,7 +109,7 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
             hint="add --resume to go on, --overwrite to start anew, or name another --output",
         )
     data = [parse_spec(text).where for text in config.placed((*config.data, *config.validation))]
-    for place in [*data, *(str(needed) for needed in (config.start, config.tokenizer) if needed)]:
+    for place in [*data, *(str(needed) for needed in (config.start, config.teacher, config.tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another --output")
 
@@ -178,7 +178,7 @@ def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
 
 
 def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
-    """Digests by the name of what they are of: each source, each validation set, the model that the run starts from."""
+    """Digests by the name of what they are of: each source, each validation set, the models the run starts from."""
     prints = {text: _digest_source(source) for text, source in zip(config.data, lines.sources, strict=True)}
     for part in lines.validation:
         digest = hashlib.blake2b(digest_size=16)
@@ -186,15 +186,20 @@ def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
             digest.update(sample.text.encode())
             digest.update(sample.image.tobytes())
         prints[f"validation: {part.name}"] = digest.hexdigest()
-    if config.start:
-        digest = hashlib.blake2b(digest_size=16)
-        for path in sorted(resolve(config.start).iterdir()):
-            if path.suffix in (".safetensors", ".onnx"):
-                with path.open("rb") as file:
-                    while block := file.read(2**24):
-                        digest.update(block)
-        prints[f"start: {config.start}"] = digest.hexdigest()
+    for role, name in (("start", config.start), ("teacher", config.teacher)):
+        if name:
+            prints[f"{role}: {name}"] = _digest_model(resolve(name))
     return prints
+
+
+def _digest_model(folder: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".onnx"):
+            with path.open("rb") as file:
+                while block := file.read(2**24):
+                    digest.update(block)
+    return digest.hexdigest()
 
 
 def _digest_source(source: Source) -> str:

@@ -23,7 +23,7 @@ def batch(*labels: list[int]) -> dict[str, torch.Tensor]:
 
 
 def test_a_few_steps_lower_the_loss():
-    model = CompactForTraining(network())
+    model = CompactForTraining(network(), 0.1)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     losses = []
     for _ in range(15):
@@ -36,12 +36,12 @@ def test_a_few_steps_lower_the_loss():
 
 
 def test_a_text_that_does_not_fit_costs_nothing_instead_of_infinity():
-    loss = CompactForTraining(network())(**batch([1, 2] * 40))["losses"]
+    loss = CompactForTraining(network(), 0.1)(**batch([1, 2] * 40))["losses"]
     assert loss.tolist() == [0.0]
 
 
 def test_the_loss_of_a_line_does_not_depend_on_the_lines_beside_it():
-    model = CompactForTraining(network()).eval()
+    model = CompactForTraining(network(), 0.1).eval()
     both = batch([1, 2], [3, 1, 2, 1])
     first = {name: value[:1] for name, value in both.items()}
     assert model(**both)["losses"][0].item() == pytest.approx(model(**first)["losses"][0].item(), rel=1e-5)
@@ -68,3 +68,53 @@ def test_mixed_precision_gives_almost_the_same():
     pixels = np.random.default_rng(0).random((1, 1, 48, 32), np.float32)
     difference = np.abs(TorchBackend(net)(pixels) - TorchBackend(net, torch.bfloat16)(pixels))
     assert 0 < difference.max() < 0.1
+
+
+def test_without_weight_the_shortcut_head_takes_no_part():
+    model = CompactForTraining(network(), 0.0)
+    model(**batch([1, 2]))["losses"].sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == [
+        "network.shortcut.weight",
+        "network.shortcut.bias",
+    ]
+
+
+def test_a_teacher_that_says_the_same_costs_nothing():
+    alone = CompactForTraining(network(), 0.0).eval()(**batch([1, 2], [3]))["losses"]
+    taught = CompactForTraining(network(), 0.0, teacher=network()).eval()(**batch([1, 2], [3]))["losses"]
+    assert taught.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
+
+
+def test_a_network_comes_to_say_what_its_teacher_says():
+    torch.manual_seed(1)
+    teacher = CompactNetwork(TINY, classes=4)
+    teacher.head.bias.data += torch.tensor([0.0, 3.0, 0.0, 0.0])  # another view than that of the text
+    model = CompactForTraining(network(), 0.0, teacher)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    given = batch([1, 1, 1, 1])
+    divergence = []
+    for _ in range(30):
+        divergence.append(model._divergence(model.network(given["pixels"])[0], given["pixels"], torch.tensor([16])))
+        optimizer.zero_grad()
+        model(**given)["losses"].sum().backward()
+        optimizer.step()
+    assert divergence[-1] < 0.5 * divergence[0]
+
+
+def test_a_teacher_is_neither_trained_nor_saved_nor_set_to_training():
+    teacher = network()
+    model = CompactForTraining(network(), 0.1, teacher).train()
+    assert not any("teacher" in name for name in model.state_dict())
+    assert not teacher.training
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert len(list(model.parameters())) == len(list(network().parameters()))
+
+
+def test_columns_beyond_a_line_teach_nothing():
+    torch.manual_seed(1)
+    model = CompactForTraining(network(), 0.0, CompactNetwork(TINY, classes=4)).eval()
+    logits, pixels = torch.zeros(1, 16, 4), torch.rand(1, 1, 48, 64)
+    short = model._divergence(logits, pixels, torch.tensor([3]))
+    logits[:, 3:] = torch.randn(1, 13, 4)
+    assert model._divergence(logits, pixels, torch.tensor([3])).item() == pytest.approx(short.item())
+    assert model._divergence(logits, pixels, torch.tensor([9])).item() > short.item()
