@@ -375,12 +375,12 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
     for name, launcher in {
         "one": [sys.executable],
         "two": [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
-            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"),
         ],
     }.items():
-        command = ["-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port())}
+        command = ["-m", "quillread.cli.main", "-v", "train", "--config", str(tmp_path / "train.json")]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         run = subprocess.run(
             [*launcher, *command, "--output", str(tmp_path / name)],
             capture_output=True,
@@ -390,6 +390,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         )
         assert run.returncode == 0, run.stderr[-2000:]
         assert run.stdout == f"{tmp_path / name / 'model'}\n"
+        assert {"one": "; 1 process\n", "two": "; 2 processes\n"}[name] in run.stderr
     assert gradient_gap(*(tmp_path / name / "checkpoint-4" for name in ("one", "two"))) < ROUNDING
     alone, shared = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]

@@ -59,7 +59,7 @@ def training_arguments(
         dataloader_num_workers=choose_workers(config.workers, processes),
         remove_unused_columns=False,
     )
-    # A process uses one GPU: `accelerate launch` starts one for each. torch's DataParallel, which transformers would
+    # A process uses one GPU: `torchrun` starts one for each. torch's DataParallel, which transformers would
     # put to work here, cannot share out labels that lie one after the other.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

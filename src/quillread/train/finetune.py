@@ -78,7 +78,7 @@ def finetune(
         ModelError: If the model to start from is missing, damaged, or does not fit the settings.
         TrainingError: If the training diverges or does not fit into the memory.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `accelerate launch`
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
     if config.batch_size < processes:
         raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
     config = config.settled()
@@ -127,8 +127,9 @@ def finetune(
         record_run(config, lines, output)
         size = sum(p.numel() for p in family.network.parameters() if p.requires_grad)
         log.info(
-            "%d trained parameters; %d steps of %d lines, %s at a time; %s",
+            "%d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
+            *(processes, "es" if processes > 1 else ""),
         )
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and validates and not resume and not config.allow_partial
