@@ -12,6 +12,7 @@ from quillread.cli.generate_options import add_generate_options
 from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.readers import add_reader_options, load_reader
+from quillread.errors import InputError
 
 if TYPE_CHECKING:
     from quillread.text.charset import Charset
@@ -86,7 +87,9 @@ def _run_lines(args: argparse.Namespace) -> int:
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
         say(f"report in {page}")
-    return 0
+    for fault in result.faults:
+        say(f"{fault}; the line is left out")
+    return InputError.exit_code if result.faults else 0
 
 
 def _tell_unknown(charset: "Charset", references: Iterable[str]) -> None:

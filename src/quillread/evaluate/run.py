@@ -1,7 +1,7 @@
 """Runs a model over a data set."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,35 +25,45 @@ class EvaluationRun:
     """Wall time of decoding the images and reading them, without loading the model."""
     image_of: Callable[[str], UInt8Image | None]
     """Gives the image of a line by its id, uint8 RGB (H, W, 3)."""
+    faults: Sequence[str] = ()
+    """What is wrong with the images that could not be read; their lines are left out."""
 
 
 def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | None = None) -> EvaluationRun:
-    """Read every line of a source.
+    """Read every line of a source; those whose images cannot be read are left out, and told in `faults`.
 
     Raises:
-        DataError: If the source is empty, an image cannot be read, or two lines have the same id.
+        DataError: If the source is empty, no image can be read, or two lines have the same id.
     """
     if len(source) == 0:
         raise DataError(f"{source.name}: holds no lines")
     rows: list[Prediction] = []
+    faults: list[DataError] = []
     position: dict[str, int] = {}
     start = time.perf_counter()
     for first in range(0, len(source), _CHUNK):
-        samples = [_sample(source, i) for i in range(first, min(first + _CHUNK, len(source)))]
-        transcripts = recognizer.read([sample.image for sample in samples])
-        for sample, transcript in zip(samples, transcripts, strict=True):
+        samples = {}
+        for i in range(first, min(first + _CHUNK, len(source))):
+            try:
+                samples[i] = _sample(source, i)
+            except DataError as error:
+                faults.append(error)
+        transcripts = recognizer.read([sample.image for sample in samples.values()])
+        for (i, sample), transcript in zip(samples.items(), transcripts, strict=True):
             if sample.id in position:
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
-            position[sample.id] = len(rows)
+            position[sample.id] = i
             rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
         if progress:
-            progress(len(rows), len(source))
+            progress(min(first + _CHUNK, len(source)), len(source))
+    if not rows:
+        raise faults[0]
     seconds = (time.perf_counter() - start) / len(rows)
 
     def image_of(line_id: str) -> UInt8Image | None:
         return _sample(source, position[line_id]).image if line_id in position else None
 
-    return EvaluationRun(rows, seconds, image_of)
+    return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults])
 
 
 def _sample(source: Source, index: int) -> Sample:

@@ -78,3 +78,25 @@ def test_two_lines_of_one_id_are_refused():
 def test_a_source_without_lines_is_refused():
     with pytest.raises(DataError, match="lines: holds no lines"):
         run_evaluation(bar_recognizer(), Lines([]))
+
+
+class Damaged(Lines):
+    """Lines of which those whose text is in capitals have no image."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        if self._texts[index].isupper():
+            raise DataError(f"line {index}: cannot be decoded", hint="copy it again")
+        return super().sample(index, rng)
+
+
+def test_lines_without_a_readable_image_are_left_out_and_told():
+    run = run_evaluation(bar_recognizer(), Damaged(["dead", "BAD", "cab"]))
+    assert [row.text for row in run.rows] == ["dead", "cab"]
+    assert run.faults == ["line 1: cannot be decoded"]
+    assert np.array_equal(run.image_of("2"), bar_line("cab"))
+
+
+def test_if_no_image_can_be_read_the_first_fault_is_the_error():
+    with pytest.raises(DataError, match="line 0: cannot be decoded") as caught:
+        run_evaluation(bar_recognizer(), Damaged(["BAD", "DEAD"]))
+    assert caught.value.hint == "copy it again"
