@@ -189,3 +189,13 @@ def test_options_of_the_other_kind_give_2(arguments: list[str], message: str, ca
 def test_a_folder_that_is_none_gives_3(capsys: pytest.CaptureFixture[str]):
     assert main(["evaluate", "--pages", "nowhere"]) == 3
     assert "nowhere: is no folder" in capsys.readouterr().err
+
+
+def test_a_broken_image_is_named_and_the_others_count(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    picture = lines / "1.png"
+    picture.write_bytes(picture.read_bytes()[:60])
+    assert evaluate(lines, "--json", tmp_path / "figures.json") == 3
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["lines"] == 2
+    err = capsys.readouterr().err
+    assert "1.png: cannot be decoded" in err
+    assert err.endswith("the line is left out\n")
