@@ -1,7 +1,8 @@
 # make demo           reads the pages in examples/ with the built-in model; needs only Python 3.11 or newer
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
-# make train-builtin  trains the weights that ship: DATA=DIR [SOURCES=open] [OUTPUT=runs/builtin]
+# make train-builtin  trains the weights that ship: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
+#                     open: without the data for non-commercial research; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
 
 PYTHON ?= python3
@@ -9,10 +10,10 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 PIP_FLAGS = --disable-pip-version-check --quiet
 SOURCES ?= all
-ifeq ($(filter all open,$(SOURCES)),)
-$(error SOURCES must be all or open, got $(SOURCES))
+ifeq ($(filter all open fast,$(SOURCES)),)
+$(error SOURCES must be all, open or fast, got $(SOURCES))
 endif
-PRESET = $(if $(filter open,$(SOURCES)),builtin-open,builtin)
+PRESET = $(if $(filter all,$(SOURCES)),builtin,builtin-$(SOURCES))
 OUTPUT ?= runs/$(PRESET)
 
 MINUTES ?= 60
@@ -47,15 +48,15 @@ check: $(VENV)/installed
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
 
 # Where the lines of the sources can be cut between words; the shipped model reads them for it.
-CUTS = $(if $(filter all,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
+CUTS = $(if $(filter-out open,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
 
 runs/cuts/%.jsonl: | $(VENV)/installed
-	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
+	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open|fast]" >&2; exit 2; }
 	@mkdir -p runs/cuts
 	$(VENV)/bin/quill data cuts hub:$(DATA)/$* --output $@
 
 train-builtin: $(VENV)/installed $(CUTS)
-	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open]" >&2; exit 2; }
+	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open|fast]" >&2; exit 2; }
 	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
 	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)
 

@@ -1,0 +1,229 @@
+"""What each part of a training brings: short runs of equal length, one change each, beside the same first row.
+
+    python benchmarks/recipe/run.py --study small --root DIR [--jobs 2] [--only ROW ...]
+
+Two studies. `small`: a network of 2.7 million parameters learns from the first layers of the built-in model, and from
+what that reads (the recipe of `builtin-fast`), for 2,400 lines. `continued`: the built-in model itself is trained on,
+for 3,200 lines. All else is as in the preset `builtin`; DIR holds the data sets as `make train-builtin` takes them,
+and `runs/cuts` comes from it, too. Each run takes one thread, `--jobs` run at a time; those in `runs/recipe` that have
+ended are not run again.
+
+Scored greedily on one half of the writers or documents of each validation split, so that the other half stays
+untouched by any choice. Differences to the first row are paired over writers and documents; below 0 is better.
+Writes the figures, with the command of each row, to benchmarks/results/recipe_STUDY.json, and prints them as a table.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from record import describe_machine, save
+
+from quillread.data.sources import open_source
+from quillread.data.spec import parse_spec
+from quillread.evaluate.compare import compare
+from quillread.evaluate.predictions import Prediction, read_predictions, write_predictions
+from quillread.evaluate.run import run_evaluation
+from quillread.images.augment import STEPS
+from quillread.recognize.load import load
+
+SETS = ("iam-line", "copiste", "timeus", "hooker")
+RUNS = Path("runs/recipe")
+BUILTIN = yaml.safe_load((files("quillread.train") / "presets/builtin.yaml").read_text("utf-8"))
+STARTED_FROM = "the built-in model"
+
+
+def mix(**factors: float) -> str:
+    """Setting of the sources: those of the preset with their weights times a factor, by kind; 0 leaves them out."""
+    specs = []
+    for spec in BUILTIN["data"]:
+        where, _, weight = spec.rpartition("@")
+        factor = factors.get(where.partition(":")[0], 1.0)
+        if factor:
+            specs.append(f"{where}@{float(weight) * factor:.3f}")
+    return "data=" + json.dumps(specs)
+
+
+ALL = ("epochs=1", "batch_size=32", "workers=0", "validation=[]", "validation_share=0")
+NO_DISTORTIONS = "augment={" + ", ".join(f"{step}: 0" for step in STEPS) + "}"
+REAL_ONLY = mix(strokes=0, fonts=0, recombined=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Runs that are compared with the first of them."""
+
+    lines: int
+    settings: Sequence[str]
+    rows: Mapping[str, Sequence[str]]
+
+
+STUDIES = {
+    "small": Study(
+        2400,
+        (
+            *("start=builtin", "allow_partial=true", "teacher=builtin", "shortcut=0", "schedule.learning_rate=1e-3"),
+            *("network.blocks=[1, 1, 1, 1]", "network.sequence_blocks=2", "network.recurrent_layers=0"),
+        ),
+        {
+            "first layers of the built-in model, and what it reads": (),
+            "without what it reads": ("teacher=null",),
+            "without it, with the shortcut head": ("teacher=null", "shortcut=0.1"),
+            "random weights": ("start=null",),
+            "learning rate / 3": ("schedule.learning_rate=3.3e-4",),
+            "learning rate x 3": ("schedule.learning_rate=3e-3",),
+            "batches of 16": ("batch_size=16",),
+            "no distortions": (NO_DISTORTIONS,),
+            "distortions 1.5 times as strong": ("augment.strength=1.5",),
+            "real lines only": (REAL_ONLY,),
+            "recombined lines threefold": (mix(recombined=3),),
+            "a BiLSTM for the gated convolutions": ("network.sequence_blocks=0", "network.recurrent_layers=1"),
+            "four gated convolutions": ("network.sequence_blocks=4",),
+            "no dropout": ("network.dropout=0",),
+        },
+    ),
+    "continued": Study(
+        3200,
+        ("start=builtin", "schedule.learning_rate=3.0e-04"),
+        {
+            "as it was trained before": (),
+            "without the shortcut head": ("shortcut=0",),
+            "learning rate / 3": ("schedule.learning_rate=1.0e-04",),
+            "learning rate x 3": ("schedule.learning_rate=9.0e-04",),
+            "no distortions": (NO_DISTORTIONS,),
+            "distortions 1.5 times as strong": ("augment.strength=1.5",),
+        },
+    ),
+}
+
+
+def command(study: str, row: str, root: Path) -> list[str]:
+    """The training of a row."""
+    plan = STUDIES[study]
+    words = ["quill", "train", "--config", "builtin", "--set", f"root={root}"]
+    for setting in (*ALL, f"epoch_lines={plan.lines}", *plan.settings, *plan.rows[row]):
+        words += ["--set", setting]
+    return [*words, "--output", str(RUNS / study / slug(row))]
+
+
+def slug(row: str) -> str:
+    return "-".join(row.replace("/", "by").replace(",", "").split())
+
+
+def run(study: str, row: str, root: Path) -> list[Prediction]:
+    """Train a row and read the lines, unless that was done."""
+    folder = RUNS / study / slug(row)
+    target = folder.parent / f"{folder.name}.jsonl"  # a name may hold a point
+    if not target.exists():
+        one = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        if row != STARTED_FROM:
+            with (folder.parent / f"{folder.name}.log").open("wb") as log:
+                subprocess.run([*command(study, row, root), "--overwrite"], env=one, check=True, stderr=log)
+        model = "builtin" if row == STARTED_FROM else str(folder / "model")
+        read = [sys.executable, __file__, "--root", str(root), "--read", model, "--predictions", str(target)]
+        subprocess.run(read, env=one, check=True)
+    return read_predictions(target)
+
+
+def read_lines(root: Path, model: str, target: Path) -> None:
+    """Read one half of the groups of each validation split."""
+    recognizer = load(model, threads=1)
+    rows = []
+    for name in SETS:
+        source = open_source(parse_spec(f"hub:{root / name}"), "validation")
+        groups = sorted({source.group(i) for i in range(len(source))})
+        chosen = {groups[i] for i in np.random.default_rng(0).permutation(len(groups))[::2]}
+        part = Part(source, [i for i in range(len(source)) if source.group(i) in chosen])
+        for row in run_evaluation(recognizer, part).rows:
+            rows.append(Prediction(f"{name}/{row.id}", f"{name}/{row.group}", row.reference, row.text, row.confidence))
+    write_predictions(target, rows)
+
+
+class Part:
+    """Some lines of a source."""
+
+    def __init__(self, source: Any, indices: Sequence[int]) -> None:
+        self._source, self._indices, self.name = source, indices, source.name
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Any:
+        """Give one of them."""
+        return self._source.sample(self._indices[index], rng)
+
+
+def measure(rows: Sequence[Prediction], first: Sequence[Prediction]) -> dict[str, Any]:
+    """CER of each set, with spacing ignored, and its difference to that of the first row."""
+    result = {}
+    for name in SETS:
+        ours, theirs = ([r for r in part if r.id.startswith(f"{name}/")] for part in (rows, first))
+        cer = compare(theirs, ours, np.random.default_rng(0))[0]
+        result[name] = {"lines": len(ours), "cer": cer.candidate, "difference": cer.difference, "ci95": cer.ci95}
+    return result
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    head = "| run | " + " | ".join(f"{name} ({next(iter(results.values()))[name]['lines']})" for name in SETS) + " |"
+    lines = [head, "|---" * (len(SETS) + 1) + "|"]
+    for row, sets in results.items():
+        cells = []
+        for name in SETS:
+            s = sets[name]
+            change = (
+                ""
+                if s["difference"] == 0 == s["ci95"][0]
+                else (f", {100 * s['difference']:+.2f} ({100 * s['ci95'][0]:+.2f} to {100 * s['ci95'][1]:+.2f})")
+            )
+            cells.append(f"{100 * s['cer']:.2f} %{change}")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--study", choices=STUDIES, default="small")
+    parser.add_argument("--only", action="append", metavar="ROW", help="beside the first row; may be repeated")
+    parser.add_argument("--json", type=Path, help="default: benchmarks/results/recipe_STUDY.json")
+    parser.add_argument("--read", help=argparse.SUPPRESS)
+    parser.add_argument("--predictions", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.read:
+        read_lines(args.root, args.read, args.predictions)
+        return
+    machine = describe_machine()
+    (RUNS / args.study).mkdir(parents=True, exist_ok=True)
+    study = STUDIES[args.study]
+    first, *others = study.rows
+    names = [first, STARTED_FROM, *(args.only or others)]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        read = dict(zip(names, pool.map(lambda row: run(args.study, row, args.root), names), strict=True))
+    results = {row: measure(rows, read[first]) for row, rows in read.items()}
+    commands = {
+        row: shlex.join(command(args.study, row, args.root)).replace(str(args.root), "DIR")
+        for row in names
+        if row in study.rows
+    }
+    target = args.json or Path(f"benchmarks/results/recipe_{args.study}.json")
+    save(target, "recipe", machine, {"lines": study.lines, "rows": results, "commands": commands})
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
