@@ -1,8 +1,10 @@
 """`quill read`: images, PDFs and IIIF manifests in, text out."""
 
 import argparse
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
             makers += [review.sink] if args.review is not None else []
             journal = log.journal(entry, args.resume) if log else None
             outputs = Outputs([*makers, journal.begin] if journal else makers)
+            start = time.perf_counter()
             errors = _read(reader, entry, outputs, journal.page if journal else None)
+            logging.getLogger(__name__).info("%s: pages read: %d, in %.1f s", entry.name, outputs.pages, time.perf_counter() - start)
             failed += bool(errors)
             for error in errors:
                 say(error)

@@ -790,3 +790,9 @@ def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFix
     failed, good = documents(capsys.readouterr().out)
     assert "/none: HTTP 404" in failed["error"]
     assert good["text"] == "a bad cab"
+
+
+def test_verbose_tells_of_each_input(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["-v", "read", "--lines", "one.png", "two.png"]) == 0
+    told = re.findall(r"^quill: (\S+): pages read: (\d+), in \d+\.\d s$", capsys.readouterr().err, re.MULTILINE)
+    assert told == [("one.png", "1"), ("two.png", "1")]
