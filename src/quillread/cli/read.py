@@ -35,6 +35,8 @@ from quillread.types import Page
 if TYPE_CHECKING:
     from quillread.pages.transcribe import PageReader
 
+log = logging.getLogger(__name__)
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -107,29 +109,30 @@ def run(args: argparse.Namespace) -> int:
     for folder in filter(None, (args.output, args.overlay)):
         _make_folder(folder)
     written = (*formats, "overlay") if args.overlay else formats
-    log = None
+    done = None
     if args.output:
-        log = ReadLog(args.output, written, reader.provenance | reading_key(args, reader.config.segmenter))
+        done = ReadLog(args.output, written, reader.provenance | reading_key(args, reader.config.segmenter))
     stdout = Stdout(b"" if formats == ("json",) else b"\n")
     review = ReviewList()
     progress = ProgressLine("inputs")
     failed = passed_over = 0
     for number, entry in enumerate(inputs, 1):
-        if log and args.resume and log.has(entry):
+        if done and args.resume and done.has(entry):
             passed_over += 1
         else:
             makers = _sink_makers(args, formats, entry, stdout, alone=len(inputs) == 1)
             makers += [review.sink] if args.review is not None else []
-            journal = log.journal(entry, args.resume) if log else None
+            journal = done.journal(entry, args.resume) if done else None
             outputs = Outputs([*makers, journal.begin] if journal else makers)
             start = time.perf_counter()
             errors = _read(reader, entry, outputs, journal.page if journal else None)
-            logging.getLogger(__name__).info("%s: pages read: %d, in %.1f s", entry.name, outputs.pages, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            log.info("%s: pages read: %d, in %.1f s", entry.name, outputs.pages, seconds)
             failed += bool(errors)
             for error in errors:
                 say(error)
-            if log:
-                log.add(entry, outputs.pages, len(errors))
+            if done:
+                done.add(entry, outputs.pages, len(errors))
         progress(number, len(inputs))
     if args.review is not None:
         review.finish(args.review, args.output)

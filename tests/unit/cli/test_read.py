@@ -792,7 +792,8 @@ def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFix
     assert good["text"] == "a bad cab"
 
 
-def test_verbose_tells_of_each_input(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["-v", "read", "--lines", "one.png", "two.png"]) == 0
-    told = re.findall(r"^quill: (\S+): pages read: (\d+), in \d+\.\d s$", capsys.readouterr().err, re.MULTILINE)
-    assert told == [("one.png", "1"), ("two.png", "1")]
+def test_verbose_tells_of_each_input(folder: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", "quillread.cli.read"):
+        assert main(["-v", "read", "--lines", "one.png", "two.png"]) == 0
+    told = [re.fullmatch(r"(\S+): pages read: (\d+), in \d+\.\d s", message) for message in caplog.messages]
+    assert [match and match.groups() for match in told] == [("one.png", "1"), ("two.png", "1")]
