@@ -88,6 +88,7 @@ def measure(data: str, model: str = "builtin", *, split: str = "validation") -> 
         split=split,
         seconds_per_line=result.seconds_per_line,
         rng=np.random.default_rng(0),
+        unreadable=len(result.faults),
     )
 
 

@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,13 @@ from fakes import line_image, write_folder
 from runs import interrupt, script_rates
 from safetensors.torch import load_file
 
+from quillread.config import build, dump
 from quillread.data.sources import open_source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig
-from quillread.models.compact_onnx import read_weights
+from quillread.models.compact_onnx import read_weights, write_onnx
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
 from quillread.train.average import average_run
@@ -247,6 +252,81 @@ def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, un
     wider = dataclasses.replace(config.network, channels=(16, 8, 8, 8))
     with pytest.raises(ModelError, match=r"another shape .*stem\.0\.weight"):
         finetune(dataclasses.replace(config, start=str(unbroken / "model"), network=wider), tmp_path, progress=False)
+
+
+@pytest.fixture
+def taught(config: TrainConfig, unbroken: Path, tmp_path: Path) -> TrainConfig:
+    """A smaller network that starts from a copy of a model's first layers and learns from it."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(unbroken / "model", teacher)
+    small = dataclasses.replace(config.network, sequence_blocks=0)
+    return dataclasses.replace(
+        config, network=small, start=str(teacher), allow_partial=True, teacher=str(teacher), shortcut=0.0
+    )
+
+
+def test_a_resumed_run_with_a_teacher_ends_as_an_unbroken_one(
+    taught: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    finetune(taught, tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=6)
+        assert not finetune(taught, tmp_path / "cut", progress=False).finished
+    assert finetune(taught, tmp_path / "cut", resume=True, progress=False).finished
+    whole, cut = (read_checkpoint(tmp_path / name / f"checkpoint-{LAST}") for name in ("whole", "cut"))
+    assert differences(whole, cut) == []
+    assert not any("teacher" in name for name in whole)
+
+
+def test_a_run_is_not_resumed_with_another_teacher(
+    taught: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=2)
+        finetune(taught, tmp_path / "run", progress=False)
+    weights = read_weights(tmp_path / "teacher" / ONNX_NAME)
+    write_onnx(
+        {n: v * 1.01 for n, v in weights.items()}, config_of(tmp_path / "teacher"), tmp_path / "teacher/model.onnx"
+    )
+    with pytest.raises(DataError, match=r"the data changed .*teacher: "):
+        finetune(taught, tmp_path / "run", resume=True, progress=False)
+
+
+def config_of(folder: Path) -> CompactConfig:
+    return build(CompactConfig, read_info(folder).provenance["training"]["network"])
+
+
+def test_the_card_names_the_teacher_and_what_was_taken_over(taught: TrainConfig, tmp_path: Path):
+    finetune(dataclasses.replace(taught, epochs=1), tmp_path / "run", progress=False)
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Started from: teacher, in part.\nTaught by: teacher.\n" in card
+    assert "was taught by, bind this model too" in card
+
+
+def test_a_run_does_not_overwrite_its_teacher(taught: TrainConfig, tmp_path: Path):
+    output = tmp_path / "run"
+    finetune(dataclasses.replace(taught, epochs=1), output, progress=False)
+    inside = dataclasses.replace(taught, start=None, allow_partial=False, teacher=str(output / "model"))
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        finetune(inside, output, overwrite=True, progress=False)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_steps_of_a_compact_network(taught: TrainConfig, tmp_path: Path):
+    settings = dataclasses.replace(taught, batch_size=4, micro_batch=0, epochs=1)
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = ["-m", "quillread.cli.main", "-v", "train", "--config", str(tmp_path / "train.json"), "--output"]
+    run = subprocess.run(
+        [*launcher, *command, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "2 steps of 4 lines, all at a time; fp32; 2 processes\n" in run.stderr
+    assert read_info(tmp_path / "run" / "model").provenance["lines_seen"] == 8
 
 
 def test_a_broken_image_is_named_once_and_the_run_goes_on(

@@ -14,6 +14,9 @@ from quillread.cli.progress import ProgressLine, say
 from quillread.cli.readers import add_reader_options, load_reader
 from quillread.errors import InputError
 
+_TOLD = 10
+"""Unreadable images that are named one by one."""
+
 if TYPE_CHECKING:
     from quillread.text.charset import Charset
 
@@ -76,6 +79,7 @@ def _run_lines(args: argparse.Namespace) -> int:
         split=args.split,
         seconds_per_line=result.seconds_per_line,
         rng=np.random.default_rng(0),
+        unreadable=len(result.faults),
     )
     print(summary_table(summary), end="")
     if recognizer.info.family == "compact":
@@ -87,8 +91,10 @@ def _run_lines(args: argparse.Namespace) -> int:
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
         say(f"report in {page}")
-    for fault in result.faults:
+    for fault in result.faults[:_TOLD]:
         say(f"{fault}; the line is left out")
+    if more := len(result.faults[_TOLD:]):
+        say(f"{more} more lines are left out, whose images cannot be read either")
     return InputError.exit_code if result.faults else 0
 
 

@@ -37,7 +37,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="start from a TrOCR model that lacks tensors or has others; what is missing is drawn at random",
+        help="start from a model of another shape, or a TrOCR model that lacks tensors: what is missing is drawn at "
+        "random",
     )
     old = parser.add_mutually_exclusive_group()
     old.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")

@@ -27,6 +27,7 @@ def evaluation_summary(
     split: str,
     seconds_per_line: float | None,
     rng: np.random.Generator,
+    unreadable: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
     """Measure predictions and return the JSON document of the evaluation.
@@ -38,6 +39,7 @@ def evaluation_summary(
         split: The split of the data.
         seconds_per_line: Wall time per line without start-up; None if it was not measured.
         rng: Source of the draws for the intervals.
+        unreadable: Lines beside those of `rows` whose images could not be read.
         resamples: How many corpora are drawn.
 
     Returns:
@@ -59,6 +61,7 @@ def evaluation_summary(
         "data": data,
         "split": split,
         "lines": len(rows),
+        "unreadable": unreadable,
         "groups": len({row.group for row in rows if row.group}),
         **{metric: _or_none(rate) for metric, rate in summarise(scores).items()},
         "ci95": {metric: [_or_none(end) for end in ends] for metric, ends in intervals.items()},

@@ -48,7 +48,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
             f"{run}: holds {len(checkpoints)} whole checkpoints, {max(last, 2)} are asked for",
             hint="train with --set keep_checkpoints=5",
         )
-    family = open_family(config, None)
+    family = open_family(replace(config, teacher=None), None)
     sums: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:
         family.load_weights(checkpoint)

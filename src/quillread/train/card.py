@@ -19,9 +19,16 @@ def model_card(info: ModelInfo) -> str:
     lines += ["---", "", f"# {info.name}", ""]
     kind = "A TrOCR model" if info.family == "trocr" else "A compact CTC model"
     lines += [f"{kind} for lines of handwriting, trained with quillread {info.provenance['version']}.", ""]
-    lines += [f"Started from: {start or 'random weights'}.", "", "## Training data", ""]
+    part = ", in part" if start and training.get("allow_partial") else ""
+    lines += [f"Started from: {start or 'random weights'}{part}."]
+    lines += [f"Taught by: {training['teacher']}."] if training.get("teacher") else []
+    lines += ["", "## Training data", ""]
     lines += [f"- {source}" for source in info.provenance["sources"]]
-    lines += ["", "The licences of these data and of the model that it started from bind this model too.", ""]
+    lines += [
+        "",
+        "The licences of these data, and of the models that it started from or was taught by, bind this model too.",
+        "",
+    ]
     lines += ["## Training", "", *_recipe(info, training), "", "## Measured", "", *_measured(info.provenance, measured)]
     lines += ["", "## Use", "", "```sh", "quill read --model DIR page.jpg", "```", ""]
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The compact family under training."""
 
 import bisect
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ from quillread.train.compact_form import CompactForm
 from quillread.train.compact_model import CompactForTraining, TorchBackend
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.family import decay_groups
+
+log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
 
@@ -81,46 +84,65 @@ def save_model(network: CompactNetwork, info: ModelInfo, folder: Path) -> None:
 def _network(config: TrainConfig) -> CompactNetwork:
     network = CompactNetwork(config.network, len(Charset(config.charset)))
     if config.start:
-        state, own = _known_state(config.start, config), network.state_dict()
+        _, state = _known(config.start, config)
         if config.allow_partial:
-            state = _shared_layers(state, own)
-        wrong = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
-        missing = [n for n in own if n not in state and not n.startswith("shortcut.") and "num_batches" not in n]
-        if (wrong or missing) and not config.allow_partial:
-            raise ModelError(
-                f"{config.start}: is a network of another shape (first: {(wrong + missing)[0]})",
-                hint="take over the layers that both have: --allow-partial",
-            )
-        network.load_state_dict({n: v for n, v in state.items() if n not in wrong}, strict=False)
+            state = _shared_layers(state, network.state_dict())
+            drawn = sum(name not in state for name in _needed(network))
+            log.info("%s: %d tensors are taken over, %d drawn at random", config.start, len(state), drawn)
+        _fill(network, state, config.start, partial=config.allow_partial)
     return network
 
 
 def _teacher(config: TrainConfig) -> CompactNetwork | None:
     if not config.teacher:
         return None
-    shape = read_info(resolve(config.teacher)).provenance.get("training", {}).get("network")
+    info, state = _known(config.teacher, config)
+    shape = info.provenance.get("training", {}).get("network")
     if shape is None:
         raise ModelError(f"{config.teacher}: does not say what network it is", hint="take a model of `quill train`")
+    if info.preprocess != config.preprocess:
+        raise ModelError(f"{config.teacher}: cleans lines in another way than this run (preprocess)")
     network = CompactNetwork(configs.build(CompactConfig, shape), len(Charset(config.charset)))
-    network.load_state_dict(_known_state(config.teacher, config), strict=False)
+    _fill(network, state, config.teacher, partial=False)
     return network
 
 
-def _known_state(name: str, config: TrainConfig) -> dict[str, torch.Tensor]:
-    """Weights of a model that sees and says the same as that of a run."""
+def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, torch.Tensor]]:
+    """A model that takes and says the same as that of a run, and its weights."""
     folder = resolve(name)
-    known = read_info(folder)
-    if known.family != "compact":
-        raise ModelError(f"{name}: is no compact model", hint=f"add --set family={known.family}")
-    if known.charset != config.charset or known.ink != config.ink:
+    info = read_info(folder)
+    if info.family != "compact":
+        hint = f"add --set family={info.family}" if name == config.start else "a teacher must be a compact model"
+        raise ModelError(f"{name}: is no compact model", hint=hint)
+    if info.charset != config.charset or info.ink != config.ink:
         raise ModelError(f"{name}: has another charset or ink measure than this run asks for")
-    return {name: torch.from_numpy(value.copy()) for name, value in read_weights(folder / ONNX_NAME).items()}
+    return info, {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
+
+
+def _fill(network: CompactNetwork, state: Mapping[str, torch.Tensor], name: str, *, partial: bool) -> None:
+    own = network.state_dict()
+    wrong = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
+    missing = [n for n in _needed(network) if n not in state]
+    if (wrong or missing) and not partial:
+        raise ModelError(
+            f"{name}: is a network of another shape (first: {(wrong + missing)[0]})",
+            hint="to start from the layers that both have: --allow-partial",
+        )
+    network.load_state_dict(state, strict=False)
+
+
+def _needed(network: CompactNetwork) -> list[str]:
+    """Names of the tensors that a model folder keeps."""
+    return [n for n in network.state_dict() if not n.startswith("shortcut.") and "num_batches" not in n]
 
 
 def _shared_layers(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of another network for the layers of this: the first blocks of each stage, by their new numbers."""
+    """Weights of another network for the layers of this: the first blocks of each stage, by their new numbers.
+
+    A layer comes whole, a convolution with the norm behind it, or not at all.
+    """
     theirs, ours = (_stage_starts(names) for names in (state, own))
-    result = {}
+    found: dict[str, torch.Tensor] = {}
     for name in own:
         source = name
         if name.startswith("stages."):
@@ -131,8 +153,15 @@ def _shared_layers(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Te
                 continue  # their stage has fewer blocks
             source = f"stages.{block}.{rest}"
         if source in state:
-            result[name] = state[source]
-    return result
+            found[name] = state[source]
+    misfits = {_layer(name) for name, value in found.items() if value.shape != own[name].shape}
+    return {name: value for name, value in found.items() if _layer(name) not in misfits}
+
+
+def _layer(name: str) -> str:
+    """What comes whole: a block, the recurrent layers, the projection, a head."""
+    parts = name.split(".")
+    return ".".join(parts[:2] if parts[0] in ("stages", "sequence") else parts[:1])
 
 
 def _stage_starts(names: Iterable[str]) -> list[int]:

@@ -10,6 +10,7 @@ from quillread.images.augment import AugmentConfig
 from quillread.images.canvas import CanvasConfig
 from quillread.images.ink import InkConfig
 from quillread.images.preprocess import PreprocessConfig
+from quillread.models.catalog import SHIPPED
 from quillread.models.compact_config import CompactConfig
 from quillread.models.trocr_config import GenerateConfig, TrocrShape
 from quillread.text.charset import WESTERN_EUROPEAN
@@ -138,10 +139,9 @@ class TrainConfig:
     ink: InkConfig = field(default_factory=InkConfig)
     shortcut: float = 0.1
     """compact: weight of the loss of a second head, on the convolutions, that is there for training only (Retsinas et
-    al. 2022). A model does not keep that head: a run that starts from one does better without it, 0."""
+    al. 2022). A model does not keep that head: in a run that starts from one it begins at random."""
     teacher: str | None = None
-    """compact: model, of any size, whose columns the network learns to give beside the texts: what a smaller network
-    learns the most from."""
+    """compact: model of any size, of the same charset, whose columns the network learns to give, beside the texts."""
     canvas: CanvasConfig | None = None
     """trocr: size of the image that the encoder sees; None for that of the model it starts from."""
     labels: LabelsConfig = field(default_factory=LabelsConfig)
@@ -200,6 +200,8 @@ class TrainConfig:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
+        if self.teacher and self.family != "compact":
+            raise ConfigError("teacher is for the compact family: TrOCR learns from texts alone")
         if self.shortcut < 0:
             raise ConfigError(f"shortcut must be at least 0, got {self.shortcut}")
         if self.minutes is not None and self.minutes <= 0:
@@ -216,7 +218,7 @@ class TrainConfig:
             return value and value.absolute()
 
         def model(name: str | None) -> str | None:
-            return str(Path(name).absolute()) if name and Path(name).is_dir() else name
+            return str(Path(name).absolute()) if name and name not in SHIPPED and Path(name).is_dir() else name
 
         return replace(
             self,
@@ -236,7 +238,7 @@ class TrainConfig:
             return value and Path(value.name)
 
         def model(name: str | None) -> str | None:
-            return Path(name).name if name and Path(name).is_dir() else name
+            return Path(name).name if name and name not in SHIPPED and Path(name).is_dir() else name
 
         return replace(
             self,

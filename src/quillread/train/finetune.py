@@ -129,7 +129,7 @@ def finetune(
         log.info(
             "%d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
-            *(processes, "es" if processes > 1 else ""),
+            *(args.world_size, "es" if args.world_size > 1 else ""),
         )
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and validates and not resume and not config.allow_partial

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,11 +6,12 @@ import pytest
 import torch
 
 from quillread.errors import ModelError
+from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.compact import CompactNetwork
 from quillread.models.compact_config import CompactConfig
 from quillread.text.charset import Charset
-from quillread.train.compact import CompactFamily, save_model
+from quillread.train.compact import CompactFamily, _shared_layers, save_model
 from quillread.train.config import TrainConfig
 
 LARGE = CompactConfig(
@@ -80,3 +82,30 @@ def test_a_teacher_that_names_no_shape_is_refused(tmp_path: Path):
 def test_a_model_of_another_charset_is_refused(model: Path, role: str):
     with pytest.raises(ModelError, match="another charset"):
         CompactFamily(replace(CONFIG, charset="abcd", **{role: str(model)}))
+
+
+def test_a_layer_comes_whole_or_not_at_all(model: Path):
+    other = replace(LARGE, sequence_kernel=5, recurrent_layers=0)
+    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.state_dict()
+    large["sequence.0.norm.weight"].fill_(2.0)
+    state = _shared_layers(large, CompactNetwork(other, len(Charset("abc"))).state_dict())
+    assert {name.split(".")[0] for name in state} == {"stem", "stages", "project", "shortcut"}
+
+
+def test_what_is_taken_over_is_told(model: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    CompactFamily(replace(CONFIG, network=SMALL, start=str(model), allow_partial=True))
+    assert re.search(r"large: \d+ tensors are taken over, 2 drawn at random", caplog.text)
+
+
+def test_a_teacher_that_cleans_lines_otherwise_is_refused(model: Path):
+    other = replace(CONFIG, teacher=str(model), preprocess=PreprocessConfig(steps=("median",)))
+    with pytest.raises(ModelError, match="cleans lines in another way"):
+        CompactFamily(other)
+
+
+def test_a_teacher_without_all_its_tensors_is_refused(tmp_path: Path):
+    deeper = replace(LARGE, sequence_blocks=4)
+    folder = saved(tmp_path / "lacking", provenance={"training": {"network": vars_of(deeper)}})
+    with pytest.raises(ModelError, match=r"another shape \(first: sequence\.3\.conv\.weight\)"):
+        CompactFamily(replace(CONFIG, teacher=str(folder)))

@@ -88,7 +88,7 @@ def test_a_teacher_that_says_the_same_costs_nothing():
 def test_a_network_comes_to_say_what_its_teacher_says():
     torch.manual_seed(1)
     teacher = CompactNetwork(TINY, classes=4)
-    teacher.head.bias.data += torch.tensor([0.0, 3.0, 0.0, 0.0])  # another view than that of the text
+    teacher.head.bias.data += torch.tensor([0.0, 3.0, 0.0, 0.0])  # so that there is something to learn from the start
     model = CompactForTraining(network(), 0.0, teacher)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     given = batch([1, 1, 1, 1])

@@ -123,3 +123,17 @@ def test_the_classic_preset_is_the_recipe_to_the_letter():
     assert (schedule.learning_rate, schedule.warmup, schedule.shape) == (5e-5, 0.1, "linear")
     assert (classic.precision, classic.tuning.gradient_checkpointing, classic.micro_batch) == ("auto", True, 0)
     assert (classic.patience, classic.metric) == (3, "cer")
+
+
+def test_trocr_has_no_teacher():
+    with pytest.raises(ConfigError, match="teacher is for the compact family"):
+        TrainConfig(family="trocr", teacher="builtin")
+
+
+def test_a_folder_beside_does_not_take_the_place_of_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "builtin").mkdir()
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settled = TrainConfig(start="builtin", teacher="own").settled()
+    assert (settled.start, settled.teacher) == ("builtin", str(tmp_path / "own"))
+    assert (settled.public().start, settled.public().teacher) == ("builtin", "own")
