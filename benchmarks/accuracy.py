@@ -1,12 +1,17 @@
 """Error rates of a model on the validation splits, as committed in results/accuracy.json and docs/accuracy.md.
 
-    python benchmarks/accuracy.py --root DIR [--model builtin] [--failures docs/images]
+    python benchmarks/accuracy.py --root DIR [--model builtin] [--failures docs/images] [--predictions FOLDER]
 
 DIR holds iam-line, copiste, timeus, poilus, hooker in the hub's parquet layout. Greedy, one pass, no language model.
+Prints the rates, then those by writer or document, by length, by kind of character, and the confusions.
+`--predictions` keeps what was read, one file a set, for `quill compare`.
 """
 
 import argparse
 import json
+import unicodedata
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +19,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from quillread.data.sources import open_source
 from quillread.data.spec import parse_spec
+from quillread.evaluate.breakdown import cer_by_length, confusions
 from quillread.evaluate.metrics import score_line
-from quillread.evaluate.predictions import Prediction
+from quillread.evaluate.predictions import Prediction, write_predictions
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.report_text import interval, percent
 from quillread.evaluate.run import EvaluationRun, run_evaluation
 from quillread.recognize.load import load
+from quillread.text.align import align
 
 SETS = {
     "iam-line": "IAM, modern English",
@@ -38,12 +45,15 @@ def main() -> None:
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/accuracy.json"))
     parser.add_argument("--failures", type=Path, help="folder for a picture of the worst lines of the CC-BY sets")
+    parser.add_argument("--predictions", type=Path, help="folder for what was read")
     args = parser.parse_args()
     recognizer = load(args.model)
     results = {}
     worst: list[tuple[Prediction, np.ndarray]] = []
     for name in SETS:
         run = run_evaluation(recognizer, open_source(parse_spec(f"hub:{args.root / name}"), "validation"))
+        if run.faults:
+            raise SystemExit("\n".join(run.faults))
         summary = evaluation_summary(
             run.rows,
             model=args.model,
@@ -52,12 +62,21 @@ def main() -> None:
             seconds_per_line=None,
             rng=np.random.default_rng(0),
         )
-        results[name] = {**summary, "by_group": groups(run.rows)}
+        results[name] = {
+            **summary,
+            "by_group": groups(run.rows),
+            "by_length": [asdict(b) for b in cer_by_length([score_line(r.reference, r.text) for r in run.rows])],
+            "by_character": by_character(run.rows),
+            "confusions": {kind: found[:10] for kind, found in asdict(confusions(run.rows)).items()},
+        }
+        if args.predictions:
+            write_predictions(args.predictions / f"{name}.jsonl", run.rows)
         if name in SHOWN:
             worst.extend(worst_lines(run, 5))
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(results, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    print(table(results))
+    for part in (table, group_table, length_table, character_table, confusion_table):
+        print(part(results), end="\n\n")
     if args.failures:
         args.failures.mkdir(parents=True, exist_ok=True)
         draw(worst).save(args.failures / "worst-lines.png", optimize=True)
@@ -78,6 +97,30 @@ def groups(rows: list[Prediction]) -> dict[str, float]:
     return {"best": min(rates), "median": float(np.median(rates)), "worst": max(rates), "groups": len(rates)}
 
 
+def by_character(rows: list[Prediction]) -> dict[str, dict[str, float]]:
+    """For each kind of character: how many were written, and the share that was not read as what it is."""
+    written: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for row in rows:
+        for character, read in align(row.reference, row.text):
+            if character:
+                written[kind(character)] += 1
+                wrong[kind(character)] += character != read
+    return {name: {"written": count, "wrong": wrong[name] / count} for name, count in written.most_common()}
+
+
+def kind(character: str) -> str:
+    if character.isspace():
+        return "spaces"
+    if character.isdigit():
+        return "digits"
+    if not character.isalpha():
+        return "punctuation"
+    if unicodedata.decomposition(character) or character in "œæŒÆ":
+        return "accented letters"
+    return "capitals" if character.isupper() else "small letters"
+
+
 def table(results: dict[str, dict]) -> str:
     head = "| lines | number | CER | CER, spacing ignored | WER, spacing ignored | exact lines | worst group |\n"
     rows = []
@@ -94,6 +137,55 @@ def table(results: dict[str, dict]) -> str:
         ]
         rows.append("| " + " | ".join(cells) + " |")
     return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows)
+
+
+def group_table(results: dict[str, dict]) -> str:
+    rows = ["| CER by writer or document | number | best | median | worst |", "|---|---|---|---|---|"]
+    for name, r in results.items():
+        if g := r["by_group"]:
+            rates = " | ".join(percent(g[key], 1) for key in ("best", "median", "worst"))
+            rows.append(f"| {name} | {g['groups']} | {rates} |")
+    return "\n".join(rows)
+
+
+def length_table(results: dict[str, dict]) -> str:
+    """CER by length; classes with fewer than 10 lines are left out."""
+    labels = list(dict.fromkeys(b["label"] for r in results.values() for b in r["by_length"]))
+    labels.sort(key=lambda label: int(label.rstrip("+").partition("–")[0]))
+    rows = ["| CER by length, characters | " + " | ".join(labels) + " |", "|---" * (len(labels) + 1) + "|"]
+    for name, r in results.items():
+        found = {b["label"]: b for b in r["by_length"] if b["lines"] >= 10}
+        cells = [f"{percent(found[k]['cer'], 1)} ({found[k]['lines']})" if k in found else "" for k in labels]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def character_table(results: dict[str, dict]) -> str:
+    """Share not read right by kind of character; kinds written fewer than 50 times are left out."""
+    kinds = ("small letters", "accented letters", "capitals", "digits", "punctuation", "spaces")
+    rows = ["| not read right | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for name, r in results.items():
+        found = {k: v for k, v in r["by_character"].items() if v["written"] >= 50}
+        cells = [f"{percent(found[k]['wrong'], 1)} of {found[k]['written']:,}" if k in found else "" for k in kinds]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def confusion_table(results: dict[str, dict]) -> str:
+    rows = ["| most frequent | taken for another | left out | put in |", "|---|---|---|---|"]
+    for name, r in results.items():
+        c = r["confusions"]
+        cells = [
+            ", ".join(f"{x['reference']} → {x['read']} ({x['count']})" for x in c["substitutions"][:8]),
+            ", ".join(f"{visible(x['reference'])} ({x['count']})" for x in c["deletions"][:6]),
+            ", ".join(f"{visible(x['read'])} ({x['count']})" for x in c["insertions"][:6]),
+        ]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def visible(character: str) -> str:
+    return "space" if character == " " else character
 
 
 def worst_lines(run: EvaluationRun, count: int) -> list[tuple[Prediction, np.ndarray]]:

@@ -1,12 +1,11 @@
 """What each part of a training brings: short runs of equal length, one change each, beside the same first row.
 
-    python benchmarks/recipe/run.py --study small --root DIR [--jobs 2] [--only ROW ...]
+    python benchmarks/recipe/run.py --study small --root DIR [--jobs 2]
 
-Two studies. `small`: a network of 2.7 million parameters learns from the first layers of the built-in model, and from
-what that reads (the recipe of `builtin-fast`), for 2,400 lines. `continued`: the built-in model itself is trained on,
-for 3,200 lines. All else is as in the preset `builtin`; DIR holds the data sets as `make train-builtin` takes them,
-and `runs/cuts` comes from it, too. Each run takes one thread, `--jobs` run at a time; those in `runs/recipe` that have
-ended are not run again.
+Two studies. `small`: a network of 2.7 million parameters starts from the first layers of the built-in model and is
+taught by it, for 2,400 lines. `continued`: the built-in model itself is trained on, for 3,200 lines. All else is as in
+the preset `builtin`; DIR holds the data sets as `make train-builtin` takes them, and `runs/cuts` comes from it, too.
+Each run takes one thread, `--jobs` run at a time; those in `runs/recipe` that have ended are not run again.
 
 Scored greedily on one half of the writers or documents of each validation split, so that the other half stays
 untouched by any choice. Differences to the first row are paired over writers and documents; below 0 is better.
@@ -44,7 +43,7 @@ from quillread.recognize.load import load
 SETS = ("iam-line", "copiste", "timeus", "hooker")
 RUNS = Path("runs/recipe")
 BUILTIN = yaml.safe_load((files("quillread.train") / "presets/builtin.yaml").read_text("utf-8"))
-STARTED_FROM = "the built-in model"
+UNTOUCHED = "the built-in model, untouched"
 
 
 def mix(**factors: float) -> str:
@@ -80,27 +79,23 @@ STUDIES = {
             *("network.blocks=[1, 1, 1, 1]", "network.sequence_blocks=2", "network.recurrent_layers=0"),
         ),
         {
-            "first layers of the built-in model, and what it reads": (),
-            "without what it reads": ("teacher=null",),
-            "without it, with the shortcut head": ("teacher=null", "shortcut=0.1"),
+            "first layers and teacher": (),
+            "no teacher": ("teacher=null",),
+            "no teacher, shortcut head": ("teacher=null", "shortcut=0.1"),
             "random weights": ("start=null",),
             "learning rate / 3": ("schedule.learning_rate=3.3e-4",),
             "learning rate x 3": ("schedule.learning_rate=3e-3",),
-            "batches of 16": ("batch_size=16",),
             "no distortions": (NO_DISTORTIONS,),
-            "distortions 1.5 times as strong": ("augment.strength=1.5",),
             "real lines only": (REAL_ONLY,),
-            "recombined lines threefold": (mix(recombined=3),),
-            "a BiLSTM for the gated convolutions": ("network.sequence_blocks=0", "network.recurrent_layers=1"),
-            "four gated convolutions": ("network.sequence_blocks=4",),
-            "no dropout": ("network.dropout=0",),
+            "four gated convolutions for two": ("network.sequence_blocks=4",),
+            "BiLSTM and head for the two": ("network.sequence_blocks=0", "network.recurrent_layers=1"),
         },
     ),
     "continued": Study(
         3200,
         ("start=builtin", "schedule.learning_rate=3.0e-04"),
         {
-            "as it was trained before": (),
+            "trained on, settings as before": (),
             "without the shortcut head": ("shortcut=0",),
             "learning rate / 3": ("schedule.learning_rate=1.0e-04",),
             "learning rate x 3": ("schedule.learning_rate=9.0e-04",),
@@ -125,18 +120,21 @@ def slug(row: str) -> str:
 
 
 def run(study: str, row: str, root: Path) -> list[Prediction]:
-    """Train a row and read the lines, unless that was done."""
-    folder = RUNS / study / slug(row)
-    target = folder.parent / f"{folder.name}.jsonl"  # a name may hold a point
-    if not target.exists():
-        one = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        if row != STARTED_FROM:
-            with (folder.parent / f"{folder.name}.log").open("wb") as log:
-                subprocess.run([*command(study, row, root), "--overwrite"], env=one, check=True, stderr=log)
-        model = "builtin" if row == STARTED_FROM else str(folder / "model")
-        read = [sys.executable, __file__, "--root", str(root), "--read", model, "--predictions", str(target)]
-        subprocess.run(read, env=one, check=True)
-    return read_predictions(target)
+    """Train a row and read the lines, unless that was done by the same command."""
+    name = slug(row)
+    predictions, done = RUNS / study / f"{name}.jsonl", RUNS / study / f"{name}.command"
+    words = [] if row == UNTOUCHED else command(study, row, root)
+    if predictions.exists() and done.read_text("utf-8") == shlex.join(words):
+        return read_predictions(predictions)
+    one = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if words:
+        with (RUNS / study / f"{name}.log").open("wb") as log:
+            subprocess.run([*words, "--overwrite"], env=one, check=True, stderr=log)
+    model = str(RUNS / study / name / "model") if words else "builtin"
+    read = [sys.executable, __file__, "--root", str(root), "--read", model, "--predictions", str(predictions)]
+    subprocess.run(read, env=one, check=True)
+    done.write_text(shlex.join(words), "utf-8")
+    return read_predictions(predictions)
 
 
 def read_lines(root: Path, model: str, target: Path) -> None:
@@ -148,7 +146,10 @@ def read_lines(root: Path, model: str, target: Path) -> None:
         groups = sorted({source.group(i) for i in range(len(source))})
         chosen = {groups[i] for i in np.random.default_rng(0).permutation(len(groups))[::2]}
         part = Part(source, [i for i in range(len(source)) if source.group(i) in chosen])
-        for row in run_evaluation(recognizer, part).rows:
+        read = run_evaluation(recognizer, part)
+        if read.faults:
+            raise SystemExit("\n".join(read.faults))
+        for row in read.rows:
             rows.append(Prediction(f"{name}/{row.id}", f"{name}/{row.group}", row.reference, row.text, row.confidence))
     write_predictions(target, rows)
 
@@ -184,12 +185,10 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         cells = []
         for name in SETS:
             s = sets[name]
-            change = (
-                ""
-                if s["difference"] == 0 == s["ci95"][0]
-                else (f", {100 * s['difference']:+.2f} ({100 * s['ci95'][0]:+.2f} to {100 * s['ci95'][1]:+.2f})")
-            )
-            cells.append(f"{100 * s['cer']:.2f} %{change}")
+            low, high = s["ci95"]
+            # The first row has no difference to itself.
+            change = f", {100 * s['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})" if low < high else ""
+            cells.append(f"{100 * s['cer']:.1f}{change}")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -199,7 +198,6 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--study", choices=STUDIES, default="small")
-    parser.add_argument("--only", action="append", metavar="ROW", help="beside the first row; may be repeated")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/recipe_STUDY.json")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     parser.add_argument("--predictions", type=Path, help=argparse.SUPPRESS)
@@ -211,7 +209,7 @@ def main() -> None:
     (RUNS / args.study).mkdir(parents=True, exist_ok=True)
     study = STUDIES[args.study]
     first, *others = study.rows
-    names = [first, STARTED_FROM, *(args.only or others)]
+    names = [UNTOUCHED, first, *others]
     with ThreadPoolExecutor(args.jobs) as pool:
         read = dict(zip(names, pool.map(lambda row: run(args.study, row, args.root), names), strict=True))
     results = {row: measure(rows, read[first]) for row, rows in read.items()}
