@@ -4,7 +4,9 @@
 
 Lines are rendered from the proverbs beside this script, `--lines` a case, in the handwriting fonts of DIR (which are
 those that the model was trained with), so only the differences between the cases tell something: English and French, in
-which it was trained, are the measure. Print is in the fonts that matplotlib brings. Greedy, no language model.
+which it was trained, are the measure. Print is in the fonts that matplotlib brings; "numbers, dates, signs" has some
+random capitals and signs too, as in training. Each language is 16 proverbs, so intervals, which are over fonts, know
+nothing of what other texts would give. Greedy, no language model.
 Writes benchmarks/results/beyond.json and prints a table; `--sheet FILE` draws the first lines of each case.
 """
 

@@ -53,6 +53,15 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
     Raises:
         ModelError: If the file is missing or damaged.
     """
+    options = session_options(threads, keeps_memory=keeps_memory)
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises types of its own that share no public base
+        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+
+
+def session_options(threads: int = 0, *, keeps_memory: bool = True) -> ort.SessionOptions:
+    """The options of a session, as `benchmarks/onnx_settings.py` measures them."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -60,7 +69,4 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = keeps_memory
     options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises types of its own that share no public base
-        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+    return options
