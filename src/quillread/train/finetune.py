@@ -148,7 +148,7 @@ def finetune(
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
     metrics = score_sets(trainer.validation, read)
-    if before:
+    if before and trainer.is_world_process_zero():
         _compare(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"])
     folder = output / "model"
     if trainer.is_world_process_zero():
