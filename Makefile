@@ -10,7 +10,7 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 PIP_FLAGS = --disable-pip-version-check --quiet
 SOURCES ?= all
-ifeq ($(filter all open fast,$(SOURCES)),)
+ifneq ($(words $(SOURCES)) $(filter all open fast,$(SOURCES)),1 $(SOURCES))
 $(error SOURCES must be all, open or fast, got $(SOURCES))
 endif
 PRESET = $(if $(filter all,$(SOURCES)),builtin,builtin-$(SOURCES))
@@ -20,7 +20,7 @@ MINUTES ?= 60
 COLLECTIONS = copiste timeus hooker
 SEGMENTER_OUTPUT = $(if $(filter command% environment%,$(origin OUTPUT)),$(OUTPUT),runs/segmenter)
 
-.PHONY: demo test check train-builtin train-segmenter clean
+.PHONY: demo test check train-builtin train-segmenter data-is-there clean
 
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
@@ -47,21 +47,22 @@ check: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
 
+# Before anything is installed for it.
+data-is-there:
+	@test -d "$(DATA)" || { echo "usage: make train-builtin|train-segmenter DATA=DIR ..., a folder with the data sets" >&2; exit 2; }
+
 # Where the lines of the sources can be cut between words; the shipped model reads them for it.
 CUTS = $(if $(filter-out open,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
 
 runs/cuts/%.jsonl: | $(VENV)/installed
-	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open|fast]" >&2; exit 2; }
 	@mkdir -p runs/cuts
-	$(VENV)/bin/quill data cuts hub:$(DATA)/$* --output $@
+	$(VENV)/bin/quill data cuts hub:$(abspath $(DATA))/$* --output $@
 
-train-builtin: $(VENV)/installed $(CUTS)
-	@test -n "$(DATA)" || { echo "usage: make train-builtin DATA=DIR [SOURCES=open|fast]" >&2; exit 2; }
-	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(DATA) --output $(OUTPUT) \
+train-builtin: data-is-there $(VENV)/installed $(CUTS)
+	$(VENV)/bin/quill -v train --config $(PRESET) --set root=$(abspath $(DATA)) --output $(OUTPUT) \
 	  $$(ls -d $(OUTPUT)/checkpoint-* >/dev/null 2>&1 && echo --resume)
 
-train-segmenter: $(VENV)/installed
-	@test -n "$(DATA)" || { echo "usage: make train-segmenter DATA=DIR [MINUTES=60]" >&2; exit 2; }
+train-segmenter: data-is-there $(VENV)/installed
 	$(VENV)/bin/quill -v train-segmenter --output $(SEGMENTER_OUTPUT) --set minutes=$(MINUTES) --set steps=200000 \
 	  $(foreach name,$(COLLECTIONS),--pages $(DATA)/pages/train/$(name) --validation $(DATA)/pages/validation/$(name)) \
 	  --lines strokes:$(DATA)/iam-ondb/strokes.npz --lines hub:$(DATA)/iam-line \

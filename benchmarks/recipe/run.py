@@ -88,7 +88,10 @@ STUDIES = {
             "no distortions": (NO_DISTORTIONS,),
             "real lines only": (REAL_ONLY,),
             "four gated convolutions for two": ("network.sequence_blocks=4",),
-            "BiLSTM and head for the two": ("network.sequence_blocks=0", "network.recurrent_layers=1"),
+            "BiLSTM and head for the two gated convolutions": (
+                "network.sequence_blocks=0",
+                "network.recurrent_layers=1",
+            ),
         },
     ),
     "continued": Study(

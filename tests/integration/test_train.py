@@ -340,6 +340,18 @@ def test_a_broken_image_is_named_once_and_the_run_goes_on(
     assert caplog.text.count("line-03.png: cannot be decoded") == 1
 
 
+def test_a_broken_image_among_the_validation_lines_is_left_out(
+    config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    lines = write_folder(tmp_path / "lines", TEXTS)
+    picture = lines / "line-03.png"
+    picture.write_bytes(picture.read_bytes()[:200])
+    broken = dataclasses.replace(config, validation=(f"folder:{lines}",), epochs=1)
+    finetune(broken, tmp_path / "run", progress=False)
+    assert read_info(tmp_path / "run" / "model").provenance["validation_lines"] == {"lines": len(TEXTS) - 1}
+    assert "line-03.png: cannot be decoded" in caplog.text
+
+
 def test_many_broken_images_end_the_run_and_free_the_signals(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,6 +1,7 @@
 """`quill data cuts`: where lines can be cut between words, for sources that put words together anew."""
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,20 +50,17 @@ def _run_cuts(args: argparse.Namespace) -> int:
 
 
 def _find(source: "Source", model: str, threads: int) -> "Iterator[LineCuts]":
-    import numpy as np
-
     from quillread.data.cuts import LineCuts, find_cuts
+    from quillread.data.source import readable
     from quillread.recognize.load import load
 
     recognizer = load(model, threads=threads)
     progress = ProgressLine("lines")
-    rng = np.random.default_rng(0)
-    for start in range(0, len(source), _BATCH):
-        indices = range(start, min(start + _BATCH, len(source)))
-        samples = [source.sample(i, rng) for i in indices]
-        read = recognizer.read([sample.image for sample in samples])
-        for index, sample, transcript in zip(indices, samples, read, strict=True):
+    lines = readable(source, range(len(source)))
+    while batch := list(itertools.islice(lines, _BATCH)):
+        read = recognizer.read([sample.image for _, sample in batch])
+        for (index, sample), transcript in zip(batch, read, strict=True):
             cuts = find_cuts(sample.text, transcript.characters, sample.image)
             if cuts:
                 yield LineCuts(index, sample.text, cuts)
-        progress(indices.stop, len(source))
+        progress(batch[-1][0] + 1, len(source))

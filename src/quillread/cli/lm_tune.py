@@ -72,16 +72,14 @@ def run_tune(args: argparse.Namespace) -> int:
 
 
 def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[TuningLine]":
-    import numpy as np
-
+    from quillread.data.source import readable
     from quillread.data.sources import open_source
     from quillread.data.spec import parse_spec
     from quillread.evaluate.language_tuning import TuningLine
 
     source = open_source(parse_spec(data), args.split)
     progress, lines = ProgressLine("lines"), []
-    for i in range(len(source)):
-        sample = source.sample(i, np.random.default_rng((0, i)))
+    for i, sample in readable(source, range(len(source))):
         lines.append(TuningLine(sample.group, sample.text, recorder(sample.image)))
         progress(i + 1, len(source))
     return lines

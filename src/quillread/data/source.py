@@ -1,7 +1,8 @@
 """What a source of lines is, and lines whose images are files or lie in tables."""
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from quillread.errors import DataError, ImageError
 from quillread.images.read import open_document
 from quillread.types import Sample, UInt8Image
+
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -37,6 +40,29 @@ class Source(Protocol):
         Raises:
             DataError: If the image cannot be read; names the row.
         """
+
+
+def readable(source: Source, indices: Iterable[int]) -> Iterator[tuple[int, Sample]]:
+    """Lines of a source, with their numbers; those whose images cannot be read are named in warnings and left out.
+
+    Synthetic lines look the same whenever they are asked for.
+
+    Raises:
+        DataError: If no image can be read: that of the first.
+    """
+    first: DataError | None = None
+    found = False
+    for index in indices:
+        try:
+            sample = source.sample(index, np.random.default_rng((0, index)))
+        except DataError as error:
+            log.warning("%s; the line is left out", error.message)
+            first = first or error
+            continue
+        found = True
+        yield index, sample
+    if first and not found:
+        raise first
 
 
 class ImageColumn(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.data.source import Source
+from quillread.data.source import Source, readable
 from quillread.extras import require
 from quillread.files import write_atomic
 from quillread.images.ink import ink_pixels
@@ -84,12 +84,11 @@ def quantise(weights: Weights, config: CompactConfig, pixels: Sequence[NDArray[n
 
 def sample_pixels(sources: Sequence[Source], lines: int, info: ModelInfo) -> list[NDArray[np.float32]]:
     """Take lines evenly from all sources, as a model sees them: what `quantise` takes its ranges from."""
-    rng = np.random.default_rng(0)
     pixels = []
     for source in sources:
         count = min(len(source), -(-lines // len(sources)))
-        for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
-            image, _ = preprocess(source.sample(index, rng).image, info.preprocess)
+        for _, sample in readable(source, np.linspace(0, len(source) - 1, count).round().astype(int).tolist()):
+            image, _ = preprocess(sample.image, info.preprocess)
             ink = ink_pixels(image, info.ink)
             width = -(-ink.shape[1] // info.column_width) * info.column_width
             pixels.append(np.pad(ink, ((0, 0), (0, width - ink.shape[1])))[None, None])

@@ -43,7 +43,8 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero and logs:
             shown = ("loss", "learning_rate", "eval_cer_spacing", "eval_cer", "eval_wer", "eval_seconds")
             facts = [f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in shown if name in logs]
-            log.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(facts))
+            if facts:
+                log.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(facts))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write metrics and curve."""

@@ -114,8 +114,13 @@ def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, torch.T
     if info.family != "compact":
         hint = f"add --set family={info.family}" if name == config.start else "a teacher must be a compact model"
         raise ModelError(f"{name}: is no compact model", hint=hint)
-    if info.charset != config.charset or info.ink != config.ink:
-        raise ModelError(f"{name}: has another charset or ink measure than this run asks for")
+    if info.charset != config.charset:
+        raise ModelError(f"{name}: has another charset than this run asks for", hint="take the model's charset setting")
+    if info.ink != config.ink:
+        raise ModelError(
+            f"{name}: measures ink in another way than this run asks for: {info.ink}, not {config.ink}",
+            hint=f"add --set ink.height={info.ink.height} --set network.height={info.ink.height}",
+        )
     return info, {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quillread.data.fonts import FontSource
 from quillread.data.held import HeldSource
 from quillread.data.recombined import RecombinedSource
-from quillread.data.source import Source
+from quillread.data.source import Source, readable
 from quillread.data.sources import open_source
 from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
 from quillread.data.split import hold_out, leave_out
@@ -141,8 +141,7 @@ def _validation_set(name: str, source: Source, indices: NDArray[np.int64], lines
     """Take evenly spread lines, all if `lines` is 0."""
     count = min(lines, len(indices)) if lines else len(indices)
     picks = indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
-    rng = np.random.default_rng(0)
-    return ValidationSet(name, [source.sample(int(i), rng) for i in picks])
+    return ValidationSet(name, [sample for _, sample in readable(source, picks.tolist())])
 
 
 def _hold_out(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fakes import bar_line, bar_recognizer
 
+from quillread.data.source import readable
 from quillread.errors import DataError
 from quillread.evaluate.run import run_evaluation
 from quillread.types import Sample
@@ -100,3 +101,14 @@ def test_if_no_image_can_be_read_the_first_fault_is_the_error():
     with pytest.raises(DataError, match="line 0: cannot be decoded") as caught:
         run_evaluation(bar_recognizer(), Damaged(["BAD", "DEAD"]))
     assert caught.value.hint == "copy it again"
+
+
+def test_readable_lines_come_with_their_numbers(caplog: pytest.LogCaptureFixture):
+    found = list(readable(Damaged(["dead", "BAD", "cab"]), range(3)))
+    assert [(index, sample.text) for index, sample in found] == [(0, "dead"), (2, "cab")]
+    assert caplog.messages == ["line 1: cannot be decoded; the line is left out"]
+
+
+def test_if_nothing_is_readable_the_first_fault_is_the_error():
+    with pytest.raises(DataError, match="line 0: cannot be decoded"):
+        list(readable(Damaged(["BAD", "DEAD"]), range(2)))
