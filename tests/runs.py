@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 import torch
 
+from quillread.models.trocr_config import TrocrShape
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
 from quillread.train.trainer import StopOnSignal
+
+TINY_TROCR = TrocrShape(
+    encoder_width=32,
+    encoder_layers=2,
+    encoder_heads=2,
+    decoder_width=32,
+    decoder_layers=2,
+    decoder_heads=2,
+    max_positions=24,
+)
+"""Learns a few words within seconds."""
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
 from PIL import Image
-from runs import gradient_gap, interrupt, optimizer_tensors
+from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors
 
 from quillread.cli.main import main
 from quillread.images.canvas import CanvasConfig
@@ -36,20 +36,11 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(lines: Path, family: str, **changes: Any) -> TrainConfig:
-    shape = TrocrShape(
-        encoder_width=32,
-        encoder_layers=2,
-        encoder_heads=2,
-        decoder_width=32,
-        decoder_layers=2,
-        decoder_heads=2,
-        max_positions=24,
-    )
     config = TrainConfig(
         family=family,  # type: ignore[arg-type]
         data=(f"folder:{lines}",),
         validation=(f"folder:{lines}",),
-        shape=shape,
+        shape=TINY_TROCR,
         canvas=CanvasConfig(32, 128, "pad") if family == "trocr" else None,
         network=CompactConfig(
             height=48, channels=(8, 12, 16, 24), blocks=(1, 1, 1, 1), sequence_width=16, sequence_blocks=1

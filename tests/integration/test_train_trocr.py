@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
-from runs import gradient_gap, interrupt, optimizer_tensors, script_rates
+from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors, script_rates
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderModel
 
@@ -25,7 +25,6 @@ from quillread.images.canvas import CanvasConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import read_info
 from quillread.models.trocr import load_trocr
-from quillread.models.trocr_config import TrocrShape
 from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
 from quillread.train.callbacks import EndInTime
@@ -48,15 +47,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         family="trocr",
         data=(f"folder:{lines}",),
         validation=(f"folder:{lines}",),
-        shape=TrocrShape(
-            encoder_width=32,
-            encoder_layers=2,
-            encoder_heads=2,
-            decoder_width=32,
-            decoder_layers=2,
-            decoder_heads=2,
-            max_positions=24,
-        ),
+        shape=TINY_TROCR,
         canvas=CanvasConfig(32, 128, "pad"),
         preprocess=PreprocessConfig(steps=("grayscale", "median")),
         batch_size=2,

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,10 +42,24 @@ class Source(Protocol):
         """
 
 
-def readable(source: Source, indices: Iterable[int]) -> Iterator[tuple[int, Sample]]:
-    """Lines of a source, with their numbers; those whose images cannot be read are named in warnings and left out.
+def _warn(fault: DataError) -> None:
+    log.warning("%s; the line is left out", fault.message)
 
-    Synthetic lines look the same whenever they are asked for.
+
+def fixed_sample(source: Source, index: int) -> Sample:
+    """A line of a source; synthetic ones look the same whenever they are asked for."""
+    return source.sample(index, np.random.default_rng((0, index)))
+
+
+def readable(
+    source: Source, indices: Iterable[int], tell: Callable[[DataError], None] = _warn
+) -> Iterator[tuple[int, Sample]]:
+    """Lines of a source as `fixed_sample` gives them, with their numbers; without those that cannot be read.
+
+    Args:
+        source: The lines.
+        indices: Which of them.
+        tell: Called for each whose image cannot be read; a warning if left out.
 
     Raises:
         DataError: If no image can be read: that of the first.
@@ -54,9 +68,9 @@ def readable(source: Source, indices: Iterable[int]) -> Iterator[tuple[int, Samp
     found = False
     for index in indices:
         try:
-            sample = source.sample(index, np.random.default_rng((0, index)))
+            sample = fixed_sample(source, index)
         except DataError as error:
-            log.warning("%s; the line is left out", error.message)
+            tell(error)
             first = first or error
             continue
         found = True

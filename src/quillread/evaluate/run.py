@@ -1,16 +1,15 @@
 """Runs a model over a data set."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from quillread.data.source import Source
+from quillread.data.source import Source, fixed_sample, readable
 from quillread.errors import DataError
 from quillread.evaluate.predictions import Prediction
 from quillread.recognize.ensemble import LineReader
-from quillread.types import Progress, Sample, UInt8Image
+from quillread.types import Progress, UInt8Image
 
 _CHUNK = 64
 """Lines held in memory at a time."""
@@ -41,31 +40,19 @@ def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | 
     faults: list[DataError] = []
     position: dict[str, int] = {}
     start = time.perf_counter()
-    for first in range(0, len(source), _CHUNK):
-        samples = {}
-        for i in range(first, min(first + _CHUNK, len(source))):
-            try:
-                samples[i] = _sample(source, i)
-            except DataError as error:
-                faults.append(error)
-        transcripts = recognizer.read([sample.image for sample in samples.values()])
-        for (i, sample), transcript in zip(samples.items(), transcripts, strict=True):
+    lines = readable(source, range(len(source)), faults.append)
+    while chunk := list(itertools.islice(lines, _CHUNK)):
+        transcripts = recognizer.read([sample.image for _, sample in chunk])
+        for (index, sample), transcript in zip(chunk, transcripts, strict=True):
             if sample.id in position:
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
-            position[sample.id] = i
+            position[sample.id] = index
             rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
         if progress:
-            progress(min(first + _CHUNK, len(source)), len(source))
-    if not rows:
-        raise faults[0]
+            progress(chunk[-1][0] + 1, len(source))
     seconds = (time.perf_counter() - start) / len(rows)
 
     def image_of(line_id: str) -> UInt8Image | None:
-        return _sample(source, position[line_id]).image if line_id in position else None
+        return fixed_sample(source, position[line_id]).image if line_id in position else None
 
     return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults])
-
-
-def _sample(source: Source, index: int) -> Sample:
-    # Synthetic lines look the same whenever they are asked for.
-    return source.sample(index, np.random.default_rng((0, index)))

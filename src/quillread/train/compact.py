@@ -129,10 +129,8 @@ def _fill(network: CompactNetwork, state: Mapping[str, torch.Tensor], name: str,
     wrong = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
     missing = [n for n in _needed(network) if n not in state]
     if (wrong or missing) and not partial:
-        raise ModelError(
-            f"{name}: is a network of another shape (first: {(wrong + missing)[0]})",
-            hint="to start from the layers that both have: --allow-partial",
-        )
+        hint = "to start from the layers that both have: --allow-partial"
+        raise ModelError(f"{name}: is a network of another shape (first: {(wrong + missing)[0]})", hint=hint)
     network.load_state_dict(state, strict=False)
 
 

@@ -1,12 +1,10 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from documents import blank, box, export, failed, page, scan, schema
+from documents import box, export, failed, scan, schema
 from lxml import etree
 
 from quillread.errors import DataError
-from quillread.formats.export import Scan
 from quillread.formats.pagexml import read_page_xml
 from quillread.types import Line, Page, Region, Transcript
 
@@ -118,53 +116,6 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_document_type_is_refused(read, doctype):
     with pytest.raises(DataError, match="document type"):
         read(PAGE.replace("?>", "?>" + doctype, 1).replace("first line", "&a;" if "ENTITY" in doctype else "x"))
-
-
-def written(tmp_path: Path, item: Scan) -> Page:
-    """Write a page and read it again."""
-    path = tmp_path / "written.xml"
-    path.write_bytes(export("page", item))
-    return read_page_xml(path)
-
-
-@pytest.mark.parametrize("item", [scan(1), failed(2), blank(3)], ids=["page", "failed", "blank"])
-def test_what_is_written_fits_the_schema(item: Scan):
-    document = etree.fromstring(export("page", item))
-    schema("pagecontent-2019-07-15.xsd").assertValid(document)
-
-
-def test_a_page_that_is_written_is_read_again(tmp_path: Path):
-    found, source = written(tmp_path, scan()), page()
-    assert (found.source, found.width, found.height) == ("a&b.pdf", 1000, 1400)
-    assert [region.polygon for region in found.regions] == [region.polygon for region in source.regions]
-    assert [line.baseline for line in found.lines] == [line.baseline for line in source.lines]
-    assert [line.polygon for line in found.lines] == [line.polygon for line in source.lines]
-    assert found.text == source.text.replace("\u0007", "\ufffd")
-
-
-def test_regions_are_written_in_reading_order(tmp_path: Path):
-    item = scan()
-    turned = replace(item, page=replace(item.page, regions=item.page.regions[::-1]))
-    assert [r.polygon for r in written(tmp_path, turned).regions] == [r.polygon for r in turned.page.regions]
-
-
-def test_names_from_a_segmentation_are_kept(tmp_path: Path):
-    first, second = page().regions
-    lines = (replace(first.lines[0], id="eSc_line_7"), replace(first.lines[1], id="r2"))
-    item = replace(scan(), page=replace(page(), regions=(replace(first, id="eSc_block_1", lines=lines), second)))
-    found = written(tmp_path, item)
-    assert found.regions[0].id == "eSc_block_1"
-    assert [line.id for line in found.regions[0].lines] == ["eSc_line_7", "r2"]
-    ids = [element.get("id") for element in etree.fromstring(export("page", item)).iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
-
-
-@pytest.mark.parametrize("bad", ["1 a", "", "é", "same"])
-def test_names_that_xml_does_not_allow_or_that_occur_twice_are_replaced(bad: str):
-    first, second = page().regions
-    lines = tuple(replace(line, id=bad) for line in first.lines)
-    item = replace(scan(), page=replace(page(), regions=(replace(first, lines=lines), second)))
-    schema("pagecontent-2019-07-15.xsd").assertValid(etree.fromstring(export("page", item)))
 
 
 def test_confidences_of_words_are_written():

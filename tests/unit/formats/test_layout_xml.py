@@ -1,0 +1,80 @@
+"""What PAGE and ALTO files have in common: pages that are written fit the schema and are read again as they were."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from documents import blank, export, failed, page, scan, schema
+from lxml import etree
+
+from quillread.formats.alto import read_alto
+from quillread.formats.export import Scan
+from quillread.formats.pagexml import read_page_xml
+from quillread.types import Page
+
+
+@dataclass(frozen=True)
+class Format:
+    name: str
+    schema: str
+    id: str
+    read: Callable[[Path], Page]
+
+    def written(self, tmp_path: Path, item: Scan) -> Page:
+        """Write a page and read it again."""
+        path = tmp_path / "written.xml"
+        path.write_bytes(export(self.name, item))
+        return self.read(path)
+
+
+@pytest.fixture(
+    params=[
+        Format("alto", "alto-4-4.xsd", "ID", read_alto),
+        Format("page", "pagecontent-2019-07-15.xsd", "id", read_page_xml),
+    ],
+    ids=lambda form: form.name,
+)
+def form(request: pytest.FixtureRequest) -> Format:
+    found: Format = request.param
+    return found
+
+
+@pytest.mark.parametrize("item", [scan(1), failed(2), blank(3)], ids=["page", "failed", "blank"])
+def test_what_is_written_fits_the_schema(form: Format, item: Scan):
+    document = etree.fromstring(export(form.name, item))
+    schema(form.schema).assertValid(document)
+
+
+def test_a_page_that_is_written_is_read_again(form: Format, tmp_path: Path):
+    found, source = form.written(tmp_path, scan()), page()
+    assert (found.source, found.width, found.height) == ("a&b.pdf", 1000, 1400)
+    assert [region.polygon for region in found.regions] == [region.polygon for region in source.regions]
+    assert [line.baseline for line in found.lines] == [line.baseline for line in source.lines]
+    assert [line.polygon for line in found.lines] == [line.polygon for line in source.lines]
+    assert found.text == source.text.replace("\u0007", "\ufffd")
+
+
+def test_regions_are_written_in_reading_order(form: Format, tmp_path: Path):
+    item = scan()
+    turned = replace(item, page=replace(item.page, regions=item.page.regions[::-1]))
+    assert [r.polygon for r in form.written(tmp_path, turned).regions] == [r.polygon for r in turned.page.regions]
+
+
+def test_names_from_a_segmentation_are_kept(form: Format, tmp_path: Path):
+    first, second = page().regions
+    lines = (replace(first.lines[0], id="eSc_line_7"), replace(first.lines[1], id="r2"))
+    item = replace(scan(), page=replace(page(), regions=(replace(first, id="eSc_block_1", lines=lines), second)))
+    found = form.written(tmp_path, item)
+    assert found.regions[0].id == "eSc_block_1"
+    assert [line.id for line in found.regions[0].lines] == ["eSc_line_7", "r2"]
+    ids = [element.get(form.id) for element in etree.fromstring(export(form.name, item)).iter() if element.get(form.id)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("bad", ["1 a", "", "é", "same"])
+def test_names_that_xml_does_not_allow_or_that_occur_twice_are_replaced(form: Format, bad: str):
+    first, second = page().regions
+    lines = tuple(replace(line, id=bad) for line in first.lines)
+    item = replace(scan(), page=replace(page(), regions=(replace(first, lines=lines), second)))
+    schema(form.schema).assertValid(etree.fromstring(export(form.name, item)))
