@@ -55,7 +55,7 @@ class CompactFamily:
 
     def recognizer(self, mixed: torch.dtype | None, texts: Iterable[str] = ()) -> LineRecognizer:
         """The network as it is now, as a recogniser; `texts` change nothing."""
-        engine = CtcEngine(TorchBackend(self.network.network, mixed), self.info, batch_size=16)
+        engine = CtcEngine(TorchBackend(self.network.network, mixed), self.info)
         return LineRecognizer(engine, self.info, self._cache)
 
     def save_weights(self, folder: Path) -> None:
@@ -142,11 +142,12 @@ def _needed(network: CompactNetwork) -> list[str]:
 def _shared_layers(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights of another network for the layers of this: the first blocks of each stage, by their new numbers.
 
-    A layer comes whole, a convolution with the norm behind it, or not at all.
+    Of convolutions with more channels come the first ones. Other layers come whole or not at all, each with the norm
+    behind it.
     """
     theirs, ours = (_stage_starts(names) for names in (state, own))
     found: dict[str, torch.Tensor] = {}
-    for name in own:
+    for name, value in own.items():
         source = name
         if name.startswith("stages."):
             _, number, rest = name.split(".", 2)
@@ -156,9 +157,23 @@ def _shared_layers(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Te
                 continue  # their stage has fewer blocks
             source = f"stages.{block}.{rest}"
         if source in state:
-            found[name] = state[source]
+            found[name] = _first_channels(state[source], value.shape) if _is_image_layer(name) else state[source]
     misfits = {_layer(name) for name, value in found.items() if value.shape != own[name].shape}
     return {name: value for name, value in found.items() if _layer(name) not in misfits}
+
+
+def _is_image_layer(name: str) -> bool:
+    return name.startswith(("stem.", "stages.", "project."))
+
+
+def _first_channels(value: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """The part of a convolution or of a norm for its first outputs and inputs; as it is if it has too few."""
+    if not shape or value.shape[0] < shape[0]:
+        return value
+    value = value[: shape[0]]
+    if len(shape) == 3:  # the projection, whose inputs are the maxima of all channels, then their means
+        return torch.cat([half[:, : shape[1] // 2] for half in value.chunk(2, dim=1)], dim=1)
+    return value[:, : shape[1]] if len(shape) == 4 else value
 
 
 def _layer(name: str) -> str:

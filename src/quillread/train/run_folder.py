@@ -178,7 +178,7 @@ def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
 
 
 def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
-    """Digests by the name of what they are of: each source, each validation set, the models it starts from and is taught by."""
+    """Digests by the name of what they are of: each source and validation set, the models a run starts from."""
     prints = {text: _digest_source(source) for text, source in zip(config.data, lines.sources, strict=True)}
     for part in lines.validation:
         digest = hashlib.blake2b(digest_size=16)

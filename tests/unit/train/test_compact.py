@@ -50,6 +50,19 @@ def test_a_smaller_network_takes_the_first_blocks_of_each_stage(model: Path):
     assert torch.equal(small.stem[0].weight, large["stem.0.weight"])
 
 
+def test_a_narrower_network_takes_the_first_channels(model: Path):
+    narrow = replace(LARGE, channels=(2, 4, 6, 5), blocks=(1, 1, 2, 1))
+    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.state_dict()
+    small = CompactFamily(replace(CONFIG, network=narrow, start=str(model), allow_partial=True)).network.network
+    assert torch.equal(small.stem[1].running_var, large["stem.1.running_var"][:2])
+    assert torch.equal(small.stages[2].conv1.weight, large["stages.4.conv1.weight"][:6, :4])
+    assert torch.equal(small.stages[2].skip[0].weight, large["stages.4.skip.0.weight"][:6, :4])
+    # The projection sees the maxima of 8 channels, then their means.
+    theirs = large["project.0.weight"]
+    assert torch.equal(small.project[0].weight, torch.cat([theirs[:, :5], theirs[:, 8:13]], dim=1))
+    assert torch.equal(small.recurrent.weight_hh_l0, large["recurrent.weight_hh_l0"])
+
+
 def test_a_larger_network_keeps_its_own_further_blocks(model: Path):
     deeper = replace(LARGE, blocks=(2, 2, 4, 2))
     torch.manual_seed(0)
