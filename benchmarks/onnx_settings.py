@@ -3,13 +3,16 @@
     python benchmarks/onnx_settings.py --root DIR [--lines 240] [--json benchmarks/results/onnx_settings.json]
 
 DIR holds copiste and iam-line in the hub's parquet layout. Blocks of 24 validation lines, as many as a page has, go to
-all settings in turn; the network alone is timed, not the decoding of images. Lines of a block whose padded width is the
-same are one call of the network, as in the recogniser. Memory is not measured: memory patterns are off for its sake.
+all settings in turn; the network alone is timed, not the decoding of images. Memory is not measured: memory patterns
+are off for its sake.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +28,43 @@ from quillread.models.checkpoint import ONNX_NAME, ModelInfo
 from quillread.models.onnx import session_options
 from quillread.recognize.ctc import _PAD
 
-OURS = "as it is: up to 8 lines of one width at once"
+OURS = "as it is: a line a call, a call a core, one thread each"
 BLOCK = 24
+CORES = len(os.sched_getaffinity(0))
 
 
-def settings() -> dict[str, tuple[Callable[[ort.SessionOptions], Any], int]]:
-    """What is changed in the options of a session, and how many lines of one width are a call at most."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How lines are read: with what change of the session's options, `calls` at a time of at most `lines` each."""
+
+    change: Callable[[ort.SessionOptions], Any] = lambda _: None
+    lines: int = 1
+    calls: int = CORES
+
+    def open(self, path: Path) -> ort.InferenceSession:
+        """The session; cores that calls leave over are threads of the calls."""
+        options = session_options(CORES // self.calls)
+        self.change(options)
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def settings() -> dict[str, Setting]:
     basic = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return {
-        OURS: (lambda o: None, 8),
-        "one line at a time": (lambda o: None, 1),
-        "one thread": (lambda o: setattr(o, "intra_op_num_threads", 1), 8),
-        "memory patterns": (lambda o: setattr(o, "enable_mem_pattern", True), 8),
-        "no arena": (lambda o: setattr(o, "enable_cpu_mem_arena", False), 8),
-        "threads do not spin": (lambda o: o.add_session_config_entry("session.intra_op.allow_spinning", "0"), 8),
-        "two operators at once": (parallel, 8),
-        "only basic rewriting of the graph": (lambda o: setattr(o, "graph_optimization_level", basic), 8),
-        "subnormal numbers are zero": (lambda o: o.add_session_config_entry("session.set_denormal_as_zero", "1"), 8),
+        OURS: Setting(),
+        "up to 8 lines of one width a call": Setting(lines=8),
+        "one call at a time, all threads": Setting(calls=1),
+        "the same, up to 8 lines of one width a call": Setting(lines=8, calls=1),
+        "the same, threads do not spin": Setting(
+            lambda o: o.add_session_config_entry("session.intra_op.allow_spinning", "0"), lines=8, calls=1
+        ),
+        "the same, two operators at once": Setting(parallel, lines=8, calls=1),
+        "memory patterns": Setting(lambda o: setattr(o, "enable_mem_pattern", True)),
+        "no arena": Setting(lambda o: setattr(o, "enable_cpu_mem_arena", False)),
+        "only basic rewriting of the graph": Setting(lambda o: setattr(o, "graph_optimization_level", basic)),
+        "subnormal numbers are zero": Setting(
+            lambda o: o.add_session_config_entry("session.set_denormal_as_zero", "1")
+        ),
     }
 
 
@@ -50,19 +73,14 @@ def parallel(options: ort.SessionOptions) -> None:
     options.inter_op_num_threads = 2
 
 
-def session(path: Path, change: Callable[[ort.SessionOptions], Any]) -> ort.InferenceSession:
-    options = session_options()
-    change(options)
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def read(opened: ort.InferenceSession, lines: list[np.ndarray], most: int) -> None:
+def read(opened: ort.InferenceSession, lines: list[np.ndarray], setting: Setting) -> None:
     by_width: dict[int, list[np.ndarray]] = {}
     for line in lines:
         by_width.setdefault(line.shape[3], []).append(line)
-    for members in by_width.values():
-        for start in range(0, len(members), most):
-            opened.run(None, {"pixels": np.concatenate(members[start : start + most])})
+    most = setting.lines
+    calls = [part[i : i + most] for part in by_width.values() for i in range(0, len(part), most)]
+    with ThreadPoolExecutor(setting.calls) as pool:
+        list(pool.map(lambda part: opened.run(None, {"pixels": np.concatenate(part)}), calls))
 
 
 def lines_of(root: Path, count: int, info: ModelInfo) -> list[np.ndarray]:
@@ -87,19 +105,19 @@ def main() -> None:
     args = parser.parse_args()
     machine = describe_machine()
     entry = describe(args.model)
-    runs = {name: (session(entry.folder / ONNX_NAME, change), most) for name, (change, most) in settings().items()}
+    runs = {name: (setting.open(entry.folder / ONNX_NAME), setting) for name, setting in settings().items()}
     lines = lines_of(args.root, args.lines, entry.info)
     blocks = [lines[i : i + BLOCK] for i in range(0, len(lines), BLOCK)]
-    for opened, most in runs.values():
-        read(opened, blocks[0], most)
+    for opened, setting in runs.values():
+        read(opened, blocks[0], setting)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for number, block in enumerate(blocks):
         turn = number % len(names)
         for name in (*names[turn:], *names[:turn]):
-            opened, most = runs[name]
+            opened, setting = runs[name]
             start = time.perf_counter()
-            read(opened, block, most)
+            read(opened, block, setting)
             seconds[name].append(time.perf_counter() - start)
     results = {}
     print("| settings | time, median over blocks (quartiles) |\n|---|---|")

@@ -42,17 +42,16 @@ class BarBackend:
 
     def __init__(self, certainty: float = 0.9) -> None:
         self.certainty = certainty
-        self.shapes: list[tuple[int, ...]] = []
-        """Shapes of the batches seen."""
 
-    def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
-        self.shapes.append(pixels.shape)
-        lines, _, _, width = pixels.shape
-        heights = (pixels[:, 0] > 0.5).sum(axis=1).reshape(lines, width // _BAR_WIDTH, _BAR_WIDTH).mean(axis=2)
+    def __call__(self, lines: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+        return [self._look(line) for line in lines]
+
+    def _look(self, line: NDArray[np.float32]) -> LogProbs:
+        heights = (line > 0.5).sum(axis=0).reshape(-1, _BAR_WIDTH).mean(axis=1)
         classes = np.round(heights / _BAR_STEP).astype(int)
         count = len(BAR_CHARSET) + 1
-        probs = np.full((*classes.shape, count), (1 - self.certainty) / (count - 1), np.float32)
-        np.put_along_axis(probs, classes[..., None], self.certainty, axis=2)
+        probs = np.full((len(classes), count), (1 - self.certainty) / (count - 1), np.float32)
+        np.put_along_axis(probs, classes[:, None], self.certainty, axis=1)
         return np.log(probs)
 
 

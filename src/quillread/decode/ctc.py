@@ -83,25 +83,29 @@ def log_likelihood(log_probs: LogProbs, labels: Sequence[int]) -> float:
     extended = np.full(2 * len(labels) + 1, BLANK, np.intp)
     extended[1::2] = labels
     # A character may follow the one before without a blank between, unless they are the same.
-    skips = np.zeros(len(extended), bool)
+    skips = np.zeros(len(extended))
     skips[3::2] = extended[3::2] != extended[1:-2:2]
     scores = log_probs[:, extended].astype(np.float64)
-    alpha = np.full(len(extended), -np.inf)
-    alpha[:2] = scores[0, :2]
-    # Working with probabilities scaled by their sum at each column is several times faster than with logarithms.
-    probs = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shift = scores.max(axis=1)
-    alpha = np.where(np.isfinite(alpha), np.exp(alpha - shift[0]), 0.0)
-    total = float(shift[0])
+    # Working with probabilities scaled by their sum is several times faster than with logarithms. Scaling at every
+    # fourth column will do: what four columns take from a sum is far above the least number of a float.
+    shift = scores.max(axis=1, keepdims=True)
+    probs = np.exp(scores - shift)
+    total = float(shift.sum())
+    # Two states that are never entered stand before the first.
+    alpha, after = np.zeros((2, len(extended) + 2))
+    alpha[2:4] = probs[0, :2]
+    skipped = np.empty(len(extended))
     for t in range(1, len(scores)):
-        step = alpha.copy()
-        step[1:] += alpha[:-1]
-        step[2:] += np.where(skips[2:], alpha[:-2], 0.0)
-        alpha = step * probs[t]
-        norm = float(alpha.sum())
-        if norm == 0.0:
-            return -np.inf
-        alpha /= norm
-        total += float(np.log(norm)) + float(shift[t])
-    end = float(alpha[-1] + (alpha[-2] if len(alpha) > 1 else 0.0))
+        np.multiply(alpha[:-2], skips, out=skipped)
+        step = np.add(alpha[2:], alpha[1:-1], out=after[2:])
+        step += skipped
+        step *= probs[t]
+        if t % 4 == 0:
+            norm = float(step.sum())
+            if norm == 0.0:
+                return -np.inf
+            step /= norm
+            total += float(np.log(norm))
+        alpha, after = after, alpha
+    end = float(alpha[-2:].sum())
     return total + float(np.log(end)) if end > 0 else -np.inf

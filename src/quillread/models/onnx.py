@@ -1,5 +1,9 @@
 """Runs models with onnxruntime: opening of any, and the compact recogniser."""
 
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,16 @@ from quillread.errors import ModelError
 
 
 class OnnxBackend:
-    """A compact network in onnxruntime, on the CPU.
+    """A compact network in onnxruntime, on the CPU: a `CtcBackend`.
+
+    A line is a call of its own. In a call of several the recurrent layer of an eight-bit file would take the range of
+    its numbers from all of them, and what is read in one would depend on the others. As many lines as there are threads
+    are read at a time, each by one thread, which is faster than all threads on one line; only a line that comes alone
+    has all threads.
 
     Args:
         path: ONNX file with the input `pixels` and the output `log_probs`.
-        threads: Threads of one call; 0 for all cores.
+        threads: CPU threads; 0 for all cores.
 
     Attributes:
         height: Pixel rows that it takes.
@@ -27,16 +36,35 @@ class OnnxBackend:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        self._session = open_session(path, threads)
+        self._path = path
+        self._threads = threads or _cores()
+        self._session = open_session(path, 1)
         try:
             self.height: int = self._session.get_inputs()[0].shape[2]
             self.classes: int = self._session.get_outputs()[0].shape[2]
         except IndexError as error:
             raise ModelError(f"{path}: is no model that reads lines") from error
 
-    def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
-        """Map float32 (N, 1, h, W) to log probabilities float32 (N, W / column_width, classes)."""
-        return np.asarray(self._session.run(["log_probs"], {"pixels": pixels})[0], np.float32)
+    def __call__(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
+        """Map lines, float32 (h, W) each, to log probabilities, float32 (W / column_width, classes) each, in order."""
+        if self._threads == 1 or len(lines) < 2:
+            yield from (_run(self._session_for_one, line) for line in lines)
+            return
+        with ThreadPoolExecutor(min(self._threads, len(lines))) as pool:
+            yield from pool.map(lambda line: _run(self._session, line), lines)
+
+    @cached_property
+    def _session_for_one(self) -> Any:
+        return self._session if self._threads == 1 else open_session(self._path, self._threads)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(session: Any, line: NDArray[np.float32]) -> LogProbs:
+    return np.asarray(session.run(["log_probs"], {"pixels": line[None, None]})[0][0], np.float32)
 
 
 def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> Any:

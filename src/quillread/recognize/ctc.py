@@ -1,6 +1,7 @@
 """Reads line images with a compact network: columns of class probabilities, decoded by CTC."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,8 +23,8 @@ _PAD = 64
 class CtcBackend(Protocol):
     """A network that gives class probabilities for each column."""
 
-    def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
-        """Map float32 (N, 1, h, W) to log probabilities float32 (N, W / column_width, classes)."""
+    def __call__(self, lines: Sequence[NDArray[np.float32]]) -> Iterable[LogProbs]:
+        """Map lines, float32 (h, W) each, to log probabilities, float32 (W / column_width, classes) each, in order."""
 
 
 CtcDecoder = Callable[[Sequence[LogProbs]], Hypothesis]
@@ -33,13 +34,11 @@ CtcDecoder = Callable[[Sequence[LogProbs]], Hypothesis]
 class CtcEngine:
     """The compact family.
 
-    Every line is padded by itself and batched only with lines of the same padded width: what is read in a line never
-    depends on the lines beside it.
+    Every line is padded by itself: what is read in it does not depend on the lines beside it.
 
     Args:
         backend: The network.
         info: Its preprocessing and charset.
-        batch_size: Most lines in one call of the network.
         decode: How columns become text; the best class of each if left out.
         variants: How many ways each line is looked at; 1 for as it is.
     """
@@ -48,7 +47,6 @@ class CtcEngine:
         self,
         backend: CtcBackend,
         info: ModelInfo,
-        batch_size: int = 8,
         decode: CtcDecoder | None = None,
         variants: int = 1,
     ) -> None:
@@ -57,7 +55,6 @@ class CtcEngine:
         self._info = info
         self._decode_columns = decode or (lambda views: greedy(views[0], charset))
         self._variants = variants_of(variants)
-        self._batch_size = batch_size
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
@@ -66,25 +63,15 @@ class CtcEngine:
         columns = self._look(lines)
         count = len(self._variants)
         return [
-            self._decode(columns[i * count : (i + 1) * count], lines[i * count].shape[1], image)
+            self._decode(list(itertools.islice(columns, count)), lines[i * count].shape[1], image)
             for i, image in enumerate(images)
         ]
 
-    def _look(self, lines: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+    def _look(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
         """Columns of lines of pixels, (h, W) each, as many as each is wide."""
-        batches: dict[int, list[int]] = {}
-        for i, line in enumerate(lines):
-            batches.setdefault(-(-line.shape[1] // _PAD) * _PAD, []).append(i)
-        seen: dict[int, LogProbs] = {}
-        for width, members in batches.items():
-            for start in range(0, len(members), self._batch_size):
-                part = members[start : start + self._batch_size]
-                pixels = np.zeros((len(part), 1, self._info.ink.height, width), np.float32)
-                for row, i in enumerate(part):
-                    pixels[row, 0, :, : lines[i].shape[1]] = lines[i]
-                for i, log_probs in zip(part, self._backend(pixels), strict=True):
-                    seen[i] = log_probs[: -(-lines[i].shape[1] // self._info.column_width)]
-        return [seen[i] for i in range(len(lines))]
+        padded = [np.pad(line, ((0, 0), (0, -line.shape[1] % _PAD))) for line in lines]
+        for line, log_probs in zip(lines, self._backend(padded), strict=True):
+            yield log_probs[: -(-line.shape[1] // self._info.column_width)]
 
     def _decode(self, views: Sequence[LogProbs], width: int, image: UInt8Image) -> Hypothesis:
         to_image = self._info.column_width * image.shape[1] / width

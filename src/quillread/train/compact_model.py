@@ -1,6 +1,7 @@
 """The compact network as the trainer sees it: inputs in, loss out; and as the recogniser sees it."""
 
 import contextlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from quillread.decode.ctc import LogProbs
 from quillread.models.compact import CompactNetwork
 from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.text.charset import BLANK
+
+_BATCH = 16
+"""Most lines in one call of the network, when it reads."""
 
 
 class CompactForTraining(nn.Module):
@@ -62,7 +66,7 @@ class CompactForTraining(nn.Module):
 
 
 class TorchBackend:
-    """Runs a network for `LineRecognizer`.
+    """A network in torch: a `CtcBackend`.
 
     Args:
         network: In whatever mode; it is run in evaluation mode and put back.
@@ -73,7 +77,19 @@ class TorchBackend:
         self._network = network
         self._mixed = mixed
 
-    def __call__(self, pixels: NDArray[np.float32]) -> LogProbs:
+    def __call__(self, lines: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+        """Map lines, float32 (h, W) each, to log probabilities, float32 (W / 4, classes) each, in order."""
+        by_width: dict[int, list[int]] = {}
+        for i, line in enumerate(lines):
+            by_width.setdefault(line.shape[1], []).append(i)
+        seen: dict[int, LogProbs] = {}
+        for members in by_width.values():
+            for start in range(0, len(members), _BATCH):
+                part = members[start : start + _BATCH]
+                seen |= zip(part, self._run(np.stack([lines[i][None] for i in part])), strict=True)
+        return [seen[i] for i in range(len(lines))]
+
+    def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 (N, 1, h, W) to log probabilities float32 (N, W / 4, classes)."""
         device = next(self._network.parameters()).device
         was_training = self._network.training

@@ -1,6 +1,6 @@
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,7 +218,7 @@ def test_a_name_that_the_file_system_cannot_hold_is_an_input_that_failed(line_re
 
 def failing(error: Exception) -> LineRecognizer:
     class Backend(BarBackend):
-        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        def __call__(self, lines: Sequence[np.ndarray]) -> list[np.ndarray]:
             raise error
 
     return LineRecognizer(CtcEngine(Backend(), bar_info()), bar_info())
@@ -254,7 +254,7 @@ def test_an_error_of_a_later_step_names_the_input():
 
 def test_ctrl_c_is_not_taken_for_a_bad_page():
     class Backend(BarBackend):
-        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        def __call__(self, lines: Sequence[np.ndarray]) -> list[np.ndarray]:
             raise KeyboardInterrupt
 
     reader = PageReader(LineRecognizer(CtcEngine(Backend(), bar_info()), bar_info()), "bars", PageConfig(lines=True))

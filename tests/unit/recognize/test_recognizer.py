@@ -12,8 +12,8 @@ from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Calibration, Transcript
 
 
-def recognizer(backend: BarBackend | None = None, **options: int) -> LineRecognizer:
-    return LineRecognizer(CtcEngine(backend or BarBackend(), bar_info(), **options), bar_info())
+def recognizer(backend: BarBackend | None = None) -> LineRecognizer:
+    return LineRecognizer(CtcEngine(backend or BarBackend(), bar_info()), bar_info())
 
 
 def write(text: str, scale: int = 1) -> np.ndarray:
@@ -29,7 +29,7 @@ def read_one(image: np.ndarray) -> Transcript:
 @given(st.lists(st.text(BAR_CHARSET.strip(), max_size=8), max_size=6))
 @settings(max_examples=30, deadline=None)
 def test_every_image_has_its_transcript_in_order(texts: list[str]):
-    transcripts = recognizer(batch_size=2).read([write(text) for text in texts])
+    transcripts = recognizer().read([write(text) for text in texts])
     assert [t.text for t in transcripts] == texts
 
 
@@ -42,12 +42,6 @@ def test_a_transcript_does_not_depend_on_the_lines_beside_it():
     together = recognizer().read(images)
     assert together == [read_one(image) for image in images]
     assert together == recognizer().read(images[::-1])[::-1]
-
-
-def test_lines_of_like_width_share_a_call_up_to_the_batch_size():
-    backend = BarBackend()
-    recognizer(backend, batch_size=2).read([write("abc")] * 3 + [write("a" * 20)])
-    assert backend.shapes == [(2, 1, 48, 64), (1, 1, 48, 64), (1, 1, 48, 256)]
 
 
 def test_words_are_split_at_spaces():

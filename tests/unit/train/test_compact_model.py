@@ -50,23 +50,35 @@ def test_the_loss_of_a_line_does_not_depend_on_the_lines_beside_it():
 @pytest.mark.parametrize("training", [True, False])
 def test_reading_leaves_the_mode_of_the_network_as_it_was(training: bool):
     net = network().train(training)
-    TorchBackend(net)(np.zeros((1, 1, 48, 16), np.float32))
+    TorchBackend(net)([np.zeros((48, 16), np.float32)])
     assert net.training is training
 
 
 def test_reading_uses_the_evaluation_mode():
     net = network().train()
-    pixels = np.random.default_rng(0).random((2, 1, 48, 16), np.float32)
-    first, second = (TorchBackend(net)(pixels) for _ in range(2))
+    lines = list(np.random.default_rng(0).random((2, 48, 16), np.float32))
+    first, second = (TorchBackend(net)(lines) for _ in range(2))
     assert np.array_equal(first, second)
-    assert first.dtype == np.float32
+    assert first[0].dtype == np.float32
     assert np.exp(first).sum(axis=2) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_lines_of_like_width_share_a_call_and_keep_their_order():
+    net = network().eval()
+    rng = np.random.default_rng(0)
+    lines = [rng.random((48, width), np.float32) for width in (16, 32, *[16] * 20, 64)]
+    calls = []
+    net.register_forward_pre_hook(lambda _, arguments: calls.append(tuple(arguments[0].shape)))
+    together = TorchBackend(net)(lines)
+    assert calls == [(16, 1, 48, 16), (5, 1, 48, 16), (1, 1, 48, 32), (1, 1, 48, 64)]
+    for line, read in zip(lines, together, strict=True):
+        assert read == pytest.approx(TorchBackend(net)([line])[0], abs=1e-5)
 
 
 def test_mixed_precision_gives_almost_the_same():
     net = network()
-    pixels = np.random.default_rng(0).random((1, 1, 48, 32), np.float32)
-    difference = np.abs(TorchBackend(net)(pixels) - TorchBackend(net, torch.bfloat16)(pixels))
+    lines = [np.random.default_rng(0).random((48, 32), np.float32)]
+    difference = np.abs(TorchBackend(net)(lines)[0] - TorchBackend(net, torch.bfloat16)(lines)[0])
     assert 0 < difference.max() < 0.1
 
 
