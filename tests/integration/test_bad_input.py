@@ -238,6 +238,16 @@ def test_a_full_disk_behind_stdout_gives_3():
     )
 
 
+def test_a_model_folder_that_is_not_there_is_sought_on_the_hub_in_a_fresh_process():
+    command = [*QUILL, "read", "--model", "my/model", LINE]
+    result = subprocess.run(command, capture_output=True, env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1"}, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr.decode() == (
+        "quill: error: my/model: the Hugging Face hub cannot be reached, and the model is not whole in its cache\n"
+        "  hint: connect once to download it; if a folder is meant, there is none of this name\n"
+    )
+
+
 def test_a_reader_that_leaves_ends_the_command_in_silence():
     command = [*QUILL, "read", "--lines", "--threads", "1", *[str(LINE)] * 50]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:

@@ -12,7 +12,7 @@ from quillread.cli.options import positive_number
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
 from quillread.models.catalog import PUBLISHED, SHIPPED, describe, resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, read_info, write_info
+from quillread.models.checkpoint import CARD_NAME, INFO_NAME, ONNX_NAME, read_info, write_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.trocr_files import summarise
 
@@ -91,7 +91,7 @@ def run_list(args: argparse.Namespace) -> int:
 def run_show(args: argparse.Namespace) -> int:
     """Print the model card, or the record of the model as JSON."""
     entry = describe(args.model)
-    card = entry.folder / "README.md"
+    card = entry.folder / CARD_NAME
     if args.json or not card.is_file():
         record = config.dump(entry.info)
         if entry.info.family == "trocr":
@@ -141,6 +141,12 @@ def run_quantise(args: argparse.Namespace) -> int:
     for path in entry.folder.iterdir():
         if path.is_file() and path.name != ONNX_NAME:
             shutil.copy(path, args.target)
+    card = args.target / CARD_NAME
+    if card.is_file():
+        ranges = f"ranges from {len(pixels)} lines of {', '.join(args.data)}"
+        with card.open("a", encoding="utf-8") as told:
+            told.write(f"\n## Eight-bit weights\n\nMade by `quill models quantise`, {ranges}.\n")
+            told.write("The figures above are those of the network before.\n")
     print(args.target)
     return 0
 

@@ -17,6 +17,7 @@ from quillread.types import Calibration, ErrorCurve
 
 INFO_NAME = "quillread.json"
 ONNX_NAME = "model.onnx"
+CARD_NAME = "README.md"
 
 
 @dataclass(frozen=True, slots=True)

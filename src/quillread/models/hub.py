@@ -64,7 +64,7 @@ def fetch_model(name: str) -> Path:
 
 def _download(repository: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
     hub = require("huggingface_hub", "train")
-    errors = hub.errors
+    errors = require("huggingface_hub.errors", "train")  # no attribute of the package until something imports it
     where = f"{repository}{f'@{revision}' if revision else ''}"
     try:
         return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
@@ -79,7 +79,7 @@ def _download(repository: str, revision: str | None, patterns: tuple[str, ...]) 
     except errors.LocalEntryNotFoundError as error:
         raise ModelError(
             f"{where}: the Hugging Face hub cannot be reached, and the model is not whole in its cache",
-            hint="connect once to download it, or name a local folder",
+            hint="connect once to download it; if a folder is meant, there is none of this name",
         ) from error
     except Exception as error:  # the hub client raises dozens of unrelated types; the cause is kept
         raise ModelError(f"{where}: cannot be downloaded from the Hugging Face hub: {error}") from error

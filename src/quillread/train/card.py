@@ -5,8 +5,6 @@ from typing import Any
 
 from quillread.models.checkpoint import ModelInfo
 
-CARD_NAME = "README.md"
-
 
 def model_card(info: ModelInfo) -> str:
     """Write a card from the provenance of a model, in Markdown with the front matter of the Hugging Face hub."""
@@ -18,7 +16,8 @@ def model_card(info: ModelInfo) -> str:
     lines += [f"base_model: {start.partition('@')[0]}"] if start and "/" in start else []
     lines += ["---", "", f"# {info.name}", ""]
     kind = "A TrOCR model" if info.family == "trocr" else "A compact CTC model"
-    lines += [f"{kind} for lines of handwriting, trained with quillread {info.provenance['version']}.", ""]
+    size = f"{info.provenance['parameters']:,} parameters"
+    lines += [f"{kind} for lines of handwriting, {size}, trained with quillread {info.provenance['version']}.", ""]
     part = ", in part" if start and training.get("allow_partial") else ""
     lines += [f"Started from: {start or 'random weights'}{part}."]
     lines += [f"Taught by: {training['teacher']}."] if training.get("teacher") else []

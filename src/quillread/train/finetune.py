@@ -18,10 +18,11 @@ from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
 from quillread.images.cache import StepCache
 from quillread.models.catalog import pin
+from quillread.models.checkpoint import CARD_NAME
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
-from quillread.train.card import CARD_NAME, model_card
+from quillread.train.card import model_card
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.family import LOSS_WEIGHTS, Family, open_family
@@ -198,6 +199,7 @@ def _provenance(
         "sources": list(lines.report),
         "remark": lines.remark,
         "precision": precision_name(trainer.args),
+        "parameters": sum(p.numel() for n, p in trainer.model.named_parameters() if "shortcut." not in n),
         "steps": steps,
         "skipped_steps": trainer.skips.skipped,
         "lines_seen": steps * config.batch_size,
