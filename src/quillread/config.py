@@ -103,7 +103,7 @@ def dump(config: Any) -> Any:
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return ` (did you mean 'x'?)` for the nearest known name, or the list of all if none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(sorted(known))})"
+    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(sorted(known)) or 'none'})"
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from quillread.cli.data_convert import add_convert, add_split
 from quillread.cli.data_cuts import add_cuts
 from quillread.cli.data_fetch import add_fetch
 from quillread.cli.model_limits import model_limits
-from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
+from quillread.cli.options import SPLITS, add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
 from quillread.errors import UsageError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from quillread.data.source import Source
 
 _Config = TypeVar("_Config")
-_SPLITS = ("train", "validation", "test")
 _FAULTS_FOUND = 3
 
 
@@ -56,7 +55,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         action="append",
-        choices=_SPLITS,
+        choices=SPLITS,
         help="split to look at (default: train); may be repeated, and `check` then compares the splits",
     )
     add_column_options(parser)

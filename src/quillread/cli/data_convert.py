@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
+from quillread.cli.options import SPLITS, add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.errors import DataError, UsageError
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from quillread.data.source import Source
     from quillread.data.spec import DataSpec
 
-_SPLITS = ("train", "validation", "test")
 _LEFT_OUT = 3
 _EXIT_CODE = "Exit code 3 if lines were left out as their images cannot be read; each is named."
 
@@ -24,7 +23,7 @@ def add_convert(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = actions.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}. {_EXIT_CODE}")
     _add_source_and_output(parser)
     parser.add_argument(
-        "--split", action="append", choices=_SPLITS, help="split to write (default: train); may be repeated"
+        "--split", action="append", choices=SPLITS, help="split to write (default: train); may be repeated"
     )
     parser.add_argument("--height", type=positive_number, metavar="N", help="scale higher images down to N pixels")
     parser.set_defaults(run=_run_convert)
@@ -45,7 +44,7 @@ def add_split(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of all lines (default: no test split)")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of the choice (default: 0)")
-    parser.add_argument("--split", choices=_SPLITS, default="train", help="split to divide (default: train)")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="split to divide (default: train)")
     parser.set_defaults(run=_run_split)
 
 
@@ -140,7 +139,7 @@ def _refuse_older_splits(output: Path, shares: Mapping[str, float]) -> None:
     """Refuse splits that would stay from another division: their lines may be in those written."""
     from quillread.data.parquet import find_shards
 
-    for split in _SPLITS:
+    for split in SPLITS:
         if split != "train" and split not in shares and find_shards(output, split):
             raise UsageError(
                 f"{output}: holds a {split} split of another division, whose lines may come to be in both",

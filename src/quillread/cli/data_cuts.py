@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.options import add_column_options, positive_number, with_columns
 from quillread.cli.progress import ProgressLine, say
+from quillread.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,22 +42,25 @@ def _run_cuts(args: argparse.Namespace) -> int:
 
     (spec,) = with_columns(args.specs, args)
     source = open_source(parse_spec(spec), "train")
-    found = list(_find(source, args.model, args.threads))
+    faults: list[DataError] = []
+    found = list(_find(source, args.model, args.threads, faults))
     write_cuts(args.output, found)
     spaces = sum(source.text(i).count(" ") for i in range(len(source)))
     cuts = sum(len(line.cuts) for line in found)
     say(f"{args.output}: {cuts} of {spaces} spaces found, in {len(found)} of {len(source)} lines")
-    return 0
+    for fault in faults:
+        say(f"{fault}; the line is left out")
+    return DataError.exit_code if faults else 0
 
 
-def _find(source: "Source", model: str, threads: int) -> "Iterator[LineCuts]":
+def _find(source: "Source", model: str, threads: int, faults: list[DataError]) -> "Iterator[LineCuts]":
     from quillread.data.cuts import LineCuts, find_cuts
     from quillread.data.source import readable
     from quillread.recognize.load import load
 
     recognizer = load(model, threads=threads)
     progress = ProgressLine("lines")
-    lines = readable(source, range(len(source)))
+    lines = readable(source, range(len(source)), faults.append)
     while batch := list(itertools.islice(lines, _BATCH)):
         read = recognizer.read([sample.image for _, sample in batch])
         for (index, sample), transcript in zip(batch, read, strict=True):

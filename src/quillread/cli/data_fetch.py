@@ -4,13 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.options import whole_number
+from quillread.cli.options import SPLITS, whole_number
 from quillread.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     from quillread.data.fetch import FetchReport
 
-_SPLITS = ("train", "validation", "test")
 _MORE_TO_HAVE = 3
 
 
@@ -34,7 +33,7 @@ def add_fetch(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "a report to DIR/fetch-report.json",
     )
     parser.add_argument(
-        "--split", action="append", choices=_SPLITS, help="fetch this split only; may be repeated (default: all)"
+        "--split", action="append", choices=SPLITS, help="fetch this split only; may be repeated (default: all)"
     )
     parser.add_argument("--workers", type=whole_number, metavar="N", help="downloads at a time (default: 8)")
     parser.add_argument("--rate", type=float, metavar="N", help="requests per second at most (default: 10)")
@@ -50,7 +49,7 @@ def _run_fetch(args: argparse.Namespace) -> int:
     names = ("workers", "rate", "timeout", "retries", "base_url")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     # A split named twice would be inspected twice.
-    splits = tuple(dict.fromkeys(args.split or _SPLITS))
+    splits = tuple(dict.fromkeys(args.split or SPLITS))
     report = fetch_imgur5k(args.output, FetchConfig(**given), splits=splits, progress=ProgressLine("images"))
     print(_report_text(report))
     print(f"all of them are named in {args.output / REPORT_NAME}")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
 from quillread.cli.generate_options import add_generate_options
-from quillread.cli.options import add_column_options, add_model_options, with_columns
+from quillread.cli.options import SPLITS, add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.readers import add_reader_options, load_reader
-from quillread.errors import InputError
+from quillread.errors import InputError, OutputError
 
 _TOLD = 10
 """Unreadable images that are named one by one."""
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="whole pages: images with a PAGE or ALTO file of the same stem; scores line finding, reading order and "
         "text",
     )
-    parser.add_argument("--split", default="validation", help="of --data (default: %(default)s)")
+    parser.add_argument("--split", choices=SPLITS, default="validation", help="of --data (default: %(default)s)")
     add_page_options(parser)
     add_column_options(parser)
     add_model_options(parser)
@@ -68,6 +68,7 @@ def _run_lines(args: argparse.Namespace) -> int:
     from quillread.text.charset import Charset
 
     refuse_page_options(args)
+    _check_outputs(args)
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
     recognizer = load_reader(args, auto=False)
@@ -96,6 +97,15 @@ def _run_lines(args: argparse.Namespace) -> int:
     if more := len(result.faults[_TOLD:]):
         say(f"{more} more lines are left out, whose images cannot be read either")
     return InputError.exit_code if result.faults else 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Look at what is to be written before anything is read, which may take hours."""
+    for path in filter(None, (args.predictions, args.json)):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder", hint="name a file")
+    if args.report and args.report.exists() and not args.report.is_dir():
+        raise OutputError(f"{args.report}: is no folder", hint="name a folder for the report")
 
 
 def _tell_unknown(charset: "Charset", references: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quillread.cli.options import positive_number
 from quillread.cli.progress import say
+from quillread.errors import OutputError
 
 _LITTLE = 100_000
 """Characters of a text below which its model, as heavy as a general one, would drown what that one knows."""
@@ -73,6 +74,8 @@ def run_train(args: argparse.Namespace) -> int:
     from quillread.decode.language_file import write_content
     from quillread.models.languages import guess_language
 
+    if args.output.resolve() in {path.resolve() for path in args.text}:
+        raise OutputError(f"{args.output}: what is read here would be written over", hint="name another file")
     config = BuildConfig(order=args.order, keep=args.keep)
     corpus = read_corpus(args.text)
     if corpus.dropped:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.language_options import add_language_options
-from quillread.cli.options import add_column_options, add_model_options, positive_number, with_columns
+from quillread.cli.options import SPLITS, add_column_options, add_model_options, positive_number, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.errors import UsageError
 from quillread.evaluate.report_text import interval, percent
@@ -30,7 +30,7 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "set, and what they bring is reported on the other half.",
     )
     tune.add_argument("--data", required=True, action="append", metavar="SPEC", help="lines with text; may be repeated")
-    tune.add_argument("--split", default="validation", help="default: %(default)s")
+    tune.add_argument("--split", choices=SPLITS, default="validation", help="default: %(default)s")
     add_column_options(tune)
     add_model_options(tune)
     add_language_options(tune, "auto")
@@ -50,11 +50,16 @@ def run_tune(args: argparse.Namespace) -> int:
 
     from quillread import config
     from quillread.files import write_atomic
-    from quillread.models.catalog import resolve
+    from quillread.models.catalog import SHIPPED, resolve
     from quillread.models.checkpoint import INFO_NAME, write_info
     from quillread.recognize.record import Recorder
 
     folder = resolve(args.model)
+    if args.save and args.model in SHIPPED:
+        raise UsageError(
+            f"{args.model}: ships with quillread, so its settings are those of all who use it",
+            hint=f"copy {folder}, and name the copy with --model",
+        )
     if args.save and not (folder / INFO_NAME).is_file():
         raise UsageError(f"{folder}: has no {INFO_NAME} to write the settings into", hint="leave out --save")
     recorder = Recorder(args.model, args.threads)

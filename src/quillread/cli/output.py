@@ -123,7 +123,7 @@ class OverlaySink:
 
     def __init__(self, stem: Path, info: ExportInfo) -> None:
         self._stem = stem
-        self._is_one = info.page_count == 1
+        self._count = info.page_count
 
     def add(self, scan: Scan) -> None:
         """Draw a page; one whose image cannot be decoded has no picture."""
@@ -134,7 +134,7 @@ class OverlaySink:
         picture = draw_overlay(scan)
         if picture is None:
             return
-        path = beside(self._stem, ".png" if self._is_one else f"-{scan.page.number:04}.png")
+        path = overlay_path(self._stem, scan.page.number, self._count)
         part = AtomicFile(path)
         try:
             with naming(path):
@@ -148,6 +148,11 @@ class OverlaySink:
 
     def abort(self) -> None:
         """Pictures that were drawn are whole, and stay."""
+
+
+def overlay_path(stem: Path, number: int, count: int) -> Path:
+    """Where the picture of a page is, of a document of `count` pages."""
+    return beside(stem, ".png" if count == 1 else f"-{number:04}.png")
 
 
 class PageProgress:

@@ -102,16 +102,19 @@ def run(args: argparse.Namespace) -> int:
 
     formats = _check_usage(args)
     inputs = find_inputs(args.inputs) if args.inputs else find_segmented(args.segmentation)
+    if len(inputs) > 1 and args.segmentation and args.segmentation.is_file():
+        hint = "name a folder with a file for each"
+        raise UsageError(f"{args.segmentation} is about one page, and there are {len(inputs)} inputs", hint=hint)
     _refuse_overwriting(args, formats, inputs)
     if args.threads:
         cv2.setNumThreads(args.threads)
     reader = _make_reader(args)
     for folder in filter(None, (args.output, args.overlay)):
         _make_folder(folder)
-    written = (*formats, "overlay") if args.overlay else formats
     done = None
     if args.output:
-        done = ReadLog(args.output, written, reader.provenance | reading_key(args, reader.config.segmenter))
+        reading = reader.provenance | reading_key(args, reader.config.segmenter)
+        done = ReadLog(args.output, formats, reading, args.overlay)
     stdout = Stdout(b"" if formats == ("json",) else b"\n")
     review = ReviewList()
     progress = ProgressLine("inputs")
@@ -161,11 +164,6 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     hint = "name a folder with --output"
     if not args.inputs and not args.segmentation:
         raise UsageError("there is nothing to read", hint="name an image, PDF or folder")
-    if args.lines and args.segmentation:
-        raise UsageError("--lines and --segmentation exclude each other", hint="leave one of them out")
-    if args.segmenter and (args.lines or args.segmentation):
-        other = "--lines" if args.lines else "--segmentation"
-        raise UsageError(f"--segmenter finds lines, and {other} says that none are to be found", hint="leave one out")
     if args.resume and args.review is not None:
         raise UsageError(
             "--review lists what is read now, and --resume passes over what was read before",
@@ -201,6 +199,11 @@ def _make_reader(args: argparse.Namespace) -> "PageReader":
     if args.segmenter:
         values["segmenter"] = args.segmenter
     config = build(PageConfig, apply_overrides(values, args.settings), "--set")
+    if config.lines and args.segmentation:
+        raise UsageError("--lines and --segmentation exclude each other", hint="leave one of them out")
+    if args.segmenter and (config.lines or args.segmentation):
+        other = "--lines" if config.lines else "--segmentation"
+        raise UsageError(f"--segmenter finds lines, and {other} says that none are to be found", hint="leave one out")
     layouts = GivenLayouts(args.segmentation) if args.segmentation else None
     reader = PageReader(load_reader(args, auto=True), args.model, config, layouts)
     reader.provenance |= reading_settings(args)

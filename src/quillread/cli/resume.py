@@ -11,7 +11,7 @@ from typing import Any
 from quillread.cli.generate_options import given_options
 from quillread.cli.inputs import Input
 from quillread.cli.journal import JOURNAL_SUFFIX, PageJournal
-from quillread.cli.output import beside
+from quillread.cli.output import beside, overlay_path
 from quillread.files import naming, write_atomic
 from quillread.formats.export import FORMATS
 
@@ -52,15 +52,19 @@ class ReadLog:
         folder: The output folder, which must exist.
         formats: What is written now.
         reading: What it is read with now: all that results depend on; plain data.
+        overlays: The folder of pictures, if they are drawn.
 
     Raises:
         OutputError: If the log cannot be written.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[str], reading: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, formats: Sequence[str], reading: Mapping[str, Any], overlays: Path | None = None
+    ) -> None:
         self._folder = folder
+        self._overlays = overlays
         self._path = folder / LOG_NAME
-        self._formats = set(formats)
+        self._formats = {*formats, *(["overlay"] if overlays else [])}
         text = json.dumps(reading, sort_keys=True, default=str)
         self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._records = _read(self._path)
@@ -87,10 +91,12 @@ class ReadLog:
         return PageJournal(beside(self._folder / entry.stem, JOURNAL_SUFFIX, hidden=True), key, resume)
 
     def _results(self, entry: Input, pages: int) -> Iterator[Path]:
-        """Name the files of an input; of the files that hold a page each, the last."""
+        """Name the files of an input; of those that hold a page each, the last."""
         stem = self._folder / entry.stem
         for output in (FORMATS[name] for name in self._formats if name in FORMATS):
             yield beside(stem, f"-{pages:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
+        if self._overlays:
+            yield overlay_path(self._overlays / entry.stem, pages, pages)
 
     def add(self, entry: Input, pages: int, failed: int) -> None:
         """Remember an input, once its files are in place.

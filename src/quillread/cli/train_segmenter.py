@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(args: argparse.Namespace) -> dict[str, Any]:
-    path = args.config or (args.output / "train.json" if args.resume else None)
+    former = args.output / "train.json"
+    path = args.config or (former if args.resume and former.is_file() else None)
     values = apply_overrides(read_yaml(path) if path else {}, args.settings)
     return values | {name: given for name in ("pages", "lines", "validation") if (given := getattr(args, name))}

@@ -52,5 +52,7 @@ def _words(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:
                 yield from _LETTERS.findall(nfc(line).lower())
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as a list of words: {error}", hint="it must be UTF-8 text") from error

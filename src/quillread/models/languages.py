@@ -68,6 +68,8 @@ def resolve_language(name: str) -> Path:
         return Path(str(files("quillread.models") / "assets" / "languages" / f"{name}.lm"))
     path = Path(name)
     if not path.is_file():
+        if name in (AUTO, "none"):
+            raise ModelError(f"{name!r} names no language model here", hint="name en, fr, or a file of quill lm train")
         known = [*SHIPPED_LANGUAGES, AUTO, "none"]
         raise ModelError(
             f"unknown language model {name!r}{suggest(name, known)}", hint="or name a file of quill lm train"

@@ -1,5 +1,6 @@
 """Lines that are known already: PAGE or ALTO files as the segmentation."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,8 @@ from quillread.errors import DataError, ImageError, InputError
 from quillread.formats.layout import read_layout
 from quillread.formats.outlines import outline_lines
 from quillread.types import Page, Region
+
+log = logging.getLogger(__name__)
 
 _SUFFIX = re.compile(r"(\.(page|alto))?\.xml$", re.IGNORECASE)
 _FOLDERS = ("page", "alto")
@@ -73,6 +76,10 @@ class GivenLayouts:
         if self._is_file:
             if count > 1:
                 raise DataError(f"{self._where} is about one page", hint="name a folder with a file for each page")
+            named = re.split(r"[/\\]", _read(self._where).source)[-1]
+            # The same scan may be there in another format.
+            if named and Path(named).stem != Path(source).stem:
+                log.warning("%s: is read with the lines of %s, which names %s", source, self._where, named)
             return self._where
         image = Path(source)
         # Of an image alone its own name comes first: the number in `letter-0001.xml` may be part of another image's.

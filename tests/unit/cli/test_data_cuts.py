@@ -35,6 +35,14 @@ def test_lines_are_cut_and_put_together_anew(lines, tmp_path, capsys):
     assert {word for i in range(9) for word in source.text(i).split()} <= {"ab", "cd", "ea", "bc"}
 
 
+def test_lines_that_cannot_be_read_are_left_out_and_told(lines, tmp_path, capsys):
+    (lines / "1.png").write_bytes(b"nothing")
+    assert cut(lines, "--output", tmp_path / "cuts.jsonl") == 3
+    told = capsys.readouterr().err
+    assert "1 of 2 spaces found, in 1 of 3 lines" in told
+    assert "1.png" in told
+
+
 def test_a_source_without_cuts_is_refused(lines):
     with pytest.raises(DataError, match="where the lines can be cut"):
         open_source(parse_spec(f"recombined:folder:{lines}"), "train")

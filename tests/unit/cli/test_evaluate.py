@@ -48,6 +48,21 @@ def test_json_holds_the_figures(lines: Path, tmp_path: Path):
     assert (figures["lines"], figures["cer"], figures["exact_lines"]) == (3, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("option", ["--json", "--predictions", "--report"])
+def test_what_cannot_be_written_is_told_before_anything_is_read(option: str, lines: Path, tmp_path: Path, capsys):
+    wrong = lines / "0.txt" if option == "--report" else lines
+    assert evaluate(lines, option, wrong, *([] if option == "--json" else ["--json", tmp_path / "e.json"])) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"{wrong}: is" in told.err
+    assert not (tmp_path / "e.json").exists()
+
+
+def test_a_split_that_no_data_set_has_is_refused(lines: Path):
+    with pytest.raises(SystemExit):
+        evaluate(lines, "--split", "validaton")
+
+
 def test_predictions_hold_every_line(lines: Path, tmp_path: Path):
     evaluate(lines, "--predictions", tmp_path / "rows.jsonl")
     rows = read_predictions(tmp_path / "rows.jsonl")

@@ -107,6 +107,26 @@ def test_settings_cannot_be_saved_into_a_folder_of_transformers(lines: Path, tmp
     assert "leave out --save" in capsys.readouterr().err
 
 
+def test_the_settings_of_a_shipped_model_stay(lines: Path, capsys: pytest.CaptureFixture[str]):
+    before = (resolve("builtin") / INFO_NAME).read_bytes()
+    assert main(["lm", "tune", "--data", str(lines), "--save"]) == 2
+    assert "name the copy with --model" in capsys.readouterr().err
+    assert (resolve("builtin") / INFO_NAME).read_bytes() == before
+
+
+def test_a_text_is_not_written_over(text: Path, capsys: pytest.CaptureFixture[str]):
+    before = text.read_bytes()
+    assert main(["lm", "train", "--text", str(text), "--output", str(text)]) == 3
+    assert "would be written over" in capsys.readouterr().err
+    assert text.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["none", "auto"])
+def test_no_language_is_no_model(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["lm", "info", name]) == 2
+    assert f"{name!r} names no language model here" in capsys.readouterr().err
+
+
 def test_little_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "page.txt").write_text("Baptised Okonkwo the son of Obierika, yeoman of this parish.\n" * 3, "utf-8")
     assert train(tmp_path / "page.txt", tmp_path / "my.lm") == 0

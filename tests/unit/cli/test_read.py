@@ -438,6 +438,34 @@ def test_resume_reads_what_is_missing_and_what_failed(
     assert written(folder / "out") == {"one.txt": "a bad cab\n", "two.txt": "dead\n"}
 
 
+def test_resume_draws_missing_overlays(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", "bead"])
+    options = ("one.png", "book.pdf", "--output", "out", "--resume", "--overlay")
+    assert read(*options, "seen") == 0
+    opened = sources_read(monkeypatch)
+    assert read(*options, "seen") == 0
+    assert opened == []
+    (folder / "seen" / "one.png").unlink()
+    assert read(*options, "seen") == 0
+    assert opened == ["one.png"]
+    (folder / "seen" / "book-0002.png").unlink()
+    assert read(*options, "seen") == 0
+    assert opened == ["one.png", "book.pdf"]
+    assert read(*options, "other") == 0
+    assert len(list((folder / "other").iterdir())) == 3
+
+
+def test_lines_asked_for_by_a_setting_exclude_given_ones_too(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["read", "one.png", "--set", "lines=true", "--segmentation", "x.xml"]) == 2
+    assert "--lines and --segmentation exclude each other" in capsys.readouterr().err
+
+
+def test_a_segmentation_file_is_about_one_input(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "x.xml").write_text("")
+    assert main(["read", "one.png", "two.png", "--segmentation", "x.xml"]) == 2
+    assert "x.xml is about one page, and there are 2 inputs" in capsys.readouterr().err
+
+
 def test_without_resume_all_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
     read("one.png", "--output", "out")
     opened = sources_read(monkeypatch)
