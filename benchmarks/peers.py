@@ -60,7 +60,7 @@ def main() -> None:
     sources = []
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(open_peer(python, [name, *options], arguments.threads))
+            name: stack.enter_context(open_peer(python, options, arguments.threads))
             for name, (python, options) in find_systems(arguments).items()
         }
         for spec in map(parse_spec, arguments.data):
@@ -83,7 +83,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="evenly spread lines of each; 0: all")
     parser.add_argument("--block", type=int, default=16, metavar="N", help="lines at a time (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of each system (default: %(default)s)")
-    parser.add_argument("--model", default="builtin", help="our side (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        help="our side (default: builtin); repeatable, times are multiples of the first",
+    )
     parser.add_argument(
         "--rapidocr", type=Path, default=Path("build/peers-venv/bin/python"), metavar="PYTHON", help="its interpreter"
     )
@@ -100,9 +104,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def find_systems(arguments: argparse.Namespace) -> dict[str, tuple[Path, list[str]]]:
     """Return the interpreter and the worker's options of each system that is installed, ours first."""
-    systems = {OURS: (Path(sys.executable), ["--model", arguments.model]), "rapidocr": (arguments.rapidocr, [])}
+    own, *others = arguments.model or ["builtin"]
+    systems = {OURS: (Path(sys.executable), [OURS, "--model", own])}
+    systems |= {f"{OURS} {name}": (Path(sys.executable), [OURS, "--model", name]) for name in others}
+    systems["rapidocr"] = (arguments.rapidocr, ["rapidocr"])
     if program := shutil.which(arguments.tesseract):
-        options = ["--tesseract", program, "--language", arguments.tesseract_language]
+        options = ["tesseract", "--tesseract", program, "--language", arguments.tesseract_language]
         systems["tesseract"] = (Path(sys.executable), options)
     return systems
 

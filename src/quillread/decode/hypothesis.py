@@ -41,8 +41,10 @@ class Hypothesis:
 
     def scaled(self, factor: float, limit: float) -> "Hypothesis":
         """The same with positions multiplied by `factor`, none beyond `limit`."""
+        # Written out, as `replace` takes twice the time.
         emissions = tuple(
-            replace(e, start=min(e.start * factor, limit), stop=min(e.stop * factor, limit)) for e in self.emissions
+            Emission(e.text, e.probability, min(e.start * factor, limit), min(e.stop * factor, limit), e.share)
+            for e in self.emissions
         )
         return replace(self, emissions=emissions)
 
