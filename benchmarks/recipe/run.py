@@ -59,7 +59,6 @@ def mix(**factors: float) -> str:
 
 ALL = ("epochs=1", "batch_size=32", "workers=0", "validation=[]", "validation_share=0")
 NO_DISTORTIONS = "augment={" + ", ".join(f"{step}: 0" for step in STEPS) + "}"
-BILSTM = ("network.sequence_blocks=0", "network.recurrent_layers=1")
 REAL_ONLY = mix(strokes=0, fonts=0, recombined=0)
 
 
@@ -89,8 +88,10 @@ STUDIES = {
             "no distortions": (NO_DISTORTIONS,),
             "real lines only": (REAL_ONLY,),
             "four gated convolutions for two": ("network.sequence_blocks=4",),
-            "BiLSTM and head for the two gated convolutions": BILSTM,
-            "the same, three quarters of the channels": (*BILSTM, "network.channels=[24, 48, 96, 192]"),
+            "BiLSTM and head for the two gated convolutions": (
+                "network.sequence_blocks=0",
+                "network.recurrent_layers=1",
+            ),
         },
     ),
     "continued": Study(
