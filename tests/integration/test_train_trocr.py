@@ -334,6 +334,8 @@ def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: 
     changed = unequal(before, after)
     assert changed
     assert all("q_proj" in name or "v_proj" in name for name in changed)
+    size = sum(value.numel() for value in load_trocr(start).network.parameters())
+    assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
 def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):

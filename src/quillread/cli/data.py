@@ -11,8 +11,9 @@ from quillread.cli.data_convert import add_convert, add_split
 from quillread.cli.data_cuts import add_cuts
 from quillread.cli.data_fetch import add_fetch
 from quillread.cli.model_limits import model_limits
-from quillread.cli.options import SPLITS, add_column_options, positive_number, whole_number, with_columns
+from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
+from quillread.data.spec import SPLITS
 from quillread.errors import UsageError
 
 if TYPE_CHECKING:

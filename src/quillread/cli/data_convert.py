@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.options import SPLITS, add_column_options, positive_number, whole_number, with_columns
+from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine, say
+from quillread.data.spec import SPLITS
 from quillread.errors import DataError, UsageError
 
 if TYPE_CHECKING:

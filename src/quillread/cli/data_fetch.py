@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.options import SPLITS, whole_number
+from quillread.cli.options import whole_number
 from quillread.cli.progress import ProgressLine
+from quillread.data.spec import SPLITS
 
 if TYPE_CHECKING:
     from quillread.data.fetch import FetchReport

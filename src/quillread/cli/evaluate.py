@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
 from quillread.cli.generate_options import add_generate_options
-from quillread.cli.options import SPLITS, add_column_options, add_model_options, with_columns
+from quillread.cli.options import add_column_options, add_model_options, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.readers import add_reader_options, load_reader
 from quillread.errors import InputError, OutputError
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="whole pages: images with a PAGE or ALTO file of the same stem; scores line finding, reading order and "
         "text",
     )
-    parser.add_argument("--split", choices=SPLITS, default="validation", help="of --data (default: %(default)s)")
+    parser.add_argument("--split", default="validation", help="of --data (default: %(default)s)")
     add_page_options(parser)
     add_column_options(parser)
     add_model_options(parser)
@@ -52,6 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print a table; write what is asked for."""
+    _check_outputs(args)
     return run_pages(args) if args.pages else _run_lines(args)
 
 
@@ -68,7 +69,6 @@ def _run_lines(args: argparse.Namespace) -> int:
     from quillread.text.charset import Charset
 
     refuse_page_options(args)
-    _check_outputs(args)
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
     recognizer = load_reader(args, auto=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.language_options import add_language_options
-from quillread.cli.options import SPLITS, add_column_options, add_model_options, positive_number, with_columns
+from quillread.cli.options import add_column_options, add_model_options, positive_number, with_columns
 from quillread.cli.progress import ProgressLine, say
 from quillread.errors import UsageError
 from quillread.evaluate.report_text import interval, percent
@@ -30,7 +30,7 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "set, and what they bring is reported on the other half.",
     )
     tune.add_argument("--data", required=True, action="append", metavar="SPEC", help="lines with text; may be repeated")
-    tune.add_argument("--split", choices=SPLITS, default="validation", help="default: %(default)s")
+    tune.add_argument("--split", default="validation", help="default: %(default)s")
     add_column_options(tune)
     add_model_options(tune)
     add_language_options(tune, "auto")

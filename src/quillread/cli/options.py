@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("image", "text")
 _METADATA = ("metadata.csv", "metadata.jsonl")
-SPLITS = ("train", "validation", "test")
-"""Splits of a data set."""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -84,7 +84,8 @@ def log_likelihood(log_probs: LogProbs, labels: Sequence[int]) -> float:
         labels: Classes without blanks.
 
     Returns:
-        At most 0; minus infinity if the labelling does not fit into T columns.
+        At most 0; minus infinity if the labelling does not fit into T columns, or is less likely than the best classes
+        by some 600 nats in five columns.
     """
     extended = np.full(2 * len(labels) + 1, BLANK, np.intp)
     extended[1::2] = labels
@@ -92,8 +93,8 @@ def log_likelihood(log_probs: LogProbs, labels: Sequence[int]) -> float:
     skips = np.zeros(len(extended))
     skips[3::2] = extended[3::2] != extended[1:-2:2]
     scores = log_probs[:, extended].astype(np.float64)
-    # Working with probabilities scaled by their sum is several times faster than with logarithms. Scaling at every
-    # fourth column will do: what four columns take from a sum is far above the least number of a float.
+    # Working with probabilities scaled by their sum is several times faster than with logarithms; scaling at every
+    # fourth column will do.
     shift = scores.max(axis=1, keepdims=True)
     probs = np.exp(scores - shift)
     total = float(shift.sum())

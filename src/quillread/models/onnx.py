@@ -20,8 +20,8 @@ class OnnxBackend:
 
     A line is a call of its own. In a call of several the recurrent layer of an eight-bit file would take the range of
     its numbers from all of them, and what is read in one would depend on the others. As many lines as there are threads
-    are read at a time, each by one thread, which is faster than all threads on one line; only a line that comes alone
-    has all threads.
+    are read at a time, each by one thread, which is faster than all threads on one line; only lines that come alone
+    have all threads, from the second on, since another session takes longer to open than a line to read.
 
     Args:
         path: ONNX file with the input `pixels` and the output `log_probs`.
@@ -37,7 +37,9 @@ class OnnxBackend:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._path = path
+        self._asked = threads
         self._threads = threads or _cores()
+        self._is_new = True
         self._session = open_session(path, 1)
         try:
             self.height: int = self._session.get_inputs()[0].shape[2]
@@ -48,14 +50,19 @@ class OnnxBackend:
     def __call__(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
         """Map lines, float32 (h, W) each, to log probabilities, float32 (W / column_width, classes) each, in order."""
         if self._threads == 1 or len(lines) < 2:
-            yield from (_run(self._session_for_one, line) for line in lines)
+            yield from (_run(self._session_for_one(), line) for line in lines)
             return
         with ThreadPoolExecutor(min(self._threads, len(lines))) as pool:
             yield from pool.map(lambda line: _run(self._session, line), lines)
 
-    @cached_property
     def _session_for_one(self) -> Any:
-        return self._session if self._threads == 1 else open_session(self._path, self._threads)
+        """The session for a line that comes alone."""
+        is_first, self._is_new = self._is_new, False
+        return self._session if is_first or self._threads == 1 else self._all_threads
+
+    @cached_property
+    def _all_threads(self) -> Any:
+        return open_session(self._path, self._asked)
 
 
 def _cores() -> int:

@@ -65,6 +65,8 @@ class GivenLayouts:
         """Return the regions of a page; see `Layouts`."""
         path = self._find_file(source, number, count)
         page = _read(path)
+        if self._is_file:
+            _tell_other_image(source, path, page)
         if (page.width, page.height) != size:
             raise ImageError(
                 f"the image has {size[0]} x {size[1]} pixels, {path} is about one of {page.width} x {page.height}",
@@ -76,10 +78,6 @@ class GivenLayouts:
         if self._is_file:
             if count > 1:
                 raise DataError(f"{self._where} is about one page", hint="name a folder with a file for each page")
-            named = re.split(r"[/\\]", _read(self._where).source)[-1]
-            # The same scan may be there in another format.
-            if named and Path(named).stem != Path(source).stem:
-                log.warning("%s: is read with the lines of %s, which names %s", source, self._where, named)
             return self._where
         image = Path(source)
         # Of an image alone its own name comes first: the number in `letter-0001.xml` may be part of another image's.
@@ -104,6 +102,14 @@ class GivenLayouts:
                     continue  # said when it is asked for by its own name
                 self._by_image.setdefault(name, []).append(path)
         return self._by_image.get(image, [])
+
+
+def _tell_other_image(source: str, path: Path, page: Page) -> None:
+    """Warn of a segmentation that names another image. Stdin has no name, and that of an address means little."""
+    named = re.split(r"[/\\]", page.source)[-1]
+    # The same scan may be there in another format.
+    if named and source != "-" and "://" not in source and Path(named).stem != Path(source).stem:
+        log.warning("%s: is read with the lines of %s, which names %s", source, path, named)
 
 
 def _read(path: Path) -> Page:

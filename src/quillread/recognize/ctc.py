@@ -1,7 +1,8 @@
 """Reads line images with a compact network: columns of class probabilities, decoded by CTC."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -60,14 +61,15 @@ class CtcEngine:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
         views = [vary(image, variant) for image in images for variant in self._variants]
         lines = [ink_pixels(view, self._info.ink) for view in views]
-        columns = self._look(lines)
         count = len(self._variants)
-        return [
-            self._decode(list(itertools.islice(columns, count)), lines[i * count].shape[1], image)
-            for i, image in enumerate(images)
-        ]
+        # Closed, so that no thread goes on reading where decoding fails.
+        with contextlib.closing(self._look(lines)) as columns:
+            return [
+                self._decode(list(itertools.islice(columns, count)), lines[i * count].shape[1], image)
+                for i, image in enumerate(images)
+            ]
 
-    def _look(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
+    def _look(self, lines: Sequence[NDArray[np.float32]]) -> Generator[LogProbs]:
         """Columns of lines of pixels, (h, W) each, as many as each is wide."""
         padded = [np.pad(line, ((0, 0), (0, -line.shape[1] % _PAD))) for line in lines]
         for line, log_probs in zip(lines, self._backend(padded), strict=True):

@@ -58,6 +58,11 @@ class CompactFamily:
         engine = CtcEngine(TorchBackend(self.network.network, mixed), self.info)
         return LineRecognizer(engine, self.info, self._cache)
 
+    def parameters(self) -> int:
+        """How many values the model folder will keep: those of the shortcut head are not among them."""
+        named = self.network.network.named_parameters()
+        return sum(value.numel() for name, value in named if not name.startswith("shortcut."))
+
     def save_weights(self, folder: Path) -> None:
         """Write all tensors, those of the shortcut head included."""
         save_file(self.network.state_dict(), folder / WEIGHTS_NAME)

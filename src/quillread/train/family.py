@@ -47,6 +47,9 @@ class Family(Protocol):
             texts: What is written in the lines that it is to read, where that is known: their length bounds the work.
         """
 
+    def parameters(self) -> int:
+        """How many values the model folder will keep."""
+
     def save_weights(self, folder: Path) -> None:
         """Write what a resumed run needs of the network."""
 

@@ -199,7 +199,7 @@ def _provenance(
         "sources": list(lines.report),
         "remark": lines.remark,
         "precision": precision_name(trainer.args),
-        "parameters": sum(p.numel() for n, p in trainer.model.named_parameters() if "shortcut." not in n),
+        "parameters": trainer.family.parameters(),
         "steps": steps,
         "skipped_steps": trainer.skips.skipped,
         "lines_seen": steps * config.batch_size,

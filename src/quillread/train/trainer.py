@@ -77,7 +77,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             train_dataset=loader.dataset,
             eval_dataset=loader.dataset,
         )
-        self._family = family
+        self.family = family
         self._schedule = schedule
         self._loader = loader
         self.validation = validation
@@ -100,7 +100,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW over the parameter groups of the family."""
         if self.optimizer is None:
-            groups = self._family.groups(self._schedule)
+            groups = self.family.groups(self._schedule)
             self.optimizer = torch.optim.AdamW(groups, lr=self._schedule.learning_rate, fused=True)
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
@@ -174,21 +174,21 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         """Write the weights of a checkpoint in the way of the family."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        self._family.save_weights(folder)
+        self.family.save_weights(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
-        self._family.load_weights(Path(resume_from_checkpoint))
+        self.family.load_weights(Path(resume_from_checkpoint))
 
     def take_best(self, checkpoint: Path) -> None:
         """Take the state and the best weights of a run that has ended, which the loop of training would go on with."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        self._family.load_weights(best_checkpoint(Path(self.args.output_dir), self.state) or checkpoint)
+        self.family.load_weights(best_checkpoint(Path(self.args.output_dir), self.state) or checkpoint)
         self.skips.on_train_begin(self.args, self.state, self.control)
 
     def _load_best_model(self) -> None:
         """Take every tensor of the best checkpoint."""
-        self._family.load_weights(Path(self.state.best_model_checkpoint))
+        self.family.load_weights(Path(self.state.best_model_checkpoint))
 
     @property
     def mixed(self) -> torch.dtype | None:
@@ -203,7 +203,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
                 lines takes long; False to read as users will.
         """
         texts = (s.text for part in self.validation for s in part.samples) if limited else ()
-        recognizer = self._family.recognizer(self.mixed, texts)
+        recognizer = self.family.recognizer(self.mixed, texts)
         rank, processes = self.args.process_index, self.args.world_size
         result = []
         for part in self.validation:

@@ -165,6 +165,10 @@ class TrocrFamily:
         size = 128 if next(self.network.parameters()).is_cuda else 16
         return LineRecognizer(TrocrEngine(self.model, info, batch_size=size, mixed=mixed), info, self._cache)
 
+    def parameters(self) -> int:
+        """How many values the model folder will keep: those of adapters are added to others."""
+        return sum(value.numel() for name, value in self.model.network.named_parameters() if "lora_" not in name)
+
     def save_weights(self, folder: Path) -> None:
         """Write the adapters, or the whole model: then the checkpoint is a folder that can be read with."""
         if self._lora:

@@ -34,7 +34,10 @@ def test_a_file_gives_its_lines_with_their_names(kind: str, tmp_path: Path):
     assert region.lines[0].baseline == page().lines[0].baseline
 
 
-@pytest.mark.parametrize(("image", "warns"), [("scan.tif", False), ("other.jpg", True)])
+@pytest.mark.parametrize(
+    ("image", "warns"),
+    [("scan.tif", False), ("other.jpg", True), ("-", False), ("https://x.org/iiif/manifest.json", False)],
+)
 def test_a_file_that_names_another_image_is_told(image: str, warns: bool, tmp_path: Path, caplog):
     where = write(tmp_path / "seg.xml", image="scan.jpg")
     GivenLayouts(where).find(image, 1, 1, SIZE)
