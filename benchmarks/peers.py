@@ -106,7 +106,7 @@ def find_systems(arguments: argparse.Namespace) -> dict[str, tuple[Path, list[st
     """Return the interpreter and the worker's options of each system that is installed, ours first."""
     own, *others = arguments.model or ["builtin"]
     systems = {OURS: (Path(sys.executable), [OURS, "--model", own])}
-    systems |= {f"{OURS} {name}": (Path(sys.executable), [OURS, "--model", name]) for name in others}
+    systems |= {f"{OURS} {Path(name).name}": (Path(sys.executable), [OURS, "--model", name]) for name in others}
     systems["rapidocr"] = (arguments.rapidocr, ["rapidocr"])
     if program := shutil.which(arguments.tesseract):
         options = ["tesseract", "--tesseract", program, "--language", arguments.tesseract_language]
