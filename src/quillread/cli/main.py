@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="quill: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
     try:
         code: int = args.run(args)
         sys.stdout.flush()
