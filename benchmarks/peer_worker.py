@@ -73,8 +73,8 @@ def open_rapidocr(arguments: argparse.Namespace) -> tuple[Read, str]:
     """Recognise with the default model (in 3.10: PP-OCRv6 small, multilingual, part of the wheel), one engine a thread.
 
     Recognition alone is better and far faster than the whole pipeline, whose text detection splits lines of handwriting
-    or loses parts of them. Its batches of six cost a fifth more processor time, as all are padded to the widest. Two
-    engines of one thread each took 0.8 of the time of one with two.
+    or loses parts of them. Its batches of six cost a fifth more processor time, as all are padded to the widest.
+    One engine with all threads is slower than one a thread.
     """
     cv2: Any = importlib.import_module("cv2")
     rapidocr: Any = importlib.import_module("rapidocr")

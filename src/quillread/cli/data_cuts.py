@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.options import add_column_options, positive_number, with_columns
-from quillread.cli.progress import ProgressLine, say
+from quillread.cli.progress import ProgressLine, say, tell_left_out
 from quillread.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def _run_cuts(args: argparse.Namespace) -> int:
     spaces = sum(source.text(i).count(" ") for i in range(len(source)))
     cuts = sum(len(line.cuts) for line in found)
     say(f"{args.output}: {cuts} of {spaces} spaces found, in {len(found)} of {len(source)} lines")
-    for fault in faults:
-        say(f"{fault}; the line is left out")
+    tell_left_out([fault.message for fault in faults])
     return DataError.exit_code if faults else 0
 
 

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING
 from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
 from quillread.cli.generate_options import add_generate_options
 from quillread.cli.options import add_column_options, add_model_options, with_columns
-from quillread.cli.progress import ProgressLine, say
+from quillread.cli.progress import ProgressLine, say, tell_left_out
 from quillread.cli.readers import add_reader_options, load_reader
 from quillread.errors import InputError, OutputError
-
-_TOLD = 10
-"""Unreadable images that are named one by one."""
 
 if TYPE_CHECKING:
     from quillread.text.charset import Charset
@@ -92,10 +89,7 @@ def _run_lines(args: argparse.Namespace) -> int:
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
         say(f"report in {page}")
-    for fault in result.faults[:_TOLD]:
-        say(f"{fault}; the line is left out")
-    if more := len(result.faults[_TOLD:]):
-        say(f"{more} more lines are left out, whose images cannot be read either")
+    tell_left_out(result.faults)
     return InputError.exit_code if result.faults else 0
 
 

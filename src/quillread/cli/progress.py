@@ -2,8 +2,11 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 _CLEAR = "\r\x1b[K"
+_TOLD = 10
+"""Lines that were left out which are named one by one."""
 
 
 def _is_terminal() -> bool:
@@ -13,6 +16,14 @@ def _is_terminal() -> bool:
 def say(message: str) -> None:
     """Print a message on stderr, in place of a progress line that may stand there."""
     print(f"{_CLEAR if _is_terminal() else ''}quill: {message}", file=sys.stderr, flush=True)
+
+
+def tell_left_out(faults: Sequence[str]) -> None:
+    """Name the lines whose images cannot be read, the first ones one by one."""
+    for fault in faults[:_TOLD]:
+        say(f"{fault}; the line is left out")
+    if more := len(faults[_TOLD:]):
+        say(f"{more} more lines are left out, whose images cannot be read either")
 
 
 class ProgressLine:

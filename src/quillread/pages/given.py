@@ -97,16 +97,21 @@ class GivenLayouts:
             self._by_image = {}
             for path in (path for paths in self._by_stem.values() for path in paths):
                 try:
-                    name = re.split(r"[/\\]", _read(path).source)[-1]
+                    name = _image_name(_read(path))
                 except InputError:
                     continue  # said when it is asked for by its own name
                 self._by_image.setdefault(name, []).append(path)
         return self._by_image.get(image, [])
 
 
+def _image_name(page: Page) -> str:
+    """The image that a file names, without folders; empty if it names none."""
+    return re.split(r"[/\\]", page.source)[-1]
+
+
 def _tell_other_image(source: str, path: Path, page: Page) -> None:
     """Warn of a segmentation that names another image. Stdin has no name, and that of an address means little."""
-    named = re.split(r"[/\\]", page.source)[-1]
+    named = _image_name(page)
     # The same scan may be there in another format.
     if named and source != "-" and "://" not in source and Path(named).stem != Path(source).stem:
         log.warning("%s: is read with the lines of %s, which names %s", source, path, named)

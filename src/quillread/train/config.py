@@ -128,7 +128,8 @@ class TrainConfig:
     """Model whose weights the run starts from: a name, a folder, or `org/name@revision`."""
     allow_partial: bool = False
     """trocr: start from a folder that lacks tensors or holds others; those missing are drawn at random. compact: start
-    from a network of another shape, from the layers that both have: the first blocks of each stage."""
+    from a network of another shape, from the layers that both have: the first blocks of each stage, and of a wider
+    stage the first channels."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """Steps that clean line images, in training and in reading."""
     cache: Path | None = None

@@ -19,6 +19,7 @@ from quillread.files import write_atomic
 from quillread.images.cache import StepCache
 from quillread.models.catalog import pin
 from quillread.models.checkpoint import CARD_NAME
+from quillread.models.compact import count_parameters
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
@@ -126,7 +127,7 @@ def finetune(
         trainer.micro_batch = config.micro_batch
     if trainer.is_world_process_zero():
         record_run(config, lines, output)
-        size = sum(p.numel() for p in family.network.parameters() if p.requires_grad)
+        size = count_parameters(family.network)
         log.info(
             "%d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
