@@ -1,7 +1,7 @@
 # make demo           reads the pages in examples/ with the built-in model; needs only Python 3.11 or newer
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
-# make train-builtin  trains the weights that ship: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
+# make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
 #                     open: without the data for non-commercial research; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
 
