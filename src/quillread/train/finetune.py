@@ -1,5 +1,6 @@
 """One training run, from sources to a model folder."""
 
+import atexit
 import logging
 import os
 from collections.abc import Mapping
@@ -83,6 +84,8 @@ def finetune(
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
     if config.batch_size < processes:
         raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
+    if processes > 1:
+        atexit.register(_part)
     config = config.settled()
     config = replace(config, start=config.start and pin(config.start), teacher=config.teacher and pin(config.teacher))
     if resume:
@@ -159,7 +162,15 @@ def finetune(
         info = replace(family.info, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
         family.save(folder, info)
         write_atomic(folder / CARD_NAME, model_card(info).encode())
+    # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
+    trainer.accelerator.wait_for_everyone()
     return TrainResult(folder, finished, metrics)
+
+
+def _part() -> None:
+    """Close what joins the processes of `torchrun`; torch now and then aborts one that exits without doing so."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _compare(before: float, after: float) -> None:
