@@ -9,7 +9,7 @@ from typing import Any
 
 from quillread.data.columns import COLUMN_OPTIONS, Columns
 from quillread.data.source import Row, RowSource, Source
-from quillread.data.spec import DataSpec
+from quillread.data.spec import SPLITS, DataSpec
 from quillread.errors import DataError
 from quillread.images.read import is_readable_name
 from quillread.text.normalise import nfc
@@ -24,6 +24,7 @@ def open_folder(spec: DataSpec, split: str) -> Source:
         if (folder / table).is_file():
             return _open_table(spec, split, folder / table, reader)
     spec.refuse_unknown(())
+    _refuse_misspelt(f"folder:{spec.where}", split)
     rows = []
     for image in sorted(p for p in folder.rglob("*") if is_readable_name(p)):
         text = image.with_suffix(".txt")
@@ -58,6 +59,8 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
     # The hub's image-folder layout calls the column "file_name".
     columns = Columns.of(spec, "image" if "image" in found or "file_name" not in found else "file_name")
     columns.check(str(path), found, spec)
+    if columns.split not in found:
+        _refuse_misspelt(str(path), split)
     rows = []
     for number, record in enumerate(records, 1):
         if columns.split in found and record.get(columns.split) != split:
@@ -74,6 +77,12 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
             hint=f"the splits found there are: {', '.join(splits)}",
         )
     return RowSource(str(path), rows)
+
+
+def _refuse_misspelt(where: str, split: str) -> None:
+    """Data without splits gives all its lines for the usual names; another name asks for what is not there."""
+    if split not in SPLITS:
+        raise DataError(f"{where}: has no splits, and {split!r} is none of {', '.join(SPLITS)}")
 
 
 def read_text(path: Path) -> str:
