@@ -25,7 +25,7 @@ from quillread.evaluate.damage import count_damage
 from quillread.evaluate.language_tuning import TuningLine, halve_all, report
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.evaluate.report_text import interval, percent
-from quillread.models.languages import LanguageConfig, LanguageOpener
+from quillread.language.catalog import LanguageConfig, LanguageOpener
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.record import Recorder, read_again
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from quillread.decode.language_build import BuildConfig, LanguageModel, build_language, read_language
-from quillread.decode.language_file import write_content
+from quillread.language.build import BuildConfig, LanguageModel, build_language, read_language, write_content
 
 ENGLISH = [
     "It was a bright cold day in April, and the clocks were striking; the people of the town went down to the river.",

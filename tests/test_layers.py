@@ -15,6 +15,7 @@ ORDER = (
     "images",
     "formats",
     "decode",
+    "language",
     "data",
     "models",
     "recognize",

@@ -12,7 +12,7 @@ from quillread.errors import ImageError
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.run import run_evaluation
 from quillread.images.web import is_address
-from quillread.models.languages import AUTO, LanguageConfig
+from quillread.language.catalog import AUTO, LanguageConfig
 from quillread.pages.given import GivenLayouts
 from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.ensemble import LineReader

@@ -214,7 +214,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCurve:
-    """Expected character error rate by the doubt about a line (`decode.review.doubt`): a curve through points."""
+    """Expected character error rate by the doubt about a line (`decode.confidence.doubt`): a curve through points."""
 
     doubts: tuple[float, ...] = (0.0, 1.0)
     """Rising."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quillread.errors import UsageError
 
 if TYPE_CHECKING:
-    from quillread.models.languages import LanguageConfig
+    from quillread.language.catalog import LanguageConfig
 
 
 def add_language_options(parser: argparse.ArgumentParser, default: str) -> None:
@@ -54,7 +54,7 @@ def language_config(args: argparse.Namespace, *, auto: bool) -> "LanguageConfig 
         UsageError: If the options contradict each other.
         ConfigError: If they cannot be used together.
     """
-    from quillread.models.languages import AUTO, LanguageConfig
+    from quillread.language.catalog import AUTO, LanguageConfig
 
     names, lexicons = args.lm, tuple(args.lexicon)
     if names is None:

@@ -60,7 +60,7 @@ def _add_train(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a line for each shipped language model."""
-    from quillread.models.languages import SHIPPED_LANGUAGES, resolve_language
+    from quillread.language.catalog import SHIPPED_LANGUAGES, resolve_language
 
     for name, purpose in SHIPPED_LANGUAGES.items():
         print(f"{name}\t{resolve_language(name).stat().st_size / 1e6:.1f} MB\t{purpose}")
@@ -69,10 +69,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_train(args: argparse.Namespace) -> int:
     """Make a language model; say what came of it."""
-    from quillread.data.corpus import read_corpus
-    from quillread.decode.language_build import BuildConfig, build_language
-    from quillread.decode.language_file import write_content
-    from quillread.models.languages import guess_language
+    from quillread.language.build import BuildConfig, build_language, read_corpus, write_content
+    from quillread.language.catalog import guess_language
 
     if args.output.resolve() in {path.resolve() for path in args.text}:
         raise OutputError(f"{args.output}: what is read here would be written over", hint="name another file")
@@ -95,8 +93,8 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_info(args: argparse.Namespace) -> int:
     """Print what is known of a language model, as JSON."""
-    from quillread.decode.language_build import read_language
-    from quillread.models.languages import resolve_language
+    from quillread.language.build import read_language
+    from quillread.language.catalog import resolve_language
 
     path = resolve_language(args.model)
     model = read_language(path)
@@ -107,10 +105,9 @@ def run_info(args: argparse.Namespace) -> int:
 
 def run_score(args: argparse.Namespace) -> int:
     """Print how well the model foresees each file, as JSON."""
-    from quillread.data.corpus import read_corpus
-    from quillread.decode.language_build import read_language
-    from quillread.decode.language_model import evidence, mean_log_probability
-    from quillread.models.languages import resolve_language
+    from quillread.language.build import read_corpus, read_language
+    from quillread.language.catalog import resolve_language
+    from quillread.language.scoring import evidence, mean_log_probability
 
     model = read_language(resolve_language(args.model))
     for path in args.text:

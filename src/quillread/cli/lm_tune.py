@@ -15,8 +15,8 @@ from quillread.evaluate.report_text import interval, percent
 
 if TYPE_CHECKING:
     from quillread.decode.hypothesis import Hypothesis
-    from quillread.decode.language_settings import LanguageSettings
     from quillread.evaluate.language_tuning import TuningLine
+    from quillread.language.choice import LanguageSettings
     from quillread.models.checkpoint import ModelInfo
     from quillread.recognize.record import Record, Recorder
 
@@ -94,7 +94,7 @@ def _tune(
     sets: "dict[str, list[TuningLine]]", recorder: "Recorder", args: argparse.Namespace, rng: Any
 ) -> "tuple[ModelInfo, dict[str, Any]]":
     from quillread.evaluate.language_tuning import choose_weights, halve_all, report
-    from quillread.models.languages import AUTO, LanguageConfig, LanguageOpener
+    from quillread.language.catalog import AUTO, LanguageConfig, LanguageOpener
     from quillread.recognize.record import read_again
 
     info = recorder.info

@@ -29,8 +29,8 @@ def reading_key(args: argparse.Namespace, segmenter: str) -> dict[str, Any]:
     Returns:
         Plain data: names of models with their revisions; path, size and time of each file; options that were given.
     """
+    from quillread.language.catalog import split_weight
     from quillread.models.catalog import SHIPPED, pin, resolve
-    from quillread.models.languages import split_weight
 
     models = args.models or (args.model,)
     files = {Path(segmenter), *args.lexicon, *(Path(split_weight(name)[0]) for name in args.lm or ())}

@@ -55,7 +55,7 @@ class ReviewList:
         Raises:
             OutputError: If the list cannot be written.
         """
-        from quillread.decode.review import choose_for_review
+        from quillread.decode.confidence import choose_for_review
 
         rates = [1.0 if read.expected_error is None else read.expected_error for *_, read in self.lines]
         chosen = choose_for_review(rates, [max(len(read.text), 1) for *_, read in self.lines], target)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from quillread.decode.review import doubt
+from quillread.decode.confidence import doubt
 from quillread.text.align import align
 from quillread.types import Character, Polygon, Transcript, Word
 

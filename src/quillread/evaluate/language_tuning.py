@@ -6,15 +6,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quillread.decode.confidence import calibrate, fit_calibration
+from quillread.decode.confidence import (
+    calibrate,
+    choose_for_review,
+    doubt,
+    expected_rate,
+    fit_calibration,
+    fit_error_curve,
+)
 from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
-from quillread.decode.language_model import LanguageWeights
-from quillread.decode.language_settings import LanguageSettings
-from quillread.decode.review import choose_for_review, doubt, expected_rate, fit_error_curve
 from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
 from quillread.evaluate.damage import count_damage
 from quillread.evaluate.metrics import EditCounts, score_line, total
+from quillread.language.choice import LanguageSettings
+from quillread.language.scoring import LanguageWeights
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.record import Record
 from quillread.text.align import align

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quillread import config
-from quillread.decode.language_settings import LanguageSettings
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_atomic
 from quillread.images.canvas import CanvasConfig
 from quillread.images.ink import InkConfig
 from quillread.images.preprocess import PreprocessConfig
+from quillread.language.choice import LanguageSettings
 from quillread.models.trocr_config import GenerateConfig
 from quillread.types import Calibration, ErrorCurve
 

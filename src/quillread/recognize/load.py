@@ -4,13 +4,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from quillread.decode.language_decoder import LanguageDecoder, LanguageRescorer
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
 from quillread.images.variants import variants as variants_of
+from quillread.language.catalog import LanguageConfig, LanguageOpener
+from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
-from quillread.models.languages import LanguageConfig, LanguageOpener
 from quillread.models.onnx import OnnxBackend
 from quillread.models.trocr_config import GenerateConfig
 from quillread.recognize.ctc import CtcDecoder, CtcEngine

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from quillread.decode.confidence import calibrate
+from quillread.decode.confidence import calibrate, doubt, expected_rate
 from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
-from quillread.decode.review import doubt, expected_rate
 from quillread.images.cache import StepCache
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import preprocess

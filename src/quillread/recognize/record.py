@@ -7,9 +7,8 @@ import numpy as np
 
 from quillread.decode.ctc import LogProbs, greedy
 from quillread.decode.hypothesis import Hypothesis
-from quillread.decode.language_choice import LanguageChoice
-from quillread.decode.language_decoder import LanguageDecoder, LanguageRescorer
-from quillread.decode.language_settings import LanguageSettings
+from quillread.language.choice import LanguageChoice, LanguageSettings
+from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import describe
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.load import load_compact, load_trocr

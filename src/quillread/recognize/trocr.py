@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from transformers.modeling_outputs import BaseModelOutput
 
-from quillread.decode.guards import InkSpan, keep_repeats, keep_tail
 from quillread.decode.hypothesis import Hypothesis
-from quillread.decode.tokens import Piece, emit, follow_gaze, look_up, spell
+from quillread.decode.tokens import InkSpan, Piece, emit, follow_gaze, keep_repeats, keep_tail, look_up, spell
 from quillread.images.canvas import CanvasConfig, pad_to_canvas
 from quillread.images.rows import count_rows
 from quillread.images.split import ink_bounds

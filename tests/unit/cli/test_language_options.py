@@ -7,7 +7,7 @@ from fakes import line_image, png
 from quillread.cli.language_options import add_language_options, language_config
 from quillread.cli.main import main
 from quillread.errors import UsageError
-from quillread.models.languages import LanguageConfig
+from quillread.language.catalog import LanguageConfig
 
 
 def parse(*options: str, auto: bool = True) -> LanguageConfig | None:

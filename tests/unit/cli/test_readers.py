@@ -8,7 +8,7 @@ from quillread.cli.generate_options import add_generate_options
 from quillread.cli.options import add_model_options
 from quillread.cli.readers import add_reader_options, load_reader, reading_settings
 from quillread.errors import UsageError
-from quillread.models.languages import LanguageConfig
+from quillread.language.catalog import LanguageConfig
 from quillread.recognize.ensemble import EnsembleReader
 from quillread.recognize.recognizer import LineRecognizer
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quillread.decode.guards import InkSpan, keep_repeats, keep_tail
+from quillread.decode.tokens import InkSpan, keep_repeats, keep_tail
 
 WIDTH = 18.0
 """Pixels that a character takes."""

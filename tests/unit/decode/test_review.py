@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from quillread.decode.review import choose_for_review, doubt, expected_rate, fit_error_curve
+from quillread.decode.confidence import choose_for_review, doubt, expected_rate, fit_error_curve
 from quillread.errors import ConfigError
 from quillread.types import ErrorCurve
 

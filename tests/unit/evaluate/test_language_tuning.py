@@ -3,12 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quillread.decode.confidence import calibrate
+from quillread.decode.confidence import calibrate, expected_rate
 from quillread.decode.hypothesis import Emission, Hypothesis
-from quillread.decode.language_model import LanguageWeights
-from quillread.decode.language_settings import LanguageSettings
-from quillread.decode.review import expected_rate
 from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, fit_curve, halve, report
+from quillread.language.choice import LanguageSettings
+from quillread.language.scoring import LanguageWeights
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.record import Record
 

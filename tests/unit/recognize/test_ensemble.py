@@ -7,7 +7,7 @@ import pytest
 from fakes import bar_info, line_image
 
 from quillread.images.variants import variants
-from quillread.models.languages import LanguageConfig
+from quillread.language.catalog import LanguageConfig
 from quillread.recognize.ensemble import EnsembleReader, VaryingReader
 from quillread.recognize.load import load
 from quillread.types import Character, Transcript, UInt8Image

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fakes import line_image, write_trocr
 
-from quillread.decode.language_settings import LanguageSettings
-from quillread.models.languages import LanguageConfig, LanguageOpener
+from quillread.language.catalog import LanguageConfig, LanguageOpener
+from quillread.language.choice import LanguageSettings
 from quillread.recognize.load import load
 from quillread.recognize.record import Recorder, read_again
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quillread.decode.beam import BeamConfig, search
 from quillread.decode.ctc import log_likelihood
-from quillread.decode.prefix_beam import BeamConfig, search
 from quillread.errors import ConfigError
 
 CHARACTERS = ["", "a", "b", " "]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from quillread.decode.lexicon import Lexicon, read_lexicon
 from quillread.errors import DataError
+from quillread.language.spelling import Lexicon, read_lexicon
 
 
 def test_words_are_found_in_lower_case_one_by_one(tmp_path: Path):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from languages import ENGLISH, write_language
 
-from quillread.decode.language_build import BuildConfig, build_language, read_language
-from quillread.decode.language_file import Content, write_content
-from quillread.decode.language_model import mean_log_probability
 from quillread.errors import ConfigError, DataError, ModelError
+from quillread.language.build import BuildConfig, Content, build_language, read_language, write_content
+from quillread.language.scoring import mean_log_probability
 
 
 def test_a_model_is_read_back_with_its_facts(tmp_path: Path):

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from quillread.decode.character_model import CharacterModel, pack, to_symbols
-from quillread.decode.kneser_ney import log_probability, smooth
+from quillread.language.characters import CharacterModel, pack, to_symbols
+from quillread.language.kneser_ney import log_probability, smooth
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz.'-"
 TEXT = ["the cat sat on the mat. the dog sat on the cat, and the rat ran.", "a man and a cat ran to the dog's mat."] * 3
@@ -72,7 +72,7 @@ def test_unknown_characters_are_improbable_and_do_no_harm():
 
 
 def test_states_are_dropped_when_there_are_many(monkeypatch):
-    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 10)
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 10)
     characters = model()
     before = walk(characters, TEXT[0])
     assert characters.tidy()

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from quillread.data.corpus import read_corpus
 from quillread.errors import DataError
+from quillread.language.build import read_corpus
 
 
 def test_paragraphs_of_all_files_are_read(tmp_path: Path):

@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quillread.decode.beam import BeamConfig, best_columns, log_likelihoods, search_jointly
 from quillread.decode.ctc import log_likelihood
-from quillread.decode.joint import best_columns, log_likelihoods, search_jointly
-from quillread.decode.prefix_beam import BeamConfig
 
 CHARACTERS = ["", "a", "b", "c"]
 

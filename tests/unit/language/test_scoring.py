@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from languages import small_language
 
-from quillread.decode.language_model import Language, LanguageWeights, evidence, mean_log_probability
 from quillread.errors import ConfigError
+from quillread.language.scoring import Language, LanguageWeights, evidence, mean_log_probability
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from languages import BARS, write_language
 
-from quillread.decode.language_decoder import LanguageDecoder
-from quillread.decode.language_settings import LanguageSettings
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.models.catalog import resolve
-from quillread.models.checkpoint import read_info
-from quillread.models.languages import (
+from quillread.language.catalog import (
     SHIPPED_LANGUAGES,
     LanguageConfig,
     LanguageOpener,
@@ -17,6 +13,10 @@ from quillread.models.languages import (
     resolve_language,
     split_weight,
 )
+from quillread.language.choice import LanguageSettings
+from quillread.language.decoder import LanguageDecoder
+from quillread.models.catalog import resolve
+from quillread.models.checkpoint import read_info
 from quillread.text.charset import WESTERN_EUROPEAN, Charset
 
 CHARSET = Charset(WESTERN_EUROPEAN)

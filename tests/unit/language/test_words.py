@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from quillread.decode.word_model import WordModel, build_words, clauses, count_words
+from quillread.language.words import WordModel, build_words, clauses, count_words
 
 
 def model(*texts: str, least: int = 1, pairs: int = 1) -> WordModel:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quillread.decode.kneser_ney import log_probability, smooth
+from quillread.language.kneser_ney import log_probability, smooth
 
 
 def packed(*symbols: int) -> np.ndarray:

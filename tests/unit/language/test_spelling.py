@@ -3,8 +3,8 @@ import re
 import pytest
 from languages import small_language
 
-from quillread.decode.spelling import SpellingConfig, SpellingCorrector, Vocabulary
 from quillread.errors import ConfigError
+from quillread.language.spelling import SpellingConfig, SpellingCorrector, Vocabulary
 from quillread.types import Character, Polygon, Transcript, Word
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

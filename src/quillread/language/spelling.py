@@ -1,4 +1,4 @@
-"""Corrects words that a recogniser is in doubt about, to known words near what was seen; everything else stays.
+"""Words: lists of known ones, and the correction of words that are in doubt.
 
 A word is changed only if it is unknown, one or two of its letters are in doubt, and one known word explains what was
 seen much better than all others and than an unknown word does. Numbers, names, abbreviations, words in capitals, parts
@@ -8,11 +8,16 @@ of words at line ends, and words of lines in another language are left alone.
 import itertools
 import math
 import re
-from collections.abc import Callable, Container, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from quillread.decode.language_model import Words
-from quillread.errors import ConfigError
+import numpy as np
+
+from quillread.errors import ConfigError, DataError
+from quillread.language.scoring import Words
+from quillread.text.normalise import nfc
 from quillread.types import Change, Character, Transcript, Word
 
 _CORE = re.compile(r"^\W*(.*?)\W*$", re.DOTALL)
@@ -201,3 +206,51 @@ def _apply(line: Transcript, words: Sequence[Word], changes: Sequence[Change], s
     return replace(
         line, text=text, words=tuple(words), characters=tuple(characters), raw_text=line.text, changes=tuple(changes)
     )
+
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+class Lexicon:
+    """Tells whether it holds a word, in lower case.
+
+    Two million words take 16 MB: of each only a 64-bit hash is kept. That another word has the hash of one of them is
+    as likely as one in 10^13.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        # Python salts its hashes anew in each process; these never leave it.
+        self._hashes = np.unique(np.fromiter(map(hash, words), np.int64)).data
+
+    def __len__(self) -> int:
+        """Number of words."""
+        return len(self._hashes)
+
+    def __contains__(self, word: object) -> bool:
+        """Whether a word in lower case is listed."""
+        wanted = hash(word)
+        place = bisect_left(self._hashes, wanted)
+        return place < len(self._hashes) and self._hashes[place] == wanted
+
+
+def read_lexicon(paths: Iterable[Path]) -> Lexicon:
+    """Read lists of words, UTF-8, one entry a line; of entries of several words each counts by itself.
+
+    Raises:
+        DataError: If a file cannot be read or holds no words.
+    """
+    lexicon = Lexicon(word for path in paths for word in _words(path))
+    if not len(lexicon):
+        raise DataError("the lexicon holds no words", hint="write one name a line, as UTF-8 text")
+    return lexicon
+
+
+def _words(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                yield from _LETTERS.findall(nfc(line).lower())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read as a list of words: {error}", hint="it must be UTF-8 text") from error

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from quillread.decode.beam import BeamConfig, Found, Scorer, search, search_jointly
 from quillread.decode.ctc import LogProbs, greedy, greedy_text, spread
 from quillread.decode.hypothesis import Emission, Hypothesis
-from quillread.decode.joint import search_jointly
-from quillread.decode.language_choice import LanguageChoice
-from quillread.decode.prefix_beam import BeamConfig, Found, Scorer, search
+from quillread.language.choice import LanguageChoice
 from quillread.text.align import align
 from quillread.text.charset import Charset
 

@@ -7,20 +7,25 @@ from importlib.resources import files
 from pathlib import Path
 
 from quillread.config import suggest
-from quillread.decode.language_build import LanguageModel, read_language
-from quillread.decode.language_choice import LanguageChoice, Tongue
-from quillread.decode.language_model import Characters, Language, Words, evidence, mean_log_probability
-from quillread.decode.language_settings import LanguageSettings
-from quillread.decode.lexicon import Lexicon, read_lexicon
-from quillread.decode.mixture import MixedCharacters, MixedWords
-from quillread.decode.spelling import SpellingCorrector, Vocabulary
 from quillread.errors import ConfigError, ModelError
+from quillread.language.build import LanguageModel, read_language
+from quillread.language.choice import LanguageChoice, LanguageSettings, Tongue
+from quillread.language.scoring import (
+    Characters,
+    Language,
+    MixedCharacters,
+    MixedWords,
+    Words,
+    evidence,
+    mean_log_probability,
+)
+from quillread.language.spelling import Lexicon, SpellingCorrector, Vocabulary, read_lexicon
 
 SHIPPED_LANGUAGES = {
     "en": "English prose of the 19th and early 20th century",
     "fr": "French prose, 18th and 19th century",
 }
-"""Name -> what it was made from, of the language models in `models/assets/languages`."""
+"""Name -> what it was made from, of the language models in `language/assets`."""
 
 AUTO = "auto"
 """Chooses among the shipped languages line by line."""
@@ -65,7 +70,7 @@ def resolve_language(name: str) -> Path:
         ModelError: If there is none of that name.
     """
     if name in SHIPPED_LANGUAGES:
-        return Path(str(files("quillread.models") / "assets" / "languages" / f"{name}.lm"))
+        return Path(str(files("quillread.language") / "assets" / f"{name}.lm"))
     path = Path(name)
     if not path.is_file():
         if name in (AUTO, "none"):

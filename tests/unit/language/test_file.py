@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quillread.decode.language_file import Content, read_content, write_content
 from quillread.errors import ModelError
+from quillread.language.build import Content, read_content, write_content
 
 
 @pytest.fixture

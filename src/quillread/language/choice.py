@@ -1,9 +1,13 @@
-"""Which language a line is in, if in any of those that are known: a wrong one does more harm than none."""
+"""Which language a line is in, if in any of those that are known, and what goes with a model that reads with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from quillread.decode.language_model import Characters, Language, Words, evidence, mean_log_probability
+from quillread.decode.beam import BeamConfig
+from quillread.errors import ConfigError
+from quillread.language.scoring import Characters, Language, LanguageWeights, Words, evidence, mean_log_probability
+from quillread.language.spelling import SpellingConfig
+from quillread.types import Calibration, ErrorCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,25 @@ class LanguageChoice:
     def accepts(self, tongue: Tongue, text: str) -> bool:
         """Whether a reading with a language is a text in that language, as far as one can tell."""
         return evidence(tongue.characters, text) >= self._least
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageSettings:
+    """Settings of reading with a language; chosen for a model by `quill lm tune`."""
+
+    weights: LanguageWeights = field(default_factory=lambda: LanguageWeights(0.5, 0.3, 0.6))
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    least_evidence: float = 1.4
+    """Readings that the language foresees by less than this, in nats a character, are left as they are without it."""
+    spelling: SpellingConfig = field(default_factory=SpellingConfig)
+    """How boldly words are corrected."""
+    line_calibration: Calibration = field(default_factory=Calibration)
+    """Of line confidences of readings with a language."""
+    word_calibration: Calibration = field(default_factory=Calibration)
+    """Of word confidences, likewise."""
+    error_curve: ErrorCurve = field(default_factory=ErrorCurve)
+    """Errors to be expected in readings with a language."""
+
+    def __post_init__(self) -> None:
+        if not -10 <= self.least_evidence <= 10:
+            raise ConfigError(f"least_evidence is a number of nats a character, got {self.least_evidence}")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from languages import ENGLISH, small_language
 
-from quillread.decode.mixture import MixedCharacters, MixedWords
+from quillread.language.scoring import MixedCharacters, MixedWords
 
 PARISH = ["baptised Okonkwo the son of Umuofia, parish of Mbanta, the 3 of June. Okonkwo of Umuofia, yeoman."] * 5
 
@@ -52,7 +52,7 @@ def test_a_mixture_outlives_the_states_of_its_models(models, monkeypatch):
         return logs
 
     before = walk()
-    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 5)
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 5)
     assert mixed.tidy()
     assert walk() == before
 
@@ -64,8 +64,8 @@ def test_a_mixture_notices_that_another_tidied_its_model(models, monkeypatch):
         state = mixed.start
         for character in "the house of Okonkwo":
             _, state = mixed.step(state, character)
-    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 5)
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 5)
     assert first.tidy()
-    monkeypatch.setattr("quillread.decode.character_model._MOST_STATES", 10**6)
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 10**6)
     assert second.tidy()
     assert second._generations == [b.generation, a.generation]

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from languages import small_language
 
+from quillread.decode.beam import BeamConfig
 from quillread.decode.ctc import greedy
 from quillread.decode.hypothesis import Emission, Hypothesis
-from quillread.decode.language_choice import LanguageChoice, Tongue
-from quillread.decode.language_decoder import LanguageDecoder, LanguageRescorer, to_shares, word_shares
-from quillread.decode.language_model import Language, LanguageWeights
-from quillread.decode.prefix_beam import BeamConfig
+from quillread.language.choice import LanguageChoice, Tongue
+from quillread.language.decoder import LanguageDecoder, LanguageRescorer, to_shares, word_shares
+from quillread.language.scoring import Language, LanguageWeights
 from quillread.text.charset import WESTERN_EUROPEAN, Charset
 
 CHARSET = Charset(WESTERN_EUROPEAN)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.decode.kneser_ney import Grams, Keys
+from quillread.language.kneser_ney import Grams, Keys
 
 _STEP = 1 / 16
 """Log probabilities are held in steps of this size, in nats."""

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from languages import ENGLISH, small_language
 
-from quillread.decode.language_choice import LanguageChoice, Tongue
-from quillread.decode.language_model import Language, LanguageWeights
+from quillread.language.choice import LanguageChoice, Tongue
+from quillread.language.scoring import Language, LanguageWeights
 
 FRENCH = ["Il y avait dans la maison une vieille femme qui parlait avec les enfants du village, et le chien."] * 5
 
