@@ -18,8 +18,7 @@ from line_sets import write_lines
 from record import describe_machine, save
 
 from quillread.config import build, dump
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.images.augment import STEPS, AugmentConfig

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.breakdown import cer_by_length, confusions
 from quillread.evaluate.metrics import score_line
 from quillread.evaluate.predictions import Prediction, write_predictions

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.models.trocr_config import GenerateConfig
 from quillread.recognize.load import load
 

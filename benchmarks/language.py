@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.decode.hypothesis import Hypothesis
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.damage import count_damage

@@ -20,9 +20,8 @@ import numpy as np
 import onnxruntime as ort
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
-from quillread.images.ink import ink_pixels
+from quillread.data.spec import open_source, parse_spec
+from quillread.images.fit import ink_pixels
 from quillread.models.catalog import describe
 from quillread.models.checkpoint import ONNX_NAME, ModelInfo
 from quillread.models.onnx import session_options

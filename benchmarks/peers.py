@@ -26,8 +26,7 @@ from record import describe_machine, save
 from worker import Worker
 
 from quillread.cli.progress import ProgressLine
-from quillread.data.sources import open_source
-from quillread.data.spec import DataSpec, parse_spec
+from quillread.data.spec import DataSpec, open_source, parse_spec
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.evaluate.report_text import TITLES, interval, percent

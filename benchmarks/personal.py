@@ -17,8 +17,7 @@ import numpy as np
 from line_sets import write_lines
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.metrics import LineScore, score_line, summarise
 from quillread.recognize.load import load

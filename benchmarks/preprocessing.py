@@ -23,9 +23,8 @@ from record import describe_machine, save
 
 from quillread.images.augment import STEPS as DISTORTIONS
 from quillread.images.augment import AugmentConfig
-from quillread.images.cache import StepCache
-from quillread.images.canvas import CanvasConfig
-from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, preprocess
+from quillread.images.fit import CanvasConfig
+from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, StepCache, preprocess
 from quillread.models.trocr_config import TrocrShape
 from quillread.models.trocr_new import new_trocr
 from quillread.train.config import TrainConfig

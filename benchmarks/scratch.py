@@ -20,8 +20,7 @@ from line_sets import write_lines
 from PIL import Image
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from quillread.decode.ctc import LogProbs
-from quillread.images.ink import InkConfig
+from quillread.images.fit import InkConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer

@@ -32,8 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from record import describe_machine, save
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.compare import compare
 from quillread.evaluate.predictions import Prediction, read_predictions, write_predictions
 from quillread.evaluate.run import run_evaluation

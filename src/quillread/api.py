@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ImageError
 from quillread.evaluate.report import evaluation_summary
 from quillread.evaluate.run import run_evaluation

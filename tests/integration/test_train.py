@@ -20,8 +20,7 @@ from runs import interrupt, script_rates
 from safetensors.torch import load_file
 
 from quillread.config import build, dump
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.checkpoint import ONNX_NAME, read_info
 from quillread.models.compact_config import CompactConfig

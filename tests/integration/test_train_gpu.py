@@ -12,8 +12,7 @@ from PIL import Image
 from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors
 
 from quillread.cli.main import main
-from quillread.images.canvas import CanvasConfig
-from quillread.images.ink import InkConfig
+from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.models.checkpoint import read_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.trocr_config import TrocrShape

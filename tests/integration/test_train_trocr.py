@@ -21,7 +21,7 @@ from transformers import VisionEncoderDecoderModel
 from quillread.config import dump
 from quillread.errors import ModelError, TrainingError
 from quillread.evaluate.metrics import score_line, summarise
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import read_info
 from quillread.models.trocr import load_trocr

@@ -125,7 +125,7 @@ def _run_check(args: argparse.Namespace) -> int:
 def _run_show(args: argparse.Namespace) -> int:
     import io
 
-    from quillread.data.show import stack
+    from quillread.data.contact_sheet import stack
     from quillread.files import write_atomic
 
     draw = _sheet_of(args)
@@ -140,8 +140,7 @@ def _run_show(args: argparse.Namespace) -> int:
 def _open_parts(args: argparse.Namespace) -> "Iterator[Part]":
     """Open each split of each data set, when its turn comes."""
     from quillread.data.check import Part
-    from quillread.data.sources import open_source
-    from quillread.data.spec import parse_spec
+    from quillread.data.spec import open_source, parse_spec
 
     for spec in map(parse_spec, with_columns(args.specs, args)):
         # Named twice, a split would be found to repeat itself.
@@ -151,7 +150,7 @@ def _open_parts(args: argparse.Namespace) -> "Iterator[Part]":
 
 def _sheet_of(args: argparse.Namespace) -> "Callable[[Source, str], Image.Image]":
     """What is drawn of a data set, with its settings."""
-    from quillread.data.show import draw_augmentations, draw_lines, draw_steps
+    from quillread.data.contact_sheet import draw_augmentations, draw_lines, draw_steps
     from quillread.images.augment import AugmentConfig
     from quillread.images.preprocess import PreprocessConfig
 

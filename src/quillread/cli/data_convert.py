@@ -61,7 +61,7 @@ def _add_source_and_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_convert(args: argparse.Namespace) -> int:
-    from quillread.data.sources import open_source
+    from quillread.data.spec import open_source
 
     spec = _parse(args)
     _check_output(args, spec)
@@ -79,7 +79,7 @@ def _run_convert(args: argparse.Namespace) -> int:
 def _run_split(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from quillread.data.sources import open_source
+    from quillread.data.spec import open_source
     from quillread.data.split import divide
 
     shares = {"validation": args.validation} | ({"test": args.test} if args.test else {})

@@ -12,7 +12,7 @@ from quillread.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quillread.data.cuts import LineCuts
+    from quillread.data.recombined import LineCuts
     from quillread.data.source import Source
 
 _BATCH = 32
@@ -36,9 +36,8 @@ def add_cuts(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def _run_cuts(args: argparse.Namespace) -> int:
-    from quillread.data.cuts import write_cuts
-    from quillread.data.sources import open_source
-    from quillread.data.spec import parse_spec
+    from quillread.data.recombined import write_cuts
+    from quillread.data.spec import open_source, parse_spec
 
     (spec,) = with_columns(args.specs, args)
     source = open_source(parse_spec(spec), "train")
@@ -53,7 +52,7 @@ def _run_cuts(args: argparse.Namespace) -> int:
 
 
 def _find(source: "Source", model: str, threads: int, faults: list[DataError]) -> "Iterator[LineCuts]":
-    from quillread.data.cuts import LineCuts, find_cuts
+    from quillread.data.recombined import LineCuts, find_cuts
     from quillread.data.source import readable
     from quillread.recognize.load import load
 

@@ -56,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_lines(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from quillread.data.sources import open_source
-    from quillread.data.spec import parse_spec
+    from quillread.data.spec import open_source, parse_spec
     from quillread.evaluate.predictions import write_predictions
     from quillread.evaluate.report import evaluation_summary, write_report
     from quillread.evaluate.report_text import summary_table

@@ -78,8 +78,7 @@ def run_tune(args: argparse.Namespace) -> int:
 
 def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[TuningLine]":
     from quillread.data.source import readable
-    from quillread.data.sources import open_source
-    from quillread.data.spec import parse_spec
+    from quillread.data.spec import open_source, parse_spec
     from quillread.evaluate.language_tuning import TuningLine
 
     source = open_source(parse_spec(data), args.split)

@@ -7,7 +7,7 @@ from quillread.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quillread.data.limits import Limits
+    from quillread.data.check import Limits
 
 
 def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
@@ -21,7 +21,7 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
         ModelError: If there is no such model, or it is damaged.
         UsageError: If tokens are limited that the model does not have.
     """
-    from quillread.data.limits import CtcLimits, TokenLimits
+    from quillread.data.check import CtcLimits, TokenLimits
     from quillread.models.catalog import describe
     from quillread.text.charset import Charset
 

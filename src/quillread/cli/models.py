@@ -116,8 +116,7 @@ def run_quantise(args: argparse.Namespace) -> int:
     """Quantise a compact model."""
     # Late, because they import onnx and what reads data.
     require("onnx", "train")
-    from quillread.data.sources import open_source
-    from quillread.data.spec import parse_spec
+    from quillread.data.spec import open_source, parse_spec
     from quillread.models.compact_onnx import read_weights
     from quillread.models.quantise import quantise, sample_pixels
 

@@ -1,19 +1,81 @@
-"""What is wrong with a data set: looks at every line of it and lists all that it finds."""
+"""What a model can learn to write, and what of a data set it cannot: checks before a training."""
 
 import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from quillread.data.limits import Limits, Misfit
 from quillread.data.source import Source
+from quillread.decode.ctc import columns_needed
 from quillread.errors import DataError
 from quillread.images.rows import count_rows
+from quillread.text.charset import Charset
 from quillread.types import Progress, Sample
+
+Misfit = Literal["too_narrow", "too_long"]
+"""An image too narrow for its text; a text of too many tokens."""
+
+
+class Limits(Protocol):
+    """What a model can learn to write."""
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters of a text that the model cannot write."""
+
+    def misfit(self, text: str, aspect: float) -> tuple[Misfit, str] | None:
+        """Say why the model cannot write a text of known characters, on an image `aspect` times as wide as high."""
+
+
+@dataclass(frozen=True, slots=True)
+class CtcLimits:
+    """The `Limits` of a CTC model."""
+
+    charset: Charset
+    columns: float
+    """Output columns for a piece of image as wide as high."""
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters outside the charset."""
+        return self.charset.unknown(text)
+
+    def misfit(self, text: str, aspect: float) -> tuple[Misfit, str] | None:
+        """Fewer columns than characters, and blanks between equal ones."""
+        columns, needed = int(aspect * self.columns), columns_needed(text)
+        return ("too_narrow", f"{columns} columns, needs {needed}") if columns < needed else None
+
+
+class Speller(Protocol):
+    """A tokenizer, and how many tokens a line may have."""
+
+    max_length: int
+    """Most tokens of a line, the end included."""
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters that the tokens do not give back."""
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, the end included."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """The `Limits` of a model that writes tokens."""
+
+    speller: Speller
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters that the tokens do not give back."""
+        return self.speller.unknown(text)
+
+    def misfit(self, text: str, aspect: float) -> tuple[Misfit, str] | None:
+        """More tokens than a line may have; the shape of the image does not matter."""
+        length, limit = self.speller.length(text), self.speller.max_length
+        return ("too_long", f"{length} tokens, at most {limit}") if length > limit else None
+
 
 FaultKind = (
     Misfit

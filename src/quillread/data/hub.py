@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from quillread.data.columns import COLUMN_OPTIONS, Columns
 from quillread.data.source import Cell, ImageColumn, Row, RowSource, Source
 from quillread.data.spec import SPLITS, DataSpec, find_split
+from quillread.data.tables import COLUMN_OPTIONS, Columns
 from quillread.errors import DataError
 from quillread.extras import require
 from quillread.text.normalise import nfc

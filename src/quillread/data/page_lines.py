@@ -15,8 +15,7 @@ import numpy as np
 from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError, QuillreadError
-from quillread.formats.layout import find_image, read_layout
-from quillread.formats.outlines import outline_lines
+from quillread.formats.layout import find_image, outline_lines, read_layout
 from quillread.images.crop import crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.read import open_document

@@ -14,7 +14,7 @@ import numpy as np
 from quillread.data.source import RowSource, Source
 from quillread.errors import DataError, OutputError
 from quillread.extras import require
-from quillread.images.ink import scale_to_height
+from quillread.images.fit import scale_to_height
 from quillread.types import Progress, UInt8Image
 
 _GROUP_ROWS = 100

@@ -1,11 +1,16 @@
-"""The written form of a data source: `kind:where?option=value&option=value@weight`."""
+"""Data SPECs, `kind:where?options@weight`, and the sources that they name."""
 
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 
 from quillread.config import suggest
+from quillread.data.fonts import FontLineConfig, FontSource
+from quillread.data.recombined import RecombinedSource, read_cuts
+from quillread.data.source import Source
+from quillread.data.strokes import StrokeSource
 from quillread.errors import DataError
 
 KINDS = ("hub", "folder", "csv", "jsonl", "iam", "imgur5k", "page", "fonts", "strokes", "recombined")
@@ -138,3 +143,56 @@ def _split_weight(text: str) -> tuple[str, float | None]:
     if not 0 < weight < math.inf:
         raise DataError(f"weight {number} of {rest!r} must be above 0")
     return rest, weight
+
+
+_KINDS = {
+    "hub": "quillread.data.hub:open_hub",
+    "folder": "quillread.data.tables:open_folder",
+    "csv": "quillread.data.tables:open_csv",
+    "jsonl": "quillread.data.tables:open_jsonl",
+    "iam": "quillread.data.iam:open_iam",
+    "imgur5k": "quillread.data.imgur5k:open_imgur5k",
+    "page": "quillread.data.page_lines:open_page_lines",
+    "fonts": "quillread.data.spec:_open_fonts",
+    "strokes": "quillread.data.spec:_open_strokes",
+    "recombined": "quillread.data.spec:_open_recombined",
+}
+"""Kind -> function (spec, split) -> Source, imported when it is needed."""
+
+
+def open_source(spec: DataSpec, split: str) -> Source:
+    """Open a data source.
+
+    Args:
+        spec: Where and what.
+        split: "train", "validation" or "test"; sources that know no splits give all their lines.
+
+    Raises:
+        DataError: If it is missing, malformed or empty.
+    """
+    module, _, name = _KINDS[spec.kind].partition(":")
+    source: Source = getattr(import_module(module), name)(spec, split)
+    return source
+
+
+def _open_strokes(spec: DataSpec, split: str) -> Source:
+    spec.refuse_unknown(())
+    return StrokeSource(Path(spec.where))
+
+
+def _open_fonts(spec: DataSpec, split: str) -> Source:
+    spec.refuse_unknown(("text", "lines"))
+    config = FontLineConfig(lines=spec.count("lines", FontLineConfig().lines))
+    return FontSource(Path(spec.where), [Path(p) for p in spec.options.get("text", ())], config)
+
+
+def _open_recombined(spec: DataSpec, split: str) -> Source:
+    spec.refuse_unknown(("cuts", "lines"))
+    lines = parse_spec(spec.where)
+    if lines.kind in SYNTHETIC_KINDS:
+        raise DataError(f"{spec}: {lines.kind} lines are made anew at each look and cannot be cut")
+    cuts = spec.options.get("cuts", ())
+    if not cuts:
+        raise DataError(f"{spec}: does not say where the lines can be cut", hint="add ?cuts=FILE of `quill data cuts`")
+    found = [cut for path in cuts for cut in read_cuts(Path(path))]
+    return RecombinedSource(open_source(lines, split), found, spec.count("lines", 20_000))

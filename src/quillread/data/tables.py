@@ -1,18 +1,56 @@
-"""Folders of line images, and tables that name them."""
+"""Tables that list images and texts: CSV, JSON lines, and the columns that they name."""
 
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from quillread.data.columns import COLUMN_OPTIONS, Columns
 from quillread.data.source import Row, RowSource, Source
 from quillread.data.spec import SPLITS, DataSpec
 from quillread.errors import DataError
 from quillread.images.read import is_readable_name
 from quillread.text.normalise import nfc
+
+COLUMN_OPTIONS = ("image-column", "text-column", "group-column", "id-column")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns of one table."""
+
+    image: str
+    text: str
+    group: str
+    id: str
+    split: str
+
+    @classmethod
+    def of(cls, spec: DataSpec, image: str = "image") -> "Columns":
+        """The names that a source asks for, or the usual ones."""
+        return cls(
+            spec.option("image-column", image),
+            spec.option("text-column", "text"),
+            spec.option("group-column", "group"),
+            spec.option("id-column", "id"),
+            spec.option("split-column", "split"),
+        )
+
+    def check(self, name: str, found: Sequence[str], spec: DataSpec) -> None:
+        """Refuse a table without image or text, or without a column that the source asks for by name.
+
+        Raises:
+            DataError: Naming the column and those found.
+        """
+        for role in fields(self):
+            column, option = getattr(self, role.name), f"{role.name}-column"
+            if column not in found and (role.name in ("image", "text") or option in spec.options):
+                raise DataError(
+                    f"{name}: has no column {column!r}; its columns are {', '.join(found)}",
+                    hint=f"name the right one with ?{option}=NAME",
+                )
 
 
 def open_folder(spec: DataSpec, split: str) -> Source:

@@ -10,8 +10,7 @@ from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError
 from quillread.formats.export import ExportInfo, Scan, words_of
-from quillread.formats.safexml import parse_points, parse_size, parse_xml, rectangle
-from quillread.formats.xmlout import Names, add, pixels, points, write
+from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, pixels, points, rectangle, write
 from quillread.types import Box, Line, Page, Point, Polygon, Region, Transcript, Word
 from quillread.version import __version__
 

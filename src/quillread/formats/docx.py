@@ -8,7 +8,7 @@ from typing import BinaryIO
 from xml.sax.saxutils import escape
 
 from quillread.formats.export import ExportInfo, Scan
-from quillread.formats.xmlout import clean
+from quillread.formats.xml_io import clean
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TYPES = (

@@ -86,8 +86,8 @@ FORMATS: dict[str, Format] = {
     "page": Format("pagexml:PageXmlWriter", "page.xml", a_file_a_page=True, streams=False),
     "alto": Format("alto:AltoWriter", "alto.xml", a_file_a_page=True, streams=False),
     "hocr": Format("hocr:HocrWriter", "hocr", streams=False),
-    "md": Format("markdown:MarkdownWriter", "md"),
-    "csv": Format("table:CsvWriter", "csv", on_error=True, streams=False),
+    "md": Format("plain:MarkdownWriter", "md"),
+    "csv": Format("plain:CsvWriter", "csv", on_error=True, streams=False),
     "docx": Format("docx:DocxWriter", "docx", streams=False),
     "pdf": Format("pdf:PdfWriter", "pdf", streams=False),
 }

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from quillread.formats.export import ExportInfo, Scan, words_of
-from quillread.formats.xmlout import clean, pixels
+from quillread.formats.xml_io import clean, pixels
 from quillread.types import Line, Page, Polygon
 from quillread.version import __version__
 

@@ -10,8 +10,7 @@ from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError
 from quillread.formats.export import ExportInfo, Scan
-from quillread.formats.safexml import parse_points, parse_size, parse_xml, rectangle
-from quillread.formats.xmlout import Names, add, points, write
+from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, points, rectangle, write
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript
 from quillread.version import __version__
 

@@ -1,8 +1,13 @@
-"""Plain text."""
+"""Formats that are plain text: text, Markdown, CSV."""
 
+import csv
+import io
+import re
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from quillread.formats.export import ExportInfo, Scan
+from quillread.types import Page
 
 
 class TextWriter:
@@ -26,3 +31,90 @@ class TextWriter:
 
     def close(self, error: str | None = None) -> None:
         """Nothing follows the last page."""
+
+
+_SIGNS = re.compile(r"([\\`*_\[\]<>|~$&])")
+_STARTS = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
+
+
+class MarkdownWriter:
+    """CommonMark. A page that could not be read says why.
+
+    Lines end in a backslash, which breaks them in CommonMark: transcribers want the lines of the source.
+    """
+
+    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+        self._file = file
+        self._several = info.page_count > 1
+        self._gap = ""
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        page = scan.page
+        parts = [f"## Page {page.number}"] if self._several else []
+        if page.error is not None:
+            parts.append(f"> **Not read:** {_escape(' '.join(page.error.split()))}")
+        for region in page.regions:
+            lines = [_escape(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text]
+            if lines:
+                parts.append("\\\n".join(lines))
+        if parts:
+            self._file.write((self._gap + "\n\n".join(parts) + "\n").encode(errors="backslashreplace"))
+            self._gap = "\n"
+
+    def close(self, error: str | None = None) -> None:
+        """Nothing follows the last page."""
+
+
+def _escape(text: str) -> str:
+    """Keep signs of the text from being read as Markdown."""
+    escaped = _SIGNS.sub(r"\\\1", text)
+    # A number with a dot at the start of a line would make a list of it.
+    return _STARTS.sub(lambda m: m[1] + (m[2] + "\\" if m[2].isdigit() else "\\" + m[2]), escaped)
+
+
+COLUMNS = (
+    *("source", "page", "region", "line", "text", "confidence"),
+    *("x0", "y0", "x1", "y1", "baseline", "error"),
+)
+"""Pages, regions and lines count from 1; boxes and baselines (`x,y x,y`) are in pixels of the page."""
+
+
+class CsvWriter:
+    """One row a line, and one for each page that could not be read, with its error.
+
+    Commas, UTF-8, lines ended by CR and LF (RFC 4180).
+    """
+
+    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+        self._file = file
+        self._info = info
+        self._write([COLUMNS])
+
+    def add(self, scan: Scan) -> None:
+        """Write the lines of a page."""
+        self._write(_rows(self._info.source, scan.page))
+
+    def close(self, error: str | None = None) -> None:
+        """Write the error of an input that has no page; that of others is in their pages."""
+        if error is not None:
+            self._write([(self._info.source, *[""] * (len(COLUMNS) - 2), error)])
+
+    def _write(self, rows: Iterable[tuple[object, ...]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def _rows(source: str, page: Page) -> list[tuple[object, ...]]:
+    if page.error is not None:
+        return [(source, page.number, *[""] * (len(COLUMNS) - 3), page.error)]
+    rows: list[tuple[object, ...]] = []
+    for number, region in enumerate(page.regions, start=1):
+        for line in region.lines:
+            box, read = line.polygon.bounds, line.transcript
+            corners = [round(value, 1) for value in (box.x0, box.y0, box.x1, box.y1)]
+            baseline = " ".join(f"{round(x, 1):g},{round(y, 1):g}" for x, y in line.baseline)
+            text, confidence = (read.text, round(read.confidence, 4)) if read else ("", "")
+            rows.append((source, page.number, number, len(rows) + 1, text, confidence, *corners, baseline, ""))
+    return rows

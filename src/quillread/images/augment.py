@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ConfigError
-from quillread.images.ink import grey_percentiles
+from quillread.images.tones import paper_level
 
 Array = NDArray[np.uint8]
 Step = Callable[[Array, np.random.Generator, float], Array]
@@ -86,11 +86,6 @@ def augment(image: Array, rng: np.random.Generator, config: AugmentConfig) -> Ar
         if draw < getattr(config, name):
             image = step(image, rng, config.strength)
     return image
-
-
-def paper_level(image: Array) -> tuple[float, ...]:
-    """Brightness of the paper for each channel: the 75th percentile, as most of a line image is paper."""
-    return tuple(grey_percentiles(channel, (75.0,))[0] for channel in cv2.split(image))
 
 
 def _crop_jitter(image: Array, rng: np.random.Generator, strength: float) -> Array:

@@ -7,7 +7,7 @@ from PIL import UnidentifiedImageError
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
 from quillread.images.iiif import IiifPages, may_be_manifest
-from quillread.images.pdf import PdfPages
+from quillread.images.pdf_pages import PdfPages
 from quillread.images.pictures import PicturePages
 from quillread.images.web import fetch, is_address
 

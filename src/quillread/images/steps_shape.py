@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ConfigError
-from quillread.images.augment import paper_level
 from quillread.images.geometry import AffineMap, CoordMap, Points
-from quillread.images.ink import to_grey
+from quillread.images.tones import paper_level, to_grey
 from quillread.types import UInt8Image
 
 _Matrix = NDArray[np.float64]

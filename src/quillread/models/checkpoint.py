@@ -8,8 +8,7 @@ from typing import Any, Literal
 from quillread import config
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_atomic
-from quillread.images.canvas import CanvasConfig
-from quillread.images.ink import InkConfig
+from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.language.choice import LanguageSettings
 from quillread.models.trocr_config import GenerateConfig

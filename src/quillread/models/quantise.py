@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quillread.data.source import Source, readable
 from quillread.extras import require
 from quillread.files import write_atomic
-from quillread.images.ink import ink_pixels
+from quillread.images.fit import ink_pixels
 from quillread.images.preprocess import preprocess
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.compact_config import CompactConfig

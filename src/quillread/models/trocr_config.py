@@ -53,7 +53,7 @@ class GenerateConfig:
     """Cut a tail that the ink has no room for, written after the model had looked at the line to its end."""
     split_long: float | None = None
     """Lines that the canvas narrows more than this many times over are cut at gaps, read in parts and joined; None for
-    never. See `squash` in `images.canvas`."""
+    never. See `squash` in `images.fit`."""
     rows: Literal["ignore", "flag", "split"] = "ignore"
     """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from quillread.errors import ModelError
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_canvas import as_pair
 from quillread.models.trocr_config import TrocrShape

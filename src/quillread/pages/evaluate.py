@@ -14,7 +14,7 @@ from quillread.errors import DataError, ImageError
 from quillread.evaluate.metrics import EditCounts, edit_counts, score_line, total
 from quillread.evaluate.predictions import Prediction
 from quillread.formats.export import words_of
-from quillread.formats.outlines import outline_lines
+from quillread.formats.layout import outline_lines
 from quillread.images.crop import crop_line
 from quillread.images.read import open_document
 from quillread.pages.score import BaselineScore, count_order_errors, line_distance, mean_iou, mean_score, score_page

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quillread.errors import DataError, ImageError, InputError
-from quillread.formats.layout import read_layout
-from quillread.formats.outlines import outline_lines
+from quillread.formats.layout import outline_lines, read_layout
 from quillread.types import Page, Region
 
 log = logging.getLogger(__name__)

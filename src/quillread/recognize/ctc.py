@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quillread.decode.ctc import LogProbs, greedy
 from quillread.decode.hypothesis import Hypothesis
-from quillread.images.ink import ink_pixels
+from quillread.images.fit import ink_pixels
 from quillread.images.variants import variants as variants_of
 from quillread.images.variants import vary
 from quillread.models.checkpoint import ModelInfo

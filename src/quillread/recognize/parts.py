@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quillread.decode.hypothesis import Emission, Hypothesis
-from quillread.images.canvas import CanvasConfig, squash
+from quillread.images.fit import CanvasConfig, squash
 from quillread.images.geometry import AffineMap, ChainedMap, CoordMap
-from quillread.images.rows import split_rows
-from quillread.images.split import split_line
+from quillread.images.rows import split_line, split_rows
 from quillread.models.trocr_config import GenerateConfig
 from quillread.types import UInt8Image
 

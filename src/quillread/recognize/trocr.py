@@ -12,9 +12,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from quillread.decode.hypothesis import Hypothesis
 from quillread.decode.tokens import InkSpan, Piece, emit, follow_gaze, keep_repeats, keep_tail, look_up, spell
-from quillread.images.canvas import CanvasConfig, pad_to_canvas
-from quillread.images.rows import count_rows
-from quillread.images.split import ink_bounds
+from quillread.images.fit import CanvasConfig, pad_to_canvas
+from quillread.images.rows import count_rows, ink_bounds
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_canvas import as_pair

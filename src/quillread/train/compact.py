@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from quillread import config as configs
 from quillread.errors import ModelError
-from quillread.images.cache import StepCache
+from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.checkpoint import ONNX_NAME, ModelInfo, read_info, write_info
 from quillread.models.compact import CompactNetwork

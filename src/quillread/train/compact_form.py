@@ -10,8 +10,8 @@ from torch import Tensor
 
 from quillread.decode.ctc import columns_needed
 from quillread.images.augment import AUGMENT_HEIGHT
-from quillread.images.cache import StepCache
-from quillread.images.ink import ink_pixels
+from quillread.images.fit import ink_pixels
+from quillread.images.preprocess import StepCache
 from quillread.models.compact_config import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig

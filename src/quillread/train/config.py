@@ -7,8 +7,7 @@ from typing import Literal
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError
 from quillread.images.augment import AugmentConfig
-from quillread.images.canvas import CanvasConfig
-from quillread.images.ink import InkConfig
+from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.catalog import SHIPPED
 from quillread.models.compact_config import CompactConfig

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from quillread.images.cache import StepCache
+from quillread.images.preprocess import StepCache
 from quillread.models.checkpoint import ModelInfo
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.train.config import ScheduleConfig, TrainConfig

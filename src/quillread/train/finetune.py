@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from quillread import config as configs
 from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
-from quillread.images.cache import StepCache
+from quillread.images.preprocess import StepCache
 from quillread.models.catalog import pin
 from quillread.models.checkpoint import CARD_NAME
 from quillread.models.compact import count_parameters

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from quillread.images.augment import AugmentConfig, augment
-from quillread.images.cache import StepCache
-from quillread.images.ink import scale_to_height, to_grey
-from quillread.images.preprocess import PreprocessConfig, preprocess
+from quillread.images.fit import scale_to_height
+from quillread.images.preprocess import PreprocessConfig, StepCache, preprocess
+from quillread.images.tones import to_grey
 from quillread.types import UInt8Image
 
 

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.data.fonts import FontSource
-from quillread.data.held import HeldSource
 from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source, readable
-from quillread.data.sources import open_source
-from quillread.data.spec import SYNTHETIC_KINDS, parse_spec
-from quillread.data.split import hold_out, leave_out
+from quillread.data.spec import SYNTHETIC_KINDS, open_source, parse_spec
+from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig

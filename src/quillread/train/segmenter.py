@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from quillread import config as configs
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError, DataError, TrainingError
 from quillread.files import write_atomic
 from quillread.formats.layout import find_image, find_layouts

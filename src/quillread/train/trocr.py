@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import shift_tokens_right
 
 from quillread.errors import ModelError
-from quillread.images.cache import StepCache
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
+from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_info
 from quillread.models.trocr import Trocr, load_trocr, save_trocr

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quillread.images.cache import StepCache
-from quillread.images.canvas import CanvasConfig, pad_to_canvas, squash
+from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
+from quillread.images.preprocess import StepCache
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_pixels import line_pixels, only_resizes, resize_line
 from quillread.text.tokenizer import encode_text

@@ -8,8 +8,7 @@ from fakes import write_folder, write_hub
 
 from quillread.cli.main import main
 from quillread.data.source import Source
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import pytest
 from fakes import bar_line, bar_recognizer, png
 
 from quillread.cli.data_cuts import add_cuts
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
 

@@ -10,7 +10,7 @@ from fakes import bar_info
 from quillread.cli import train
 from quillread.cli.main import main
 from quillread.errors import MissingExtraError
-from quillread.images.ink import InkConfig
+from quillread.images.fit import InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import ONNX_NAME, write_info
 

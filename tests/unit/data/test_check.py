@@ -7,8 +7,7 @@ import pytest
 from fakes import line_image
 
 from quillread.config import dump
-from quillread.data.check import Part, check_sources, check_text
-from quillread.data.limits import CtcLimits, TokenLimits
+from quillread.data.check import CtcLimits, Part, TokenLimits, check_sources, check_text
 from quillread.data.source import Row, RowSource
 from quillread.text.charset import Charset
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fakes import bar_line, bar_recognizer
 
-from quillread.data.cuts import LineCuts, find_cuts, read_cuts, write_cuts
+from quillread.data.recombined import LineCuts, find_cuts, read_cuts, write_cuts
 from quillread.errors import DataError
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from fakes import png
 
-from quillread.data.held import HeldSource
 from quillread.data.source import Row, RowSource
+from quillread.data.split import HeldSource
 from quillread.errors import DataError
 
 GREY = np.repeat(np.arange(60, dtype=np.uint8).reshape(6, 10, 1), 3, axis=2)

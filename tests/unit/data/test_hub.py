@@ -10,8 +10,7 @@ import pytest
 from fakes import line_image, png, write_hub
 
 from quillread.data.source import Source
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
 RNG = np.random.default_rng(0)

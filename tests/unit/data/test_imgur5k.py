@@ -9,8 +9,7 @@ from PIL import Image
 
 from quillread.data.imgur5k import cut_word, inspect_imgur5k
 from quillread.data.imgur5k_lists import list_images
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
 PAPER = 230

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from quillread.data.limits import CtcLimits, TokenLimits
+from quillread.data.check import CtcLimits, TokenLimits
 from quillread.decode.ctc import columns_needed
 from quillread.text.charset import Charset
 

@@ -9,8 +9,7 @@ from fakes import line_image, png, write_folder, write_strokes
 
 from quillread.data.parquet import find_shards, write_parquet
 from quillread.data.source import Row, RowSource
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.data.strokes import StrokeSource
 from quillread.errors import DataError, OutputError
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from quillread.data.cuts import LineCuts
-from quillread.data.held import HeldSource
-from quillread.data.recombined import RecombinedSource
+from quillread.data.recombined import LineCuts, RecombinedSource
+from quillread.data.split import HeldSource
 from quillread.errors import DataError
 from quillread.types import Sample
 

@@ -4,7 +4,7 @@ import io
 from documents import INFO, ODD, blank, export, failed, scan
 
 from quillread.formats.export import Scan
-from quillread.formats.table import COLUMNS
+from quillread.formats.plain import COLUMNS
 
 
 def rows(*scans: Scan, error: str | None = None) -> list[dict[str, str]]:

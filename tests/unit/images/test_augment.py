@@ -5,7 +5,8 @@ import pytest
 from fakes import line_image
 
 from quillread.errors import ConfigError
-from quillread.images.augment import STEPS, AugmentConfig, augment, paper_level
+from quillread.images.augment import STEPS, AugmentConfig, augment
+from quillread.images.tones import paper_level
 
 IMAGES = {"rgb": line_image("a line of text", 64), "grey": line_image("a line of text", 64)[..., 0].copy()}
 NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))

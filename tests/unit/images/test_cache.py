@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from quillread.errors import OutputError
-from quillread.images import cache as cache_module
-from quillread.images.cache import StepCache
+from quillread.images import preprocess as cache_module
+from quillread.images.preprocess import StepCache
 from quillread.images.steps_tone import MedianConfig, NonLocalMeansConfig
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)

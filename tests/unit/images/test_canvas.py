@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from quillread.errors import ConfigError
-from quillread.images.canvas import CanvasConfig, pad_to_canvas, squash
+from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
 
 LINE = np.full((50, 200, 3), (240, 230, 210), np.uint8)
 LINE[20:30, 20:180:4] = 10

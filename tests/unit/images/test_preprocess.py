@@ -5,9 +5,8 @@ from fakes import line_image
 from quillread import config
 from quillread.errors import ConfigError, ImageError
 from quillread.images import preprocess as preprocess_module
-from quillread.images.cache import StepCache
 from quillread.images.geometry import AffineMap
-from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, preprocess
+from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, StepCache, preprocess
 from quillread.images.steps_shape import UNMOVED
 from quillread.images.steps_tone import MedianConfig
 

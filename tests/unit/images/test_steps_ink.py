@@ -4,7 +4,7 @@ import pytest
 from fakes import line_image
 
 from quillread.errors import ConfigError
-from quillread.images.steps_ink import AdaptiveThresholdConfig, SauvolaConfig, adaptive_threshold, otsu, sauvola
+from quillread.images.steps_tone import AdaptiveThresholdConfig, SauvolaConfig, adaptive_threshold, otsu, sauvola
 
 LINE = line_image("a line of text", 48)
 GREY = LINE[..., 0].copy()

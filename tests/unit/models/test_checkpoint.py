@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quillread.errors import ModelError
-from quillread.images.ink import InkConfig
+from quillread.images.fit import InkConfig
 from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_info
 from quillread.types import Calibration
 

@@ -6,7 +6,7 @@ from fakes import write_bpe_tokenizer
 from transformers import RobertaTokenizer, VisionEncoderDecoderModel, ViTImageProcessorPil
 
 from quillread.errors import ModelError
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.trocr import load_trocr, save_trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.models.trocr_new import make_byte_tokenizer, new_trocr

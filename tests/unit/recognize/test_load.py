@@ -8,7 +8,7 @@ from fakes import line_image, write_trocr
 
 from quillread.config import dump
 from quillread.errors import MissingExtraError, ModelError, UsageError
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import resolve
 from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
 from quillread.models.trocr_config import GenerateConfig

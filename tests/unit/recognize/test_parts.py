@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from quillread.decode.hypothesis import Emission, Hypothesis
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.images.geometry import AffineMap
 from quillread.models.trocr_config import GenerateConfig
 from quillread.recognize import parts

@@ -11,7 +11,7 @@ from fakes import TROCR_VARIANTS, line_image, write_trocr
 from PIL import Image
 
 from quillread.decode.hypothesis import Hypothesis
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr, load_trocr
 from quillread.models.trocr_config import GenerateConfig

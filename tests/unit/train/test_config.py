@@ -7,7 +7,7 @@ from quillread import config
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError
 from quillread.images.augment import STEPS
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.train.config import LabelsConfig, ScheduleConfig, TrainConfig
 
 PRESETS = sorted(Path(str(files("quillread.train") / "presets")).glob("*.yaml"))

@@ -5,11 +5,10 @@ import pytest
 import torch
 from fakes import write_folder, write_strokes
 
-from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 from quillread.images.augment import STEPS, AugmentConfig
-from quillread.images.ink import InkConfig, ink_pixels
+from quillread.images.fit import InkConfig, ink_pixels
 from quillread.text.charset import Charset
 from quillread.train import dataset as dataset_module
 from quillread.train.compact_form import CompactForm

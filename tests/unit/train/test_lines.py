@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 from fakes import write_folder
 
-from quillread.data.cuts import LineCuts, write_cuts
-from quillread.data.held import HeldSource
+from quillread.data.recombined import LineCuts, write_cuts
+from quillread.data.split import HeldSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from quillread.errors import ConfigError, ModelError
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.trocr import Trocr
 from quillread.models.trocr_config import TrocrShape
 from quillread.models.trocr_new import new_trocr

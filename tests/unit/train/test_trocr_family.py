@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import line_image, write_trocr
 
-from quillread.images.canvas import CanvasConfig
+from quillread.images.fit import CanvasConfig
 from quillread.models.checkpoint import ModelInfo, write_info
 from quillread.models.trocr_config import GenerateConfig
 from quillread.train.config import LabelsConfig, TrainConfig

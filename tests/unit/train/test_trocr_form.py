@@ -7,7 +7,7 @@ import torch
 from fakes import line_image, write_trocr
 
 from quillread.images.augment import STEPS, AugmentConfig
-from quillread.images.canvas import CanvasConfig, pad_to_canvas
+from quillread.images.fit import CanvasConfig, pad_to_canvas
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.checkpoint import ModelInfo
 from quillread.models.trocr import Trocr, load_trocr

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quillread.errors import ConfigError, ImageError
-from quillread.images.ink import InkConfig, grey_percentiles, ink_pixels, scale_to_height, to_grey
+from quillread.images.fit import InkConfig, ink_pixels, scale_to_height
+from quillread.images.tones import grey_percentiles, to_grey
 
 
 def line(paper: int, ink: int, shape: tuple[int, int] = (96, 400)) -> np.ndarray:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from quillread.data import show
-from quillread.data.show import draw_augmentations, draw_lines, draw_steps, stack
+from quillread.data import contact_sheet as show
+from quillread.data.contact_sheet import draw_augmentations, draw_lines, draw_steps, stack
 from quillread.data.source import Row, RowSource
 from quillread.errors import DataError
 from quillread.images.augment import STEPS, AugmentConfig

@@ -1,16 +1,16 @@
-"""From a line image to what a compact model sees: fixed height, ink measured against the paper."""
+"""How a line image is fitted to a network: ink of a fixed height (compact), a canvas of a fixed size (TrOCR)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.errors import ConfigError, ImageError
-
-GreyImage = NDArray[np.uint8]
-"""uint8 grey, shape (H, W), 255 is white."""
+from quillread.errors import ConfigError
+from quillread.images.tones import grey_percentiles, paper_level, to_grey
+from quillread.types import UInt8Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +35,6 @@ class InkConfig:
             raise ConfigError("ink: ink_percentile must be below paper_percentile, both from 0 to 100")
         if self.min_contrast <= 0:
             raise ConfigError(f"ink.min_contrast must be above 0, got {self.min_contrast}")
-
-
-def to_grey(image: NDArray[np.uint8]) -> GreyImage:
-    """Reduce uint8 RGB (H, W, 3) or grey (H, W) to grey (H, W).
-
-    Raises:
-        ImageError: If the image is empty or of another form.
-    """
-    if image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(f"a line image must be uint8 and not empty, got {image.dtype} {image.shape}")
-    if image.ndim == 2:
-        return image
-    if image.ndim == 3 and image.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    raise ImageError(f"a line image must have the shape (H, W) or (H, W, 3), got {image.shape}")
 
 
 def scale_to_height(image: NDArray[np.uint8], height: int, max_width: int) -> NDArray[np.uint8]:
@@ -83,13 +68,47 @@ def ink_pixels(image: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float3
     return np.asarray(cv2.LUT(grey, ((np.float32(paper) - levels) / np.float32(contrast)).clip(-0.5, 1.5)), np.float32)
 
 
-def grey_percentiles(grey: GreyImage, percents: Sequence[float]) -> list[float]:
-    """Percentiles of the grey levels of an image (H, W), as of `numpy.percentile`, in a fraction of its time."""
-    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum(dtype=np.float64)
-    levels = []
-    for percent in percents:
-        place = percent / 100 * (grey.size - 1)
-        low = int(place)
-        below, above = np.searchsorted(counts, (low, low + 1), side="right").tolist()
-        levels.append(below + (place - low) * (min(above, 255) - below))
-    return levels
+@dataclass(frozen=True, slots=True)
+class CanvasConfig:
+    """Size of the image that the encoder sees, and how lines get there."""
+
+    height: int = 384
+    """Pixels, a multiple of the encoder's patch size."""
+    width: int = 384
+    """Pixels, a multiple of the encoder's patch size."""
+    fit: Literal["squash", "pad"] = "squash"
+    """`squash` resizes to the canvas whatever the shape of the line; `pad` keeps the aspect ratio of lines that are
+    narrower than the canvas and fills the rest with paper. A line wider than the canvas is squashed by either."""
+
+    def __post_init__(self) -> None:
+        if self.height < 16 or self.width < 16:
+            raise ConfigError(f"canvas: {self.height} x {self.width} pixels are too few, at least 16 x 16")
+
+
+def pad_to_canvas(image: UInt8Image, config: CanvasConfig) -> UInt8Image:
+    """Add paper at the right of a line image until it has the aspect ratio of the canvas; squashing comes later.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        config: `fit` "squash" leaves the image as it is, as does a line wider than the canvas.
+
+    Returns:
+        uint8 RGB (H, W2, 3), W2 >= W; the pixels of `image` keep their places.
+    """
+    height, width = image.shape[:2]
+    missing = round(height * config.width / config.height) - width
+    if config.fit == "squash" or missing <= 0:
+        return image
+    padded = cv2.copyMakeBorder(image, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=paper_level(image))
+    return np.asarray(padded, np.uint8)
+
+
+def squash(shape: Sequence[float], config: CanvasConfig) -> float:
+    """How many times more a line image is narrowed than it is lowered on its way to the canvas; 1 keeps the aspect.
+
+    Args:
+        shape: (H, W, ...) of the line image.
+        config: The canvas.
+    """
+    factor = (shape[1] / shape[0]) / (config.width / config.height)
+    return max(1.0, factor) if config.fit == "pad" else factor

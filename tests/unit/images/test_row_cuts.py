@@ -6,7 +6,7 @@ from fakes import line_image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quillread.images.split import ink_bounds, ink_mask, split_line
+from quillread.images.rows import ink_bounds, ink_mask, split_line
 from quillread.types import Box
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from quillread.data.iam_text import join_lines, undo_codes
+from quillread.data.iam import join_lines, undo_codes
 
 
 def join(line: str) -> str:

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from quillread.data.source import Source
 from quillread.errors import DataError
 from quillread.images.augment import AUGMENT_HEIGHT, STEPS, AugmentConfig, augment
-from quillread.images.ink import InkConfig, scale_to_height, to_grey
+from quillread.images.fit import InkConfig, scale_to_height
 from quillread.images.preprocess import CLASSIC, PreprocessConfig, preprocess
 from quillread.images.preprocess import STEPS as CLEANING
+from quillread.images.tones import to_grey
 
 _WIDTH = 1600
 _MARGIN = 36
