@@ -21,9 +21,8 @@ from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.breakdown import cer_by_length, confusions
 from quillread.evaluate.metrics import score_line
 from quillread.evaluate.predictions import Prediction, write_predictions
-from quillread.evaluate.report import evaluation_summary
+from quillread.evaluate.report import EvaluationRun, evaluation_summary, run_evaluation
 from quillread.evaluate.report_text import interval, percent
-from quillread.evaluate.run import EvaluationRun, run_evaluation
 from quillread.recognize.load import load
 from quillread.text.align import align
 

@@ -10,7 +10,7 @@ import numpy as np
 from record import describe_machine, save
 
 from quillread.data.spec import open_source, parse_spec
-from quillread.models.trocr_config import GenerateConfig
+from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.load import load
 
 

@@ -20,8 +20,7 @@ from record import describe_machine, save
 from quillread.data.spec import open_source, parse_spec
 from quillread.decode.hypothesis import Hypothesis
 from quillread.evaluate.bootstrap import bootstrap_ci
-from quillread.evaluate.damage import count_damage
-from quillread.evaluate.language_tuning import TuningLine, halve_all, report
+from quillread.evaluate.language_tuning import TuningLine, count_damage, halve_all, report
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.evaluate.report_text import interval, percent
 from quillread.language.catalog import LanguageConfig, LanguageOpener

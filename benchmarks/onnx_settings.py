@@ -23,7 +23,7 @@ from record import describe_machine, save
 from quillread.data.spec import open_source, parse_spec
 from quillread.images.fit import ink_pixels
 from quillread.models.catalog import describe
-from quillread.models.checkpoint import ONNX_NAME, ModelInfo
+from quillread.models.model_folder import ONNX_NAME, ModelInfo
 from quillread.models.onnx import session_options
 from quillread.recognize.ctc import _PAD
 

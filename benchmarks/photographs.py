@@ -17,11 +17,11 @@ import numpy as np
 from record import describe_machine, save
 
 from quillread.data.page_lines import read_pages
+from quillread.evaluate.baselines import BaselineScore, mean_score, score_page
 from quillread.evaluate.metrics import EditCounts, score_line, total
 from quillread.images.geometry import PerspectiveMap
 from quillread.images.read import open_document
 from quillread.images.sheet import SheetConfig, find_sheet
-from quillread.pages.score import BaselineScore, mean_score, score_page
 from quillread.pages.transcribe import PageConfig, PageReader
 from quillread.recognize.load import load
 from quillread.types import Line, Page, Point, Polygon, UInt8Image

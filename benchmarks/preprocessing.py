@@ -25,8 +25,8 @@ from quillread.images.augment import STEPS as DISTORTIONS
 from quillread.images.augment import AugmentConfig
 from quillread.images.fit import CanvasConfig
 from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, StepCache, preprocess
-from quillread.models.trocr_config import TrocrShape
-from quillread.models.trocr_new import new_trocr
+from quillread.models.trocr.scratch import new_trocr
+from quillread.models.trocr.settings import TrocrShape
 from quillread.train.config import TrainConfig
 from quillread.train.trocr_form import TrocrForm
 from quillread.types import UInt8Image

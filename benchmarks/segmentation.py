@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from record import describe_machine, save
 
+from quillread.evaluate.baselines import BaselineScore, line_distance, mean_score, score_page
 from quillread.formats.layout import find_image, find_layouts
 from quillread.images.read import open_document
-from quillread.pages.score import BaselineScore, line_distance, mean_score, score_page
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.types import Line
 

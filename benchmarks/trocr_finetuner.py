@@ -21,7 +21,7 @@ from transformers.utils import logging
 from trocr_peak import peak_bytes, reset_peak, wait_for_device
 from trocr_trainers import preset
 
-from quillread.models.trocr import load_trocr
+from quillread.models.trocr.loading import load_trocr
 from quillread.train import finetune, trocr
 from quillread.train.memory import fit_micro_batch
 from quillread.train.trainer import LineTrainer

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from record import describe_machine, save
 
+from quillread.evaluate.baselines import pair_lines
 from quillread.formats.layout import find_image, find_layouts
 from quillread.images.read import open_document
-from quillread.pages.score import pair_lines
 from quillread.pages.segment import load_segmenter
 from quillread.types import Line, Point, Polygon, UInt8Image
 

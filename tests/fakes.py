@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from quillread.decode.ctc import LogProbs
 from quillread.images.fit import InkConfig
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 

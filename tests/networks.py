@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from quillread.models.compact import CompactNetwork
-from quillread.models.compact_config import CompactConfig
+from quillread.models.compact.network import CompactNetwork
+from quillread.models.compact.onnx_file import CompactConfig
 
 CLASSES = 7
 CONFIGS = {

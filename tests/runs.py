@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from quillread.models.trocr_config import TrocrShape
+from quillread.models.trocr.settings import TrocrShape
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
 from quillread.train.trainer import StopOnSignal

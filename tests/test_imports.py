@@ -21,7 +21,7 @@ def heavy_modules_after(statement: str) -> list[str]:
         "quillread",
         "quillread.recognize.recognizer",
         "quillread.models.onnx",
-        "quillread.models.checkpoint",
+        "quillread.models.model_folder",
         "quillread.train.config",
         "quillread.api",
         "quillread.cli.main",

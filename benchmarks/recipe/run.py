@@ -35,7 +35,7 @@ from record import describe_machine, save
 from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.compare import compare
 from quillread.evaluate.predictions import Prediction, read_predictions, write_predictions
-from quillread.evaluate.run import run_evaluation
+from quillread.evaluate.report import run_evaluation
 from quillread.images.augment import STEPS
 from quillread.recognize.load import load
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ImageError
-from quillread.evaluate.report import evaluation_summary
-from quillread.evaluate.run import run_evaluation
+from quillread.evaluate.report import evaluation_summary, run_evaluation
 from quillread.images.web import is_address
 from quillread.language.catalog import AUTO, LanguageConfig
 from quillread.pages.given import GivenLayouts

@@ -19,7 +19,7 @@ from PIL import Image
 from quillread.cli.main import main
 from quillread.cli.resume import LOG_NAME
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 
 DATA = Path(__file__).parents[1] / "data"
 LINE = DATA / "line.jpg"

@@ -8,7 +8,7 @@ import pytest
 from fakes import line_image, png, write_trocr
 
 from quillread.cli.main import main
-from quillread.models.checkpoint import read_info
+from quillread.models.model_folder import read_info
 
 LINES = {
     "a01-000u-00": "A|MOVE|to|stop",

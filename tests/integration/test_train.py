@@ -22,9 +22,8 @@ from safetensors.torch import load_file
 from quillread.config import build, dump
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.models.checkpoint import ONNX_NAME, read_info
-from quillread.models.compact_config import CompactConfig
-from quillread.models.compact_onnx import read_weights, write_onnx
+from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
+from quillread.models.model_folder import ONNX_NAME, read_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
 from quillread.train.average import average_run

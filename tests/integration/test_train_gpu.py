@@ -13,9 +13,9 @@ from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors
 
 from quillread.cli.main import main
 from quillread.images.fit import CanvasConfig, InkConfig
-from quillread.models.checkpoint import read_info
-from quillread.models.compact_config import CompactConfig
-from quillread.models.trocr_config import TrocrShape
+from quillread.models.compact.onnx_file import CompactConfig
+from quillread.models.model_folder import read_info
+from quillread.models.trocr.settings import TrocrShape
 from quillread.train import memory
 from quillread.train.config import LoraConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune

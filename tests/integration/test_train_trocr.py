@@ -23,8 +23,8 @@ from quillread.errors import ModelError, TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.images.fit import CanvasConfig
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.checkpoint import read_info
-from quillread.models.trocr import load_trocr
+from quillread.models.model_folder import read_info
+from quillread.models.trocr.loading import load_trocr
 from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
 from quillread.train.callbacks import EndInTime

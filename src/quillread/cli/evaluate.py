@@ -58,9 +58,8 @@ def _run_lines(args: argparse.Namespace) -> int:
 
     from quillread.data.spec import open_source, parse_spec
     from quillread.evaluate.predictions import write_predictions
-    from quillread.evaluate.report import evaluation_summary, write_report
+    from quillread.evaluate.report import evaluation_summary, run_evaluation, write_report
     from quillread.evaluate.report_text import summary_table
-    from quillread.evaluate.run import run_evaluation
     from quillread.files import write_atomic
     from quillread.text.charset import Charset
 

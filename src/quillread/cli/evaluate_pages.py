@@ -34,9 +34,9 @@ def run_pages(args: argparse.Namespace) -> int:
     """Print a table; write what is asked for. A page or ground truth that could not be used gives exit code 3."""
     import cv2
 
+    from quillread.evaluate.page_report import evaluate_pages, pages_summary, pages_table
     from quillread.evaluate.predictions import write_predictions
     from quillread.files import write_atomic
-    from quillread.pages.evaluate import evaluate_pages, pages_summary, pages_table
     from quillread.pages.transcribe import PageConfig, PageReader
 
     if args.report:

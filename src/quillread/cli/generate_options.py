@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from quillread.errors import UsageError
 
 if TYPE_CHECKING:
-    from quillread.models.trocr_config import GenerateConfig
+    from quillread.models.trocr.settings import GenerateConfig
 
 _NAMES = ("beams", "alternatives", "max_tokens", "guard_repeats", "guard_tail", "split_long", "rows")
 _BEAMS = 4

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quillread.decode.hypothesis import Hypothesis
     from quillread.evaluate.language_tuning import TuningLine
     from quillread.language.choice import LanguageSettings
-    from quillread.models.checkpoint import ModelInfo
+    from quillread.models.model_folder import ModelInfo
     from quillread.recognize.record import Record, Recorder
 
 
@@ -51,7 +51,7 @@ def run_tune(args: argparse.Namespace) -> int:
     from quillread import config
     from quillread.files import write_atomic
     from quillread.models.catalog import SHIPPED, resolve
-    from quillread.models.checkpoint import INFO_NAME, write_info
+    from quillread.models.model_folder import INFO_NAME, write_info
     from quillread.recognize.record import Recorder
 
     folder = resolve(args.model)

@@ -37,7 +37,7 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
 
 
 def _positions(folder: "Path") -> int:
-    from quillread.models.trocr_files import read_config
+    from quillread.models.trocr.files import read_config
 
     decoder = read_config(folder).get("decoder")
     positions = decoder.get("max_position_embeddings") if isinstance(decoder, dict) else None

@@ -12,9 +12,9 @@ from quillread.cli.options import positive_number
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
 from quillread.models.catalog import PUBLISHED, SHIPPED, describe, resolve
-from quillread.models.checkpoint import CARD_NAME, INFO_NAME, ONNX_NAME, read_info, write_info
-from quillread.models.compact_config import CompactConfig
-from quillread.models.trocr_files import summarise
+from quillread.models.compact.onnx_file import CompactConfig
+from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, read_info, write_info
+from quillread.models.trocr.files import summarise
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -106,7 +106,7 @@ def run_convert(args: argparse.Namespace) -> int:
     """Convert a model folder."""
     require("torch", "train")
     # Late, because it imports torch.
-    from quillread.models.convert import convert
+    from quillread.models.trocr.files import convert
 
     convert(resolve(args.source), args.target)
     return 0
@@ -117,8 +117,8 @@ def run_quantise(args: argparse.Namespace) -> int:
     # Late, because they import onnx and what reads data.
     require("onnx", "train")
     from quillread.data.spec import open_source, parse_spec
-    from quillread.models.compact_onnx import read_weights
-    from quillread.models.quantise import quantise, sample_pixels
+    from quillread.models.compact.onnx_file import read_weights
+    from quillread.models.compact.quantise import quantise, sample_pixels
 
     entry = describe(args.source)
     if entry.info.family != "compact":

@@ -15,7 +15,7 @@ from quillread.cli.progress import say
 from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError
 from quillread.extras import require
-from quillread.models.checkpoint import INFO_NAME
+from quillread.models.model_folder import INFO_NAME
 
 if TYPE_CHECKING:
     from quillread.train.config import TrainConfig

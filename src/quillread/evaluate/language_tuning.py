@@ -1,4 +1,4 @@
-"""Chooses how much a language counts on one half of the groups, and tells on the other half what it brings."""
+"""How much a language is to count for a recogniser, what it mends and what it breaks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,46 @@ from quillread.decode.confidence import (
 from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
 from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
-from quillread.evaluate.damage import count_damage
 from quillread.evaluate.metrics import EditCounts, score_line, total
 from quillread.language.choice import LanguageSettings
 from quillread.language.scoring import LanguageWeights
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.recognize.record import Record
 from quillread.text.align import align
+from quillread.text.normalise import scoring_words
 from quillread.types import Calibration, ErrorCurve
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Words that a change touched; addable."""
+
+    mended: int = 0
+    """Words of the reference that were wrong before and are right after."""
+    broken: int = 0
+    """Words of the reference that were right before and are wrong after."""
+
+    def __add__(self, other: "Damage") -> "Damage":
+        """Add each count to its counterpart."""
+        return Damage(self.mended + other.mended, self.broken + other.broken)
+
+
+def count_damage(references: Sequence[str], before: Sequence[str], after: Sequence[str]) -> Damage:
+    """Count words of the scoring form (`text.normalise.scoring_words`) that a change mended and broke."""
+    result = Damage()
+    for reference, old, new in zip(references, before, after, strict=True):
+        words = scoring_words(reference)
+        was, now = _right(words, scoring_words(old)), _right(words, scoring_words(new))
+        result += Damage(
+            sum(b and not a for a, b in zip(was, now, strict=True)),
+            sum(a and not b for a, b in zip(was, now, strict=True)),
+        )
+    return result
+
+
+def _right(words: Sequence[str], read: Sequence[str]) -> list[bool]:
+    return [wanted == found for wanted, found in align(words, read) if wanted is not None]
+
 
 _GRID = {
     "characters": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),

@@ -7,8 +7,8 @@ R. Labahn, "A Two-Stage Method for Text Line Detection in Historical Documents",
 
 from torch import Tensor, nn
 
-from quillread.models.compact import ResidualBlock
-from quillread.models.page_config import MAPS, TURNS, PageNetConfig
+from quillread.models.compact.network import ResidualBlock
+from quillread.models.page import MAPS, TURNS, PageNetConfig
 
 
 class PageNetwork(nn.Module):

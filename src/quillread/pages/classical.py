@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.pages.assign import Owners, assign_ink
-from quillread.pages.bodies import measure_body
-from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
+from quillread.pages.bodies import Owners, assign_ink, measure_body
 from quillread.pages.ink import Mask, count_strokes, drop_blots, find_ink
 from quillread.pages.order import order_lines
-from quillread.pages.outline import outline_ink
+from quillread.pages.outline import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region, outline_ink
 from quillread.pages.trace import Trace, estimate_pitch, trace_lines, writing_height
 from quillread.types import Line, Polygon, Region, UInt8Image
 

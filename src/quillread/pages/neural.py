@@ -11,16 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.images.page_view import PageView, page_pixels, view_page
-from quillread.models.page_config import STRIDE, TURNS
-from quillread.models.page_onnx import PageBackend
-from quillread.pages.assign import Owners, assign_ink
-from quillread.pages.bodies import Body, line_pitches
-from quillread.pages.curves import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region
+from quillread.models.page import STRIDE, TURNS, PageBackend
+from quillread.pages.bodies import Body, Owners, assign_ink, line_pitches
 from quillread.pages.ink import Floats, find_ink
-from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, join_marks
+from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, is_small_print, join_marks
 from quillread.pages.order import order_lines
-from quillread.pages.outline import outline_ink
-from quillread.pages.small_print import is_small_print
+from quillread.pages.outline import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region, outline_ink
 from quillread.types import Line, Polygon, Region, UInt8Image
 
 log = logging.getLogger(__name__)

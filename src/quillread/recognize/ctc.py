@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from quillread.decode.ctc import LogProbs, greedy
 from quillread.decode.hypothesis import Hypothesis
 from quillread.images.fit import ink_pixels
-from quillread.images.variants import variants as variants_of
-from quillread.images.variants import vary
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
+from quillread.recognize.ensemble import variants as variants_of
+from quillread.recognize.ensemble import vary
 from quillread.text.charset import Charset
 from quillread.types import UInt8Image
 

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
-from quillread.images.variants import variants as variants_of
 from quillread.language.catalog import LanguageConfig, LanguageOpener
 from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 from quillread.models.onnx import OnnxBackend
-from quillread.models.trocr_config import GenerateConfig
+from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
 from quillread.recognize.ensemble import LineReader, VaryingReader
+from quillread.recognize.ensemble import variants as variants_of
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
 from quillread.text.charset import Charset
 
 if TYPE_CHECKING:
-    from quillread.recognize.trocr import Ranking
+    from quillread.recognize.trocr.engine import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,9 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = Non
     """
     torch = require("torch", "train")
     require("transformers", "train")
-    from quillread.models.trocr import load_trocr
-    from quillread.models.trocr_canvas import set_canvas
-    from quillread.recognize.trocr import TrocrEngine, ends_early
+    from quillread.models.trocr.loading import load_trocr
+    from quillread.models.trocr.pixels import set_canvas
+    from quillread.recognize.trocr.engine import TrocrEngine, ends_early
 
     model = load_trocr(entry.folder)
     if entry.info.canvas is not None:

@@ -7,7 +7,7 @@ from quillread.decode.confidence import calibrate, doubt, expected_rate
 from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import StepCache, preprocess
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.types import Alternative, Calibration, Character, Polygon, Transcript, UInt8Image, Word
 
 

@@ -10,7 +10,7 @@ from quillread.decode.hypothesis import Hypothesis
 from quillread.language.choice import LanguageChoice, LanguageSettings
 from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import describe
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.recognize.load import load_compact, load_trocr
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.charset import Charset

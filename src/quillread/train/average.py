@@ -11,7 +11,7 @@ import torch
 
 from quillread import config as configs
 from quillread.errors import ConfigError, ModelError
-from quillread.models.checkpoint import read_info
+from quillread.models.model_folder import read_info
 from quillread.train.config import TrainConfig
 from quillread.train.family import open_family
 from quillread.train.run_folder import CONFIG_NAME, whole_checkpoints

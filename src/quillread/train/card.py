@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 
 
 def model_card(info: ModelInfo) -> str:

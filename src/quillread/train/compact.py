@@ -14,10 +14,9 @@ from quillread import config as configs
 from quillread.errors import ModelError
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import ONNX_NAME, ModelInfo, read_info, write_info
-from quillread.models.compact import CompactNetwork
-from quillread.models.compact_config import COLUMN_WIDTH, CompactConfig
-from quillread.models.compact_onnx import read_weights, write_onnx
+from quillread.models.compact.network import CompactNetwork
+from quillread.models.compact.onnx_file import COLUMN_WIDTH, CompactConfig, read_weights, write_onnx
+from quillread.models.model_folder import ONNX_NAME, ModelInfo, read_info, write_info
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.charset import Charset

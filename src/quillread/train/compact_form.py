@@ -12,7 +12,7 @@ from quillread.decode.ctc import columns_needed
 from quillread.images.augment import AUGMENT_HEIGHT
 from quillread.images.fit import ink_pixels
 from quillread.images.preprocess import StepCache
-from quillread.models.compact_config import COLUMN_WIDTH
+from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
 from quillread.train.form import LookMaker

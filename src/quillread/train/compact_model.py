@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quillread.decode.ctc import LogProbs
-from quillread.models.compact import CompactNetwork
-from quillread.models.compact_config import COLUMN_WIDTH
+from quillread.models.compact.network import CompactNetwork
+from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.text.charset import BLANK
 
 _BATCH = 16

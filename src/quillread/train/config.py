@@ -10,8 +10,8 @@ from quillread.images.augment import AugmentConfig
 from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.catalog import SHIPPED
-from quillread.models.compact_config import CompactConfig
-from quillread.models.trocr_config import GenerateConfig, TrocrShape
+from quillread.models.compact.onnx_file import CompactConfig
+from quillread.models.trocr.settings import GenerateConfig, TrocrShape
 from quillread.text.charset import WESTERN_EUROPEAN
 
 

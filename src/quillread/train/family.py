@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quillread.images.preprocess import StepCache
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.form import LineForm

@@ -19,8 +19,8 @@ from quillread.errors import ConfigError, DataError
 from quillread.files import write_atomic
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import pin
-from quillread.models.checkpoint import CARD_NAME
-from quillread.models.compact import count_parameters
+from quillread.models.compact.network import count_parameters
+from quillread.models.model_folder import CARD_NAME
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly

@@ -15,7 +15,7 @@ from quillread.data.source import Source
 from quillread.formats.layout import find_image, find_layouts
 from quillread.images.page_view import LONG_SIDE, page_pixels, view_page
 from quillread.images.read import open_document
-from quillread.models.page_config import TURNS
+from quillread.models.page import TURNS
 from quillread.train.page_synthesis import make_page, transform_points
 from quillread.train.page_targets import Floats, PageSample, TargetLine, draw_targets
 from quillread.train.papers import change_light, photograph

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.models.page_config import MAPS, STRIDE
+from quillread.models.page import MAPS, STRIDE
 
 Floats = NDArray[np.float64]
 

@@ -17,15 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 from quillread import config as configs
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError, DataError, TrainingError
+from quillread.evaluate.baselines import mean_score, score_page
 from quillread.files import write_atomic
 from quillread.formats.layout import find_image, find_layouts
 from quillread.images.page_view import PageView, view_page
 from quillread.images.read import open_document
-from quillread.models.page_config import PageNetConfig
+from quillread.models.page import PageNetConfig, read_page_weights, write_page_onnx
 from quillread.models.page_net import PageNetwork
-from quillread.models.page_onnx import read_page_weights, write_page_onnx
 from quillread.pages.neural import mark_baselines
-from quillread.pages.score import mean_score, score_page
 from quillread.train.arguments import choose_precision, choose_workers
 from quillread.train.dataset import leave_group
 from quillread.train.page_data import PageDataConfig, PageDataset, SyntheticPages, load_pages

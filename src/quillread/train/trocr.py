@@ -14,13 +14,12 @@ from quillread.errors import ModelError
 from quillread.images.fit import CanvasConfig
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import INFO_NAME, ModelInfo, read_info, write_info
-from quillread.models.trocr import Trocr, load_trocr, save_trocr
-from quillread.models.trocr_canvas import set_canvas
-from quillread.models.trocr_new import new_trocr
-from quillread.models.trocr_pixels import look_up_tables
+from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
+from quillread.models.trocr.pixels import look_up_tables, set_canvas
+from quillread.models.trocr.scratch import new_trocr
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.recognize.trocr import TrocrEngine
+from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.family import decay_groups
 from quillread.train.trocr_columns import COLUMNS_NAME, ColumnHead, load_columns

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from quillread.errors import ConfigError, ModelError
-from quillread.models.trocr_canvas import SPECIAL_PLACES, as_pair
+from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
 
 COLUMNS_NAME = "columns.safetensors"
 """Its weights in a checkpoint; a model folder has none."""

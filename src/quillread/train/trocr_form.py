@@ -10,8 +10,8 @@ from torch import Tensor
 
 from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
 from quillread.images.preprocess import StepCache
-from quillread.models.trocr import Trocr
-from quillread.models.trocr_pixels import line_pixels, only_resizes, resize_line
+from quillread.models.trocr.loading import Trocr
+from quillread.models.trocr.pixels import line_pixels, only_resizes, resize_line
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
 from quillread.train.form import LookMaker

@@ -6,8 +6,8 @@ import pytest
 from quillread.cli.generate_options import add_generate_options, generate_config
 from quillread.errors import ConfigError, UsageError
 from quillread.models.catalog import ModelEntry
-from quillread.models.checkpoint import ModelInfo
-from quillread.models.trocr_config import GenerateConfig
+from quillread.models.model_folder import ModelInfo
+from quillread.models.trocr.settings import GenerateConfig
 
 
 def configure(*options: str, family: str = "trocr", **stored: object) -> GenerateConfig | None:

@@ -7,7 +7,7 @@ from languages import ENGLISH, write_language
 
 from quillread.cli.main import main
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, read_info
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from quillread.cli.main import main
 from quillread.config import dump
 from quillread.decode.confidence import calibrate
 from quillread.models.catalog import PUBLISHED, SHIPPED
-from quillread.models.checkpoint import ONNX_NAME, read_info, write_info
-from quillread.models.compact_config import CompactConfig
-from quillread.models.compact_onnx import write_onnx
+from quillread.models.compact.onnx_file import CompactConfig, write_onnx
+from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.types import Calibration
 
 

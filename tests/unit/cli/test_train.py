@@ -12,7 +12,7 @@ from quillread.cli.main import main
 from quillread.errors import MissingExtraError
 from quillread.images.fit import InkConfig
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.checkpoint import ONNX_NAME, write_info
+from quillread.models.model_folder import ONNX_NAME, write_info
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from unit.train.made_pages import make_pages
 
 from quillread.cli.main import main
-from quillread.models.page_onnx import PageBackend
+from quillread.models.page import PageBackend
 
 TINY = (
     *("--set", "network.channels=[4, 6]", "--set", "network.blocks=[1, 1]", "--set", "look.side=64"),

@@ -1,6 +1,6 @@
 import pytest
 
-from quillread.evaluate.damage import Damage, count_damage
+from quillread.evaluate.language_tuning import Damage, count_damage
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, fit_curve, halve, report
 from quillread.language.choice import LanguageSettings
 from quillread.language.scoring import LanguageWeights
-from quillread.models.checkpoint import ModelInfo
+from quillread.models.model_folder import ModelInfo
 from quillread.recognize.record import Record
 
 

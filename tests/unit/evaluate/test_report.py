@@ -9,7 +9,7 @@ from quillread.evaluate.compare import Comparison
 from quillread.evaluate.metrics import METRICS
 from quillread.evaluate.predictions import Prediction
 from quillread.evaluate.report import evaluation_summary, write_report
-from quillread.evaluate.report_lines import WORST_LINES
+from quillread.evaluate.report_figures import WORST_LINES
 from quillread.evaluate.report_text import comparison_table, summary_table
 
 VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline"}

@@ -6,7 +6,7 @@ from fakes import bar_line, bar_recognizer
 
 from quillread.data.source import readable
 from quillread.errors import DataError
-from quillread.evaluate.run import run_evaluation
+from quillread.evaluate.report import run_evaluation
 from quillread.types import Sample
 
 

@@ -16,7 +16,7 @@ from quillread.language.catalog import (
 from quillread.language.choice import LanguageSettings
 from quillread.language.decoder import LanguageDecoder
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import read_info
+from quillread.models.model_folder import read_info
 from quillread.text.charset import WESTERN_EUROPEAN, Charset
 
 CHARSET = Charset(WESTERN_EUROPEAN)

@@ -5,9 +5,8 @@ from fakes import bar_info, write_trocr
 
 from quillread.errors import ModelError
 from quillread.models import catalog
-from quillread.models.catalog import PUBLISHED, SHIPPED, ModelEntry, describe, pin, resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
-from quillread.models.hub import is_hub_name
+from quillread.models.catalog import PUBLISHED, SHIPPED, ModelEntry, describe, is_hub_name, pin, resolve
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, write_info
 
 
 def write_model(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from fakes import write_trocr
 from huggingface_hub import errors
 
 from quillread.errors import ModelError
-from quillread.models.hub import fetch_model, is_hub_name
+from quillread.models.catalog import fetch_model, is_hub_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Calls = list[dict[str, Any]]

@@ -5,7 +5,7 @@ import pytest
 
 from quillread.errors import ModelError
 from quillread.models.catalog import describe
-from quillread.models.checkpoint import ONNX_NAME
+from quillread.models.model_folder import ONNX_NAME
 from quillread.models.onnx import OnnxBackend
 
 

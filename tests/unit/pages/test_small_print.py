@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from quillread.pages.bodies import Body
-from quillread.pages.small_print import is_small_print
+from quillread.pages.marks import is_small_print
 
 XS = np.arange(20, 580, dtype=np.float32)
 

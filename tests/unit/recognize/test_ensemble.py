@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from fakes import bar_info, line_image
 
-from quillread.images.variants import variants
 from quillread.language.catalog import LanguageConfig
-from quillread.recognize.ensemble import EnsembleReader, VaryingReader
+from quillread.recognize.ensemble import EnsembleReader, VaryingReader, variants
 from quillread.recognize.load import load
 from quillread.types import Character, Transcript, UInt8Image
 

@@ -10,8 +10,8 @@ from quillread.config import dump
 from quillread.errors import MissingExtraError, ModelError, UsageError
 from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import resolve
-from quillread.models.checkpoint import INFO_NAME, ONNX_NAME, ModelInfo, write_info
-from quillread.models.trocr_config import GenerateConfig
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, write_info
+from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.load import load
 
 

@@ -7,9 +7,9 @@ import torch
 
 from quillread.errors import ModelError
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.checkpoint import ModelInfo
-from quillread.models.compact import CompactNetwork
-from quillread.models.compact_config import CompactConfig
+from quillread.models.compact.network import CompactNetwork
+from quillread.models.compact.onnx_file import CompactConfig
+from quillread.models.model_folder import ModelInfo
 from quillread.text.charset import Charset
 from quillread.train.compact import CompactFamily, _shared_layers, save_model
 from quillread.train.config import TrainConfig

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from quillread.images.augment import STEPS, AugmentConfig
-from quillread.models.compact_config import COLUMN_WIDTH
+from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from quillread.models.compact import CompactNetwork
-from quillread.models.compact_config import CompactConfig
+from quillread.models.compact.network import CompactNetwork
+from quillread.models.compact.onnx_file import CompactConfig
 from quillread.train.compact_form import CompactForm
 from quillread.train.compact_model import CompactForTraining, TorchBackend
 from quillread.train.config import TrainConfig

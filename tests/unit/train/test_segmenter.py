@@ -9,9 +9,8 @@ import torch
 from unit.train.made_pages import make_pages
 
 from quillread.errors import ConfigError, DataError
-from quillread.models.page_config import PageNetConfig
+from quillread.models.page import PageBackend, PageNetConfig, read_page_weights
 from quillread.models.page_net import PageNetwork
-from quillread.models.page_onnx import PageBackend, read_page_weights
 from quillread.train.page_data import PageDataConfig
 from quillread.train.segmenter import SegmenterConfig, train_segmenter
 from quillread.train.segmenter_model import AveragedWeights, TorchPageBackend, page_loss

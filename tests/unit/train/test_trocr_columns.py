@@ -7,9 +7,9 @@ import torch
 
 from quillread.errors import ConfigError, ModelError
 from quillread.images.fit import CanvasConfig
-from quillread.models.trocr import Trocr
-from quillread.models.trocr_config import TrocrShape
-from quillread.models.trocr_new import new_trocr
+from quillread.models.trocr.loading import Trocr
+from quillread.models.trocr.scratch import new_trocr
+from quillread.models.trocr.settings import TrocrShape
 from quillread.text.tokenizer import encode_text
 from quillread.train.trocr import TrocrForTraining
 from quillread.train.trocr_columns import COLUMNS_NAME, ColumnHead, load_columns

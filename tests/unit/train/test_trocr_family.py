@@ -5,8 +5,8 @@ import pytest
 from fakes import line_image, write_trocr
 
 from quillread.images.fit import CanvasConfig
-from quillread.models.checkpoint import ModelInfo, write_info
-from quillread.models.trocr_config import GenerateConfig
+from quillread.models.model_folder import ModelInfo, write_info
+from quillread.models.trocr.settings import GenerateConfig
 from quillread.train.config import LabelsConfig, TrainConfig
 from quillread.train.trocr import TrocrFamily
 

@@ -9,11 +9,11 @@ from fakes import line_image, write_trocr
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.images.fit import CanvasConfig, pad_to_canvas
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.checkpoint import ModelInfo
-from quillread.models.trocr import Trocr, load_trocr
-from quillread.models.trocr_pixels import line_pixels, look_up_tables
+from quillread.models.model_folder import ModelInfo
+from quillread.models.trocr.loading import Trocr, load_trocr
+from quillread.models.trocr.pixels import line_pixels, look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.recognize.trocr import TrocrEngine
+from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.text.tokenizer import decode_tokens
 from quillread.train import trocr_form
 from quillread.train.config import LabelsConfig, TrainConfig

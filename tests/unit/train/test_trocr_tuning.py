@@ -6,7 +6,7 @@ from fakes import write_trocr
 from torch import nn
 
 from quillread.errors import ConfigError, ModelError
-from quillread.models.trocr import load_trocr
+from quillread.models.trocr.loading import load_trocr
 from quillread.train.config import LoraConfig, ScheduleConfig
 from quillread.train.family import decay_groups
 from quillread.train.trocr import TrocrForTraining

@@ -1,0 +1,1 @@
+"""The compact network: its layers, its ONNX file, eight-bit weights."""

@@ -1,0 +1,84 @@
+"""The model folder: weights, preprocessing, charset, calibration and provenance in one place."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from quillread import config
+from quillread.errors import ConfigError, ModelError
+from quillread.files import write_atomic
+from quillread.images.fit import CanvasConfig, InkConfig
+from quillread.images.preprocess import PreprocessConfig
+from quillread.language.choice import LanguageSettings
+from quillread.models.trocr.settings import GenerateConfig
+from quillread.types import Calibration, ErrorCurve
+
+INFO_NAME = "quillread.json"
+ONNX_NAME = "model.onnx"
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What `quillread.json` says."""
+
+    family: Literal["compact", "trocr"]
+    """Kind of network."""
+    name: str
+    """How results name the model."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """Steps that clean a line image before anything else."""
+    charset: str = ""
+    """compact: characters in the order of their classes; class 0 is the blank."""
+    ink: InkConfig = field(default_factory=InkConfig)
+    """compact: how a line image becomes its pixels."""
+    column_width: int = 4
+    """compact: pixels of the scaled line image that one output column stands for."""
+    canvas: CanvasConfig | None = None
+    """trocr: size of the image that the encoder sees; None for that of its own image processor."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    """trocr: how text is generated."""
+    line_calibration: Calibration = field(default_factory=Calibration)
+    """Of line confidences; fitted on validation lines."""
+    word_calibration: Calibration = field(default_factory=Calibration)
+    """Of word confidences, likewise."""
+    error_curve: ErrorCurve = field(default_factory=ErrorCurve)
+    """Errors to be expected by the doubt about a line; fitted by `quill lm tune`."""
+    language: LanguageSettings = field(default_factory=LanguageSettings)
+    """How the model reads with a language, if it is told to."""
+    format: int = 1
+    """Version of this file's form."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Data, recipe, versions and results of the training."""
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """Read `quillread.json`.
+
+    Raises:
+        ModelError: If the folder holds no model of ours, or one of a later version.
+    """
+    path = folder / INFO_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: is no model folder: it has no {INFO_NAME}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if isinstance(values, dict) and values.get("format", 1) != 1:
+        raise ModelError(f"{path}: has format {values['format']}", hint="it needs a newer version of quillread")
+    try:
+        return config.build(ModelInfo, values, str(path))
+    except ConfigError as error:
+        raise ModelError(error.message) from error
+
+
+def write_info(info: ModelInfo, folder: Path) -> None:
+    """Write `quillread.json` atomically.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = json.dumps(config.dump(info), ensure_ascii=False, indent=2) + "\n"
+    write_atomic(folder / INFO_NAME, text.encode())

@@ -1,0 +1,1 @@
+"""TrOCR: its files, how it is loaded, built from scratch and fed."""

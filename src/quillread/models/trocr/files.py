@@ -1,0 +1,244 @@
+"""The files of a TrOCR folder: which there are, what shapes they hold, and pickled weights made into safe ones."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from quillread.errors import ModelError, OutputError
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
+"""Patterns of weights as pickles, which can run code when they are read."""
+_MODEL_TYPE = "vision-encoder-decoder"
+_LONGEST_HEADER = 100_000_000
+_OWN = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model*",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+"""Patterns of the files that a saved model replaces; others in its folder are not its own."""
+
+
+def is_trocr(folder: Path) -> bool:
+    """Whether a folder says that it holds a vision encoder with a text decoder."""
+    try:
+        return read_config(folder).get("model_type") == _MODEL_TYPE
+    except ModelError:
+        return False
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read `config.json`.
+
+    Raises:
+        ModelError: If it is missing or damaged.
+    """
+    return read_json(folder / CONFIG_NAME)
+
+
+def find_weights(folder: Path) -> tuple[Path, ...]:
+    """Find the safetensors files of a model folder.
+
+    Raises:
+        ModelError: If there are none, one is missing, or there are only pickles.
+    """
+    whole = folder / WEIGHTS_NAME
+    if whole.is_file():
+        return (whole,)
+    if (folder / WEIGHTS_INDEX_NAME).is_file():
+        names = read_json(folder / WEIGHTS_INDEX_NAME).get("weight_map", {}).values()
+        parts = tuple(folder / Path(name).name for name in sorted(set(names)))
+        lost = [part.name for part in parts if not part.is_file()]
+        if parts and not lost:
+            return parts
+        raise ModelError(f"{folder}: lacks {', '.join(lost) or 'its weights'}", hint="the folder was not copied whole")
+    if find_pickles(folder):
+        raise ModelError(
+            f"{folder}: has its weights as a pickle, which can run code when it is read",
+            hint=f"turn them into safetensors: quill models convert {folder} DEST",
+        )
+    raise ModelError(f"{folder}: lacks its weights, {WEIGHTS_NAME}", hint="it was not saved or copied whole")
+
+
+def find_pickles(folder: Path) -> tuple[Path, ...]:
+    """Find the weights that are stored as pickles."""
+    return tuple(sorted(path for pattern in PICKLES for path in folder.glob(pattern)))
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the names and shapes of the tensors in a safetensors file.
+
+    Raises:
+        ModelError: If the file is damaged, or shorter than its header says.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if 0 < length <= min(size, _LONGEST_HEADER) else {}
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
+    if not shapes or size != 8 + length + end:
+        raise ModelError(
+            f"{path}: is damaged: {size} bytes instead of {8 + length + end}",
+            hint="saving or copying it was interrupted: copy it again, or go back to an earlier checkpoint",
+        )
+    return shapes
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """What can be said of a model folder without loading it: sizes, shape of the network, generation settings.
+
+    Raises:
+        ModelError: If it is incomplete or damaged.
+    """
+    weights = find_weights(folder)
+    shapes = [shape for path in weights for shape in read_shapes(path).values()]
+    settings = folder / "generation_config.json"
+    return {
+        "weights": {
+            "files": [path.name for path in weights],
+            "bytes": sum(path.stat().st_size for path in weights),
+            "parameters": sum(prod(shape) for shape in shapes),
+        },
+        "config": read_config(folder),
+        "generation_config": read_json(settings) if settings.is_file() else None,
+    }
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Write a model folder so that it is there whole or not at all.
+
+    Gives an empty folder beside it, which takes its place at the end; until then the old one stands. Files of the old
+    one that no model folder has as its own are carried over.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    folder = folder.absolute()
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.is_dir():
+            folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            if old.is_dir():
+                old.rename(folder)
+            raise
+        if old.is_dir():
+            for path in old.iterdir():
+                if not any(path.match(pattern) for pattern in _OWN) and not (folder / path.name).exists():
+                    path.rename(folder / path.name)
+            shutil.rmtree(old)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written: {error.strerror or error}",
+            hint="check the path, the free space and the permissions",
+        ) from error
+    finally:  # Ctrl-C too
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of settings.
+
+    Raises:
+        ModelError: If it is missing or damaged.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        hint = "it was not saved or copied whole"
+        raise ModelError(f"{path.parent}: lacks {path.name}", hint=hint) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: holds a {type(values).__name__}, not settings")
+    return values
+
+
+_LEFT_OUT = shutil.ignore_patterns(
+    "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.ot", ".*"
+)
+"""Weights in other forms, and what trainings leave behind as pickles."""
+
+
+def convert(source: Path, target: Path) -> None:
+    """Copy a model folder, its pickled weights as safetensors; the names of the tensors stay.
+
+    Args:
+        source: Folder with `pytorch_model.bin`, or its parts.
+        target: Folder that is not there yet, or empty.
+
+    Raises:
+        ModelError: If there are no pickled weights, they hold anything but tensors, or `target` is in use.
+        OutputError: If it cannot be written.
+    """
+    pickles = find_pickles(source)
+    if not pickles:
+        raise ModelError(f"{source}: has no pickled weights, pytorch_model.bin", hint="there is nothing to convert")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target}: is there already", hint="name a folder that is not")
+    with replace_folder(target) as part:
+        shutil.copytree(source, part, ignore=_LEFT_OUT, dirs_exist_ok=True)
+        places: dict[str, str] = {}
+        for path in pickles:
+            tensors = _read(path)
+            name = path.with_suffix(".safetensors").name.replace("pytorch_model", "model")
+            save_file(tensors, part / name, {"format": "pt"})
+            places |= dict.fromkeys(tensors, name)
+        if len(pickles) > 1:
+            index = {"metadata": {}, "weight_map": places}
+            (part / WEIGHTS_INDEX_NAME).write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name; each with memory of its own, as safetensors asks for."""
+    try:
+        with warnings.catch_warnings():  # of forms of pickle that it may not know: it says so when it does not
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead the unpickler to any type of error; the cause is kept
+        raise ModelError(f"{path}: cannot be read as plain weights: {error}") from error
+    if not isinstance(content, dict) or not content:
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not tensors by name")
+    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        raise ModelError(f"{path}: holds more than tensors: {', '.join(others[:8])}")
+    seen: set[int] = set()
+    tensors = {}
+    for name, value in content.items():
+        shared = value.untyped_storage().data_ptr() in seen
+        seen.add(value.untyped_storage().data_ptr())
+        tensors[name] = value.clone() if shared else value.contiguous()
+    return tensors

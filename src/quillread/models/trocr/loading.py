@@ -1,0 +1,232 @@
+"""TrOCR models: loading and saving folders of the form that transformers gives them.
+
+Every class is named, none is guessed by transformers' Auto classes: those choose by what happens to be installed, and
+a wrong tokenizer loads and yields `<unk>` without a word.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+from transformers import VisionEncoderDecoderModel
+from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEmbedding
+
+from quillread.errors import ModelError
+from quillread.models.trocr.files import find_weights, is_trocr, read_config, read_json, read_shapes, replace_folder
+from quillread.text.tokenizer import load_tokenizer
+
+log = logging.getLogger(__name__)
+
+_POOLER = "encoder.pooler."
+"""The published files lack this layer of the encoder, which the decoder makes no use of."""
+_LEFTOVERS = re.compile(r"\.(_float_tensor|masked_bias|position_ids)$")
+"""Constants that earlier versions of transformers stored beside the weights."""
+_LISTED = 20
+
+
+@dataclass(slots=True)
+class Trocr:
+    """A vision encoder with a text decoder, and what goes with it."""
+
+    network: Any
+    """transformers' VisionEncoderDecoderModel, float32 when loaded."""
+    tokenizer: Any
+    image_processor: Any
+    """Of transformers, PIL backend."""
+
+
+def load_trocr(folder: Path, *, allow_partial: bool = False) -> Trocr:
+    """Load a model folder of the form that transformers writes, for reading or training.
+
+    The network is in evaluation mode. Its generation settings are those that plain transformers would use.
+
+    Args:
+        folder: With `config.json`, safetensors, tokenizer and image processor.
+        allow_partial: Take tensors that are missing or of another shape as they are initialised, and leave out those
+            that are not known, with a warning; only of use before a training.
+
+    Raises:
+        ModelError: If anything is missing or damaged, or the parts do not belong together.
+    """
+    if not is_trocr(folder):
+        kind = read_config(folder).get("model_type")
+        raise ModelError(f"{folder}: holds a model of type {kind!r}, not a vision encoder with a text decoder")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder}: holds an adapter, not a whole model", hint="merge it into its model first")
+    for path in find_weights(folder):
+        read_shapes(path)
+    tokenizer = load_tokenizer(folder)
+    image_processor = _load_image_processor(folder)
+    network = _load_network(folder, allow_partial)
+    _check_fit(folder, network, tokenizer, image_processor)
+    _settle_generation(folder, network)
+    return Trocr(network, tokenizer, image_processor)
+
+
+def save_trocr(model: Trocr, folder: Path) -> None:
+    """Write a model folder that plain transformers loads, whole or not at all.
+
+    A model that stood there before is replaced once the new one is whole; files that belong to no model are kept.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with replace_folder(folder) as part, _quiet():
+        try:
+            model.network.save_pretrained(part)
+        except SafetensorError as error:  # a full disk, for one, is reported as this
+            raise OSError(str(error)) from error
+        model.tokenizer.save_pretrained(part)
+        model.image_processor.save_pretrained(part)
+
+
+def _load_image_processor(folder: Path) -> Any:
+    # transformers, too, looks into the first and then into the second.
+    whole, part = folder / "processor_config.json", folder / "preprocessor_config.json"
+    values = read_json(whole).get("image_processor") if whole.is_file() else None
+    if values is None and part.is_file():
+        values = read_json(part)
+    if not values:
+        raise ModelError(
+            f"{folder}: has no image processor, preprocessor_config.json",
+            hint="copy it and the tokenizer's files from the model that this one was trained from",
+        )
+    named = str(values.get("image_processor_type") or values.get("feature_extractor_type"))
+    stem = re.sub(r"(FeatureExtractor|ImageProcessor(Fast|Pil)?)$", "", named)
+    kind = getattr(transformers, f"{stem}ImageProcessorPil", None) if stem.isidentifier() and stem != named else None
+    if kind is None:
+        raise ModelError(f"{folder}: its image processor {named!r} is not known")
+    try:
+        with _quiet():
+            return kind.from_pretrained(folder)
+    except Exception as error:  # transformers raises a dozen unrelated types; the cause is kept
+        raise ModelError(f"{folder}: its image processor cannot be read: {error}") from error
+
+
+def _load_network(folder: Path, allow_partial: bool) -> Any:
+    try:
+        with _quiet():
+            network, report = VisionEncoderDecoderModel.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers raises a dozen unrelated types; the cause is kept
+        raise ModelError(f"{folder}: cannot be loaded: {error}") from error
+    if any(name.startswith(_POOLER) for name in report["missing_keys"]):
+        network.encoder.pooler = None
+    faults = _list_faults(report)
+    if faults and not allow_partial:
+        raise ModelError(
+            f"{folder}: the tensors in its file are not those of its {network.config.model_type} network: {faults}",
+            hint="config.json belongs to another model, or the weights are not whole; --allow-partial trains from them",
+        )
+    if faults:
+        log.warning("%s: loaded in part: %s", folder, faults)
+    _rebuild_sinusoids(network)
+    _refuse_empty(folder, network)
+    if getattr(network.encoder, "pooler", None) is not None:
+        # It has no part in the result: a gradient would never come, which several processes wait for.
+        network.encoder.pooler.requires_grad_(False)
+    return network
+
+
+def _list_faults(report: dict[str, Any]) -> str:
+    missing = [name for name in report["missing_keys"] if not name.startswith(_POOLER)]
+    unknown = [name for name in report["unexpected_keys"] if not _LEFTOVERS.search(name)]
+    shapes = [
+        f"{name} {tuple(found)} instead of {tuple(expected)}" for name, found, expected in report["mismatched_keys"]
+    ]
+    return "; ".join(
+        f"{len(names)} {what}: {', '.join(sorted(names)[:_LISTED])}{', ...' if len(names) > _LISTED else ''}"
+        for what, names in (("missing", missing), ("not known", unknown), ("of another shape", shapes))
+        if names
+    )
+
+
+def _rebuild_sinusoids(network: nn.Module) -> None:
+    """Compute the decoder's fixed positions, which transformers 5.23 leaves without values.
+
+    They become a buffer, so that they follow the network to another device.
+    """
+    for module in network.modules():
+        if isinstance(module, TrOCRSinusoidalPositionalEmbedding):
+            rows = module.weights.shape[0]
+            del module.weights
+            values = module.get_embedding(rows, module.embedding_dim, module.padding_idx)
+            module.register_buffer("weights", values, persistent=False)
+
+
+def _refuse_empty(folder: Path, network: nn.Module) -> None:
+    """Make sure that no tensor was left without values."""
+    empty = {name for name, tensor in (*network.named_parameters(), *network.named_buffers()) if tensor.is_meta}
+    for prefix, module in network.named_modules():
+        found = (name for name, value in vars(module).items() if isinstance(value, torch.Tensor) and value.is_meta)
+        empty |= {f"{prefix}.{name}" for name in found}
+    if empty:
+        raise ModelError(f"{folder}: transformers left tensors without values: {', '.join(sorted(empty))}")
+
+
+def _check_fit(folder: Path, network: Any, tokenizer: Any, image_processor: Any) -> None:
+    vocabulary = network.config.decoder.vocab_size
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"{folder}: its tokenizer has {len(tokenizer)} pieces, its decoder knows {vocabulary}",
+            hint="copy the tokenizer's files from the model that this one was trained from",
+        )
+    encoder = network.config.encoder
+    if encoder.model_type not in ("vit", "deit"):
+        return
+    size = image_processor.crop_size if getattr(image_processor, "do_center_crop", False) else image_processor.size
+    expected = encoder.image_size
+    expected = (expected, expected) if isinstance(expected, int) else tuple(expected)
+    if size.height is not None and (size.height, size.width) != expected:
+        raise ModelError(
+            f"{folder}: its image processor makes images of {size.height} x {size.width} pixels, its encoder takes "
+            f"{expected[0]} x {expected[1]}",
+            hint="copy preprocessor_config.json from the model that this one was trained from",
+        )
+
+
+def _settle_generation(folder: Path, network: Any) -> None:
+    """Let the training start lines with the token that reading starts them with."""
+    settings = network.generation_config
+    start = settings.decoder_start_token_id
+    start = settings.bos_token_id if start is None else start
+    pad = settings.pad_token_id
+    if start is None or (pad is None and settings.eos_token_id is None):
+        raise ModelError(
+            f"{folder}: does not say which token starts a line, or which ends it",
+            hint="add decoder_start_token_id, eos_token_id and pad_token_id to generation_config.json",
+        )
+    network.config.decoder_start_token_id = start
+    if pad is None:
+        eos = settings.eos_token_id
+        pad = eos[0] if isinstance(eos, list) else eos
+    network.config.pad_token_id = pad
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting on stderr what is checked here, and from drawing progress bars."""
+    logger = transformers.utils.logging
+    verbosity, bars = logger.get_verbosity(), logger.is_progress_bar_enabled()
+    logger.set_verbosity(logging.CRITICAL)
+    logger.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logger.set_verbosity(verbosity)
+        if bars:
+            logger.enable_progress_bar()
