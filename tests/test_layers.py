@@ -9,7 +9,7 @@ import pytest
 import quillread
 
 PACKAGE = Path(quillread.__file__).parent
-BASE = ("errors", "types", "config", "extras", "files", "version")
+BASE = ("errors", "types", "config", "extras", "files", "worker", "processes", "version")
 ORDER = (
     "text",
     "images",

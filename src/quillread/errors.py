@@ -60,3 +60,21 @@ class TrainingError(QuillreadError):
 
 class OutputError(InputError):
     """A result cannot be written (a full disk, a missing permission)."""
+
+
+class WorkerError(QuillreadError):
+    """A worker process was lost, and the job that it had with it; other jobs are not affected."""
+
+    exit_code = 3
+
+
+class WorkerDiedError(WorkerError):
+    """A worker process crashed, ended itself or was ended from outside."""
+
+
+class WorkerTimeoutError(WorkerError):
+    """A job took longer than it may."""
+
+
+class WorkerMemoryError(WorkerError):
+    """A job needed more memory than it may have, or than there is."""

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from quillread import errors
@@ -14,6 +16,9 @@ from quillread import errors
         (errors.ImageError, 3),
         (errors.DataError, 3),
         (errors.OutputError, 3),
+        (errors.WorkerDiedError, 3),
+        (errors.WorkerTimeoutError, 3),
+        (errors.WorkerMemoryError, 3),
         (errors.QuillreadError, 1),
     ],
 )
@@ -29,3 +34,8 @@ def test_the_hint_follows_the_message():
 
 def test_an_error_without_hint_is_its_message():
     assert str(errors.InputError("page.png: is empty")) == "page.png: is empty"
+
+
+def test_an_error_survives_the_way_to_another_process():
+    error = pickle.loads(pickle.dumps(errors.ImageError("page.png: is empty", hint="scan it again")))
+    assert (type(error), error.message, error.hint) == (errors.ImageError, "page.png: is empty", "scan it again")
