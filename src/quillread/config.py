@@ -87,6 +87,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     return result
 
 
+def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put nested plain data on top of other; groups are merged, all else is replaced."""
+    result = _copy(values)
+    for key, change in changes.items():
+        known = result.get(key)
+        result[key] = merge(known, change) if isinstance(known, dict) and isinstance(change, Mapping) else change
+    return result
+
+
 def dump(config: Any) -> Any:
     """Turn a dataclass into plain data that `build` reads back to an equal one."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):

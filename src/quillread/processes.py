@@ -303,12 +303,13 @@ class WorkerPool(Generic[Job, Result]):
         self._workers = [Worker(make, work, limits=limits, threads=threads) for _ in range(workers)]
         self._is_running = False
 
-    def run(self, jobs: Iterable[Job], ahead: int | None = None) -> Iterator[Outcome[Job, Result]]:
+    def run(self, jobs: Iterable[Job | None], ahead: int | None = None) -> Iterator[Outcome[Job, Result]]:
         """Do jobs, and yield what became of each, in their order.
 
         Args:
             jobs: Taken one by one, each when a worker is free for it; may be endless. What it raises is raised here
-                after the outcomes of the jobs before.
+                after the outcomes of the jobs before. None says that there is no job until one of those that were
+                taken is done, as the next ones depend on it.
             ahead: Jobs that may be taken beyond the oldest whose outcome is not yet yielded; None: twice the workers.
 
         Raises:
@@ -372,13 +373,14 @@ class _Slot(Generic[Job]):
 class _Source(Generic[Job]):
     """Hands out jobs; the error that ends them waits in `error` until the jobs before it are done."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job | None]) -> None:
         self._jobs = iter(jobs)
         self.error: Exception | None = None
 
     def take(self) -> _Slot[Job] | None:
         try:
-            return _Slot(next(self._jobs))
+            job = next(self._jobs)
+            return None if job is None else _Slot(job)
         except StopIteration:
             pass
         except Exception as error:

@@ -4,12 +4,18 @@ Coordinates are pixels of the image named beside them, origin top-left, x to the
 A pixel with index i covers the interval [i, i + 1).
 """
 
-from collections.abc import Mapping
+import importlib
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quillread.errors import Fault
 
 UInt8Image = NDArray[np.uint8]
 """An image as the whole package passes it: uint8 RGB, shape (H, W, 3), unless a docstring says grey (H, W)."""
@@ -157,7 +163,7 @@ class Page:
     width: int
     height: int
     regions: tuple[Region, ...] = ()
-    error: str | None = None
+    fault: Fault | None = None
     """Why the page could not be read; then there are no regions and width and height may be 0."""
 
     @property
@@ -174,6 +180,15 @@ class Page:
         )
         return "\n\n".join(block for block in blocks if block)
 
+    def write(self, name: str, path: str | Path) -> None:
+        """Write the page in a format of `quill read`, atomically.
+
+        Raises:
+            UsageError: If there is no such format.
+            OutputError: If the file cannot be written.
+        """
+        _writing().write_reading(Reading(self.source, (self,)), name, Path(path))
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -182,11 +197,11 @@ class Reading:
     source: str
     """The input as the user named it."""
     pages: tuple[Page, ...] = ()
-    """All its pages in order; a page that could not be read carries its error."""
-    error: str | None = None
+    """All its pages in order; a page that could not be read carries its fault."""
+    fault: Fault | None = None
     """Why nothing of the input could be read; there are no pages if it could not even be opened."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Version, model and settings; plain data."""
+    """Version, models and settings; plain data."""
 
     @property
     def text(self) -> str:
@@ -194,9 +209,78 @@ class Reading:
         return "\n\n".join(page.text for page in self.pages if page.text)
 
     @property
-    def errors(self) -> tuple[str, ...]:
-        """What went wrong with the input or any of its pages."""
-        return tuple(e for e in (self.error, *(page.error for page in self.pages)) if e)
+    def faults(self) -> tuple[Fault, ...]:
+        """What went wrong with the input and its pages."""
+        return tuple(f for f in (self.fault, *(page.fault for page in self.pages)) if f)
+
+    def write(self, name: str, path: str | Path) -> None:
+        """Write the reading in a format of `quill read`, atomically.
+
+        A searchable PDF shows the pages of the source, where that is a file that is still there.
+
+        Args:
+            name: Such as "txt", "json", "page", "pdf"; PAGE and ALTO hold one page, so others need `Page.write`.
+            path: The file.
+
+        Raises:
+            UsageError: If there is no such format, or it holds one page and the reading has several.
+            OutputError: If the file cannot be written.
+        """
+        _writing().write_reading(self, name, Path(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A page that was read, with the image it was read from."""
+
+    page: Page
+    """A page that could not be read carries its fault."""
+    image: UInt8Image | None = field(default=None, repr=False)
+    """In the pixels of the page's coordinates: uint8 RGB, shape (height, width, 3); None if it cannot be decoded."""
+    points: tuple[float, float] | None = None
+    """Width and height on paper in points (1/72 inch), where the source says so."""
+    jpeg: Callable[[], bytes | None] = lambda: None
+    """Gives the JPEG file, grey or RGB, that the image was decoded from, if it was."""
+    missing: Fault | None = None
+    """Why a page that was read before is without its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """What is known of an input before its pages are read."""
+
+    source: str
+    """The input as the user named it."""
+    page_count: int = 1
+    """Pages of the input; 0 if it could not be opened."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Version, models and settings; plain data."""
+
+    @property
+    def image_name(self) -> str:
+        """Name of the image file without its folder: tools that read XML look for it beside that."""
+        return re.split(r"[/\\]", self.source.rstrip("/"))[-1] or self.source
+
+
+class PageWriter(Protocol):
+    """Takes what was read in one input, page by page, as inputs may have thousands: it keeps no page."""
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin an input; it has no pages if it could not be opened."""
+
+    def add(self, scan: Scan) -> None:
+        """Take the next page."""
+
+    def close(self, fault: Fault | None) -> None:
+        """End the input; `fault` says why nothing of it could be read."""
+
+    def abort(self) -> None:
+        """Leave nothing half written; called in place of `close`, or after it, when it changes nothing."""
+
+
+def _writing() -> ModuleType:
+    # By name, as the formats stand to the right of this module: results write themselves, but know nothing of how.
+    return importlib.import_module("quillread.formats.export")
 
 
 @dataclass(frozen=True, slots=True)

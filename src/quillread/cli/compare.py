@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "compare",
-        help="compare the predictions of two models on the same lines",
-        description="Paired bootstrap over writers or documents of two files of `quill evaluate --predictions`.",
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = "Paired bootstrap over writers or documents of two files of `quill evaluate --predictions`."
     parser.add_argument("baseline", type=Path, metavar="A", help="predictions of the first model")
     parser.add_argument("candidate", type=Path, metavar="B", help="predictions of the second model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")

@@ -26,13 +26,11 @@ _Config = TypeVar("_Config")
 _FAULTS_FOUND = 3
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command and its actions."""
-    parser = subparsers.add_parser(
-        "data",
-        help="look into data sets, fetch, divide and convert them",
-        description="Look into data sets, fetch, divide and convert them. SPEC is a folder of "
-        "line images, or kind:where, such as csv:FILE or hub:org/name.",
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = (
+        "Look into data sets, fetch, divide and convert them. SPEC is a folder of "
+        "line images, or kind:where, such as csv:FILE or hub:org/name."
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, run, text in (

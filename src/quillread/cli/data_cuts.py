@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.options import add_column_options, positive_number, with_columns
-from quillread.cli.progress import ProgressLine, say, tell_left_out
+from quillread.cli.progress import ProgressLine, say, tell_skipped
 from quillread.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ def _run_cuts(args: argparse.Namespace) -> int:
     spaces = sum(source.text(i).count(" ") for i in range(len(source)))
     cuts = sum(len(line.cuts) for line in found)
     say(f"{args.output}: {cuts} of {spaces} spaces found, in {len(found)} of {len(source)} lines")
-    tell_left_out([fault.message for fault in faults])
+    tell_skipped([fault.message for fault in faults])
     return DataError.exit_code if faults else 0
 
 
 def _find(source: "Source", model: str, threads: int, faults: list[DataError]) -> "Iterator[LineCuts]":
     from quillread.data.recombined import LineCuts, find_cuts
     from quillread.data.source import readable
-    from quillread.recognize.load import load
+    from quillread.reader import Reader
 
-    recognizer = load(model, threads=threads)
+    reader = Reader(model=model, threads=threads, lm=("none",))
     progress = ProgressLine("lines")
     lines = readable(source, range(len(source)), faults.append)
     while batch := list(itertools.islice(lines, _BATCH)):
-        read = recognizer.read([sample.image for _, sample in batch])
+        read = reader.read_lines([sample.image for _, sample in batch])
         for (index, sample), transcript in zip(batch, read, strict=True):
             cuts = find_cuts(sample.text, transcript.characters, sample.image)
             if cuts:

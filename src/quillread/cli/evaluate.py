@@ -3,44 +3,48 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from quillread.cli.evaluate_pages import add_page_options, refuse_page_options, run_pages
-from quillread.cli.generate_options import add_generate_options
-from quillread.cli.options import add_column_options, add_model_options, with_columns
-from quillread.cli.progress import ProgressLine, say, tell_left_out
-from quillread.cli.readers import add_reader_options, load_reader
-from quillread.errors import InputError, OutputError
+from quillread.cli.options import add_column_options, with_columns
+from quillread.cli.progress import ProgressLine, say, tell_skipped
+from quillread.cli.reading_options import add_reading_flags, read_options
+from quillread.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
+    from quillread.reader import Reader
     from quillread.text.charset import Charset
 
+_PAGES_ONLY = ("segmenter", "outline")
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="measure a model on lines or pages with known text",
-        description="CER and WER of the bare model: one pass, no language model unless asked for; reading aids of "
-        "TrOCR as they are stored with the model, or as asked for.",
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = (
+        "CER and WER of the bare model: one pass, no language model unless asked for; reading aids of TrOCR as they "
+        "are stored with the model, or as asked for."
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", metavar="SPEC", help="a folder of lines, or kind:where")
     what.add_argument(
         "--pages",
+        dest="page_folder",
         type=Path,
         metavar="DIR",
         help="whole pages: images with a PAGE or ALTO file of the same stem; scores line finding, reading order and "
         "text",
     )
     parser.add_argument("--split", default="validation", help="of --data (default: %(default)s)")
-    add_page_options(parser)
+    parser.add_argument("--segmenter", metavar="NAME", help="with --pages: name of the line finder")
+    parser.add_argument(
+        "--outline",
+        choices=("baseline", "polygon"),
+        help="with --pages: the lines of the ground truth are cut out along their baselines, as high as lines are "
+        "apart, or along their polygons, which do not always hold all of the writing (default: baseline)",
+    )
     add_column_options(parser)
-    add_model_options(parser)
-    add_generate_options(parser)
-    add_reader_options(parser, "none")
+    add_reading_flags(parser, "none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
@@ -49,8 +53,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print a table; write what is asked for."""
-    _check_outputs(args)
-    return run_pages(args) if args.pages else _run_lines(args)
+    _check_usage(args)
+    return _run_pages(args) if args.page_folder else _run_lines(args)
+
+
+def _open_reader(args: argparse.Namespace) -> "Reader":
+    from quillread.evaluate.report import without_language
+    from quillread.reader import Reader
+
+    return Reader(without_language(read_options(args)))
 
 
 def _run_lines(args: argparse.Namespace) -> int:
@@ -60,17 +71,15 @@ def _run_lines(args: argparse.Namespace) -> int:
     from quillread.evaluate.predictions import write_predictions
     from quillread.evaluate.report import evaluation_summary, run_evaluation, write_report
     from quillread.evaluate.report_text import summary_table
-    from quillread.files import write_atomic
     from quillread.text.charset import Charset
 
-    refuse_page_options(args)
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
-    recognizer = load_reader(args, auto=False)
-    result = run_evaluation(recognizer, source, ProgressLine("lines"))
+    reader = _open_reader(args)
+    result = run_evaluation(reader, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,
-        model=args.model,
+        model=reader.options.models[0],
         data=data,
         split=args.split,
         seconds_per_line=result.seconds_per_line,
@@ -78,26 +87,71 @@ def _run_lines(args: argparse.Namespace) -> int:
         unreadable=len(result.faults),
     )
     print(summary_table(summary), end="")
-    if recognizer.info.family == "compact":
-        _tell_unknown(Charset(recognizer.info.charset), (row.reference for row in result.rows))
+    if reader.info.family == "compact":
+        _tell_unknown(Charset(reader.info.charset), (row.reference for row in result.rows))
     if args.predictions:
         write_predictions(args.predictions, result.rows)
-    if args.json:
-        write_atomic(args.json, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
+    _write_figures(args.json, summary)
     if args.report:
         page = write_report(args.report, result.rows, summary, result.image_of)
         say(f"report in {page}")
-    tell_left_out(result.faults)
-    return InputError.exit_code if result.faults else 0
+    tell_skipped(result.faults)
+    return ExitCode.INPUT_FAILED if result.faults else ExitCode.OK
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Look at what is to be written before anything is read, which may take hours."""
+def _run_pages(args: argparse.Namespace) -> int:
+    """A page or ground truth that could not be used gives exit code 3."""
+    from quillread.evaluate.page_report import evaluate_pages, pages_summary, pages_table
+    from quillread.evaluate.predictions import write_predictions
+
+    reader = _open_reader(args)
+    outline = args.outline or "baseline"
+    evaluation = evaluate_pages(
+        args.page_folder, reader, by_baseline=outline == "baseline", progress=ProgressLine("pages")
+    )
+    facts = {
+        "model": reader.options.models[0],
+        "data": str(args.page_folder),
+        "segmenter": reader.options.segmenter,
+        "outline": outline,
+    }
+    summary = pages_summary(evaluation, facts)
+    print(pages_table(summary), end="")
+    if args.predictions:
+        write_predictions(args.predictions, (page.prediction for page in evaluation.pages))
+    _write_figures(args.json, summary)
+    faults = [*evaluation.left_out, *(page.error for page in evaluation.pages if page.error)]
+    for fault in faults:
+        say(fault)
+    if evaluation.left_out:
+        say(f"{len(evaluation.left_out)} files with ground truth could not be used, the figures are without them")
+    return ExitCode.INPUT_FAILED if faults else ExitCode.OK
+
+
+def _write_figures(path: Path | None, summary: Mapping[str, Any]) -> None:
+    from quillread.files import write_atomic
+
+    if path is not None:
+        write_atomic(path, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Look at options and outputs before anything is read, which may take hours.
+
+    Raises:
+        UsageError: If an option would have no effect.
+        OutputError: If something cannot be written.
+    """
+    given = [name for name in _PAGES_ONLY if getattr(args, name)]
+    if given and not args.page_folder:
+        raise UsageError(f"--{given[0]} is for --pages", hint="drop it, or give --pages in place of --data")
+    if args.page_folder and args.report:
+        raise UsageError("--report is for --data", hint="--json and --predictions say how each page was read")
     for path in filter(None, (args.predictions, args.json)):
         if path.is_dir():
             raise OutputError(f"{path}: is a folder", hint="name a file")
     if args.report and args.report.exists() and not args.report.is_dir():
-        raise OutputError(f"{args.report}: is no folder", hint="name a folder for the report")
+        raise OutputError(f"{args.report}: is not a folder", hint="name a folder for the report")
 
 
 def _tell_unknown(charset: "Charset", references: Iterable[str]) -> None:

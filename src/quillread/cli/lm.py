@@ -12,10 +12,9 @@ _LITTLE = 100_000
 """Characters of a text below which its model, as heavy as a general one, would drown what that one knows."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    text = "language models: list, train, look into, score texts with, tune a recogniser for"
-    parser = subparsers.add_parser("lm", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command."""
+    parser.description = "Language models: list, train, look into, score texts with, tune a recogniser for."
     actions = parser.add_subparsers(dest="action", metavar="list|train|info|score|tune", required=True)
     text = "list the language models that ship with quillread"
     actions.add_parser("list", help=text, description=f"{text[0].upper()}{text[1:]}.").set_defaults(run=run_list)
@@ -24,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     info = actions.add_parser("info", help=text, description=f"{text[0].upper()}{text[1:]}.")
     info.add_argument("model", metavar="NAME", help="en, fr, or a file")
     info.set_defaults(run=run_info)
-    text = "tell how well a language model foresees a text, the lower the better"
+    text = "tell how well a language model predicts a text, the lower the better"
     score = actions.add_parser("score", help=text, description=f"{text[0].upper()}{text[1:]}.")
     score.add_argument("model", metavar="NAME", help="en, fr, or a file")
     score.add_argument("--text", type=Path, required=True, action="append", metavar="FILE", help="UTF-8 text")

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quillread.cli.language_options import add_language_options
-from quillread.cli.options import add_column_options, add_model_options, positive_number, with_columns
+from quillread.cli.options import add_column_options, positive_number, with_columns
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.reading_options import add_language_flags, add_model_flags, read_options
 from quillread.errors import UsageError
 from quillread.evaluate.report_text import interval, percent
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quillread.evaluate.language_tuning import TuningLine
     from quillread.language.choice import LanguageSettings
     from quillread.models.model_folder import ModelInfo
+    from quillread.options import ReadOptions
     from quillread.recognize.record import Record, Recorder
 
 
@@ -32,8 +33,8 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     tune.add_argument("--data", required=True, action="append", metavar="SPEC", help="lines with text; may be repeated")
     tune.add_argument("--split", default="validation", help="default: %(default)s")
     add_column_options(tune)
-    add_model_options(tune)
-    add_language_options(tune, "auto")
+    add_model_flags(tune, several=False)
+    add_language_flags(tune, "auto", corrects=False)
     tune.add_argument(
         "--lines", type=positive_number, default=150, metavar="N", help="lines of each data set to choose weights on"
     )
@@ -50,23 +51,26 @@ def run_tune(args: argparse.Namespace) -> int:
 
     from quillread import config
     from quillread.files import write_atomic
+    from quillread.language.catalog import AUTO
     from quillread.models.catalog import SHIPPED, resolve
     from quillread.models.model_folder import INFO_NAME, write_info
     from quillread.recognize.record import Recorder
 
-    folder = resolve(args.model)
-    if args.save and args.model in SHIPPED:
+    options = read_options(args)
+    name = options.models[0]
+    folder = resolve(name)
+    if args.save and name in SHIPPED:
         raise UsageError(
-            f"{args.model}: ships with quillread, so its settings are those of all who use it",
+            f"{name}: ships with quillread, so its settings are those of all who use it",
             hint=f"copy {folder}, and name the copy with --model",
         )
     if args.save and not (folder / INFO_NAME).is_file():
-        raise UsageError(f"{folder}: has no {INFO_NAME} to write the settings into", hint="leave out --save")
-    recorder = Recorder(args.model, args.threads)
+        raise UsageError(f"{folder}: has no {INFO_NAME} to write the settings into", hint="drop --save")
+    recorder = Recorder(name, options.threads)
     sets = {data: _record(recorder, data, args) for data in with_columns(args.data, args)}
-    info, figures = _tune(sets, recorder, args, np.random.default_rng(args.seed))
+    info, figures = _tune(sets, recorder, args, options, np.random.default_rng(args.seed))
     settings = config.dump(info.language)
-    document = {"model": args.model, "lm": args.lm or ["auto"], "settings": settings, "data": figures}
+    document = {"model": name, "lm": list(options.lm or (AUTO,)), "settings": settings, "data": figures}
     print(_table(figures), end="")
     if args.json:
         write_atomic(args.json, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
@@ -90,14 +94,18 @@ def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[
 
 
 def _tune(
-    sets: "dict[str, list[TuningLine]]", recorder: "Recorder", args: argparse.Namespace, rng: Any
+    sets: "dict[str, list[TuningLine]]",
+    recorder: "Recorder",
+    args: argparse.Namespace,
+    options: "ReadOptions",
+    rng: Any,
 ) -> "tuple[ModelInfo, dict[str, Any]]":
     from quillread.evaluate.language_tuning import choose_weights, halve_all, report
     from quillread.language.catalog import AUTO, LanguageConfig, LanguageOpener
     from quillread.recognize.record import read_again
 
     info = recorder.info
-    opener = LanguageOpener(LanguageConfig(tuple(args.lm or [AUTO]), tuple(args.lexicon)), info.charset or None)
+    opener = LanguageOpener(LanguageConfig(options.lm or (AUTO,), options.lexicons), info.charset or None)
 
     def read(records: "Sequence[Record]", settings: "LanguageSettings") -> "list[Hypothesis]":
         return read_again(records, info, opener.choice(settings), settings)

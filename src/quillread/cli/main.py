@@ -6,31 +6,49 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
-from quillread.cli.codes import INTERRUPTED
 from quillread.cli.progress import say
-from quillread.errors import OutputError, QuillreadError
+from quillread.errors import ExitCode, OutputError, QuillreadError
 from quillread.version import __version__
 
-COMMANDS = ("read", "train", "train-segmenter", "evaluate", "compare", "data", "models", "lm")
-"""Each is a module of this folder with `add_parser(subparsers)`; a hyphen is an underscore there."""
+COMMANDS = {
+    "read": "read handwriting in images and PDFs",
+    "train": "train a model, or teach one a hand",
+    "train-segmenter": "train a line finder on pages",
+    "evaluate": "measure a model on lines or pages with known text",
+    "compare": "compare the predictions of two models on the same lines",
+    "data": "look into data sets, fetch, divide and convert them",
+    "models": "list models, show one, convert, quantise or calibrate one, average checkpoints",
+    "lm": "language models: list, train, look into, score texts with, tune a recogniser for",
+}
+"""Each is a module of this folder with `configure(parser)`; a hyphen is an underscore there."""
 
-_REPORT = "this is a fault of quillread; please report it with the command and what `quill -v` says in addition"
+_REPORT = "This is a bug in quillread. Please report it with the command you ran and its output with -v"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does, with an exit code of its own."""
+
+
+def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; of the commands only the one that `argv` names is imported, as that takes time."""
     parser = argparse.ArgumentParser(prog="quill", description="Handwritten text recognition on your own machine.")
     parser.add_argument("--version", action="version", version=f"quill {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is being done")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"quillread.cli.{name.replace('-', '_')}").add_parser(subparsers)
-    for command in subparsers.choices.values():
-        # Also behind the command, where it is usually put; the value of the first place must survive.
-        command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    named = next((argument for argument in argv if not argument.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        command = subparsers.add_parser(name, help=text)
+        if name == named:
+            importlib.import_module(f"quillread.cli.{name.replace('-', '_')}").configure(command)
+            # Also behind the command, where it is usually put; the value of the first place must survive.
+            command.add_argument(
+                "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+            )
     return parser
 
 
@@ -38,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 all went well, 1 a fault of ours, 2 wrong usage or unknown model, 3 inputs failed, 130 interrupted.
+        0 all went well, 1 a bug of ours, 2 wrong usage or unknown model, 3 inputs failed, 130 interrupted, 143 ended
+        by SIGTERM.
     """
-    args = make_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = make_parser(argv).parse_args(argv)
     _write_utf8()
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
@@ -48,13 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
         return code
+    except _Terminated:
+        say("ended by SIGTERM")
+        return ExitCode.TERMINATED
     except KeyboardInterrupt:
         say("interrupted")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except QuillreadError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -74,7 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"internal error: {type(error).__name__}: {error}\n  hint: {_REPORT}")
         if args.verbose:
             raise
-        return 1
+        return ExitCode.BUG
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
 
 
 def _write_utf8() -> None:

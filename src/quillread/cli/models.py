@@ -17,10 +17,9 @@ from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, read_
 from quillread.models.trocr.files import summarise
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    text = "list models, show one, convert, quantise or calibrate one, average checkpoints"
-    parser = subparsers.add_parser("models", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command."""
+    parser.description = "List models, show one, convert, quantise or calibrate one, average checkpoints."
     actions = parser.add_subparsers(
         dest="action", metavar="list|show|convert|quantise|calibrate|average", required=True
     )

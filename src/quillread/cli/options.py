@@ -15,12 +15,6 @@ _COLUMNS = ("image", "text")
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--model` and `--threads`."""
-    parser.add_argument("--model", default="builtin", help="name or folder of a model (default: %(default)s)")
-    parser.add_argument("--threads", type=whole_number, default=0, metavar="N", help="CPU threads; default: all cores")
-
-
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     """Add `--image-column` and `--text-column`."""
     for role in _COLUMNS:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 _CLEAR = "\r\x1b[K"
 _TOLD = 10
-"""Lines that were left out which are named one by one."""
+"""Lines that were skipped which are named one by one."""
 
 
 def _is_terminal() -> bool:
@@ -18,16 +18,16 @@ def say(message: str) -> None:
     print(f"{_CLEAR if _is_terminal() else ''}quill: {message}", file=sys.stderr, flush=True)
 
 
-def tell_left_out(faults: Sequence[str]) -> None:
+def tell_skipped(faults: Sequence[str]) -> None:
     """Name the lines whose images cannot be read, the first ones one by one."""
     for fault in faults[:_TOLD]:
-        say(f"{fault}; the line is left out")
+        say(f"{fault}; the line is skipped")
     if more := len(faults[_TOLD:]):
-        say(f"{more} more lines are left out, whose images cannot be read either")
+        say(f"{more} more lines are skipped, whose images cannot be read either")
 
 
 class ProgressLine:
-    """Shows how far a long command is, with the time left; silent when stderr is no terminal.
+    """Shows how far a long command is, how fast, and the time left; silent when stderr is no terminal.
 
     Args:
         unit: What is counted, such as "lines".
@@ -38,6 +38,7 @@ class ProgressLine:
         self._shown = _is_terminal()
         self._start = time.monotonic()
         self._last = 0.0
+        self._stands = False
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are finished."""
@@ -45,6 +46,14 @@ class ProgressLine:
         if not self._shown or (done < total and now - self._last < 0.2):
             return
         self._last = now
-        left = (now - self._start) / max(1, done) * (total - done)
-        end = "\n" if done >= total else ""
-        print(f"{_CLEAR}{done}/{total} {self._unit}, {left:.0f} s left ", end=end, file=sys.stderr, flush=True)
+        rate = done / max(now - self._start, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        told = f"{done}/{total} {self._unit}, {rate:.3g} {self._unit}/s, {left:.0f} s left "
+        self._stands = done < total
+        print(f"{_CLEAR}{told}", end="" if self._stands else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line that stands there."""
+        if self._stands:
+            print(file=sys.stderr, flush=True)
+            self._stands = False

@@ -1,55 +1,47 @@
 """`quill read`: images, PDFs and IIIF manifests in, text out."""
 
 import argparse
-import logging
+import contextlib
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from quillread.cli.generate_options import add_generate_options
-from quillread.cli.inputs import STDIN, Input, find_inputs, find_segmented
-from quillread.cli.options import add_model_options
-from quillread.cli.output import (
-    Outputs,
-    OverlaySink,
-    PageProgress,
-    Sink,
-    file_sink,
-    refuse_overwriting,
-)
+from quillread.batch.inputs import STDIN, Input, find_inputs, find_segmented
+from quillread.batch.log import ReadLog
+from quillread.batch.outputs import OverlayWriter, Tee, file_writer, refuse_overwriting
+from quillread.batch.review import REVIEW_NAME, ReviewList
+from quillread.batch.run import Executor, ProcessExecutor, Run, SerialExecutor
+from quillread.cli.options import positive_number
 from quillread.cli.progress import ProgressLine, say
-from quillread.cli.readers import add_reader_options, load_reader, reading_settings
-from quillread.cli.resume import ReadLog, reading_key
-from quillread.cli.review import ReviewList, add_review_option
-from quillread.cli.show import ShowSink, uses_colours
-from quillread.cli.stdout import Stdout, StdoutSink
-from quillread.config import apply_overrides, build, suggest
-from quillread.errors import OutputError, UsageError
-from quillread.formats.export import FORMATS, ExportInfo
-from quillread.types import Page
-
-if TYPE_CHECKING:
-    from quillread.pages.transcribe import PageReader
-
-log = logging.getLogger(__name__)
+from quillread.cli.reading_options import add_reading_flags, read_options
+from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colours
+from quillread.config import suggest
+from quillread.errors import ExitCode, Fault, OutputError, UsageError
+from quillread.formats.export import FORMATS
+from quillread.options import ReadOptions, fingerprint_of, layout_files, provenance_of
+from quillread.reader import Reader
+from quillread.types import PageWriter
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "read",
-        help="read handwriting in images and PDFs",
-        description="Read handwriting in images, PDFs and IIIF manifests. Text goes to stdout, or into files with "
-        "--output.",
-        epilog="Exit code 0: all inputs were read; 3: some or all could not be read, each is named on stderr.",
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = (
+        "Read handwriting in images, PDFs and IIIF manifests. Text goes to stdout, or into files with --output."
     )
+    parser.epilog = "Exit code 0: all inputs were read; 3: some or all could not be read, each is named on stderr."
     parser.add_argument(
         "inputs", nargs="*", metavar="INPUT", help="file, folder, pattern, address of the web, or - for stdin"
     )
+    _add_page_flags(parser)
+    _add_output_flags(parser)
+    add_reading_flags(parser, "auto with compact models, none with TrOCR")
+    parser.set_defaults(run=run)
+
+
+def _add_page_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
     parser.add_argument("--lines", action="store_true", help="the images are single lines of writing already")
     parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
     parser.add_argument(
@@ -59,24 +51,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="a PAGE or ALTO file, or a folder of them, whose lines are read instead of finding lines; their names are "
         "kept; without INPUT, the images beside them are read",
     )
-    _add_output_options(parser)
-    add_model_options(parser)
-    add_generate_options(parser)
-    add_reader_options(parser, "auto with compact models, none with TrOCR")
-    add_review_option(parser)
     parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="other settings, such as read.pdf_dpi=400, read.max_pixels=400000000, sheet.flatten=true or "
-        "crop.margin=0.1; may be repeated",
+        "--jobs",
+        type=positive_number,
+        default=1,
+        metavar="N",
+        help="read N pages at a time, each in a process of its own with one thread; a page that crashes its process "
+        "is lost alone (default: %(default)s, all in one process)",
     )
-    parser.set_defaults(run=run)
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
+def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         type=_formats,
@@ -86,7 +71,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write one file for each input and format into DIR")
     parser.add_argument(
-        "--resume", action="store_true", help="pass over inputs that a former run wrote to --output in full"
+        "--resume", action="store_true", help="skip inputs that an earlier run has already written to --output"
     )
     parser.add_argument(
         "--overlay", type=Path, metavar="DIR", help="draw each page with its lines and text, coloured by confidence"
@@ -94,56 +79,103 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show", action="store_true", help="print the text for reading in a terminal, with doubtful words marked"
     )
+    parser.add_argument(
+        "--review",
+        type=_share,
+        metavar="CER",
+        help="list the lines to proofread so that the expected error rate of the rest is at most CER, as 0.05 for "
+        f"5 %%: on stderr, or as {REVIEW_NAME} in the folder of --output",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Read all inputs, in order; one that fails is named on stderr and does not stop the others."""
-    import cv2
-
     formats = _check_usage(args)
-    inputs = find_inputs(args.inputs) if args.inputs else find_segmented(args.segmentation)
-    if len(inputs) > 1 and args.segmentation and args.segmentation.is_file():
-        hint = "name a folder with a file for each"
-        raise UsageError(f"{args.segmentation} is about one page, and there are {len(inputs)} inputs", hint=hint)
-    _refuse_overwriting(args, formats, inputs)
-    if args.threads:
-        cv2.setNumThreads(args.threads)
-    reader = _make_reader(args)
-    for folder in filter(None, (args.output, args.overlay)):
-        _make_folder(folder)
-    done = None
-    if args.output:
-        reading = reader.provenance | reading_key(args, reader.config.segmenter)
-        done = ReadLog(args.output, formats, reading, args.overlay)
-    stdout = Stdout(b"" if formats == ("json",) else b"\n")
-    review = ReviewList()
-    progress = ProgressLine("inputs")
-    failed = passed_over = 0
-    for number, entry in enumerate(inputs, 1):
-        if done and args.resume and done.has(entry):
-            passed_over += 1
-        else:
-            makers = _sink_makers(args, formats, entry, stdout, alone=len(inputs) == 1)
-            makers += [review.sink] if args.review is not None else []
-            journal = done.journal(entry, args.resume) if done else None
-            outputs = Outputs([*makers, journal.begin] if journal else makers)
-            start = time.perf_counter()
-            errors = _read(reader, entry, outputs, journal.page if journal else None)
-            seconds = time.perf_counter() - start
-            log.info("%s: pages read: %d, in %.1f s", entry.name, outputs.pages, seconds)
-            failed += bool(errors)
-            for error in errors:
-                say(error)
-            if done:
-                done.add(entry, outputs.pages, len(errors))
-        progress(number, len(inputs))
-    if args.review is not None:
-        review.finish(args.review, args.output)
-    if passed_over:
-        say(f"{passed_over} of {len(inputs)} inputs were read by a former run")
-    if failed:
-        say(f"{failed} of {len(inputs)} inputs could not be read in full")
-    return 3 if failed else 0
+    options = read_options(args)
+    inputs = _find(args.inputs, options)
+    _refuse_overwriting(args, formats, inputs, options)
+    executor = _executor(args.jobs, options)
+    with contextlib.closing(executor):
+        for folder in filter(None, (args.output, args.overlay)):
+            _make_folder(folder)
+        done = ReadLog(args.output, formats, fingerprint_of(options), args.overlay) if args.output else None
+        return _Reading(args, formats, inputs, options, done).run(executor)
+
+
+class _Reading:
+    """One call of the command."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        formats: Sequence[str],
+        inputs: Sequence[Input],
+        options: ReadOptions,
+        done: ReadLog | None,
+    ) -> None:
+        self._args = args
+        self._formats = formats
+        self._inputs = inputs
+        self._options = options
+        self._done = done
+        self._stdout = Stdout(b"" if formats == ("json",) else b"\n")
+        self._review = ReviewList()
+        self._progress = ProgressLine("pages")
+        self._skipped = self._begun = 0
+
+    def run(self, executor: Executor) -> int:
+        """Read all inputs."""
+        shows = self._args.overlay is not None or any(FORMATS[name].shows_images for name in self._formats)
+        read = Run(
+            self._options, provenance_of(self._options), executor, with_images=shows, on_page=self._show_progress
+        )
+        failed = 0
+        journal = self._done.known if self._done and self._args.resume else None
+        for result in read(self._to_read(), self._writer, journal):
+            for fault in result.faults:
+                say(str(fault))
+            failed += bool(result.faults)
+            if self._done:
+                self._done.add(result.entry, result.pages, len(result.faults), result.last)
+        self._progress.end()
+        if self._args.review is not None:
+            self._review.finish(self._args.review, self._args.output, say)
+        if self._skipped:
+            say(f"skipped {self._skipped} of {len(self._inputs)} inputs that an earlier run has read")
+        if failed:
+            say(f"{failed} of {len(self._inputs)} inputs could not be read in full")
+        return ExitCode.INPUT_FAILED if failed else ExitCode.OK
+
+    def _to_read(self) -> Iterator[Input]:
+        for entry in self._inputs:
+            if self._args.resume and self._done and self._done.has(entry):
+                self._skipped += 1
+            elif entry.name == STDIN and entry.fault is None:
+                yield _with_content(entry)
+            else:
+                yield entry
+
+    def _writer(self, entry: Input) -> PageWriter:
+        self._begun += 1
+        args, writers = self._args, list[PageWriter]()
+        for name in self._formats:
+            if args.output:
+                writers.append(file_writer(args.output / entry.stem, name))
+            else:
+                writers.append(StdoutWriter(self._stdout, FORMATS[name]))
+        if args.overlay:
+            writers.append(OverlayWriter(args.overlay / entry.stem))
+        if args.show:
+            writers.append(ShowWriter(uses_colours()))
+        if args.review is not None:
+            writers.append(self._review.writer())
+        if self._done:
+            writers.append(self._done.journal(entry, args.resume))
+        return Tee(writers)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        # Inputs that nobody has opened count as one page each.
+        self._progress(done, total + len(self._inputs) - self._skipped - self._begun)
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -155,6 +187,16 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in 0 to 1, got {text!r}: 5 % is 0.05")
+    return value
+
+
 def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the formats to write; before the model is loaded, as that takes time.
 
@@ -164,10 +206,15 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     hint = "name a folder with --output"
     if not args.inputs and not args.segmentation:
         raise UsageError("there is nothing to read", hint="name an image, PDF or folder")
+    if args.segmenter and (args.lines or args.segmentation):
+        other = "--lines" if args.lines else "--segmentation"
+        raise UsageError(
+            f"--segmenter finds lines, and {other} says that none are to be found", hint="drop one of them"
+        )
     if args.resume and args.review is not None:
         raise UsageError(
-            "--review lists what is read now, and --resume passes over what was read before",
-            hint="read all again without --resume, or leave --review out",
+            "--review lists what is read now, and --resume skips what was read before",
+            hint="read all again without --resume, or drop --review",
         )
     if args.resume and not args.output:
         raise UsageError("--resume looks into the folder of --output, and none is named", hint=hint)
@@ -183,51 +230,26 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     return () if args.show else formats
 
 
-def _refuse_overwriting(args: argparse.Namespace, formats: Sequence[str], inputs: Sequence[Input]) -> None:
-    where = args.segmentation
-    sources = [] if where is None else where.rglob("*.xml") if where.is_dir() else [where]
+def _find(arguments: list[str], options: ReadOptions) -> list[Input]:
+    known = options.segmentation
+    inputs = find_inputs(arguments) if arguments or known is None else find_segmented(known)
+    if len(inputs) > 1 and known is not None and known.is_file():
+        hint = "name a folder with a file for each"
+        raise UsageError(f"{known} is about one page, and there are {len(inputs)} inputs", hint=hint)
+    return inputs
+
+
+def _refuse_overwriting(
+    args: argparse.Namespace, formats: Sequence[str], inputs: Sequence[Input], options: ReadOptions
+) -> None:
+    sources = layout_files(options.segmentation) if options.segmentation else []
     results = [(args.output, f".{FORMATS[name].suffix}") for name in formats] if args.output else []
     results += [(args.overlay, ".png")] if args.overlay else []
     refuse_overwriting(inputs, sources, results)
 
 
-def _make_reader(args: argparse.Namespace) -> "PageReader":
-    from quillread.pages.given import GivenLayouts
-    from quillread.pages.transcribe import PageConfig, PageReader
-
-    values: dict[str, Any] = {"lines": args.lines} if args.lines else {}
-    if args.segmenter:
-        values["segmenter"] = args.segmenter
-    config = build(PageConfig, apply_overrides(values, args.settings), "--set")
-    if config.lines and args.segmentation:
-        raise UsageError("--lines and --segmentation exclude each other", hint="leave one of them out")
-    if args.segmenter and (config.lines or args.segmentation):
-        other = "--lines" if config.lines else "--segmentation"
-        raise UsageError(f"--segmenter finds lines, and {other} says that none are to be found", hint="leave one out")
-    layouts = GivenLayouts(args.segmentation) if args.segmentation else None
-    reader = PageReader(load_reader(args, auto=True), args.model, config, layouts)
-    reader.provenance |= reading_settings(args)
-    if args.segmentation:
-        reader.provenance["segmentation"] = str(args.segmentation)
-    return reader
-
-
-def _sink_makers(
-    args: argparse.Namespace, formats: Sequence[str], entry: Input, stdout: Stdout, alone: bool
-) -> list[Callable[[ExportInfo], Sink]]:
-    makers: list[Callable[[ExportInfo], Sink]] = []
-    for name in formats:
-        if args.output:
-            makers.append(partial(file_sink, args.output / entry.stem, name))
-        else:
-            makers.append(partial(StdoutSink, stdout, FORMATS[name]))
-    if args.overlay:
-        makers.append(partial(OverlaySink, args.overlay / entry.stem))
-    if args.show:
-        makers.append(partial(ShowSink, uses_colours()))
-    if alone:
-        makers.append(PageProgress)
-    return makers
+def _executor(jobs: int, options: ReadOptions) -> Executor:
+    return SerialExecutor(Reader(options)) if jobs == 1 else ProcessExecutor(options, jobs)
 
 
 def _make_folder(output: Path) -> None:
@@ -245,19 +267,9 @@ def _make_folder(output: Path) -> None:
         raise OutputError(f"{output}: no permission to write there", hint=hint)
 
 
-def _read(
-    reader: "PageReader", entry: Input, outputs: Outputs, known: Callable[[int], Page | None] | None
-) -> tuple[str, ...]:
-    """Read an input; returns what went wrong."""
-    try:
-        if entry.error:
-            return reader.refuse(entry.name, entry.error, outputs)
-        if entry.name != STDIN:
-            return reader.stream(entry.name if entry.is_address else Path(entry.name), outputs, entry.name, known)
-        content = sys.stdin.buffer.read() if sys.stdin else b""
-        if content:
-            return reader.stream(content, outputs, STDIN)
-        hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"
-        return reader.refuse(STDIN, f"-: nothing came from stdin\n  hint: {hint}", outputs)
-    finally:
-        outputs.abort()  # what is closed already stays
+def _with_content(entry: Input) -> Input:
+    content = sys.stdin.buffer.read() if sys.stdin else b""
+    if content:
+        return replace(entry, content=content)
+    hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"
+    return replace(entry, fault=Fault("input", "-: nothing came from stdin", hint))

@@ -9,11 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quillread.cli.codes import INTERRUPTED
 from quillread.cli.options import add_column_options, with_columns
 from quillread.cli.progress import say
 from quillread.config import apply_overrides, build, dump, read_yaml, suggest
-from quillread.errors import ConfigError
+from quillread.errors import ConfigError, ExitCode
 from quillread.extras import require
 from quillread.models.model_folder import INFO_NAME
 
@@ -21,13 +20,9 @@ if TYPE_CHECKING:
     from quillread.train.config import TrainConfig
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train a model on your own lines",
-        description="Train a model. Ctrl-C saves a checkpoint; --resume goes on from it.",
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = "Train a model. Ctrl-C saves a checkpoint; --resume goes on from it."
     parser.add_argument("--config", metavar="FILE|PRESET", help=f"YAML settings, or one of: {', '.join(presets())}")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
     parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
@@ -95,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         if not result.finished:
             again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
             say(f"interrupted; go on with: {again}")
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
             print(result.model)
     return 0

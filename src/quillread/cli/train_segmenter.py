@@ -11,13 +11,9 @@ from quillread.config import apply_overrides, build, read_yaml
 from quillread.extras import require
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "train-segmenter",
-        help="train a line finder on pages",
-        description="Train a line finder on pages with PAGE or ALTO files, and on pages made up of lines.",
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.description = "Train a line finder on pages with PAGE or ALTO files, and on pages made up of lines."
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings, such as the train.json of a run")
     parser.add_argument("--pages", action="append", default=[], metavar="DIR", help="training pages; may be repeated")
     parser.add_argument("--lines", action="append", default=[], metavar="SPEC", help="lines that pages are made up of")

@@ -24,9 +24,7 @@ from quillread.evaluate.predictions import Prediction
 from quillread.formats.export import words_of
 from quillread.formats.layout import outline_lines
 from quillread.images.crop import crop_line
-from quillread.images.read import open_document
-from quillread.pages.transcribe import PageConfig, PageReader
-from quillread.recognize.ensemble import LineReader
+from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
 from quillread.types import Line, Page, Point, Progress
 from quillread.version import __version__
@@ -78,8 +76,7 @@ class PageEvaluation:
 
 def evaluate_pages(
     folder: Path,
-    reader: PageReader,
-    recognizer: LineReader,
+    reader: Reader,
     *,
     by_baseline: bool = True,
     progress: Progress | None = None,
@@ -88,8 +85,7 @@ def evaluate_pages(
 
     Args:
         folder: Images with their XML beside them, or in a folder `page` or `alto` there.
-        reader: Reads the pages.
-        recognizer: The model of `reader`, for the lines of the ground truth.
+        reader: Reads the pages, and the lines of the ground truth.
         by_baseline: Cut those out along their baselines, as high as lines are apart; else along their polygons, which
             not all ground truth draws around all of the writing.
         progress: Counts pages.
@@ -108,7 +104,7 @@ def evaluate_pages(
     results = []
     for number, (image, truth) in enumerate(with_lines.items(), start=1):
         lines = outline_lines(truth, by_baseline=by_baseline).lines
-        results.append(_evaluate(image, image.relative_to(folder), truth, lines, reader, recognizer))
+        results.append(_evaluate(image, image.relative_to(folder), truth, lines, reader))
         if progress:
             progress(number, len(with_lines))
     return PageEvaluation(tuple(results), tuple(faults))
@@ -174,11 +170,9 @@ def _rate(counts: Any) -> float | None:
     return None if math.isnan(rate) else rate  # JSON has no nan
 
 
-def _evaluate(
-    image: Path, name: Path, truth: Page, lines: Sequence[Line], reader: PageReader, recognizer: LineReader
-) -> PageResult:
+def _evaluate(image: Path, name: Path, truth: Page, lines: Sequence[Line], reader: Reader) -> PageResult:
     start = time.perf_counter()
-    reading = reader.read(image, str(image))
+    reading = reader.read(image)
     seconds = time.perf_counter() - start
     found = reading.pages[0].lines if reading.pages else ()
     text = reading.pages[0].text if reading.pages else ""
@@ -197,9 +191,9 @@ def _evaluate(
         edits=score_line(truth.text, text).cer_spacing,
         on_lines_edits=on_lines,
         astray=astray,
-        line_edits=_count_lines(image, lines, recognizer, reader.config),
+        line_edits=_count_lines(image, lines, reader),
         seconds=seconds,
-        error=reading.errors[0] if reading.errors else None,
+        error=str(reading.faults[0]) if reading.faults else None,
     )
 
 
@@ -240,11 +234,11 @@ def _nearest_point(baseline: Sequence[Point], point: Point) -> tuple[Point, floa
     return (float(points[best, 0]), float(points[best, 1])), float(lengths[:best].sum() + share[best] * lengths[best])
 
 
-def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineReader, config: PageConfig) -> EditCounts:
+def _count_lines(image: Path, lines: Sequence[Line], reader: Reader) -> EditCounts:
     """Read the lines of the ground truth; one that cannot be cut out counts as read without a character."""
     texts = [line.transcript.text if line.transcript else "" for line in lines]
     try:
-        with open_document(image, config.read) as document:
+        with reader.open(image) as document:
             page = document.page(0)
     except ImageError:
         return total(_counts(text, "") for text in texts)
@@ -253,8 +247,8 @@ def _count_lines(image: Path, lines: Sequence[Line], recognizer: LineReader, con
         if not text:
             continue
         try:
-            cuts.append((crop_line(page, line, config.crop)[0], text))
+            cuts.append((crop_line(page, line, reader.options.crop)[0], text))
         except ImageError:
             counts.append(_counts(text, ""))
-    read = recognizer.read([cut for cut, _ in cuts])
+    read = reader.read_lines([cut for cut, _ in cuts])
     return total([*counts, *(_counts(text, got.text) for (_, text), got in zip(cuts, read, strict=True))])

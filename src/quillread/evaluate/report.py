@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from quillread.data.source import Source, fixed_sample, readable
+from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
@@ -19,7 +20,8 @@ from quillread.evaluate.metrics import METRICS, score_line, summarise
 from quillread.evaluate.predictions import Prediction, write_atomically
 from quillread.evaluate.report_html import render_report
 from quillread.evaluate.report_text import summary_table
-from quillread.recognize.ensemble import LineReader
+from quillread.options import ReadOptions
+from quillread.reader import Reader
 from quillread.types import Progress, UInt8Image
 from quillread.version import __version__
 
@@ -40,7 +42,7 @@ class EvaluationRun:
     """What is wrong with the images that could not be read; their lines are left out."""
 
 
-def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | None = None) -> EvaluationRun:
+def run_evaluation(reader: Reader, source: Source, progress: Progress | None = None) -> EvaluationRun:
     """Read every line of a source; those whose images cannot be read are left out, and told in `faults`.
 
     Raises:
@@ -54,7 +56,7 @@ def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | 
     start = time.perf_counter()
     lines = readable(source, range(len(source)), faults.append)
     while chunk := list(itertools.islice(lines, _CHUNK)):
-        transcripts = recognizer.read([sample.image for _, sample in chunk])
+        transcripts = reader.read_lines([sample.image for _, sample in chunk])
         for (index, sample), transcript in zip(chunk, transcripts, strict=True):
             if sample.id in position:
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
@@ -68,6 +70,47 @@ def run_evaluation(recognizer: LineReader, source: Source, progress: Progress | 
         return fixed_sample(source, position[line_id]).image if line_id in position else None
 
     return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults])
+
+
+def measure(
+    data: str, options: ReadOptions | None = None, *, split: str = "validation", **changes: Any
+) -> dict[str, Any]:
+    """Measure a model on lines with known text, as `quill evaluate` does: without a language unless one is asked for.
+
+    >>> import quillread
+    >>> quillread.measure("folder:other-lines", model="run/model")["cer_spacing"]
+
+    Args:
+        data: A data source, `kind:where`.
+        options: What to read with; the defaults if left out.
+        split: Split of the data.
+        **changes: Options by name, on top of them.
+
+    Returns:
+        The figures, as `quill evaluate --json` writes them.
+
+    Raises:
+        DataError: If the data is missing, malformed or empty.
+        QuillreadError: As `Reader` does.
+    """
+    bare = without_language((options or ReadOptions()).changed(**changes))
+    source = open_source(parse_spec(data), split)
+    with Reader(bare) as reader:
+        result = run_evaluation(reader, source)
+    return evaluation_summary(
+        result.rows,
+        model=", ".join(bare.models),
+        data=data,
+        split=split,
+        seconds_per_line=result.seconds_per_line,
+        rng=np.random.default_rng(0),
+        unreadable=len(result.faults),
+    )
+
+
+def without_language(options: ReadOptions) -> ReadOptions:
+    """The options of an evaluation: what is measured is the bare model, unless they ask for a language."""
+    return options if options.lm is not None or options.lexicons else options.changed(lm=("none",))
 
 
 def evaluation_summary(

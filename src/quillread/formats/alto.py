@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
-from quillread.errors import DataError
-from quillread.formats.export import ExportInfo, Scan, words_of
+from quillread.errors import DataError, Fault
+from quillread.formats.export import words_of
 from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, pixels, points, rectangle, write
-from quillread.types import Box, Line, Page, Point, Polygon, Region, Transcript, Word
+from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Transcript, Word
 from quillread.version import __version__
 
 _NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
@@ -108,8 +108,11 @@ class AltoWriter:
     read has an empty string, as in eScriptorium.
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin the document of one page."""
         self._info = info
 
     def add(self, scan: Scan) -> None:
@@ -128,11 +131,14 @@ class AltoWriter:
                 _add_line(block, line, names.take(line.id, f"b{number}l{index}"), page, names)
         write(root, self._file)
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Nothing follows the page."""
 
+    def abort(self) -> None:
+        """Nothing is open."""
 
-def _add_description(root: Element, page: Page, info: ExportInfo, names: Names) -> None:
+
+def _add_description(root: Element, page: Page, info: DocumentInfo, names: Names) -> None:
     description = add(root, "Description")
     add(description, "MeasurementUnit", "pixel")
     add(add(description, "sourceImageInformation"), "fileName", info.image_name)
@@ -140,8 +146,8 @@ def _add_description(root: Element, page: Page, info: ExportInfo, names: Names) 
     add(processing, "processingCategory", "contentGeneration")
     add(processing, "processingDateTime", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     add(processing, "processingStepDescription", f"model {info.provenance.get('model', 'unknown')}")
-    if page.error is not None:
-        add(processing, "processingStepSettings", f"not read: {page.error}")
+    if page.fault is not None:
+        add(processing, "processingStepSettings", f"not read: {page.fault}")
     software = add(processing, "processingSoftware")
     add(software, "softwareName", "quillread")
     add(software, "softwareVersion", __version__)

@@ -4,11 +4,13 @@ Written without a library: three small files in a ZIP archive are enough, and pa
 """
 
 import zipfile
+from contextlib import suppress
 from typing import BinaryIO
 from xml.sax.saxutils import escape
 
-from quillread.formats.export import ExportInfo, Scan
+from quillread.errors import Fault
 from quillread.formats.xml_io import clean
+from quillread.types import DocumentInfo, Scan
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TYPES = (
@@ -29,8 +31,11 @@ _PAGE_BREAK = '<w:br w:type="page"/>'
 class DocxWriter:
     """Regions are paragraphs whose lines stay lines; each page begins a new page, one that failed says why."""
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED)
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin the archive."""
         self._archive.writestr("[Content_Types].xml", _HEAD + _TYPES)
         self._archive.writestr("_rels/.rels", _HEAD + _RELATIONS)
         self._document = self._archive.open("word/document.xml", "w", force_zip64=True)
@@ -40,8 +45,9 @@ class DocxWriter:
     def add(self, scan: Scan) -> None:
         """Write a page."""
         page = scan.page
-        if page.error is not None:
-            paragraphs = [_run(f"[page {page.number} could not be read: {' '.join(page.error.split())}]", italic=True)]
+        if page.fault is not None:
+            why = " ".join(str(page.fault).split())
+            paragraphs = [_run(f"[page {page.number} could not be read: {why}]", italic=True)]
         else:
             texts = ([t.transcript.text for t in r.lines if t.transcript and t.transcript.text] for r in page.regions)
             paragraphs = ["<w:r><w:br/></w:r>".join(map(_run, lines)) for lines in texts if lines]
@@ -51,11 +57,18 @@ class DocxWriter:
         self._document.write("".join(f"<w:p>{content}</w:p>" for content in (first, *others)).encode())
         self._page_break = _PAGE_BREAK
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """End the archive."""
         self._document.write(b"</w:body></w:document>")
         self._document.close()
         self._archive.close()
+
+    def abort(self) -> None:
+        """Close the archive while its file is open: it writes when it goes."""
+        with suppress(OSError, ValueError, KeyError):
+            self._document.close()
+        with suppress(OSError, ValueError, KeyError):
+            self._archive.close()
 
 
 def _run(text: str, italic: bool = False) -> str:

@@ -1,62 +1,17 @@
-"""Formats of output by name, and what their writers are given."""
+"""Formats of output by name, and their files."""
 
 import importlib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, cast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
 
-from quillread.types import Line, Page, UInt8Image, Word
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """A page that was read, with the image it was read from."""
-
-    page: Page
-    """A page that could not be read carries its error."""
-    image: UInt8Image | None = field(default=None, repr=False)
-    """In the pixels of the page's coordinates: uint8 RGB, shape (height, width, 3); None if it cannot be decoded."""
-    points: tuple[float, float] | None = None
-    """Width and height on paper in points (1/72 inch), where the source says so."""
-    jpeg: Callable[[], bytes | None] = lambda: None
-    """Gives the JPEG file, grey or RGB, that the image was decoded from, if it was."""
-    missing: str | None = None
-    """Why a page that was read before is without its image."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportInfo:
-    """What is known of an input before its pages are read."""
-
-    source: str
-    """The input as the user named it."""
-    page_count: int = 1
-    """Pages of the input; 0 if it could not be opened."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Version, model and settings; plain data."""
-
-    @property
-    def image_name(self) -> str:
-        """Name of the image file without its folder: tools that read XML look for it beside that."""
-        return re.split(r"[/\\]", self.source.rstrip("/"))[-1] or self.source
-
-
-class Writer(Protocol):
-    """Writes one document, page by page, as inputs may have thousands: it keeps no page."""
-
-    def add(self, scan: Scan) -> None:
-        """Write the next page."""
-
-    def close(self, error: str | None = None) -> None:
-        """End the document, which leaves the file open; `error` says why nothing of the input could be read."""
-
-
-class WriterMaker(Protocol):
-    """Begins a document; the class of a writer is one."""
-
-    def __call__(self, file: BinaryIO, info: ExportInfo, /) -> Writer:
-        """Return a writer to `file`, which is open for writing and may be a pipe."""
+from quillread.config import suggest
+from quillread.errors import Fault, QuillreadError, UsageError
+from quillread.files import AtomicFile, naming
+from quillread.images.read import Document, open_document
+from quillread.types import DocumentInfo, Line, PageWriter, Reading, Scan, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +19,7 @@ class Format:
     """A format of output."""
 
     maker: str
-    """ "module:class", a `WriterMaker`."""
+    """ "module:class", called with a binary file open for writing, maybe a pipe; gives a `PageWriter`."""
     suffix: str
     """Of its files, without the first dot."""
     a_file_a_page: bool = False
@@ -73,11 +28,14 @@ class Format:
     """Whether an input of which nothing could be read has a file too, which says why."""
     streams: bool = True
     """Whether several documents may follow each other on stdout, and a terminal can show them."""
+    shows_images: bool = False
+    """Whether it holds the images of the pages."""
 
-    def make(self, file: BinaryIO, info: ExportInfo) -> Writer:
-        """Begin a document."""
+    def make(self, file: BinaryIO) -> PageWriter:
+        """Make a writer to a file."""
         module, _, name = self.maker.partition(":")
-        return cast(WriterMaker, getattr(importlib.import_module(f"quillread.formats.{module}"), name))(file, info)
+        maker = getattr(importlib.import_module(f"quillread.formats.{module}"), name)
+        return cast(Callable[[BinaryIO], PageWriter], maker)(file)
 
 
 FORMATS: dict[str, Format] = {
@@ -89,8 +47,60 @@ FORMATS: dict[str, Format] = {
     "md": Format("plain:MarkdownWriter", "md"),
     "csv": Format("plain:CsvWriter", "csv", on_error=True, streams=False),
     "docx": Format("docx:DocxWriter", "docx", streams=False),
-    "pdf": Format("pdf:PdfWriter", "pdf", streams=False),
+    "pdf": Format("pdf:PdfWriter", "pdf", streams=False, shows_images=True),
 }
+
+
+def find_format(name: str) -> Format:
+    """Find a format by its name.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"unknown format {name!r}{suggest(name, list(FORMATS))}")
+    return FORMATS[name]
+
+
+class FileWriter:
+    """Writes a document into a file, which stands in its place when it is whole.
+
+    Args:
+        path: Its place.
+        output: Its format.
+    """
+
+    def __init__(self, path: Path, output: Format) -> None:
+        self._path = path
+        self._format = output
+        self._part: AtomicFile | None = None
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Open the file beside its place."""
+        self._part = AtomicFile(self._path)
+        with naming(self._path):
+            self._writer = self._format.make(self._part.file)
+            self._writer.begin(info)
+
+    def add(self, scan: Scan) -> None:
+        """Write a page."""
+        with naming(self._path):
+            self._writer.add(scan)
+
+    def close(self, fault: Fault | None) -> None:
+        """Put the file in place; one of an input of which nothing could be read only if the format can say so."""
+        with naming(self._path):
+            self._writer.close(fault)
+        if self._part is not None:
+            if fault is None or self._format.on_error:
+                self._part.commit()
+            self._part.discard()
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        if self._part is not None:
+            self._writer.abort()  # before its file goes
+            self._part.discard()
 
 
 def words_of(line: Line) -> tuple[Word, ...]:
@@ -99,3 +109,50 @@ def words_of(line: Line) -> tuple[Word, ...]:
     if read is None or not read.text:
         return ()
     return read.words or (Word(read.text, read.confidence, line.polygon),)
+
+
+def write_reading(reading: Reading, name: str, path: Path) -> None:
+    """Write a reading into a file; see `Reading.write`."""
+    output = find_format(name)
+    if output.a_file_a_page and len(reading.pages) != 1:
+        raise UsageError(
+            f"a file of the format {name} holds one page, and the reading has {len(reading.pages)}",
+            hint="write each of its pages: page.write(...)",
+        )
+    writer = FileWriter(path, output)
+    try:
+        writer.begin(DocumentInfo(reading.source, len(reading.pages), reading.provenance))
+        for scan in _scans(reading, with_images=output.shows_images):
+            writer.add(scan)
+        writer.close(reading.fault)
+    finally:
+        writer.abort()
+
+
+def _scans(reading: Reading, *, with_images: bool) -> Iterator[Scan]:
+    """The pages with their images, where those are asked for and their file is still there as it was read."""
+    source = Path(reading.source)
+    try:
+        document = open_document(source) if with_images and source.is_file() else None
+    except (QuillreadError, OSError):
+        document = None
+    if document is None:
+        yield from map(Scan, reading.pages)
+        return
+    with document:
+        for page in reading.pages:
+            scan = Scan(page)
+            if page.number <= len(document):
+                scan = _with_image(scan, document)
+            yield scan
+
+
+def _with_image(scan: Scan, document: Document) -> Scan:
+    page, index = scan.page, scan.page.number - 1
+    try:
+        image = document.page(index)
+    except QuillreadError:
+        return scan
+    if (image.shape[1], image.shape[0]) != (page.width, page.height):
+        return scan  # another file by now, or read at another resolution
+    return Scan(page, image, document.paper_size(index), partial(document.jpeg, index))

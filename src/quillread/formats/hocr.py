@@ -6,9 +6,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from quillread.formats.export import ExportInfo, Scan, words_of
+from quillread.errors import Fault
+from quillread.formats.export import words_of
 from quillread.formats.xml_io import clean, pixels
-from quillread.types import Line, Page, Polygon
+from quillread.types import DocumentInfo, Line, Page, Polygon, Scan
 from quillread.version import __version__
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -27,25 +28,31 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 class HocrWriter:
     """Writes a document of one or more pages: areas, paragraphs, lines with baselines, words with confidences."""
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Write the head."""
         self._image = info.image_name
-        file.write(_HEAD.format(title=_text(info.source), version=__version__).encode())
+        self._file.write(_HEAD.format(title=_text(info.source), version=__version__).encode())
 
     def add(self, scan: Scan) -> None:
         """Write a page."""
         self._file.write("\n".join([*_page(self._image, scan.page), ""]).encode())
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """End the document."""
         self._file.write(b"</body>\n</html>\n")
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
 
 def _page(image: str, page: Page) -> list[str]:
     title = f"image {_quoted(image)}; bbox 0 0 {page.width} {page.height}; ppageno {page.number - 1}"
     rows = [f'<div class="ocr_page" id="page_{page.number}" title="{_text(title)}">']
-    if page.error is not None:
-        rows.append(f"<!-- not read: {re.sub('-(?=-)', '- ', _text(page.error))} -->")
+    if page.fault is not None:
+        rows.append(f"<!-- not read: {re.sub('-(?=-)', '- ', _text(str(page.fault)))} -->")
     for number, region in enumerate(page.regions, start=1):
         name = f"{page.number}_{number}"
         place = f'title="{_bbox(region.polygon, page)}"'

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, BinaryIO, cast
 
-from quillread.formats.export import ExportInfo, Scan
+from quillread.errors import Fault
 from quillread.types import (
     Alternative,
     Change,
     Character,
+    DocumentInfo,
     Line,
     Page,
     Point,
     Polygon,
     Reading,
     Region,
+    Scan,
     Transcript,
     Word,
 )
@@ -29,12 +31,12 @@ _IN_MEMORY = 1 << 18
 def to_json(reading: Reading) -> str:
     """One JSON document, on one line, without a newline at its end.
 
-    Keys: `source`, `pages`, `text`, `provenance`, and `error` if the input could not be opened. A page has `number`,
-    `width`, `height`, `lines`, `regions`, and `error` if it could not be read. A line has `text`, `confidence`,
-    `baseline` and `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`)
-    and `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if
-    other readings were asked for. A region has its `polygon` and the indices of its `lines`. Pixels of the page image,
-    origin top-left.
+    Keys: `source`, `pages`, `text`, `provenance`, and `error` and `fault` (kind, message, hint) if the input could not
+    be opened. A page has `number`, `width`, `height`, `lines`, `regions`, and `error` and `fault` if it could not be
+    read. A line has `text`, `confidence`, `baseline` and `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`,
+    `box` [x0, y0, x1, y1], `polygon`) and `character_confidences`, one for each character of `text`, and `alternatives`
+    (each `text`, `confidence`) if other readings were asked for. A region has its `polygon` and the indices of its
+    `lines`. Pixels of the page image, origin top-left.
     """
     return _dump(to_data(reading))
 
@@ -42,8 +44,7 @@ def to_json(reading: Reading) -> str:
 def to_data(reading: Reading) -> dict[str, Any]:
     """The document of `to_json` as plain data."""
     data: dict[str, Any] = {"source": reading.source}
-    if reading.error is not None:
-        data["error"] = reading.error
+    data |= _fault(reading.fault)
     data["text"] = reading.text
     data["pages"] = [page_data(page) for page in reading.pages]
     data["provenance"] = dict(reading.provenance)
@@ -59,8 +60,11 @@ def json_schema() -> dict[str, Any]:
 class JsonWriter:
     """Writes the document of `to_json` page by page, and a newline."""
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin a document."""
         self._info = info
         self._texts: list[str] = []
         self._pages = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by `close`
@@ -73,17 +77,20 @@ class JsonWriter:
         self._pages.write(self._gap + _encode(_dump(page_data(scan.page, scan.points))))
         self._gap = b", "
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Write the document."""
         head: dict[str, Any] = {"source": self._info.source}
-        if error is not None:
-            head["error"] = error
+        head |= _fault(fault)
         head["text"] = "\n\n".join(self._texts)
         self._file.write(_encode(_dump(head)[:-1]) + b', "pages": [')
         with self._pages:
             self._pages.seek(0)
             shutil.copyfileobj(self._pages, self._file)
         self._file.write(b'], "provenance": ' + _encode(_dump(self._info.provenance)) + b"}\n")
+
+    def abort(self) -> None:
+        """Drop the pages that wait."""
+        self._pages.close()
 
 
 def _dump(data: Mapping[str, Any]) -> str:
@@ -100,8 +107,7 @@ def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str
     data: dict[str, Any] = {"number": page.number, "width": page.width, "height": page.height}
     if points is not None:
         data["points"] = [round(value, 2) for value in points]
-    if page.error is not None:
-        data["error"] = page.error
+    data |= _fault(page.fault)
     data["lines"] = [_line(line) for line in page.lines]
     data["regions"] = _regions(page)
     return data
@@ -119,7 +125,21 @@ def page_of_data(data: Mapping[str, Any], source: str) -> Page:
         for region in data["regions"]
     )
     size = int(data["width"]), int(data["height"])
-    return Page(source, int(data["number"]), *size, tuple(regions), data.get("error"))
+    return Page(source, int(data["number"]), *size, tuple(regions), _fault_of(data))
+
+
+def _fault(fault: Fault | None) -> dict[str, Any]:
+    """The keys of what went wrong: `error` for people, `fault` for programs."""
+    if fault is None:
+        return {}
+    return {"error": str(fault), "fault": {"kind": fault.kind, "message": fault.message, "hint": fault.hint}}
+
+
+def _fault_of(data: Mapping[str, Any]) -> Fault | None:
+    if "error" not in data:
+        return None
+    fault = data.get("fault") or {"kind": "input", "message": data["error"]}
+    return Fault(fault["kind"], str(fault["message"]), fault.get("hint"))
 
 
 def _line_of(data: Mapping[str, Any]) -> Line:

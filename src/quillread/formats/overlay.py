@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from quillread.formats.export import Scan, words_of
-from quillread.types import Line, Page, Point, UInt8Image
+from quillread.formats.export import words_of
+from quillread.types import Line, Page, Point, Scan, UInt8Image
 
 _LONG_SIDE = 2000
 """Pixels of the longer side of the page in the picture."""
@@ -41,8 +41,8 @@ def draw_overlay(scan: Scan) -> UInt8Image | None:
         _number(draw, number, line, scale)
         _write(draw, line, scale, size[0])
     draw.line((size[0], 0, size[0], size[1]), _UNREAD)
-    if scan.page.error is not None:
-        draw.multiline_text((size[0] + 10, 10), scan.page.error, _DOUBTFUL, _font(20))
+    if scan.page.fault is not None:
+        draw.multiline_text((size[0] + 10, 10), str(scan.page.fault), _DOUBTFUL, _font(20))
     return np.array(picture)
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
-from quillread.errors import DataError
-from quillread.formats.export import ExportInfo, Scan
+from quillread.errors import DataError, Fault
 from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, points, rectangle, write
-from quillread.types import Line, Page, Point, Polygon, Region, Transcript
+from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Transcript
 from quillread.version import __version__
 
 _NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
@@ -118,8 +117,11 @@ class PageXmlWriter:
     of several pages, the attribute `custom` of the page has the number.
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin the document of one page."""
         self._info = info
 
     def add(self, scan: Scan) -> None:
@@ -140,18 +142,21 @@ class PageXmlWriter:
             _add_region(holder, region, (index, name), page, names)
         write(root, self._file)
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Nothing follows the page."""
 
+    def abort(self) -> None:
+        """Nothing is open."""
 
-def _add_metadata(root: Element, page: Page, info: ExportInfo) -> None:
+
+def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
     metadata = add(root, "Metadata")
     add(metadata, "Creator", f"quillread {__version__}")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     add(metadata, "Created", now)
     add(metadata, "LastChange", now)
-    if page.error is not None:
-        add(metadata, "Comments", f"not read: {page.error}")
+    if page.fault is not None:
+        add(metadata, "Comments", f"not read: {page.fault}")
     if model := info.provenance.get("model"):
         add(metadata, "MetadataItem", type="processingStep", name="text recognition", value=model)
 

@@ -16,9 +16,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from quillread.formats.export import ExportInfo, Scan, words_of
+from quillread.errors import Fault
+from quillread.formats.export import words_of
 from quillread.images.pictures import quiet_pillow
-from quillread.types import Page, Point, UInt8Image, Word
+from quillread.types import DocumentInfo, Page, Point, Scan, UInt8Image, Word
 from quillread.version import __version__
 
 _A4 = (595.28, 841.89)
@@ -35,15 +36,18 @@ _QUALITY = 85
 class PdfWriter:
     """Pages have the size they have on paper in the source; else the longer side is that of A4.
 
-    A page that failed has its image without text; if that cannot be decoded either, a note. A page that was read before
-    and is without its image now has its text, and a note.
+    A page that failed has its image without text; if that cannot be decoded either, a note. A page that was read, and
+    whose image cannot be had, has its text, and a note.
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._objects = _Objects(file)
-        self._title = info.source
         self._codes: dict[str, int] = {}
         self._kids: list[int] = []
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Write the head."""
+        self._title = info.source
         self._objects.raw(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
 
     def add(self, scan: Scan) -> None:
@@ -51,11 +55,11 @@ class PdfWriter:
         objects, size = self._objects, _paper_size(scan)
         number, content = objects.reserve(), objects.reserve()
         needs = f"/Font << /F {_FONT} 0 R /H {_PLAIN_FONT} 0 R >>"
-        if scan.missing is not None:
-            note = _note(f"The image of page {scan.page.number} could not be read again.", size)
-            drawing = f"{note}\n{self._text_layer(scan.page, size)}"
-        elif scan.image is None:
+        if scan.image is None and scan.page.fault is not None:
             drawing = _note(f"Page {scan.page.number} could not be read.", size)
+        elif scan.image is None:
+            note = _note(f"The image of page {scan.page.number} is not available.", size)
+            drawing = f"{note}\n{self._text_layer(scan.page, size)}"
         else:
             image = objects.reserve()
             objects.stream(image, *_encode_image(scan.image, scan.jpeg()))
@@ -67,7 +71,7 @@ class PdfWriter:
         objects.dictionary(number, f"/Type /Page {entries}")
         self._kids.append(number)
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Write what all pages share, and the table of objects."""
         objects = self._objects
         kids = " ".join(f"{kid} 0 R" for kid in self._kids)
@@ -77,6 +81,9 @@ class PdfWriter:
         objects.dictionary(_PLAIN_FONT, "/Type /Font /Subtype /Type1 /BaseFont /Helvetica")
         _write_font(objects, self._codes)
         objects.finish()
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
     def _text_layer(self, page: Page, size: tuple[float, float]) -> str:
         """Operators that write the words of a page, in text rendering mode 3: invisible."""

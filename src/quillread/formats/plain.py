@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Page
+from quillread.errors import Fault
+from quillread.types import DocumentInfo, Page, Scan
 
 
 class TextWriter:
@@ -17,20 +17,26 @@ class TextWriter:
     to be blank. Bytes of a file name that are no text are written as escapes.
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin a document."""
         self._gap = ""
 
     def add(self, scan: Scan) -> None:
         """Write the text of a page."""
         page = scan.page
-        text = page.text if page.error is None else f"[page {page.number} could not be read]"
+        text = page.text if page.fault is None else f"[page {page.number} could not be read]"
         if text:
             self._file.write(f"{self._gap}{text}\n".encode(errors="backslashreplace"))
             self._gap = "\n"
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Nothing follows the last page."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
 
 _SIGNS = re.compile(r"([\\`*_\[\]<>|~$&])")
@@ -43,8 +49,11 @@ class MarkdownWriter:
     Lines end in a backslash, which breaks them in CommonMark: transcribers want the lines of the source.
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Begin a document."""
         self._several = info.page_count > 1
         self._gap = ""
 
@@ -52,8 +61,8 @@ class MarkdownWriter:
         """Write a page."""
         page = scan.page
         parts = [f"## Page {page.number}"] if self._several else []
-        if page.error is not None:
-            parts.append(f"> **Not read:** {_escape(' '.join(page.error.split()))}")
+        if page.fault is not None:
+            parts.append(f"> **Not read:** {_escape(' '.join(str(page.fault).split()))}")
         for region in page.regions:
             lines = [_escape(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text]
             if lines:
@@ -62,8 +71,11 @@ class MarkdownWriter:
             self._file.write((self._gap + "\n\n".join(parts) + "\n").encode(errors="backslashreplace"))
             self._gap = "\n"
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Nothing follows the last page."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
 
 def _escape(text: str) -> str:
@@ -86,8 +98,11 @@ class CsvWriter:
     Commas, UTF-8, lines ended by CR and LF (RFC 4180).
     """
 
-    def __init__(self, file: BinaryIO, info: ExportInfo) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def begin(self, info: DocumentInfo) -> None:
+        """Write the names of the columns."""
         self._info = info
         self._write([COLUMNS])
 
@@ -95,10 +110,13 @@ class CsvWriter:
         """Write the lines of a page."""
         self._write(_rows(self._info.source, scan.page))
 
-    def close(self, error: str | None = None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Write the error of an input that has no page; that of others is in their pages."""
-        if error is not None:
-            self._write([(self._info.source, *[""] * (len(COLUMNS) - 2), error)])
+        if fault is not None:
+            self._write([(self._info.source, *[""] * (len(COLUMNS) - 2), str(fault))])
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
     def _write(self, rows: Iterable[tuple[object, ...]]) -> None:
         text = io.StringIO(newline="")
@@ -107,8 +125,8 @@ class CsvWriter:
 
 
 def _rows(source: str, page: Page) -> list[tuple[object, ...]]:
-    if page.error is not None:
-        return [(source, page.number, *[""] * (len(COLUMNS) - 3), page.error)]
+    if page.fault is not None:
+        return [(source, page.number, *[""] * (len(COLUMNS) - 3), str(page.fault))]
     rows: list[tuple[object, ...]] = []
     for number, region in enumerate(page.regions, start=1):
         for line in region.lines:

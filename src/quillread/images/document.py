@@ -60,6 +60,30 @@ class Pages(Protocol):
         ...
 
 
+class OnePage:
+    """A page that is decoded already, uint8 RGB (H, W, 3): the `Pages` of an image in memory."""
+
+    def __init__(self, image: UInt8Image) -> None:
+        self._image = image
+
+    def __len__(self) -> int:
+        """Count the page."""
+        return 1
+
+    def render(self, index: int, where: str) -> UInt8Image:
+        """Give the image."""
+        return self._image
+
+    def paper_size(self, index: int) -> None:
+        """Nothing is known of paper."""
+
+    def jpeg(self, index: int) -> None:
+        """It is no file."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Document:
     """The pages of one file; a context manager, as a PDF stays open between its pages.
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from quillread.images.document import FAULTS, ReadConfig, check_size
+from quillread.errors import ImageError
+from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.types import UInt8Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
@@ -106,6 +107,19 @@ class PicturePages:
             image: Image.Image = HeifImageFile(file)
             return image
         return Image.open(file, formats=_FORMATS)
+
+
+def picture_pixels(image: Image.Image) -> UInt8Image:
+    """Turn an opened Pillow image into a page as files become pages: upright, uint8 RGB (H, W, 3), on white.
+
+    Raises:
+        ImageError: If it cannot be decoded.
+    """
+    try:
+        with quiet_pillow:
+            return _to_rgb(_turn_upright(image))
+    except FAULTS as error:
+        raise ImageError(f"the picture cannot be decoded: {error or type(error).__name__}", hint=DAMAGED) from error
 
 
 def _tiff_frames(image: Image.Image) -> list[int]:

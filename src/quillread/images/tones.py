@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ImageError
+from quillread.types import UInt8Image
 
 GreyImage = NDArray[np.uint8]
 """uint8 grey, shape (H, W), 255 is white."""
@@ -25,6 +26,23 @@ def to_grey(image: NDArray[np.uint8]) -> GreyImage:
     if image.ndim == 3 and image.shape[2] == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     raise ImageError(f"a line image must have the shape (H, W) or (H, W, 3), got {image.shape}")
+
+
+def as_rgb(image: NDArray[np.uint8]) -> UInt8Image:
+    """Give an image its three channels: uint8 RGB (H, W, 3) as it is, grey (H, W) or (H, W, 1) repeated.
+
+    Raises:
+        ImageError: If the image is empty or of another form.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.size == 0:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"an image must be uint8 and not empty, got {got}")
+    grey = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if grey.ndim == 2:
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if grey.ndim == 3 and grey.shape[2] == 3:
+        return image
+    raise ImageError(f"an image must have the shape (H, W, 3) or (H, W), got {image.shape}")
 
 
 def grey_percentiles(grey: GreyImage, percents: Sequence[float]) -> list[float]:

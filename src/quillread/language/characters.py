@@ -29,9 +29,7 @@ _DIGIT_COST = round(math.log(10) / _STEP)
 """All digits are one symbol, and equally likely: a language knows where a number stands and not which one it is."""
 
 _MOST_STATES = 100_000
-"""States that are kept over from line to line."""
-
-_Step = tuple[float, int]
+"""Contexts that are kept over from line to line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +71,22 @@ def _quantise(logs: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.round(-logs / _STEP), 0, 255).astype(np.uint8)
 
 
-class CharacterModel:
-    """Gives the probability of each next character; what it worked out is kept.
+class CharacterState:
+    """The characters before, as far back as a model looks, and what was worked out of those that follow.
 
-    A state stands for the characters before, as far back as the model looks. States are valid until `forget`.
+    A state belongs to whoever holds it: it stays right when its model forgets, which only drops the way to find it.
+    """
+
+    __slots__ = ("chain", "context", "steps")
+
+    def __init__(self, context: bytes, chain: list[tuple[int, int, int, int]]) -> None:
+        self.context = context
+        self.chain = chain
+        self.steps: dict[str, tuple[float, CharacterState]] = {}
+
+
+class CharacterModel:
+    """Gives the probability of each next character; what it worked out is kept. Threads may share a model.
 
     Args:
         alphabet: The characters that it knows, of digits and typography the plain ones (`plain`); that at place i has
@@ -94,32 +104,24 @@ class CharacterModel:
         self._starts = [np.cumsum(np.append(0, level.children), dtype=np.uint32).data for level in levels[:-1]]
         self._costs = [level.costs.tobytes() for level in levels]
         self._backoff_costs = [level.backoff_costs.tobytes() for level in levels]
-        self.generation = 0
-        self.forget()
+        self._states: dict[bytes, CharacterState] = {}
 
-    def forget(self) -> None:
-        """Drop all states."""
-        self.generation += 1
-        self._states: dict[bytes, int] = {}
-        self._contexts: list[bytes] = []
-        self._chains: list[list[tuple[int, int, int, int]]] = []
-        self._steps: list[dict[str, _Step]] = []
-        self.start = self._state(bytes([self._symbol(" ")]))
+    @property
+    def start(self) -> CharacterState:
+        """The state at the start of a line."""
+        return self._state(bytes([self._symbol(" ")]))
 
-    def tidy(self) -> bool:
-        """Drop all states if there are very many, and tell whether they were: to be called between lines."""
-        full = len(self._steps) > _MOST_STATES
-        if full:
-            self.forget()
-        return full
+    def tidy(self) -> None:
+        """Forget all states if there are very many; those that are in use stay right."""
+        if len(self._states) > _MOST_STATES:
+            self._states = {}
 
-    def step(self, state: int, character: str) -> _Step:
+    def step(self, state: CharacterState, character: str) -> tuple[float, CharacterState]:
         """Return the log probability of a character after a state, and the state that follows."""
-        steps = self._steps[state]
-        found = steps.get(character)
+        found = state.steps.get(character)
         if found is None:
             log_probability, after = self._work_out(state, self._symbol(character))
-            found = steps[character] = (log_probability - _digit_cost(character), after)
+            found = state.steps[character] = (log_probability - _digit_cost(character), after)
         return found
 
     def alone(self, character: str) -> float:
@@ -129,22 +131,21 @@ class CharacterModel:
     def _symbol(self, character: str) -> int:
         return self._symbol_of.get(plain(character), UNKNOWN)
 
-    def _state(self, context: bytes) -> int:
-        """Number the state of a context, cut to what the model lists."""
-        number = self._states.get(context)
-        if number is not None:
-            return number
-        chain = self._chain(context)
-        known = context[len(context) - chain[0][0] :] if chain else b""
-        number = self._states.get(known)
-        if number is None:
-            number = len(self._steps)
-            self._contexts.append(known)
-            self._chains.append(chain)
-            self._steps.append({})
-            self._states[known] = number
-        self._states[context] = number
-        return number
+    def _state(self, context: bytes) -> CharacterState:
+        """Find the state of a context, which is that of the part of it that the model lists.
+
+        Threads that make the same state at the same time each go on with their own: what they say is the same.
+        """
+        states = self._states  # another thread may put an empty one in its place
+        state = states.get(context)
+        if state is None:
+            chain = self._chain(context)
+            known = context[len(context) - chain[0][0] :] if chain else b""
+            state = states.get(known)
+            if state is None:
+                state = states[known] = CharacterState(known, chain)
+            states[context] = state
+        return state
 
     def _chain(self, context: bytes) -> list[tuple[int, int, int, int]]:
         """For each end of a context that is listed, the longest first: its length, its continuations, its backoff."""
@@ -168,9 +169,9 @@ class CharacterModel:
                 return None
         return place
 
-    def _work_out(self, state: int, symbol: int) -> _Step:
+    def _work_out(self, state: CharacterState, symbol: int) -> tuple[float, CharacterState]:
         cost = 0
-        for length, start, stop, backoff in self._chains[state]:
+        for length, start, stop, backoff in state.chain:
             place = self._symbols[length].find(symbol, start, stop)
             if place >= 0:
                 cost += self._costs[length][place]
@@ -178,7 +179,7 @@ class CharacterModel:
             cost += backoff
         else:
             cost += self._costs[0][symbol]
-        context = (self._contexts[state] + bytes([symbol]))[-(self.order - 1) :] if self.order > 1 else b""
+        context = (state.context + bytes([symbol]))[-(self.order - 1) :] if self.order > 1 else b""
         return -cost * _STEP, self._state(context)
 
 

@@ -38,9 +38,8 @@ class LanguageChoice:
         """The language that a text is most likely in; None if it is more likely in a rival, or there is no text."""
         if not text.strip():
             return None
-        # Those that are never chosen would remember every text that they were asked about. Twice: a mixture must notice
-        # that a model which it shares with others was tidied after it.
-        for known in 2 * (*(tongue.characters for tongue in self._tongues), *self._rivals):
+        # Those that are never chosen would remember every text that they were asked about.
+        for known in (*(tongue.characters for tongue in self._tongues), *self._rivals):
             known.tidy()
         likely = [mean_log_probability(tongue.characters, text) for tongue in self._tongues]
         best = max(range(len(likely)), key=likely.__getitem__)

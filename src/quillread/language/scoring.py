@@ -1,9 +1,10 @@
 """What a language makes of a text: characters and words weighed together; mixtures of several languages."""
 
 import math
+import threading
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from quillread.errors import ConfigError
 from quillread.language.words import UNKNOWN, is_linking
@@ -21,19 +22,18 @@ _DIGITS = frozenset("0123456789")
 class Characters(Protocol):
     """Gives the probability of each next character."""
 
-    start: int
-    """State at the start of a line."""
-    generation: int
-    """How often all states were dropped: a state belongs to one generation."""
+    @property
+    def start(self) -> Any:
+        """State at the start of a line."""
 
-    def step(self, state: int, character: str) -> tuple[float, int]:
+    def step(self, state: Any, character: str) -> tuple[float, Any]:
         """Log probability of a character after a state, and the state that follows."""
 
     def alone(self, character: str) -> float:
         """Log probability of a character, whatever comes before."""
 
-    def tidy(self) -> bool:
-        """Drop all states if there are very many, and tell whether they were: to be called between lines."""
+    def tidy(self) -> None:
+        """Forget all states if there are very many; those that are in use stay right."""
 
 
 class Words(Protocol):
@@ -68,7 +68,7 @@ class LanguageWeights:
 class State(NamedTuple):
     """Where a text stands."""
 
-    characters: int
+    characters: Any
     """State of the character model."""
     before: int
     """Number of the last whole word; 0 at the start of a clause."""
@@ -188,8 +188,18 @@ def _log_sum(weights: Sequence[float], logs: Sequence[float]) -> float:
     return most + math.log(sum(w * math.exp(x - most) for w, x in zip(weights, logs, strict=True)))
 
 
+class MixedState:
+    """A state of each model of a mixture, and what was worked out of the characters that follow."""
+
+    __slots__ = ("states", "steps")
+
+    def __init__(self, states: tuple[Any, ...]) -> None:
+        self.states = states
+        self.steps: dict[str, tuple[float, MixedState]] = {}
+
+
 class MixedCharacters:
-    """Character models as one.
+    """Character models as one. Threads may share it.
 
     Args:
         models: At least one.
@@ -199,52 +209,39 @@ class MixedCharacters:
     def __init__(self, models: Sequence[Characters], weights: Sequence[float]) -> None:
         self._models = models
         self._weights = weights
-        self.generation = 0
-        self._clear()
+        self._known: dict[tuple[Any, ...], MixedState] = {}
 
-    def _clear(self) -> None:
-        self.generation += 1
-        self._generations = [model.generation for model in self._models]
-        self._states: list[tuple[int, ...]] = []
-        self._numbers: dict[tuple[int, ...], int] = {}
-        self._steps: list[dict[str, tuple[float, int]]] = []
-        self.start = self._number(tuple(model.start for model in self._models))
+    @property
+    def start(self) -> MixedState:
+        """State at the start of a line."""
+        return self._state(tuple(model.start for model in self._models))
 
-    def tidy(self) -> bool:
-        """Drop what was kept, if it is very much; tell whether it was."""
+    def tidy(self) -> None:
+        """Forget all states if there are very many; those that are in use stay right."""
         for model in self._models:
             model.tidy()
-        # A model may be part of several mixtures, and have been tidied by another one.
-        is_stale = self._generations != [model.generation for model in self._models]
-        if is_stale or len(self._states) > _MOST_STATES:
-            self._clear()
-            return True
-        return False
+        if len(self._known) > _MOST_STATES:
+            self._known = {}
 
-    def step(self, state: int, character: str) -> tuple[float, int]:
+    def step(self, state: MixedState, character: str) -> tuple[float, MixedState]:
         """Log probability of a character after a state, and the state that follows."""
-        found = self._steps[state].get(character)
+        found = state.steps.get(character)
         if found is None:
-            steps = [m.step(s, character) for m, s in zip(self._models, self._states[state], strict=True)]
+            steps = [m.step(s, character) for m, s in zip(self._models, state.states, strict=True)]
             log_probability = _log_sum(self._weights, [p for p, _ in steps])
-            found = self._steps[state][character] = (log_probability, self._number(tuple(s for _, s in steps)))
+            found = state.steps[character] = (log_probability, self._state(tuple(s for _, s in steps)))
         return found
 
     def alone(self, character: str) -> float:
         """Log probability of a character, whatever comes before."""
         return _log_sum(self._weights, [model.alone(character) for model in self._models])
 
-    def _number(self, state: tuple[int, ...]) -> int:
-        number = self._numbers.get(state)
-        if number is None:
-            number = self._numbers[state] = len(self._states)
-            self._states.append(state)
-            self._steps.append({})
-        return number
+    def _state(self, states: tuple[Any, ...]) -> MixedState:
+        return self._known.setdefault(states, MixedState(states))
 
 
 class MixedWords:
-    """Word models as one.
+    """Word models as one. Threads may share it.
 
     Args:
         models: At least one.
@@ -257,6 +254,7 @@ class MixedWords:
         nothing = (0,) * len(models)
         self._numbers = {nothing: 0}
         self._known = [nothing]
+        self._lock = threading.Lock()
 
     def __contains__(self, word: object) -> bool:
         """Whether one of the models knows a word in lower case."""
@@ -268,6 +266,10 @@ class MixedWords:
         key = tuple(number for _, number in scores)
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self._known)
-            self._known.append(key)
+            with self._lock:
+                number = self._numbers.get(key)
+                if number is None:
+                    number = len(self._known)
+                    self._known.append(key)  # before its number can be had
+                    self._numbers[key] = number
         return _log_sum(self._weights, [p for p, _ in scores]), number

@@ -1,7 +1,9 @@
 """Models by name: those that ship, folders, and those of the Hugging Face hub, downloaded once."""
 
+import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.errors import ModelError
 from quillread.extras import require
-from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, read_info
+from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, ModelInfo, read_info
 from quillread.models.trocr.files import PICKLES, WEIGHTS_INDEX_NAME, WEIGHTS_NAME, find_weights, is_trocr, read_shapes
 
 log = logging.getLogger(__name__)
@@ -186,3 +188,36 @@ def describe(name: str) -> ModelEntry:
     if not onnx.is_file():
         raise ModelError(f"{folder}: lacks its weights, {ONNX_NAME}", hint="the folder was not copied whole")
     return ModelEntry(name, folder, info, onnx.stat().st_size)
+
+
+def content_of(name: str) -> str:
+    """Tell what a model is by its content: two names of equal content read alike.
+
+    Returns:
+        The revision of a model of the hub; SHA-256 of the files of others, cards left aside.
+
+    Raises:
+        ModelError: If there is no such model, or a file of it cannot be read.
+    """
+    folder = resolve(name)
+    if folder != Path(name) and name not in SHIPPED:
+        return folder.name  # the hub's cache names its folders by the revision
+    return digest(path for path in folder.iterdir() if path.name != CARD_NAME)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of files, their names in order included; folders and hidden files are skipped.
+
+    Raises:
+        ModelError: If one cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file() and not path.name.startswith("."):
+            try:
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise ModelError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
+            total.update(f"{path.name}\n{content}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()

@@ -1,6 +1,7 @@
 """Runs models with onnxruntime: opening of any, and the compact recogniser."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -21,7 +22,8 @@ class OnnxBackend:
     A line is a call of its own. In a call of several the recurrent layer of an eight-bit file would take the range of
     its numbers from all of them, and what is read in one would depend on the others. As many lines as there are threads
     are read at a time, each by one thread, which is faster than all threads on one line; only lines that come alone
-    have all threads, from the second on, since another session takes longer to open than a line to read.
+    have all threads, from the second on, since another session takes longer to open than a line to read. Threads may
+    share it; their calls run side by side.
 
     Args:
         path: ONNX file with the input `pixels` and the output `log_probs`.
@@ -40,6 +42,7 @@ class OnnxBackend:
         self._asked = threads
         self._threads = threads or _cores()
         self._is_new = True
+        self._opening = threading.Lock()
         self._session = open_session(path, 1)
         try:
             self.height: int = self._session.get_inputs()[0].shape[2]
@@ -57,8 +60,9 @@ class OnnxBackend:
 
     def _session_for_one(self) -> Any:
         """The session for a line that comes alone."""
-        is_first, self._is_new = self._is_new, False
-        return self._session if is_first or self._threads == 1 else self._all_threads
+        with self._opening:
+            is_first, self._is_new = self._is_new, False
+            return self._session if is_first or self._threads == 1 else self._all_threads
 
     @cached_property
     def _all_threads(self) -> Any:

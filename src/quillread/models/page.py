@@ -1,6 +1,7 @@
 """The network that finds lines on pages: its shape, its ONNX file, how it is run."""
 
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from quillread.models.onnx_graph import Graph, Weights
 MAPS = ("baseline", "body", "end", "print")
 """What it marks: baselines, the bodies of letters above them, upright bars where lines start and end, and the bodies of
 printed letters."""
+
+SHIPPED_NETWORK = Path(str(files("quillread.models") / "assets" / "segmenter" / "lines.onnx"))
+"""The network of the line finder that ships."""
 
 STRIDE = 2
 """Pixels of the page that one pixel of a map stands for, in x and y."""

@@ -11,6 +11,11 @@ from quillread.pages.trace import Trace, estimate_pitch, trace_lines, writing_he
 from quillread.types import Line, Polygon, Region, UInt8Image
 
 
+def open_classical(*, threads: int = 0) -> "ClassicalSegmenter":
+    """Build the classical line finder; it has one thread of its own, beside those of OpenCV."""
+    return ClassicalSegmenter()
+
+
 class ClassicalSegmenter:
     """Finds lines by the crests of stroke density and gives each its own connected ink.
 

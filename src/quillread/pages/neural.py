@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.images.page_view import PageView, page_pixels, view_page
-from quillread.models.page import STRIDE, TURNS, PageBackend
+from quillread.models.page import SHIPPED_NETWORK, STRIDE, TURNS, PageBackend
 from quillread.pages.bodies import Body, Owners, assign_ink, line_pitches
 from quillread.pages.ink import Floats, find_ink
 from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, is_small_print, join_marks
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Pixels float32 (H, W) to maps float32 (4, H / 2, W / 2) and the probabilities of the turns, float32 (4,)."""
 
-_SHIPPED = Path(str(files("quillread.models") / "assets" / "segmenter" / "lines.onnx"))
 _MULTIPLE = 32
 """What the sides of the network's input are divisible by."""
 _SURE = 0.5
@@ -61,18 +59,18 @@ class NeuralConfig:
     """Keep columns that the edge of the image cuts off, as those of the facing page in a photograph."""
 
 
-def open_network(path: Path) -> "NeuralSegmenter":
+def open_network(path: Path = SHIPPED_NETWORK, *, threads: int = 0) -> "NeuralSegmenter":
     """Build a line finder with the network of an ONNX file.
 
     Raises:
         ModelError: If it is missing or damaged.
     """
-    return NeuralSegmenter(PageBackend(path))
+    return NeuralSegmenter(PageBackend(path, threads))
 
 
-def find_everything() -> "NeuralSegmenter":
-    """Build the line finder that leaves nothing out: neither print nor the cut lines of a facing page."""
-    return NeuralSegmenter(config=NeuralConfig(keep_print=True, keep_cut=True))
+def find_everything(*, threads: int = 0) -> "NeuralSegmenter":
+    """Build the line finder that skips nothing: neither print nor the cut lines of a facing page."""
+    return NeuralSegmenter(PageBackend(SHIPPED_NETWORK, threads), NeuralConfig(keep_print=True, keep_cut=True))
 
 
 class NeuralSegmenter:
@@ -81,12 +79,12 @@ class NeuralSegmenter:
     The same page gives the same lines.
 
     Args:
-        network: Marks lines; the one that is shipped if left out.
+        network: Marks lines; the one that ships if left out.
         config: The defaults if left out.
     """
 
     def __init__(self, network: Network | None = None, config: NeuralConfig | None = None) -> None:
-        self._network = network or PageBackend(_SHIPPED)
+        self._network = network or PageBackend(SHIPPED_NETWORK)
         self._config = config or NeuralConfig()
 
     def __call__(self, image: UInt8Image) -> tuple[Region, ...]:

@@ -6,7 +6,10 @@ from typing import Protocol, cast
 
 from quillread.config import suggest
 from quillread.errors import UsageError
+from quillread.models.catalog import digest
+from quillread.models.page import SHIPPED_NETWORK
 from quillread.types import Region, UInt8Image
+from quillread.version import __version__
 
 
 class Segmenter(Protocol):
@@ -29,18 +32,19 @@ class Segmenter(Protocol):
 
 
 SEGMENTERS = {
-    "neural": "quillread.pages.neural:NeuralSegmenter",
+    "neural": "quillread.pages.neural:open_network",
     "neural-all": "quillread.pages.neural:find_everything",
-    "classical": "quillread.pages.classical:ClassicalSegmenter",
+    "classical": "quillread.pages.classical:open_classical",
 }
-"""Name -> "module:name"; what has that name is called without arguments for its default settings."""
+"""Name -> "module:name"; what has that name is called with the number of `threads`."""
 
 
-def load_segmenter(name: str) -> Segmenter:
+def load_segmenter(name: str, threads: int = 0) -> Segmenter:
     """Build a line finder with its default settings.
 
     Args:
         name: A name of `SEGMENTERS`, or an ONNX file of `quill train-segmenter`.
+        threads: CPU threads; 0 for all cores.
 
     Raises:
         UsageError: If no line finder has that name.
@@ -49,11 +53,22 @@ def load_segmenter(name: str) -> Segmenter:
     if name.endswith(".onnx"):
         from quillread.pages.neural import open_network  # only who names a file waits for onnxruntime here
 
-        return open_network(Path(name))
+        return open_network(Path(name), threads=threads)
     if name not in SEGMENTERS:
         raise UsageError(
             f"unknown line finder {name!r}{suggest(name, list(SEGMENTERS))}",
             hint=f"name one of {', '.join(SEGMENTERS)}, or an .onnx file of quill train-segmenter",
         )
     module, _, attribute = SEGMENTERS[name].partition(":")
-    return cast(Segmenter, getattr(importlib.import_module(module), attribute)())
+    return cast(Segmenter, getattr(importlib.import_module(module), attribute)(threads=threads))
+
+
+def segmenter_content(name: str) -> str:
+    """Tell what a line finder is by its content: SHA-256 of its network; the version of one that has none.
+
+    Raises:
+        ModelError: If its file cannot be read.
+    """
+    if name == "classical":
+        return __version__
+    return digest([Path(name) if name.endswith(".onnx") else SHIPPED_NETWORK])

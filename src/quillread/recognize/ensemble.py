@@ -1,6 +1,6 @@
 """Several recognisers, or one that looks at variants of each line, whose readings vote."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,31 +78,17 @@ class VaryingReader:
 
 
 class EnsembleReader:
-    """Reads with several models, one after another: only one is in memory.
+    """Reads with several models, whose readings vote.
 
     Args:
-        loads: Load each model; the first decides where readings are even.
+        readers: At least one; the first decides where readings are even.
     """
 
-    def __init__(self, loads: Sequence[Callable[[], LineReader]]) -> None:
-        self._loads = loads
-        self._held = (0, loads[0]())
-        self.info = self._held[1].info
+    def __init__(self, readers: Sequence[LineReader]) -> None:
+        self._readers = readers
+        self.info = readers[0].info
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images."""
-        if not images:
-            return []
-        # The model that read last begins, so that each call loads one model less.
-        start = self._held[0]
-        order = [start, *(i for i in range(len(self._loads)) if i != start)]
-        read: dict[int, list[Transcript]] = {}
-        for number in order:
-            read[number] = self._hold(number).read(images)
-        return [vote(readings) for readings in zip(*(read[i] for i in range(len(order))), strict=True)]
-
-    def _hold(self, number: int) -> LineReader:
-        if self._held[0] != number:
-            del self._held  # before the next one is loaded
-            self._held = (number, self._loads[number]())
-        return self._held[1]
+        views = [reader.read(images) for reader in self._readers]
+        return [vote(readings) for readings in zip(*views, strict=True)]

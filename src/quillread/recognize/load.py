@@ -11,7 +11,7 @@ from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 from quillread.models.onnx import OnnxBackend
-from quillread.models.trocr.settings import GenerateConfig
+from quillread.models.trocr.settings import GenerateChanges
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
 from quillread.recognize.ensemble import LineReader, VaryingReader
 from quillread.recognize.ensemble import variants as variants_of
@@ -31,7 +31,7 @@ def load(
     name: str = "builtin",
     *,
     threads: int = 0,
-    generate: GenerateConfig | None = None,
+    generate: GenerateChanges | None = None,
     language: LanguageConfig | None = None,
     variants: int = 1,
 ) -> LineReader:
@@ -40,7 +40,7 @@ def load(
     Args:
         name: "builtin", a model folder, or a model of the hub.
         threads: CPU threads; 0 for all cores.
-        generate: How TrOCR generates text, in place of what is stored with the model.
+        generate: How TrOCR generates text, where that is to differ from what is stored with the model.
         language: Languages to read with; none if left out.
         variants: How many ways each line is looked at; what is read in them votes.
 
@@ -51,10 +51,11 @@ def load(
         UsageError: If `generate` is given for a compact model.
     """
     entry = describe(name)
-    if entry.info.family == "compact" and generate is not None:
-        raise UsageError(f"{name}: is a compact model: it generates no text token by token, so it has no such settings")
-    if generate is not None:
-        entry = replace(entry, info=replace(entry.info, generate=generate))
+    if generate is not None and generate.given:
+        if entry.info.family == "compact":
+            named = ", ".join(f"generate.{setting}" for setting in generate.given)
+            raise UsageError(f"{named}: only for TrOCR models, and {entry.info.name!r} is a compact model")
+        entry = replace(entry, info=replace(entry.info, generate=generate.apply(entry.info.generate)))
     if language is not None and language.only_compact and entry.info.family != "compact":
         language = None
     settings = entry.info.language
@@ -106,7 +107,7 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = Non
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
     limit = ends_early(model.network, entry.info.generate)
     if limit is not None:
-        hint = "longer ones are cut, unless --max-tokens says otherwise"
+        hint = "longer ones are cut, unless generate.max_tokens says otherwise"
         log.warning("%s: its generation settings end a line after %d tokens: %s", entry.name, limit, hint)
     on_gpu = torch.cuda.is_available()
     if on_gpu:

@@ -71,13 +71,25 @@ def test_unknown_characters_are_improbable_and_do_no_harm():
     assert logs[1] < -3 and math.isfinite(logs[2])
 
 
-def test_states_are_dropped_when_there_are_many(monkeypatch):
+def test_states_are_forgotten_when_there_are_many(monkeypatch):
     monkeypatch.setattr("quillread.language.characters._MOST_STATES", 10)
     characters = model()
-    before = walk(characters, TEXT[0])
-    assert characters.tidy()
-    assert not characters.tidy()
+    before, start = walk(characters, TEXT[0]), characters.start
+    characters.tidy()
+    assert characters.start is not start
     assert walk(characters, TEXT[0]) == before
+
+
+def test_a_state_in_use_stays_right_when_its_model_forgets(monkeypatch):
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 0)
+    characters = model()
+    expected = walk(characters, TEXT[0])
+    state, logs = characters.start, []
+    for character in TEXT[0]:
+        characters.tidy()
+        log, state = characters.step(state, character)
+        logs.append(log)
+    assert logs == expected
 
 
 def test_white_space_becomes_single_spaces():

@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,21 +52,29 @@ def test_a_mixture_outlives_the_states_of_its_models(models, monkeypatch):
             logs.append(log)
         return logs
 
-    before = walk()
+    before, start = walk(), mixed.start
     monkeypatch.setattr("quillread.language.characters._MOST_STATES", 5)
-    assert mixed.tidy()
+    monkeypatch.setattr("quillread.language.scoring._MOST_STATES", 5)
+    mixed.tidy()
+    assert mixed.start is not start
     assert walk() == before
 
 
-def test_a_mixture_notices_that_another_tidied_its_model(models, monkeypatch):
+def test_a_mixture_stays_right_when_another_tidied_its_model(models, monkeypatch):
     a, b = (m.characters for m in models)
     first, second = MixedCharacters([a, b], [0.5, 0.5]), MixedCharacters([b, a], [0.5, 0.5])
-    for mixed in (first, second):
-        state = mixed.start
-        for character in "the house of Okonkwo":
-            _, state = mixed.step(state, character)
-    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 5)
-    assert first.tidy()
-    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 10**6)
-    assert second.tidy()
-    assert second._generations == [b.generation, a.generation]
+    monkeypatch.setattr("quillread.language.characters._MOST_STATES", 0)
+    state, other = second.start, MixedCharacters([b, a], [0.5, 0.5]).start
+    for character in "the house of Okonkwo":
+        first.tidy()
+        log, state = second.step(state, character)
+        expected, other = second.step(other, character)
+        assert log == expected
+
+
+def test_threads_number_the_words_of_a_mixture_alike(models):
+    words = [w for w in ("the", "house", "son", "of", "man", "and", "in", "was") if w]
+    mixed = MixedWords([m.words for m in models], [0.5, 0.5])
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda word: mixed.score(0, word, -6.0)[1], words * 50))
+    assert numbers == numbers[: len(words)] * 50

@@ -1,7 +1,7 @@
 """What a TrOCR model is made of and how it is read with; knows no torch, so that settings are checked without it."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from quillread.errors import ConfigError
 
@@ -68,3 +68,41 @@ class GenerateConfig:
             raise ConfigError(f"generate.max_tokens must be at least 1, got {self.max_tokens}")
         if self.split_long is not None and self.split_long < 1:
             raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")
+
+
+_BEAMS = 4
+"""Beams, at least, where alternatives are asked for and nothing says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateChanges:
+    """What is asked of a reading in place of the settings that are stored with a model; None leaves each as it is."""
+
+    beams: int | None = None
+    """See `GenerateConfig`, as for all of these."""
+    alternatives: int | None = None
+    max_tokens: int | None = None
+    guard_repeats: bool | None = None
+    guard_tail: bool | None = None
+    split_long: float | None = None
+    """0 for never."""
+    rows: Literal["ignore", "flag", "split"] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are asked for, by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def apply(self, stored: GenerateConfig) -> GenerateConfig:
+        """Put them on top of what is stored with a model.
+
+        Raises:
+            ConfigError: If a value is out of range, or the values do not go together.
+        """
+        given = self.given
+        if given.get("split_long") == 0:
+            given["split_long"] = None
+        if given.get("alternatives") and "beams" not in given and stored.beams is None:
+            given["beams"] = max(_BEAMS, given["alternatives"] + 1)
+        return replace(stored, **given)

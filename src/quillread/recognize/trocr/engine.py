@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -148,7 +149,8 @@ class TrocrEngine:
     together.
 
     Every image has the size of the canvas, so what is read in a line does not depend on the lines beside it. Lines of
-    like length share a batch: short ones do not wait for long ones.
+    like length share a batch: short ones do not wait for long ones. Threads that share an engine take turns: the number
+    of torch's threads and the mode of the network are settings of all of them.
 
     Args:
         model: In whatever mode; the network is run in evaluation mode and put back.
@@ -176,6 +178,7 @@ class TrocrEngine:
         self._threads = threads
         self._rank = rank or list
         self._least = _LEAST_READINGS if rank else 1
+        self._turn = threading.Lock()
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
@@ -183,7 +186,7 @@ class TrocrEngine:
         parts = [part.image for line in lines for part in line]
         order = sorted(range(len(parts)), key=lambda i: parts[i].shape[1] / parts[i].shape[0])
         read: dict[int, Hypothesis] = {}
-        with self._evaluating():
+        with self._turn, self._evaluating():
             for start in range(0, len(order), self._batch_size):
                 members = order[start : start + self._batch_size]
                 read.update(zip(members, self._read([parts[i] for i in members]), strict=True))

@@ -3,10 +3,12 @@
 import glob
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from quillread.errors import DataError, Fault, InputError
+from quillread.formats.layout import find_image, read_layout
 from quillread.images.iiif import names_manifest
 from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
@@ -22,12 +24,21 @@ class Input:
     """As the user named it, or as found in the folder named."""
     stem: Path
     """Path of its results below the output folder, without a suffix."""
-    error: str | None = None
+    fault: Fault | None = None
+    content: bytes | None = field(default=None, repr=False)
+    """What came from stdin."""
 
     @property
     def is_address(self) -> bool:
         """Whether it is in the web."""
         return is_address(self.name)
+
+    @property
+    def source(self) -> Path | str | bytes:
+        """What a reader opens: its content, address or path."""
+        if self.content is not None:
+            return self.content
+        return self.name if self.is_address else Path(self.name)
 
 
 def find_inputs(arguments: list[str]) -> list[Input]:
@@ -51,9 +62,6 @@ def find_segmented(where: Path) -> list[Input]:
     Raises:
         DataError: If there is no such file or folder, or no PAGE or ALTO file in it.
     """
-    from quillread.errors import DataError, InputError
-    from quillread.formats.layout import find_image, read_layout
-
     files = sorted(where.rglob("*.xml"), key=_by_number) if where.is_dir() else [where]
     found: list[Input] = []
     seen: set[Path] = set()
@@ -68,7 +76,7 @@ def find_segmented(where: Path) -> list[Input]:
                     found.append(Input(str(image), stem.with_name(image.name)))
                 seen.add(place)
         except InputError as error:
-            found.append(Input(str(path), stem, str(error)))
+            found.append(Input(str(path), stem, error.fault))
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
     if not found:
@@ -81,7 +89,7 @@ def _expand(argument: str) -> list[Input]:
         return [Input(STDIN, Path("stdin"))]
     if not argument:
         # As a path it would stand for the current folder: hardly what an unset variable in a script means.
-        return [_fault("''", "is no name of a file", "check the variables in the command")]
+        return [_fault("''", "is not the name of a file", "check the variables in the command")]
     if is_address(argument):
         return [Input(argument, _address_stem(argument))]
     path = Path(argument)
@@ -101,7 +109,7 @@ def _expand(argument: str) -> list[Input]:
 
 
 def _fault(argument: str, what: str, hint: str) -> Input:
-    return Input(argument, Path("input"), f"{argument}: {what}\n  hint: {hint}")
+    return Input(argument, Path("input"), Fault("input", f"{argument}: {what}", hint))
 
 
 def _is_page(path: Path, folder: Path) -> bool:

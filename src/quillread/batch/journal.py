@@ -3,12 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
+from quillread.errors import Fault
 from quillread.files import naming
-from quillread.formats.export import ExportInfo, Scan
 from quillread.formats.json import page_data, page_of_data
-from quillread.types import Page
+from quillread.types import DocumentInfo, Page, Scan
 
 JOURNAL_SUFFIX = ".quillread-pages.jsonl"
 """Of the journal of an input, which is hidden."""
@@ -44,7 +44,7 @@ class PageJournal:
         except (OSError, ValueError, TypeError, LookupError):
             return None
 
-    def begin(self, info: ExportInfo) -> Self:
+    def begin(self, info: DocumentInfo) -> None:
         """Begin to note the pages of an input that has several."""
         if info.page_count > 1 and self._key[1] is not None:
             with naming(self._path):
@@ -52,18 +52,17 @@ class PageJournal:
                 self._file = self._path.open("ab" if self._places else "wb")
                 if not self._places:
                     self._note(self._key)
-        return self
 
     def add(self, scan: Scan) -> None:
         """Note a page."""
-        self._failed += (scan.page.error or scan.missing) is not None
-        if scan.page.error is None and scan.page.number not in self._places:
+        self._failed += (scan.page.fault or scan.missing) is not None
+        if scan.page.fault is None and scan.page.number not in self._places:
             self._note(page_data(scan.page))
 
-    def close(self, error: str | None) -> None:
+    def close(self, fault: Fault | None) -> None:
         """Drop the journal, unless there are pages to try again, or the input cannot be opened this time."""
         self.abort()
-        if not self._failed and (error is None or not self._places):
+        if not self._failed and (fault is None or not self._places):
             self._path.unlink(missing_ok=True)
 
     def abort(self) -> None:

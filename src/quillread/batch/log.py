@@ -1,48 +1,20 @@
-"""What an output folder holds already: the log that `quill read --resume` goes by."""
+"""What an output folder holds already: the log that a resumed run goes by."""
 
-import argparse
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quillread.cli.generate_options import given_options
-from quillread.cli.inputs import Input
-from quillread.cli.journal import JOURNAL_SUFFIX, PageJournal
-from quillread.cli.output import beside, overlay_path
+from quillread.batch.inputs import Input
+from quillread.batch.journal import JOURNAL_SUFFIX, PageJournal
+from quillread.batch.outputs import beside, overlay_path
 from quillread.files import naming, write_atomic
 from quillread.formats.export import FORMATS
+from quillread.types import Page
 
 LOG_NAME = ".quillread-log.jsonl"
 """In the output folder; one JSON object for each input that was read, the last one of a name counts."""
-
-
-def reading_key(args: argparse.Namespace, segmenter: str) -> dict[str, Any]:
-    """What results depend on beside their provenance, which has names: the files behind these, and options of TrOCR.
-
-    Args:
-        args: Of `quill read`.
-        segmenter: Name or ONNX file of the line finder.
-
-    Returns:
-        Plain data: names of models with their revisions; path, size and time of each file; options that were given.
-    """
-    from quillread.language.catalog import split_weight
-    from quillread.models.catalog import SHIPPED, pin, resolve
-
-    models = args.models or (args.model,)
-    files = {Path(segmenter), *args.lexicon, *(Path(split_weight(name)[0]) for name in args.lm or ())}
-    for folder in (resolve(name) if name in SHIPPED else Path(name) for name in models):
-        files.update(folder.glob("*"))
-    if args.segmentation:
-        files |= {args.segmentation, *(path for path in args.segmentation.rglob("*") if path.suffix.lower() == ".xml")}
-    return {
-        "models": [pin(name) for name in models],
-        "files": sorted([str(path), *_facts(path)] for path in files if path.is_file()),
-        "generate": given_options(args),
-    }
 
 
 class ReadLog:
@@ -51,22 +23,19 @@ class ReadLog:
     Args:
         folder: The output folder, which must exist.
         formats: What is written now.
-        reading: What it is read with now: all that results depend on; plain data.
+        fingerprint: Of the reader: all that results depend on.
         overlays: The folder of pictures, if they are drawn.
 
     Raises:
         OutputError: If the log cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, formats: Sequence[str], reading: Mapping[str, Any], overlays: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, formats: Sequence[str], fingerprint: str, overlays: Path | None = None) -> None:
         self._folder = folder
         self._overlays = overlays
         self._path = folder / LOG_NAME
         self._formats = {*formats, *(["overlay"] if overlays else [])}
-        text = json.dumps(reading, sort_keys=True, default=str)
-        self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._settings = fingerprint
         self._records = _read(self._path)
         lines = "".join(json.dumps(record) + "\n" for record in self._records.values())
         write_atomic(self._path, lines.encode())
@@ -82,7 +51,7 @@ class ReadLog:
             and record.get("file") == _fingerprint(entry)
             and record.get("settings") == self._settings
             and self._formats <= set(record.get("formats", ()))
-            and all(path.is_file() for path in self._results(entry, record.get("pages", 0)))
+            and all(path.is_file() for path in self._results(entry, record))
         )
 
     def journal(self, entry: Input, resume: bool) -> PageJournal:
@@ -90,16 +59,27 @@ class ReadLog:
         key = [entry.name, _fingerprint(entry), self._settings]
         return PageJournal(beside(self._folder / entry.stem, JOURNAL_SUFFIX, hidden=True), key, resume)
 
-    def _results(self, entry: Input, pages: int) -> Iterator[Path]:
-        """Name the files of an input; of those that hold a page each, the last."""
-        stem = self._folder / entry.stem
-        for output in (FORMATS[name] for name in self._formats if name in FORMATS):
-            yield beside(stem, f"-{pages:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
-        if self._overlays:
-            yield overlay_path(self._overlays / entry.stem, pages, pages)
+    def known(self, entry: Input) -> Callable[[int], Page | None]:
+        """Give the pages of an input that an earlier run noted, by their number."""
+        return self.journal(entry, True).page
 
-    def add(self, entry: Input, pages: int, failed: int) -> None:
+    def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
+        """Name the files of an input; of those that hold a page each, the last."""
+        stem, pages = self._folder / entry.stem, record.get("pages", 0)
+        last = record.get("last", pages)
+        for output in (FORMATS[name] for name in self._formats if name in FORMATS):
+            yield beside(stem, f"-{last:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
+        if self._overlays:
+            yield overlay_path(self._overlays / entry.stem, last, pages)
+
+    def add(self, entry: Input, pages: int, failed: int, last: int | None = None) -> None:
         """Remember an input, once its files are in place.
+
+        Args:
+            entry: The input.
+            pages: How many pages it has.
+            failed: How many faults there were.
+            last: Number of the last page that was read.
 
         Raises:
             OutputError: If the log cannot be written.
@@ -112,6 +92,7 @@ class ReadLog:
             "settings": self._settings,
             "formats": sorted(self._formats),
             "pages": pages,
+            "last": pages if last is None else last,
             "failed": failed,
         }
         with naming(self._path), self._path.open("ab") as file:

@@ -1,0 +1,353 @@
+"""A run over many inputs: a pure page function, executors that do it, and the order in which pages are written."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from quillread.batch.inputs import Input
+from quillread.errors import Fault
+from quillread.images.document import Document
+from quillread.options import ReadOptions
+from quillread.pages.deliver import deliver, explain, refuse
+from quillread.processes import Outcome, WorkerPool
+from quillread.reader import KnownPages, Reader
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan, UInt8Image
+
+log = logging.getLogger(__name__)
+
+KnownOf = Callable[[Input], KnownPages]
+"""Gives the pages of an input that were read before."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageJob:
+    """A page to read: all that a worker must know, small enough to be sent."""
+
+    document: int
+    """Number of its document in the run."""
+    name: str
+    """The input as the user named it."""
+    source: Path | str | bytes
+    """Where it is, or its content."""
+    index: int | None
+    """Of the page, from 0; None to count the pages only."""
+    known: Page | None = None
+    """The page as it was read before; it is not read again."""
+    with_image: bool = False
+    """Whether the image of the page must come back, for what shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """What became of a job; with nothing that is tied to a process."""
+
+    count: int
+    """Pages of the document."""
+    page: Page | None = None
+    image: UInt8Image | None = None
+    points: tuple[float, float] | None = None
+    jpeg: bytes | None = None
+    missing: Fault | None = None
+    fault: Fault | None = None
+    """Why nothing of the input can be read."""
+
+    def scan(self) -> Scan:
+        """The page for a writer."""
+        page = self.page or Page("", 1, 0, 0)
+        return Scan(page, self.image, self.points, lambda: self.jpeg, self.missing)
+
+
+class PageWorker:
+    """Reads pages one by one, and keeps the document of the last one open.
+
+    Args:
+        reader: Reads them.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._document: Document | None = None
+        self._key: tuple[str, Path | str | bytes] | None = None
+
+    def __call__(self, job: PageJob) -> PageResult:
+        """Read a page; whatever is wrong with it is in the result."""
+        try:
+            document = self._open(job)
+        except Exception as error:  # whatever is wrong with one input must not lose the others
+            return PageResult(0, fault=explain(error, job.name))
+        if job.index is None:
+            return PageResult(len(document))
+        scan = self.reader.scan(document, job.index, lambda _: job.known)
+        jpeg = scan.jpeg() if job.with_image else None
+        image = scan.image if job.with_image else None
+        return PageResult(len(document), scan.page, image, scan.points, jpeg, scan.missing)
+
+    def close(self) -> None:
+        """Close the document."""
+        if self._document is not None:
+            self._document.close()
+        self._document = self._key = None
+
+    def _open(self, job: PageJob) -> Document:
+        key = (job.name, job.source)
+        if self._document is None or self._key != key:
+            self.close()
+            self._document = self.reader.open(job.source, name=job.name)
+            self._key = key
+        return self._document
+
+
+Outcomes = Iterator[Outcome[PageJob, PageResult]]
+
+
+class Executor(Protocol):
+    """Does the jobs of a run, somewhere."""
+
+    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
+        """Do jobs and give what became of each, in their order.
+
+        Args:
+            jobs: Taken one at a time, a few beyond the oldest that is not done yet. None says that there is none until
+                more of those that were taken are done.
+        """
+
+    def close(self) -> None:
+        """Let go of processes and files."""
+
+
+class SerialExecutor:
+    """Does one job after another in this process.
+
+    Args:
+        reader: Reads the pages.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._worker = PageWorker(reader)
+
+    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
+        """Do jobs; see `Executor`."""
+        for job in filter(None, jobs):
+            yield Outcome(job, self._worker(job))
+
+    def close(self) -> None:
+        """Close the document that is open."""
+        self._worker.close()
+
+
+class ProcessExecutor:
+    """Does jobs in processes of their own, each with its model: a page that crashes its process is lost alone.
+
+    Args:
+        options: What to read with; of threads, one for each process unless they say otherwise.
+        processes: How many.
+    """
+
+    def __init__(self, options: ReadOptions, processes: int) -> None:
+        threads = options.threads or 1
+        make = partial(_make_worker, replace(options, threads=threads))
+        self._pool: WorkerPool[PageJob, PageResult] = WorkerPool(make, _work, processes, threads=threads)
+
+    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
+        """Do jobs; see `Executor`."""
+        return self._pool.run(jobs)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+
+def _make_worker(options: ReadOptions) -> PageWorker:
+    return PageWorker(Reader(options))
+
+
+def _work(worker: PageWorker, job: PageJob) -> PageResult:
+    return worker(job)
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """What became of an input."""
+
+    entry: Input
+    pages: int
+    """Of its document; 0 if it could not be opened."""
+    last: int
+    """Number of the last page that was to be read."""
+    faults: tuple[Fault, ...]
+
+
+class Run:
+    """Reads inputs and writes what was read, input by input and page by page, in order.
+
+    Args:
+        options: What is read with.
+        provenance: Of the reading, for the results.
+        executor: Reads the pages.
+        with_images: Whether something that is written shows the images.
+        on_page: Told after each page how many are done, and how many are known of so far.
+    """
+
+    def __init__(
+        self,
+        options: ReadOptions,
+        provenance: Mapping[str, Any],
+        executor: Executor,
+        *,
+        with_images: bool = False,
+        on_page: Progress | None = None,
+    ) -> None:
+        self._options = options
+        self._provenance = provenance
+        self._executor = executor
+        self._with_images = with_images
+        self._on_page = on_page
+        self._done = self._known = 0
+
+    def __call__(
+        self, inputs: Iterable[Input], writer_of: Callable[[Input], PageWriter], known_of: KnownOf | None = None
+    ) -> Iterator[InputResult]:
+        """Read inputs; each result comes when all of its input is written.
+
+        Args:
+            inputs: Taken a few ahead of what is written.
+            writer_of: Makes what the pages of an input go to; what it raises is not caught.
+            known_of: Gives the pages of an input that were read before.
+        """
+        schedule = _Schedule(inputs, self._options, self._with_images, known_of or (lambda _: lambda _: None))
+        outcomes = self._executor.run(schedule.jobs())
+        while (document := schedule.next_document(outcomes)) is not None:
+            start = time.monotonic()
+            faults = self._write(document, schedule, outcomes, writer_of(document.entry))
+            seconds = time.monotonic() - start
+            log.info("%s: pages read: %d, in %.1f s", document.entry.name, len(document.selected), seconds)
+            last = document.selected[-1] + 1 if document.selected else 0
+            yield InputResult(document.entry, document.count or 0, last, faults)
+
+    def _write(
+        self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes, writer: PageWriter
+    ) -> tuple[Fault, ...]:
+        name = document.entry.name
+        try:
+            if document.fault is not None or document.count is None:
+                return refuse(writer, name, document.fault or Fault("input", name), self._provenance)
+            self._known += len(document.selected)
+            info = DocumentInfo(name, document.count, self._provenance)
+            return deliver(self._scans(document, schedule, outcomes), writer, info, len(document.selected))
+        finally:
+            writer.abort()  # what is closed already stays
+
+    def _scans(self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes) -> Iterator[Scan]:
+        for index in document.selected:
+            yield schedule.result(document, index, outcomes).scan()
+            self._done += 1
+            if self._on_page:
+                self._on_page(self._done, self._known)
+
+
+@dataclass(eq=False)
+class _Document:
+    """An input on its way."""
+
+    number: int
+    entry: Input
+    known: KnownPages
+    fault: Fault | None
+    """Why nothing of it can be read."""
+    count: int | None = None
+    """Pages; None while nobody has opened it."""
+    selected: list[int] = field(default_factory=list)
+    """Indices of the pages to read."""
+    waiting: deque[int | None] = field(default_factory=deque)
+    """What has not been given to an executor: indices of pages, None for counting them."""
+    results: dict[int, PageResult] = field(default_factory=dict)
+    """Pages that were read, and not yet written."""
+
+
+class _Schedule:
+    """Which page is read next: the rest of the documents that were begun, in order, then the start of the next input.
+
+    How many pages an input has is only known once its first one was read, so jobs depend on results.
+    """
+
+    def __init__(self, inputs: Iterable[Input], options: ReadOptions, with_images: bool, known_of: KnownOf) -> None:
+        self._inputs = enumerate(inputs)
+        self._options = options
+        self._with_images = with_images
+        self._known_of = known_of
+        self._documents: deque[_Document] = deque()
+
+    def jobs(self) -> Iterator[PageJob | None]:
+        """The jobs for an executor, as it asks for them."""
+        while True:
+            ready = next((d for d in self._documents if d.waiting), None)
+            if ready is not None:
+                yield self._job(ready, ready.waiting.popleft())
+            elif (item := next(self._inputs, None)) is not None:
+                number, entry = item
+                document = _Document(number, entry, self._known_of(entry), entry.fault)
+                document.waiting.extend([] if entry.fault else [self._options.first_page - 1])
+                self._documents.append(document)
+            elif any(d.count is None and d.fault is None for d in self._documents):
+                yield None
+            else:
+                return
+
+    def next_document(self, outcomes: Outcomes) -> _Document | None:
+        """The next input, once it is known how many pages it has, or that it cannot be read."""
+        while not self._documents:
+            if not self._take(outcomes) and not self._documents:
+                return None
+        document = self._documents[0]
+        while document.count is None and document.fault is None:
+            self._take(outcomes)
+        if document.fault is not None:
+            self._documents.popleft()
+        return document
+
+    def result(self, document: _Document, index: int, outcomes: Outcomes) -> PageResult:
+        """What became of a page of the first document."""
+        while index not in document.results:
+            self._take(outcomes)
+        if index == document.selected[-1]:
+            self._documents.popleft()
+        return document.results.pop(index)
+
+    def _job(self, document: _Document, index: int | None) -> PageJob:
+        entry = document.entry
+        known = None if index is None else document.known(index + 1)
+        return PageJob(document.number, entry.name, entry.source, index, known, self._with_images)
+
+    def _take(self, outcomes: Outcomes) -> bool:
+        """File what became of the next job; tell whether there was one."""
+        outcome = next(outcomes, None)
+        if outcome is None:
+            return False
+        job = outcome.job
+        document = next(d for d in self._documents if d.number == job.document)
+        result = outcome.value or PageResult(0, fault=explain(outcome.error or RuntimeError(), job.name))
+        if outcome.error is not None and job.index is not None:
+            self._file_lost(document, job.index, outcome.error)
+        elif result.fault is not None:
+            document.fault = result.fault
+        else:
+            if document.count is None:
+                document.count, document.selected = result.count, self._options.selected(result.count)
+                document.waiting.extend(i for i in document.selected if i not in {job.index, *document.results})
+            if job.index is not None:
+                document.results[job.index] = result
+        return True
+
+    def _file_lost(self, document: _Document, index: int, error: Exception) -> None:
+        """Note a page whose process was lost; after the first of an input, its pages must be counted without it."""
+        several = document.count != 1
+        fault = explain(error, f"{document.entry.name}, page {index + 1}" if several else document.entry.name)
+        page = Page(document.entry.name, index + 1, 0, 0, fault=fault)
+        document.results[index] = PageResult(document.count or 0, page)
+        if document.count is None:
+            document.waiting.append(None)

@@ -1,0 +1,139 @@
+"""The options of reading, which several commands share: flags in, `ReadOptions` out."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quillread.cli.options import whole_number
+from quillread.config import apply_overrides, build, merge, read_yaml
+from quillread.options import MOST_VARIANTS, ReadOptions
+
+_GENERATE = ("beams", "alternatives", "max_tokens", "guard_repeats", "guard_tail", "split_long", "rows")
+_SAME = ("lm", "lexicons", "correct", "variants", "threads", "pages", "segmenter", "lines", "segmentation")
+"""Flags whose values are those of the options of the same names, where a command has them."""
+
+
+def add_model_flags(parser: argparse.ArgumentParser, *, several: bool = True) -> None:
+    """Add `--model` and `--threads`."""
+    repeat = "; repeat it to let several vote" if several else ""
+    parser.add_argument(
+        "--model",
+        dest="models",
+        action="append" if several else _Single,
+        metavar="NAME",
+        help=f"name or folder of a model (default: builtin){repeat}",
+    )
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="CPU threads (default: all cores)")
+
+
+def add_generate_flags(parser: argparse.ArgumentParser) -> None:
+    """Add how TrOCR generates text."""
+    group = parser.add_argument_group(
+        "reading with TrOCR", "Without these, text is generated with the settings that are stored with the model."
+    )
+    group.add_argument("--beams", type=int, metavar="N", help="follow N readings at once; 1 is greedy")
+    group.add_argument("--alternatives", type=int, metavar="N", help="give up to N other readings of each line")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="end a line after N tokens")
+    switch = argparse.BooleanOptionalAction
+    group.add_argument("--guard-repeats", action=switch, help="cut endless repeats at the end of a line")
+    group.add_argument("--guard-tail", action=switch, help="cut an invented tail, which the ink has no room for")
+    group.add_argument(
+        "--split-long",
+        type=float,
+        metavar="TIMES",
+        help="cut lines that would be narrowed more than TIMES over at gaps, read the parts and join them; 0 for never",
+    )
+    group.add_argument(
+        "--rows", choices=("ignore", "flag", "split"), help="where a crop holds several lines: warn, or read each"
+    )
+
+
+def add_language_flags(parser: argparse.ArgumentParser, default: str, *, corrects: bool = True) -> None:
+    """Add the languages to read with.
+
+    Args:
+        parser: Of the command.
+        default: What the help says is done without `--lm`.
+        corrects: Whether words may be corrected.
+    """
+    group = parser.add_argument_group("reading with a language")
+    group.add_argument(
+        "--lm",
+        action="append",
+        metavar="NAME",
+        help="none, auto (English or French, line by line), en, fr, or a file of `quill lm train`; may be repeated to "
+        f"mix several, as in --lm fr --lm parish.lm@2 (default: {default})",
+    )
+    group.add_argument(
+        "--lexicon",
+        dest="lexicons",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="names and other words that are to be known, one a line; others stay possible; may be repeated",
+    )
+    if corrects:
+        group.add_argument(
+            "--correct",
+            action="store_true",
+            default=None,
+            help="correct words that are in doubt to known words near them; what was changed is in the JSON",
+        )
+
+
+def add_reading_flags(parser: argparse.ArgumentParser, default_language: str) -> None:
+    """Add all that says how lines are read."""
+    add_model_flags(parser)
+    add_generate_flags(parser)
+    add_language_flags(parser, default_language)
+    parser.add_argument(
+        "--variants",
+        type=int,
+        metavar="N",
+        help=f"look at each line in N ways, sheared and stretched a little, up to {MOST_VARIANTS}, and let them vote: "
+        "about N times as long",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file of the options that --set takes; flags go before it"
+    )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any option of reading, such as read.pdf_dpi=400, read.max_pixels=400000000, sheet.flatten=true or "
+        "crop.margin=0.1; may be repeated",
+    )
+
+
+def read_options(args: argparse.Namespace) -> ReadOptions:
+    """Fill the options of a reading: those of `--config`, then flags, then `--set`.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range, or options do not go together.
+    """
+    given = vars(args)
+    values: dict[str, Any] = {name: given[name] for name in _SAME if given.get(name) not in (None, False)}
+    if given.get("models"):
+        values["models"] = given["models"]
+    generate = {name: given[name] for name in _GENERATE if given.get(name) is not None}
+    if generate:
+        values["generate"] = generate
+    config = given.get("config")
+    values = merge(read_yaml(config) if config else {}, values)
+    return build(ReadOptions, apply_overrides(values, given.get("settings", [])), "options of reading")
+
+
+class _Single(argparse.Action):
+    """Keeps the last value, in a list."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, [values])

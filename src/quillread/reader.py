@@ -1,0 +1,341 @@
+"""Reader: the only way to make a reading. The command, the library, the server and batches go through it."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from quillread.errors import Fault, ImageError, UsageError
+from quillread.images.document import Document, OnePage
+from quillread.images.pictures import picture_pixels
+from quillread.images.read import open_document
+from quillread.images.tones import as_rgb
+from quillread.models.catalog import describe
+from quillread.options import ReadOptions, files_stamp, fingerprint_of, provenance_of
+from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse
+from quillread.pages.given import GivenLayouts
+from quillread.pages.segment import Segmenter, load_segmenter
+from quillread.pages.transcribe import PageTranscriber
+from quillread.recognize.ensemble import EnsembleReader, LineReader
+from quillread.recognize.load import load
+from quillread.types import DocumentInfo, Page, PageWriter, Reading, Scan, Transcript, UInt8Image
+from quillread.version import __version__
+
+log = logging.getLogger(__name__)
+
+Picture = UInt8Image | Image.Image | str | Path | bytes | BinaryIO
+"""An image: uint8 RGB (H, W, 3) or grey (H, W), a Pillow image, a path, the content of a file, or an open file."""
+
+KnownPages = Callable[[int], Page | None]
+"""Gives pages that were read before, by their number."""
+
+_KEPT = 4
+"""Readers that `read` keeps."""
+
+
+class Reader:
+    """Reads documents, pages and lines with the models of its options, which are loaded once.
+
+    Any number of threads may use one reader: what they read, and how sure of it it is, does not depend on each other.
+    Networks run side by side (those of TrOCR in turns). A pickled reader is made anew from its options where it
+    arrives. It is a context manager; a closed one refuses to read.
+
+    >>> from quillread import Reader
+    >>> with Reader(lm=("fr",)) as reader:
+    ...     texts = [reader.read(path).text for path in paths]
+
+    Args:
+        options: What to read with; the defaults of `quill read` if left out.
+        recognizer: Reads the lines in place of the models that the options name: a network in training, or a fake.
+        **changes: Options by name, on top of them.
+
+    Attributes:
+        options: As they were given.
+        info: What is known of the model, of several of the first.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+        UsageError: If the options do not go together.
+        ModelError: If there is no such model, language model or line finder, or it is damaged.
+        DataError: If a lexicon or segmentation cannot be read.
+        MissingExtraError: If a model needs torch, and it is not installed.
+    """
+
+    def __init__(
+        self, options: ReadOptions | None = None, *, recognizer: LineReader | None = None, **changes: Any
+    ) -> None:
+        self.options = (options or ReadOptions()).changed(**changes)
+        if self.options.threads:
+            cv2.setNumThreads(self.options.threads)  # OpenCV knows threads of the whole process only
+        self._is_named = recognizer is None
+        self._lines: LineReader | None = recognizer or _load_lines(self.options)
+        self._layouts = GivenLayouts(self.options.segmentation) if self.options.segmentation else None
+        segmenter: Segmenter | None = None
+        if not self.options.lines and self._layouts is None:
+            segmenter = load_segmenter(self.options.segmenter, self.options.threads)
+        self._transcribe = PageTranscriber(
+            self._lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten
+        )
+        self.info = self._lines.info
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as options: models are loaded where the reader arrives."""
+        if not self._is_named:
+            raise UsageError("a reader of a recogniser in memory cannot travel to another process")
+        return type(self), (self.options,)
+
+    def __enter__(self) -> Self:
+        """Return the reader."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the models; readings that are under way end well."""
+        self._lines = None
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """What is read with, by name and content; two readings of an input with equal provenance have equal text."""
+        if not self._is_named:
+            return {"software": "quillread", "version": __version__, "model": self.info.name}
+        return provenance_of(self.options)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The provenance in 16 characters; names are left aside where there is content."""
+        return fingerprint_of(self.options)
+
+    def read(
+        self,
+        source: Picture,
+        *,
+        name: str | None = None,
+        seconds: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Reading:
+        """Read an image, PDF, TIFF or IIIF manifest; whatever is wrong with it is in the result.
+
+        Args:
+            source: An image, or an address of the web.
+            name: How the result names the input; the path or address if left out.
+            seconds: Time limit. It is looked at between pages; pages beyond it carry a fault.
+            cancelled: Asked between pages whether to stop, likewise.
+        """
+        collector = Collector()
+        self.stream(source, collector, name=name, seconds=seconds, cancelled=cancelled)
+        return collector.reading()
+
+    def read_page(self, image: Picture) -> Page:
+        """Read one page.
+
+        Raises:
+            UsageError: If the options name a segmentation: that is about the pages of files, which have names.
+            ImageError: If the image cannot be read.
+        """
+        self._check_open()
+        if self._layouts is not None:
+            hint = "use read with the path of the image"
+            raise UsageError("a page in memory has no name to find its segmentation by", hint=hint)
+        return self._transcribe(self._pixels(image))
+
+    def read_lines(self, images: Sequence[Picture]) -> list[Transcript]:
+        """Read images of single lines.
+
+        Returns:
+            One transcript an image, in order; positions in pixels of that image.
+
+        Raises:
+            ImageError: If an image cannot be read.
+        """
+        return self._check_open().read([self._pixels(image) for image in images])
+
+    def stream(
+        self,
+        source: Picture,
+        writer: PageWriter,
+        *,
+        name: str | None = None,
+        known: KnownPages | None = None,
+        seconds: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> tuple[Fault, ...]:
+        """Read an input and hand its pages on as they come; none is kept, so documents may have thousands.
+
+        An input of one page that could not be read has no page, but a fault of its own.
+
+        Args:
+            source: As for `read`.
+            writer: What it raises is not caught.
+            name: As for `read`.
+            known: Pages that were read before; they are not read again. One whose image cannot be had again keeps its
+                text, and what went wrong is told.
+            seconds: As for `read`.
+            cancelled: As for `read`.
+
+        Returns:
+            What went wrong with the input and its pages.
+        """
+        name = name or name_of(source)
+        try:
+            document = self.open(source, name=name)
+        except Exception as error:  # whatever is wrong with one input must not lose the others
+            return refuse(writer, name, explain(error, name), self.provenance)
+        stop = Stop(seconds, cancelled)
+        with document:
+            count, selected = len(document), self.options.selected(len(document))
+            scans = (self.scan(document, index, known, stop.fault(document, index)) for index in selected)
+            return deliver(scans, writer, DocumentInfo(name, count, self.provenance), len(selected))
+
+    def open(self, source: Picture, *, name: str | None = None) -> Document:
+        """Open an input; close it in the end.
+
+        Raises:
+            ImageError: If nothing of it can be read, or no page of it is selected by the options.
+        """
+        self._check_open()
+        name = name or name_of(source)
+        if isinstance(source, np.ndarray | Image.Image):
+            document = Document(name, OnePage(self._pixels(source)))
+        else:
+            content = source if isinstance(source, str | Path | bytes) else source.read()
+            document = open_document(content, self.options.read, name=name)
+        if not self.options.selected(len(document)):
+            count = len(document)
+            document.close()
+            raise UsageError(f"{name}: has {count} pages, none of those asked for: {self.options.pages}")
+        return document
+
+    def scan(
+        self, document: Document, index: int, known: KnownPages | None = None, stopped: Fault | None = None
+    ) -> Scan:
+        """Read one page of a document; whatever is wrong with it is in the result.
+
+        Args:
+            document: Of `open`.
+            index: From 0.
+            known: As for `stream`.
+            stopped: Why the page is not to be read.
+        """
+        where = page_name(document, index)
+        before = known(index + 1) if known else None
+        image, missing = None, None
+        try:
+            if stopped is not None:
+                page = before or Page("", 1, 0, 0, fault=stopped)
+                return Scan(replace(page, source=document.name, number=index + 1), missing=stopped if before else None)
+            image = document.page(index)
+            page = before or self._read_page(document, index, image, where)
+        except Exception as error:  # whatever is wrong with one page must not lose the others
+            fault = explain(error, where)
+            if before is None:
+                height, width = (0, 0) if image is None else image.shape[:2]
+                page = Page("", 1, width, height, fault=fault)
+            else:
+                kept = "its text was read before and is kept"
+                page, missing = before, replace(fault, hint=f"{fault.hint}; {kept}" if fault.hint else kept)
+        page = replace(page, source=document.name, number=index + 1)
+        return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
+
+    def _read_page(self, document: Document, index: int, image: UInt8Image, where: str) -> Page:
+        regions = None
+        if self._layouts is not None:
+            size = (image.shape[1], image.shape[0])
+            regions = self._layouts.find(document.name, index + 1, len(document), size)
+        return self._transcribe(image, regions, where)
+
+    def _pixels(self, image: Picture) -> UInt8Image:
+        if isinstance(image, np.ndarray):
+            return as_rgb(image)
+        if isinstance(image, Image.Image):
+            return picture_pixels(image)
+        with self.open(image) as document:
+            return document.page(0)
+
+    def _check_open(self) -> LineReader:
+        if self._lines is None:
+            raise UsageError("the reader is closed", hint="make a new one: Reader(options)")
+        return self._lines
+
+
+def read(source: Picture, options: ReadOptions | None = None, **changes: Any) -> Reading:
+    """Read the handwriting in an image file, PDF or IIIF manifest, as `quill read` does: a `Reader` used once.
+
+    The reader is kept for the next call with the same options, as long as the files of its models stay as they are.
+
+    >>> import quillread
+    >>> quillread.read("letter.jpg", lm=("en",)).text
+
+    Args:
+        source: An image, or an address of the web.
+        options: What to read with; the defaults if left out.
+        **changes: Options by name, on top of them.
+
+    Returns:
+        All pages with their lines and words. A page that could not be read carries its `fault`.
+
+    Raises:
+        QuillreadError: As `Reader` does; and an ImageError if nothing of the input can be read.
+    """
+    reading = _kept_reader((options or ReadOptions()).changed(**changes)).read(source)
+    if reading.fault is not None:
+        raise ImageError(reading.fault.message, hint=reading.fault.hint)
+    return reading
+
+
+def read_page(image: Picture, options: ReadOptions | None = None, **changes: Any) -> Page:
+    """Read one page image; see `read` and `Reader.read_page`."""
+    return _kept_reader((options or ReadOptions()).changed(**changes)).read_page(image)
+
+
+_readers: "OrderedDict[tuple[ReadOptions, object], Reader]" = OrderedDict()
+_keeping = threading.Lock()
+
+
+def _kept_reader(options: ReadOptions) -> Reader:
+    """A reader of these options, made anew if a file of its models has changed since."""
+    with _keeping:
+        key = (options, files_stamp(options))
+        reader = _readers.pop(key, None) or Reader(options)
+        _readers[key] = reader
+        while len(_readers) > _KEPT:
+            _readers.popitem(last=False)
+        return reader
+
+
+def _load_lines(options: ReadOptions) -> LineReader:
+    """Load the models; what is asked of generation goes to those that generate."""
+    several = len(options.models) > 1
+    readers = [
+        load(
+            name,
+            threads=options.threads,
+            # With a single model, settings that do not fit it are refused.
+            generate=None if several and describe(name).info.family != "trocr" else options.generate,
+            language=options.language(),
+            variants=options.variants,
+        )
+        for name in options.models
+    ]
+    return EnsembleReader(readers) if several else readers[0]
+
+
+def name_of(source: Picture) -> str:
+    """How results name an input that nobody named."""
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "name", None) or getattr(source, "filename", None)  # files, and pictures that Pillow opened
+    return name if isinstance(name, str) else "-"
