@@ -160,6 +160,8 @@ def _convert(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
         faults.extend(attempt)
         return None
     if origin is typing.Literal:
+        if value is False and "off" in args:
+            return "off"  # which YAML 1.1 reads as a truth value
         if value not in args:
             faults.append(f"{path}: {value!r} is not one of {', '.join(map(repr, args))}")
         return value

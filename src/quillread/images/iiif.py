@@ -6,6 +6,8 @@ https://iiif.io/api/image/3.0/
 
 import json
 import logging
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from PIL import UnidentifiedImageError
 from quillread.errors import ImageError
 from quillread.images.document import ReadConfig
 from quillread.images.pictures import PicturePages
-from quillread.images.web import fetch, is_address
+from quillread.images.web import WebPolicy, is_address, printable
 from quillread.types import UInt8Image
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,14 @@ log = logging.getLogger(__name__)
 _CONTEXT = "iiif.io/api/presentation/"
 _HEAD = 1 << 16
 """Bytes within which a manifest names its context, as the specification demands it on top."""
+MOST_BYTES = 64 << 20
+"""Larger files are not manifests: one of 2,000 pages has some 10 MB."""
+_INFO = "/info.json"
+_INNER = ("items", "default", "item", "source", "full")
+"""What leads from a choice (version 3, 2) or a specific resource (3, 2) to the image itself."""
+_NO_IMAGES = ("TextualBody", "Text", "Sound", "Video", "Dataset", "Model")
+_REGION = re.compile(r"(pct:)?\d+(\.\d+)?(,\d+(\.\d+)?){3}|square")
+_ROTATION = re.compile(r"!?\d+(\.\d+)?")
 
 
 def may_be_manifest(head: bytes) -> bool:
@@ -45,16 +55,21 @@ class _Canvas:
     """A page of a manifest."""
 
     addresses: tuple[str, ...]
-    """Where its image may be had, the largest first."""
+    """Where its image may be had, the largest first; an `info.json` stands for the sizes that it tells."""
 
 
 class IiifPages:
     """The canvases of a manifest, in the order of its first sequence; images are fetched when asked for."""
 
-    def __init__(self, content: bytes, config: ReadConfig, name: str) -> None:
-        """Read a manifest; an `ImageError` if it is none, or has no canvas."""
+    def __init__(self, content: bytes, config: ReadConfig, policy: WebPolicy, name: str) -> None:
+        """Read a manifest; an `ImageError` if it is none, has no canvas, or its images must not be asked for."""
         self._config = config
         self._canvases = _read_manifest(content, name)
+        if policy.allow == "off":
+            hint = "set read.web.allow=named to let its images be fetched from the hosts that it names"
+            message = f"{name}: is a IIIF manifest, its images are on the web, and read.web.allow is off"
+            raise ImageError(message, hint=hint)
+        self._policy = policy.naming({address for canvas in self._canvases for address in canvas.addresses})
 
     def __len__(self) -> int:
         """Count the canvases."""
@@ -62,20 +77,32 @@ class IiifPages:
 
     def render(self, index: int, where: str) -> UInt8Image:
         """Fetch and decode the image of a canvas."""
-        addresses = self._canvases[index].addresses
-        if not addresses:
-            raise ImageError(f"{where}: the canvas has no image", hint="leave the page out, or tell the library")
-        failure: ImageError | None = None
-        for address in addresses:
+        failure = ImageError("the canvas has no image", hint="skip the page, or tell the library")
+        for number, address in enumerate(self._places(self._canvases[index])):
             try:
-                content = fetch(address, self._config.web)
+                content = self._fetch(address)
                 return PicturePages(content, self._config, heif=False).render(0, where)
             except UnidentifiedImageError:
-                failure = failure or ImageError(f"{address}: is not an image that can be read")
-            except ImageError as error:
-                failure = failure or error
-        assert failure is not None
+                error = ImageError(f"{printable(address)}: is not an image that can be read")
+            except ImageError as found:
+                error = found
+            failure = failure if number else error
         raise ImageError(f"{where}: {failure.message}", hint=failure.hint)
+
+    def _places(self, canvas: _Canvas) -> Iterator[str]:
+        for address in canvas.addresses:
+            if not address.endswith(_INFO):
+                yield address
+                continue
+            try:
+                yield from _listed_sizes(address.removesuffix(_INFO), _load(self._fetch(address)))
+            except (ImageError, ValueError, RecursionError) as error:
+                log.info("%s: has no list of sizes: %s", printable(address), printable(str(error)))
+
+    def _fetch(self, address: str) -> bytes:
+        from quillread.images.exchange import fetch  # most readings need nothing of the web
+
+        return fetch(address, self._config.web, self._policy)
 
     def paper_size(self, index: int) -> None:
         """Manifests say nothing of it."""
@@ -87,13 +114,21 @@ class IiifPages:
         """Nothing is open."""
 
 
+def _load(content: bytes) -> Any:
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{len(content):,} bytes are too many")
+    return json.loads(content.decode("utf-8-sig"))
+
+
 def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
     try:
-        data = json.loads(content.decode("utf-8-sig"))
+        data = _load(content)
     except (ValueError, RecursionError) as error:
         raise ImageError(f"{name}: is broken JSON: {error}", hint="download the manifest again") from error
     if not isinstance(data, dict) or _CONTEXT not in json.dumps(data.get("@context")):
-        raise ImageError(f"{name}: is JSON, but no IIIF manifest", hint="images, PDFs and IIIF manifests can be read")
+        raise ImageError(
+            f"{name}: is JSON, but not a IIIF manifest", hint="images, PDFs and IIIF manifests can be read"
+        )
     if "Collection" in _text(data, "type", "@type"):
         hint = "name one of its manifests"
         raise ImageError(f"{name}: is a IIIF collection, not a manifest", hint=hint)
@@ -111,44 +146,99 @@ def _version_2(canvas: dict[str, Any]) -> tuple[str, ...]:
 
 def _version_3(canvas: dict[str, Any]) -> tuple[str, ...]:
     annotations = [note for page in _dicts(canvas.get("items")) for note in _dicts(page.get("items"))]
-    return _addresses([note.get("body") for note in annotations if note.get("motivation", "painting") == "painting"])
+    return _addresses([note.get("body") for note in annotations if _paints(note)])
+
+
+def _paints(annotation: dict[str, Any]) -> bool:
+    """Tell whether an annotation shows the page; comments and transcriptions do not."""
+    motivation = annotation.get("motivation", "painting")
+    motivations = motivation if isinstance(motivation, list) else [motivation]
+    return any(isinstance(each, str) and each.endswith("painting") for each in motivations)
 
 
 def _addresses(bodies: list[Any]) -> tuple[str, ...]:
     """Where the image of a canvas may be had: of its service in full size, or else as it is named."""
-    images = [body for body in map(_first_choice, bodies) if body]
-    if len(images) > 1:
-        log.warning("a canvas of %d images is read by its first, %s", len(images), _text(images[0], "id", "@id"))
+    images = [found for found in map(_find_image, bodies) if found]
     if not images:
         return ()
-    image = images[0]
-    found = [_full_size(service) for service in _dicts(image.get("service"))] + [_text(image, "id", "@id")]
+    image, selector = images[0]
+    named = _text(image, "id", "@id")
+    if len(images) > 1:
+        log.warning("a canvas of %d images is read by its first, %s", len(images), printable(named))
+    services = _resources(image.get("service"))
+    found = [address for service in services for address in _service_addresses(service, selector)]
+    if not found or not _region(selector):
+        found.append(named)
     return tuple(dict.fromkeys(address for address in found if is_address(address)))
 
 
-def _first_choice(body: Any) -> dict[str, Any] | None:
-    """Return an image, of several to choose from the first."""
-    for item in _dicts(body):
-        choices = _dicts(item.get("items")) or _dicts(item.get("default"))
-        return choices[0] if choices else item
-    return None
+def _find_image(body: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return an image, of several to choose from the first, and what selects a part of it (empty for all of it)."""
+    selector: dict[str, Any] = {}
+    while True:
+        resources = [item for item in _resources(body) if _text(item, "type", "@type") not in _NO_IMAGES]
+        if not resources:
+            return None
+        inner = next((item for name in _INNER if _resources(item := resources[0].get(name))), None)
+        if inner is None:
+            return resources[0], selector
+        selector = next(iter(_dicts(resources[0].get("selector"))), selector)
+        body = inner
 
 
-def _full_size(service: dict[str, Any]) -> str:
+def _service_addresses(service: dict[str, Any], selector: dict[str, Any]) -> list[str]:
+    """Where an image service has an image, or the selected part of it, in full size.
+
+    A service of version 2 that limits the size refuses `full`, and gives its largest as `max`. One of level 0 may have
+    nothing but the sizes that its description lists.
+    """
     base = _text(service, "id", "@id").rstrip("/")
     kind = f"{_text(service, 'type', '@type')} {service.get('@context')} {service.get('profile')}"
-    if not base:
-        return ""
-    if "ImageService3" in kind or "/image/3" in kind:
-        return f"{base}/full/max/0/default.jpg"
-    is_first = "/image-api/1" in kind or "/image/1" in kind
-    return f"{base}/full/full/0/{'native' if is_first else 'default'}.jpg"
+    region = _region(selector) or "full"
+    rotation = _text(selector, "rotation")
+    turned = rotation if _ROTATION.fullmatch(rotation) else "0"
+    if "ImageService1" in kind or "/image-api/1" in kind or "/image/1" in kind:
+        return [f"{base}/{region}/full/{turned}/native.jpg"]
+    is_third = "ImageService3" in kind or "/image/3" in kind
+    sizes = ["max"] if is_third else ["full", "max"]
+    found = [f"{base}/{region}/{size}/{turned}/default.jpg" for size in sizes]
+    return [*found, base + _INFO] if "level0" in kind and region == "full" else found
+
+
+def _listed_sizes(base: str, description: Any) -> list[str]:
+    """Where a service of level 0 has the largest of the sizes that it lists."""
+    if not isinstance(description, dict):
+        return []
+    sizes = [(size.get("width"), size.get("height")) for size in _dicts(description.get("sizes"))]
+    known = [(width, height) for width, height in sizes if isinstance(width, int) and isinstance(height, int)]
+    if not known:
+        return []
+    width, height = max(known)
+    # Version 3 demands the height, version 2 mostly goes without it.
+    is_third = "/image/3" in str(description.get("@context")) or description.get("type") == "ImageService3"
+    forms = [f"{width},{height}"] if is_third else [f"{width},", f"{width},{height}"]
+    return [f"{base}/full/{form}/0/default.jpg" for form in forms]
+
+
+def _region(selector: dict[str, Any]) -> str:
+    """Return the part of an image that a selector takes, as image services write it; empty if that is all of it."""
+    region = _text(selector, "region")
+    value = _text(selector, "value")
+    if value.startswith("xywh="):
+        region = value.removeprefix("xywh=").removeprefix("pixel:").replace("percent:", "pct:")
+    return region if _REGION.fullmatch(region) else ""
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     """The objects of a value that may be one, several or none: manifests do not keep to one form."""
     values = value if isinstance(value, list) else [value]
     return [item for item in values if isinstance(item, dict)]
+
+
+def _resources(value: Any) -> list[dict[str, Any]]:
+    """The resources of a value that may be one, several or none; a bare address is a resource, too."""
+    values = value if isinstance(value, list) else [value]
+    return _dicts([{"id": item} if isinstance(item, str) and is_address(item) else item for item in values])
 
 
 def _text(data: dict[str, Any], *names: str) -> str:

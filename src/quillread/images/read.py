@@ -6,10 +6,10 @@ from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
-from quillread.images.iiif import IiifPages, may_be_manifest
+from quillread.images.iiif import MOST_BYTES, IiifPages, may_be_manifest
 from quillread.images.pdf_pages import PdfPages
 from quillread.images.pictures import PicturePages
-from quillread.images.web import fetch, is_address
+from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 
 __all__ = ["Document", "ReadConfig", "is_readable_name", "open_document"]
 
@@ -22,27 +22,30 @@ _SUPPORTED = "JPEG, PNG, TIFF, PDF, HEIC, WebP, JPEG 2000, BMP and GIF files and
 def open_document(source: Path | bytes | str, config: ReadConfig | None = None, *, name: str | None = None) -> Document:
     """Open an image file, PDF or IIIF manifest; its content decides what it is, never its name.
 
-    A multi-page TIFF, a PDF and a manifest have all their pages (a TIFF's reduced copies left out), other files have
-    one: the first frame of an animation, the main picture of a HEIC. The web is asked for nothing but addresses named
-    here, and the images of a manifest.
+    A multi-page TIFF, a PDF and a manifest have all their pages (without a TIFF's reduced copies), other files have
+    one: the first frame of an animation, the main picture of a HEIC. The web is asked for nothing but an address given
+    here and the images of its manifest, within `config.web`; the images of a manifest in a file or in bytes are
+    fetched only if `config.web.allow` is set to `named` or `any`.
 
     Args:
         source: A path, the content of a file, or an address of the web.
-        config: Resolution and size limit; the defaults if left out.
-        name: How errors name the document; the path or address if left out.
+        config: Resolution, size limit and whom of the web may be asked; the defaults if not given.
+        name: How errors name the document; the path or address if not given.
 
     Raises:
-        ImageError: If there is no such file, it is empty, encrypted, without pages, or of another kind.
+        ImageError: If there is no such file, it is empty, encrypted, without pages, or of another kind, or the web must
+            not be asked for it.
     """
     config = config or ReadConfig()
     name = name or ("image" if isinstance(source, bytes) else str(source))
+    policy = _web_policy(source, config.web)
     if isinstance(source, str):
-        source = fetch(source, config.web) if is_address(source) else Path(source)
+        source = _fetch(source, config.web, policy) if is_address(source) else Path(source)
     head = _read_head(source, name)
     if head.startswith(b"%PDF-"):
         return Document(name, PdfPages(source, config, name))
     if may_be_manifest(head):
-        return Document(name, IiifPages(_read_whole(source, name, config.web.max_bytes), config, name))
+        return Document(name, IiifPages(_read_whole(source, name), config, policy, name))
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
     try:
         return Document(name, PicturePages(source, config, heif=heif))
@@ -57,6 +60,18 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
 def is_readable_name(path: Path) -> bool:
     """Tell whether a file found in a folder looks like a page, by its suffix; hidden files do not."""
     return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def _web_policy(source: Path | bytes | str, config: WebConfig) -> WebPolicy:
+    """Decide whom the web may be asked for: somebody meant an address, nobody need have meant what a file names."""
+    given = parse_address(source) if isinstance(source, str) and is_address(source) else None
+    return WebPolicy(config.allow or ("named" if given else "off"), given)
+
+
+def _fetch(address: str, config: WebConfig, policy: WebPolicy) -> bytes:
+    from quillread.images.exchange import fetch  # most readings need nothing of the web
+
+    return fetch(address, config, policy)
 
 
 def _read_head(source: Path | bytes, name: str) -> bytes:
@@ -79,12 +94,11 @@ def _read_head(source: Path | bytes, name: str) -> bytes:
     return head
 
 
-def _read_whole(source: Path | bytes, name: str, limit: int) -> bytes:
-    if isinstance(source, bytes):
-        return source
+def _read_whole(source: Path | bytes, name: str) -> bytes:
     try:
-        if source.stat().st_size <= limit:
-            return source.read_bytes()
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size <= MOST_BYTES:
+            return source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror}", hint="check its permissions") from error
-    raise ImageError(f"{name}: is no image, and too large for a manifest", hint=_SUPPORTED)
+    raise ImageError(f"{name}: is not an image, and {size:,} bytes are too many for a manifest", hint=_SUPPORTED)
