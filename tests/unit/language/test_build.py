@@ -24,7 +24,8 @@ def test_a_text_without_words_makes_no_language(text):
 
 def test_one_word_is_a_language(tmp_path: Path):
     write_content(tmp_path / "x.lm", build_language(["a"], "x"))
-    assert read_language(tmp_path / "x.lm").characters.step(model.characters.start, "a")[0] < 0
+    characters = read_language(tmp_path / "x.lm").characters
+    assert characters.step(characters.start, "a")[0] < 0
 
 
 def test_text_is_composed(tmp_path: Path):
