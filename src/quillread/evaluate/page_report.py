@@ -22,7 +22,7 @@ from quillread.evaluate.baselines import (
 from quillread.evaluate.metrics import EditCounts, edit_counts, score_line, total
 from quillread.evaluate.predictions import Prediction
 from quillread.formats.export import words_of
-from quillread.formats.layout import outline_lines
+from quillread.formats.outlines import outline_lines
 from quillread.images.crop import crop_line
 from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
@@ -94,7 +94,9 @@ def evaluate_pages(
         DataError: If there is no page to compare.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder", hint="name a folder of images with PAGE or ALTO files beside them")
+        raise DataError(
+            f"{folder}: is not a folder", hint="name a folder of images with PAGE or ALTO files beside them"
+        )
     truths, faults = read_pages(folder)
     with_lines = {image: page for image, page in truths.items() if page.lines}
     faults += [f"{image}: its XML has no lines" for image in truths.keys() - with_lines.keys()]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 from documents import export, scan
-
 from quillread.cli.inputs import Input, find_inputs, find_segmented
+
 from quillread.errors import DataError
 from quillread.formats.export import ExportInfo
 
