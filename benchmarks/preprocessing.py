@@ -29,7 +29,7 @@ from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, prepro
 from quillread.models.trocr_config import TrocrShape
 from quillread.models.trocr_new import new_trocr
 from quillread.train.config import TrainConfig
-from quillread.train.trocr_form import TrocrForm
+from quillread.train.trocr.form import TrocrForm
 from quillread.types import UInt8Image
 
 LINE = Path(__file__).parents[1] / "tests" / "data" / "line.jpg"

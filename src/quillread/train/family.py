@@ -66,7 +66,7 @@ class Family(Protocol):
 
 _FAMILIES = {
     "compact": "quillread.train.compact:CompactFamily",
-    "trocr": "quillread.train.trocr:TrocrFamily",
+    "trocr": "quillread.train.trocr.family:TrocrFamily",
 }
 """Family -> class (config, cache), imported when it is needed."""
 

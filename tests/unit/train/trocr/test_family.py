@@ -8,7 +8,7 @@ from quillread.images.canvas import CanvasConfig
 from quillread.models.checkpoint import ModelInfo, write_info
 from quillread.models.trocr_config import GenerateConfig
 from quillread.train.config import LabelsConfig, TrainConfig
-from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr.family import TrocrFamily
 
 CANVAS = CanvasConfig(32, 128, "pad")
 
