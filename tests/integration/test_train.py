@@ -28,7 +28,6 @@ from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import read_weights, write_onnx
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
-from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
@@ -36,6 +35,7 @@ from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
+from quillread.train.run_folder import average_run
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3

@@ -22,7 +22,7 @@ from quillread.models.trocr_pixels import look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr import TrocrEngine
 from quillread.train.config import ScheduleConfig, TrainConfig
-from quillread.train.family import decay_groups
+from quillread.train.families import decay_groups
 from quillread.train.trocr.form import IGNORED, TrocrForm
 from quillread.train.trocr.tuning import (
     COLUMNS_NAME,

@@ -14,7 +14,7 @@ from quillread.models.trocr_config import TrocrShape
 from quillread.models.trocr_new import new_trocr
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import LoraConfig, ScheduleConfig
-from quillread.train.family import decay_groups
+from quillread.train.families import decay_groups
 from quillread.train.trocr.family import TrocrForTraining
 from quillread.train.trocr.form import IGNORED
 from quillread.train.trocr.tuning import (
