@@ -28,7 +28,7 @@ from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, StepCa
 from quillread.models.trocr.scratch import new_trocr
 from quillread.models.trocr.settings import TrocrShape
 from quillread.train.config import TrainConfig
-from quillread.train.trocr_form import TrocrForm
+from quillread.train.trocr.form import TrocrForm
 from quillread.types import UInt8Image
 
 LINE = Path(__file__).parents[1] / "tests" / "data" / "line.jpg"

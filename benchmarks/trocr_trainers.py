@@ -19,7 +19,7 @@ from transformers import (
 from quillread.config import apply_overrides, build, read_yaml
 from quillread.train.arguments import training_arguments
 from quillread.train.config import TrainConfig
-from quillread.train.family import open_family
+from quillread.train.families import open_family
 from quillread.train.lines import ValidationSet
 from quillread.train.trainer import LineTrainer
 

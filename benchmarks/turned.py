@@ -11,7 +11,7 @@ import numpy as np
 from record import describe_machine, save
 
 from quillread.evaluate.baselines import pair_lines
-from quillread.formats.layout import find_image, find_layouts
+from quillread.data.page_lines import read_pages
 from quillread.images.read import open_document
 from quillread.pages.segment import load_segmenter
 from quillread.types import Line, Point, Polygon, UInt8Image
@@ -25,8 +25,8 @@ def main() -> None:
     machine = describe_machine()
     segmenter = load_segmenter("neural")
     wrong, looked_at = [], 0
-    for xml, page in find_layouts(args.pages):
-        with open_document(find_image(xml, page)) as document:
+    for image, page in read_pages(args.pages)[0].items():
+        with open_document(image) as document:
             image = document.page(0)
         for quarters in range(4):
             turned = np.ascontiguousarray(np.rot90(image, quarters))

@@ -26,7 +26,6 @@ from quillread.models.compact.onnx_file import CompactConfig, read_weights, writ
 from quillread.models.model_folder import ONNX_NAME, read_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
-from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
@@ -34,6 +33,7 @@ from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
+from quillread.train.run_folder import average_run
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3

@@ -20,7 +20,7 @@ from quillread.train import memory
 from quillread.train.config import LoraConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
 from quillread.train.memory import fit_micro_batch
-from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr.family import TrocrFamily
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 

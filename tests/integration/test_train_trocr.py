@@ -30,8 +30,8 @@ from quillread.train import finetune as finetune_module
 from quillread.train.callbacks import EndInTime
 from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
 from quillread.train.finetune import finetune
-from quillread.train.trocr import TrocrFamily
-from quillread.train.trocr_columns import COLUMNS_NAME
+from quillread.train.trocr.family import TrocrFamily
+from quillread.train.trocr.tuning import COLUMNS_NAME
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -266,7 +266,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(config: TrainConfig, tmp_path: Pat
 def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    from quillread.train.trocr import TrocrForTraining
+    from quillread.train.trocr.family import TrocrForTraining
 
     forward = TrocrForTraining.forward
 
@@ -300,7 +300,7 @@ def test_a_rate_that_diverges_ends_the_run_with_advice(config: TrainConfig, tmp_
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from quillread.train.trocr import TrocrForTraining
+    from quillread.train.trocr.family import TrocrForTraining
 
     forward = TrocrForTraining.forward
     still = dataclasses.replace(config, epochs=1, validation=(), validation_share=0.0, patience=0)

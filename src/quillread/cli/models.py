@@ -173,7 +173,7 @@ def run_average(args: argparse.Namespace) -> int:
     """Average checkpoints."""
     require("torch", "train")
     # Late, because it imports torch.
-    from quillread.train.average import average_run
+    from quillread.train.run_folder import average_run
 
     if args.target.exists():
         raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")

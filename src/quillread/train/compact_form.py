@@ -15,7 +15,7 @@ from quillread.images.preprocess import StepCache
 from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
-from quillread.train.form import LookMaker
+from quillread.train.dataset import LookMaker
 from quillread.types import UInt8Image
 
 _WIDTH_STEP = 64

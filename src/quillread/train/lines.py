@@ -1,6 +1,7 @@
 """The lines of a run: opens the sources, sorts out what cannot be used, holds out validation lines."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
-from quillread.train.form import LineForm
-from quillread.train.plan import Plan, find_usable
+from quillread.train.dataset import LineForm
+from quillread.train.plan import Plan
 from quillread.types import Sample
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,44 @@ class RunLines:
     """For each source: how many lines are used, how many left out, and why."""
     remark: str | None
     """What the form of the lines has to say of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The lines of a source that can be trained on."""
+
+    indices: NDArray[np.int64]
+    left_out: Counter[str]
+    """Why lines are left out -> how many."""
+    truncated: int = 0
+    """Lines the end of whose text is not learnt."""
+
+    def report(self, name: str) -> str:
+        """One line that says what is used and what is left out, and why."""
+        reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
+        cut = f"; {self.truncated} of them truncated" if self.truncated else ""
+        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "") + cut
+
+
+def find_usable(source: Source, form: LineForm) -> Usable:
+    """Sort out the lines that a network cannot learn from.
+
+    Raises:
+        DataError: If none is left.
+    """
+    kept = []
+    left_out: Counter[str] = Counter()
+    for i in range(len(source)):
+        text = source.text(i)
+        fault = form.fault(text, source.aspect(i)) if text.strip() else "without text"
+        if fault:
+            left_out[fault] += 1
+        else:
+            kept.append(i)
+    usable = Usable(np.array(kept, np.int64), left_out, sum(form.cuts(source.text(i)) for i in kept))
+    if not kept:
+        raise DataError(f"no line can be used: {usable.report(source.name)}")
+    return usable
 
 
 def open_lines(config: TrainConfig, form: LineForm) -> RunLines:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from unit.train.made_pages import make_pages
+from unit.train.finder.made_pages import make_pages
 
 from quillread.cli.main import main
 from quillread.models.page import PageBackend

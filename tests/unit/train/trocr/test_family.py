@@ -8,7 +8,7 @@ from quillread.images.fit import CanvasConfig
 from quillread.models.model_folder import ModelInfo, write_info
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.train.config import LabelsConfig, TrainConfig
-from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr.family import TrocrFamily
 
 CANVAS = CanvasConfig(32, 128, "pad")
 

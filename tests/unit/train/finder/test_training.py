@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from unit.train.made_pages import make_pages
+from unit.train.finder.made_pages import make_pages
 
 from quillread.errors import ConfigError, DataError
 from quillread.models.page import PageBackend, PageNetConfig, read_page_weights
 from quillread.models.page_net import PageNetwork
-from quillread.train.page_data import PageDataConfig
-from quillread.train.segmenter import SegmenterConfig, train_segmenter
-from quillread.train.segmenter_model import AveragedWeights, TorchPageBackend, page_loss
+from quillread.train.finder.learner import SegmenterConfig, TorchPageBackend
+from quillread.train.finder.page_looks import PageDataConfig
+from quillread.train.finder.training import train_segmenter
 
 TINY = PageNetConfig((6, 8, 12), (1, 1, 1))
 
@@ -126,26 +126,3 @@ def test_a_checkpoint_of_another_network_is_refused(pages: Path, tmp_path: Path)
 def test_impossible_settings_are_refused(pages: Path, changes: dict[str, Any]):
     with pytest.raises(ConfigError):
         config(pages, **changes)
-
-
-def test_what_is_not_known_costs_nothing():
-    logits, maps = torch.randn(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
-    turns, turn = torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)
-    known = torch.zeros(1, 8, 8)
-    known[:, :, :4] = 1
-    changed = logits.clone()
-    changed[..., 4:] += 7
-    losses = [page_loss(each, turns, maps, known, turn) for each in (logits, changed)]
-    assert losses[0] == losses[1]
-    assert page_loss(changed, turns, maps, torch.ones(1, 8, 8), turn) > losses[1]
-
-
-def test_the_average_lies_between_the_weights_of_the_steps():
-    torch.manual_seed(0)
-    network = PageNetwork(TINY)
-    average = AveragedWeights(network, 0.5)
-    before = network.head.weight.detach().clone()
-    with torch.no_grad():
-        network.head.weight += 1
-    average.follow(network, step=1000)
-    assert torch.allclose(average.network.head.weight, before + 0.5)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from quillread.extras import require
-from quillread.train.page_targets import PageSample, TargetLine
+from quillread.train.finder.page_samples import PageSample, TargetLine
 
 _FACES = (
     "DejaVuSans.ttf",

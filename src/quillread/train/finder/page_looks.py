@@ -1,8 +1,7 @@
-"""Pages to train the line finder on: real ones and synthetic ones, warped and lit anew each time."""
+"""Looks of pages for the training of the line finder: each is warped, photographed and lit anew each time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,23 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from quillread.data.source import Source
-from quillread.formats.layout import find_image, find_layouts
-from quillread.images.page_view import LONG_SIDE, page_pixels, view_page
-from quillread.images.read import open_document
+from quillread.images.page_view import page_pixels
 from quillread.models.page import TURNS
-from quillread.train.page_synthesis import make_page, transform_points
-from quillread.train.page_targets import Floats, PageSample, TargetLine, draw_targets
-from quillread.train.papers import change_light, photograph
-from quillread.train.print_lines import add_print
-from quillread.types import Line, Page
-
-_BODY = 0.42
-"""Height of small letters as a share of what a polygon reaches above its baseline: ascenders take the rest."""
-_BODY_IN_PITCH = (0.22, 0.36)
-"""Bounds of the height of small letters as a share of the line distance: some polygons are thin, others boxes."""
-_KEPT = 1.5
-"""Real pages are kept at this times the resolution of the network's view, so that they can be enlarged."""
+from quillread.train.finder.page_samples import KEPT, Floats, PageSample, TargetLine, draw_targets
+from quillread.train.finder.print_lines import add_print
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,77 +32,6 @@ class PageDataConfig:
     """Range of sizes, over that of the network's view."""
     tilt: float = 4.0
     """Largest tilt in degrees."""
-
-
-def load_pages(folders: Sequence[Path]) -> list[PageSample]:
-    """Load pages that have a PAGE or ALTO file, reduced.
-
-    Where the ground truth leaves out writing cannot be told from the file: only the hull of its lines counts as known,
-    with a margin of a line.
-
-    Raises:
-        DataError: If a folder holds no such pages, or one is damaged or without its image.
-    """
-    found = (pair for folder in folders for pair in find_layouts(folder))
-    return [_load_page(find_image(path, page), page) for path, page in found]
-
-
-def _load_page(image_path: Path, page: Page) -> PageSample:
-    with open_document(image_path) as document:
-        image = document.page(0)
-    view = view_page(image, round(_KEPT * LONG_SIDE))
-    scale = np.array(view.scale)
-    lines = _bound_bodies([_target(line, scale) for line in page.lines])
-    known = np.zeros(view.grey.shape, np.uint8)
-    edges = [line.baseline + np.array((0, rise * line.body)) for line in lines for rise in (-3, 2)]
-    points = np.concatenate(edges)
-    reach = float(np.median([line.body for line in lines]))
-    cv2.fillConvexPoly(known, cv2.convexHull(points.astype(np.int32)), 1)
-    known = cv2.dilate(known, np.ones((1, 2 * round(2 * reach) + 1), np.uint8))
-    return PageSample(view.grey, lines, known)
-
-
-def _target(line: Line, scale: Floats) -> TargetLine:
-    baseline = np.array(line.baseline, np.float64) / scale
-    outline = np.array(line.polygon.points, np.float64) / scale
-    rise = np.interp(outline[:, 0], *baseline[np.argsort(baseline[:, 0])].T) - outline[:, 1]
-    above = rise[rise > 0]
-    return TargetLine(baseline, max(4.0, _BODY * float(np.median(above)) if len(above) else 4.0))
-
-
-def _bound_bodies(lines: list[TargetLine]) -> list[TargetLine]:
-    """Keep the bodies of a page's lines to what its line distance leaves room for."""
-    middles = np.array([line.baseline.mean(axis=0) for line in lines])
-    left, right = (np.array([pick(line.baseline[:, 0]) for line in lines]) for pick in (np.min, np.max))
-    distances = []
-    for i in range(len(lines)):
-        is_below = (middles[:, 1] > middles[i, 1]) & (left < right[i]) & (right > left[i])
-        distances += [(middles[is_below, 1] - middles[i, 1]).min()] if is_below.any() else []
-    if not distances:
-        return lines
-    low, high = np.array(_BODY_IN_PITCH) * float(np.median(distances))
-    return [TargetLine(line.baseline, float(np.clip(line.body, low, high))) for line in lines]
-
-
-class SyntheticPages(Dataset[PageSample]):
-    """Synthetic pages by number; page i is the same for the same seed.
-
-    Args:
-        sources: Lines to write with.
-        length: How many there are.
-        seed: Of everything.
-    """
-
-    def __init__(self, sources: Sequence[Source], length: int, seed: int) -> None:
-        self._sources, self._length, self._seed = sources, length, seed
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self._length
-
-    def __getitem__(self, index: int) -> PageSample:
-        """Make a page."""
-        return make_page(self._sources, np.random.default_rng((self._seed, 1, index)))
 
 
 class PageDataset(Dataset[tuple[torch.Tensor, ...]]):
@@ -151,7 +66,7 @@ class PageDataset(Dataset[tuple[torch.Tensor, ...]]):
         """Pixels float16 (1, side, side), maps uint8 (4, side / 2, ...), known uint8 (side / 2, ...), turn int64 ()."""
         rng = np.random.default_rng((self._seed, 2, self._first + index))
         is_real = bool(self._real) and (not self._synthetic or rng.random() < self._config.real)
-        pages, kept = (self._real, _KEPT) if is_real else (self._synthetic, 1.0)
+        pages, kept = (self._real, KEPT) if is_real else (self._synthetic, 1.0)
         page = pages[int(rng.integers(len(pages)))]
         if is_real and rng.random() < self._config.printed:
             page = add_print(page, kept, rng)
@@ -230,3 +145,64 @@ def _follow(baseline: Floats, shift: Any) -> Floats:
     points = np.stack([np.interp(at, along, baseline[:, axis]) for axis in (0, 1)], axis=1)
     points[:, 1] += shift(points[:, 0])
     return points
+
+
+def transform_points(points: Floats, matrix: Floats) -> Floats:
+    """Apply a homography, (3, 3), to points (N, 2)."""
+    mapped = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
+    return np.asarray(mapped[:, :2] / mapped[:, 2:], np.float64)
+
+
+def photograph(
+    grey: NDArray[np.uint8], quad: NDArray[np.float64], shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Lay a sheet on a desk and photograph it from aslant, with shadows.
+
+    Args:
+        grey: The sheet, uint8 (h, w).
+        quad: (4, 2) where its corners come to lie, from the upper left one clockwise.
+        shape: Height and width of the photograph.
+        rng: Draws desk and shadow.
+
+    Returns:
+        The photograph, uint8, and the homography (3, 3) from the sheet to it.
+    """
+    height, width = grey.shape
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners, quad.astype(np.float32))
+    desk = rng.uniform(10, 140) * (1 + rng.uniform(0, 0.3) * _grain(shape, rng))
+    warped = cv2.warpPerspective(grey, matrix, shape[::-1], flags=cv2.INTER_AREA).astype(np.float32)
+    inside = cv2.warpPerspective(np.full_like(grey, 255), matrix, shape[::-1], flags=cv2.INTER_LINEAR) / np.float32(255)
+    picture = warped * inside + np.clip(desk, 0, 255) * (1 - inside)
+    return np.clip(picture, 0, 255).astype(np.uint8), np.asarray(matrix, np.float64)
+
+
+def _grain(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """The look of a table: spots, or streaks along it or across it, as in wood."""
+    size, streak = rng.uniform(5, 200), rng.choice([1.0, 1.0, 8.0, 20.0])
+    drawn = shape[0], max(2, round(shape[1] / streak))
+    streaks = cv2.resize(make_clouds(drawn, size / streak**0.5, rng), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    if shape[0] == shape[1] and rng.random() < 0.5:
+        streaks = np.ascontiguousarray(streaks.T)
+    return np.asarray(streaks, np.float32)
+
+
+def change_light(grey: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change light, contrast, sharpness and grain, as other cameras and lamps would."""
+    look = grey.astype(np.float32)
+    if rng.random() < 0.6:
+        look *= 1 + rng.uniform(0, 0.25) * np.clip(make_clouds(grey.shape[:2], rng.uniform(200, 900), rng), -2.5, 2)
+    if rng.random() < 0.5:
+        look = 255 * np.power(np.clip(look, 0, 255) / 255, np.float32(np.exp(rng.normal(0, 0.3))))
+    look = look * rng.uniform(0.7, 1.1) + rng.uniform(-15, 15)
+    if rng.random() < 0.4:
+        look = cv2.GaussianBlur(look, (0, 0), float(rng.uniform(0.4, 1.2)))
+    if rng.random() < 0.5:
+        look += rng.uniform(0, 9) * rng.standard_normal(look.shape).astype(np.float32)
+    return np.clip(look, 0, 255).astype(np.uint8)
+
+
+def make_clouds(shape: tuple[int, int], size: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Make smooth noise of deviation 1, float32 (h, w), in clouds of about `size` pixels."""
+    small = rng.standard_normal((max(2, int(shape[0] / size) + 2), max(2, int(shape[1] / size) + 2)))
+    return np.asarray(cv2.resize(small.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)

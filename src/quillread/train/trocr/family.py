@@ -21,16 +21,18 @@ from quillread.models.trocr.scratch import new_trocr
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.train.config import ScheduleConfig, TrainConfig
-from quillread.train.family import decay_groups
-from quillread.train.trocr_columns import COLUMNS_NAME, ColumnHead, load_columns
-from quillread.train.trocr_form import IGNORED, TrocrForm
-from quillread.train.trocr_tuning import (
+from quillread.train.families import decay_groups
+from quillread.train.trocr.form import IGNORED, TrocrForm
+from quillread.train.trocr.tuning import (
+    COLUMNS_NAME,
+    ColumnHead,
     add_adapters,
     cast_norms_once,
     compile_layers,
     freeze,
     layer_rates,
     load_adapters,
+    load_columns,
     merge_adapters,
     save_adapters,
     spare_activations,

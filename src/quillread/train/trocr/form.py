@@ -14,7 +14,7 @@ from quillread.models.trocr.loading import Trocr
 from quillread.models.trocr.pixels import line_pixels, only_resizes, resize_line
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
-from quillread.train.form import LookMaker
+from quillread.train.dataset import LookMaker
 from quillread.types import UInt8Image
 
 IGNORED = -100

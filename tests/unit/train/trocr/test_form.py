@@ -15,10 +15,10 @@ from quillread.models.trocr.pixels import line_pixels, look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.text.tokenizer import decode_tokens
-from quillread.train import trocr_form
 from quillread.train.config import LabelsConfig, TrainConfig
-from quillread.train.trocr import TrocrForTraining, look_up_pixels
-from quillread.train.trocr_form import IGNORED, TrocrForm
+from quillread.train.trocr import form as form_module
+from quillread.train.trocr.family import TrocrForTraining, look_up_pixels
+from quillread.train.trocr.form import IGNORED, TrocrForm
 
 NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
 RNG = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_an_item_without_distortion_is_what_the_image_processor_gives(model: Tro
 
 def test_an_image_processor_that_crops_gives_the_pixels_itself(model: Trocr, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(model.image_processor, "do_rescale", False)
-    monkeypatch.setattr(trocr_form, "only_resizes", lambda _: False)
+    monkeypatch.setattr(form_module, "only_resizes", lambda _: False)
     pixels, _ = form(model, preprocess=PreprocessConfig(steps=("grayscale",))).make(line_image("ab"), "ab", RNG)
     assert pixels.dtype == np.float32
     assert pixels.shape[0] == 3

@@ -5,18 +5,40 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from quillread.data.source import Source
 from quillread.images.page_view import LONG_SIDE
-from quillread.train.page_layout import Block, Layout, lay_out
-from quillread.train.page_targets import Floats, PageSample, TargetLine
-from quillread.train.papers import make_paper
-from quillread.train.print_lines import Written, print_text
+from quillread.train.finder.page_layout import Block, Layout, lay_out
+from quillread.train.finder.page_looks import make_clouds
+from quillread.train.finder.page_samples import Floats, PageSample, TargetLine
+from quillread.train.finder.print_lines import Written, print_text
 
 Alpha = NDArray[np.float32]
 
 Pen = Callable[[np.random.Generator], Written]
 """Writes one more piece, of a few words."""
+
+
+class SyntheticPages(Dataset[PageSample]):
+    """Synthetic pages by number; page i is the same for the same seed.
+
+    Args:
+        sources: Lines to write with.
+        length: How many there are.
+        seed: Of everything.
+    """
+
+    def __init__(self, sources: Sequence[Source], length: int, seed: int) -> None:
+        self._sources, self._length, self._seed = sources, length, seed
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._length
+
+    def __getitem__(self, index: int) -> PageSample:
+        """Make a page."""
+        return make_page(self._sources, np.random.default_rng((self._seed, 1, index)))
 
 
 def make_page(sources: Sequence[Source], rng: np.random.Generator) -> PageSample:
@@ -226,7 +248,54 @@ def _paste(ink: Alpha, alpha: Alpha, x: int, y: int) -> None:
         np.maximum(target, alpha[top - y : bottom - y, left - x : right - x], out=target)
 
 
-def transform_points(points: Floats, matrix: Floats) -> Floats:
-    """Apply a homography, (3, 3), to points (N, 2)."""
-    mapped = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
-    return np.asarray(mapped[:, :2] / mapped[:, 2:], np.float64)
+def make_paper(shape: tuple[int, int], pitch: float, first: float, rng: np.random.Generator) -> Alpha:
+    """Make a sheet.
+
+    Args:
+        shape: Height and width in pixels.
+        pitch: Distance of its rules, if it is ruled.
+        first: Row of the first rule.
+        rng: Draws its look.
+
+    Returns:
+        float32 (h, w), 0 to 255.
+    """
+    paper = np.full(shape, rng.uniform(150, 252), np.float32)
+    paper *= 1 + rng.uniform(0, 0.12) * make_clouds(shape, rng.uniform(60, 400), rng)
+    paper += rng.uniform(0, 7) * rng.standard_normal(shape).astype(np.float32)
+    for _ in range(int(rng.poisson(0.7))):
+        _stain(paper, rng)
+    kind = rng.random()
+    if kind < 0.35:
+        _rule(paper, pitch, first, rng)
+    elif kind < 0.45:
+        step = rng.uniform(8, 20)
+        _rule(paper, step, first % step, rng)
+        _rule(paper.T, step, rng.uniform(0, step), rng)
+    if rng.random() < 0.3:  # the line of a margin
+        x = int(rng.uniform(0.05, 0.3) * shape[1])
+        paper[:, x : x + int(rng.integers(1, 3))] *= rng.uniform(0.5, 0.9)
+    return paper
+
+
+def _stain(paper: Alpha, rng: np.random.Generator) -> None:
+    height, width = paper.shape
+    centre = int(rng.uniform(0, width)), int(rng.uniform(0, height))
+    axes = int(rng.uniform(0.01, 0.12) * width), int(rng.uniform(0.01, 0.12) * width)
+    mask = np.zeros_like(paper)
+    cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.2 * min(axes)))
+    paper *= 1 - rng.uniform(0.05, 0.35) * mask
+
+
+def _rule(paper: Alpha, pitch: float, first: float, rng: np.random.Generator) -> None:
+    strength = rng.uniform(0.08, 0.5)
+    thickness = int(rng.integers(1, 3))
+    shade = np.full(paper.shape[1], 1 - strength, np.float32)
+    if rng.random() < 0.25:  # dotted
+        period = int(rng.integers(3, 9))
+        shade[np.arange(len(shade)) % period >= period // 2] = 1
+    start, stop = (0, len(shade)) if rng.random() < 0.5 else np.sort(rng.integers(0, len(shade), 2))
+    shade[:start], shade[stop:] = 1, 1
+    for y in np.arange(first, len(paper), pitch):
+        paper[int(y) : int(y) + thickness] *= shade

@@ -12,7 +12,7 @@ from quillread.images.preprocess import StepCache
 from quillread.models.model_folder import ModelInfo
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.train.config import ScheduleConfig, TrainConfig
-from quillread.train.form import LineForm
+from quillread.train.dataset import LineForm
 
 LOSS_WEIGHTS = "weights"
 """The tensor of a batch that says how much each line counts in the loss; the network does not get it."""
@@ -65,8 +65,8 @@ class Family(Protocol):
 
 
 _FAMILIES = {
-    "compact": "quillread.train.compact:CompactFamily",
-    "trocr": "quillread.train.trocr:TrocrFamily",
+    "compact": "quillread.train.compact_family:CompactFamily",
+    "trocr": "quillread.train.trocr.family:TrocrFamily",
 }
 """Family -> class (config, cache), imported when it is needed."""
 

@@ -1,43 +1,32 @@
-"""The training of the line finder: pages in, an ONNX file out."""
+"""The line-finding network while it learns: settings, loss, averaged weights, and how the line finder calls it."""
 
+import copy
 import io
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import cv2
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from quillread import config as configs
-from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError, DataError, TrainingError
-from quillread.evaluate.baselines import mean_score, score_page
 from quillread.files import write_atomic
-from quillread.formats.layout import find_image, find_layouts
-from quillread.images.page_view import PageView, view_page
-from quillread.images.read import open_document
-from quillread.models.page import PageNetConfig, read_page_weights, write_page_onnx
+from quillread.models.page import PageNetConfig, read_page_weights
 from quillread.models.page_net import PageNetwork
-from quillread.pages.neural import mark_baselines
-from quillread.train.arguments import choose_precision, choose_workers
-from quillread.train.dataset import leave_group
-from quillread.train.page_data import PageDataConfig, PageDataset, SyntheticPages, load_pages
-from quillread.train.page_targets import PageSample
-from quillread.train.run_folder import CONFIG_NAME, write_json
-from quillread.train.segmenter_model import AveragedWeights, TorchPageBackend, page_loss
-from quillread.types import Progress
+from quillread.train.arguments import choose_precision
+from quillread.train.finder.page_looks import PageDataConfig
 
 log = logging.getLogger(__name__)
 
-MODEL_NAME = "lines.onnx"
+CHECKPOINT_NAME = "checkpoint.pt"
 METRICS_NAME = "metrics.jsonl"
-_CHECKPOINT_NAME = "checkpoint.pt"
+_TURN_WEIGHT = 0.1
+_DICE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,78 +82,75 @@ class SegmenterConfig:
             raise ConfigError(f"look.side {self.look.side} must be a multiple of {self.network.multiple}")
 
 
-def train_segmenter(
-    config: SegmenterConfig,
-    output: Path,
-    clock: Callable[[], float],
-    *,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Path:
-    """Train a line finder.
-
-    Writes into `output`: `train.json`, `metrics.jsonl`, `checkpoint.pt` now and then, and at the end `lines.onnx`,
-    which `quill read --segmenter` takes.
+def page_loss(logits: Tensor, turns: Tensor, maps: Tensor, known: Tensor, turn: Tensor) -> Tensor:
+    """Cross-entropy and Dice of the known parts of the maps, and cross-entropy of the turn.
 
     Args:
-        config: Pages, network and schedule.
-        output: Folder of the run.
-        clock: Seconds since any moment.
-        resume: Go on from the checkpoint in `output`.
-        progress: Told of the steps.
-
-    Returns:
-        The ONNX file.
-
-    Raises:
-        ConfigError: If `output` holds files and `resume` is not set, or there is nothing to resume.
-        DataError: If pages or sources are missing or malformed.
+        logits: Of the maps, float (N, 4, h, w).
+        turns: Logits of the turn, float (N, 4).
+        maps: What they should be, 0 or 1, (N, 4, h, w).
+        known: 1 where `maps` is known, (N, h, w).
+        turn: int64 (N,).
     """
-    start = clock()
-    if not resume and output.is_dir() and any(output.iterdir()):
-        raise ConfigError(f"{output}: is not empty", hint="add --resume to go on, or name another --output")
-    if resume and not (output / _CHECKPOINT_NAME).is_file():
-        raise ConfigError(f"{output}: holds no checkpoint to resume from")
-    cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive the fork of the loader's workers
-    validation = _Validation(config.validation)
-    real = load_pages(config.pages)
-    workers = choose_workers(config.workers, 1)
-    synthetic = _make_synthetic(config, workers)
-    log.info("%d real and %d synthetic pages after %.0f s", len(real), len(synthetic), clock() - start)
-    run = _Run(config, output)
-    if resume:
-        run.load()
-    write_json(output / CONFIG_NAME, configs.dump(config))
-    data = PageDataset(
-        real,
-        synthetic,
-        config.look,
-        config.steps * config.batch_size,
-        config.seed,
-        # A resumed run goes on with the pages that come next: making the old ones again would take as long as before.
-        first=run.step * config.batch_size,
-    )
-    begun = clock()
-    # The time that making the pages took is not there for training.
-    limit = max(1.0, 60 * config.minutes - (begun - start)) if config.minutes else math.inf
-    for batch in _load(data, config.batch_size, workers):
-        seconds = run.seconds_before + clock() - begun
-        share = max(run.step / config.steps, seconds / limit)
-        if share >= 1:
-            break
-        run.train_on(batch, share)
-        if progress:
-            progress(run.step, config.steps)
-        if run.step % config.every == 0:
-            run.save(seconds, validation)
-    run.save(run.seconds_before + clock() - begun, validation)
-    weights = {name: value.float().cpu().numpy() for name, value in run.average.network.state_dict().items()}
-    write_page_onnx(weights, config.network, output / MODEL_NAME)
-    return output / MODEL_NAME
+    truth, weight = maps.float(), known.float()[:, None]
+    total = weight.sum().clamp(min=1) * maps.shape[1]
+    entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    found = logits.sigmoid() * weight
+    overlap = (found * truth).sum(dim=(0, 2, 3))
+    both = found.sum(dim=(0, 2, 3)) + (truth * weight).sum(dim=(0, 2, 3))
+    # With 1 added above and below, a map with nothing on it that finds nothing costs nothing.
+    dice = 1 - (2 * overlap + 1) / (both + 1)
+    loss = (entropy * weight).sum() / total + _DICE_WEIGHT * dice.mean()
+    return loss + _TURN_WEIGHT * nn.functional.cross_entropy(turns, turn)
 
 
-class _Run:
-    """The state of a training."""
+class AveragedWeights:
+    """The exponential moving average of a network's weights, which marks better than the weights of any one step.
+
+    Args:
+        network: Whose weights are followed.
+        decay: Share that the average keeps at each step.
+    """
+
+    def __init__(self, network: PageNetwork, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def follow(self, network: PageNetwork, step: int) -> None:
+        """Take a step's weights in; the first steps count for less long."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        own, new = self.network.state_dict(), network.state_dict()
+        floats = [name for name, value in own.items() if value.is_floating_point()]
+        torch._foreach_lerp_([own[name] for name in floats], [new[name] for name in floats], 1 - decay)
+
+
+class TorchPageBackend:
+    """The network in training, as the line finder calls it."""
+
+    def __init__(self, network: PageNetwork) -> None:
+        self._network = network
+
+    def __call__(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `PageBackend`."""
+        was_training = self._network.training
+        self._network.eval()
+        device = next(self._network.parameters()).device
+        try:
+            with torch.inference_mode():
+                maps, turn = self._network(torch.from_numpy(pixels).to(device)[None, None])
+                return maps[0].sigmoid().float().cpu().numpy(), turn[0].softmax(-1).float().cpu().numpy()
+        finally:
+            self._network.train(was_training)
+
+
+class Learner:
+    """A network under training, and the record of its steps.
+
+    Args:
+        config: Network and schedule.
+        output: Folder of the run.
+    """
 
     def __init__(self, config: SegmenterConfig, output: Path) -> None:
         self._config, self._output = config, output
@@ -217,7 +203,7 @@ class _Run:
         self.average.follow(self.network, self.step)
         self._losses.append(loss.detach())
 
-    def save(self, seconds: float, validation: "_Validation") -> None:
+    def save(self, seconds: float, measure: Callable[[PageNetwork], dict[str, float]]) -> None:
         """Measure, add to the record, and write a checkpoint, unless that was done after the last step.
 
         Raises:
@@ -230,7 +216,7 @@ class _Run:
             raise TrainingError(f"the training diverged before step {self.step}", hint="lower learning_rate")
         self._losses = []
         facts = {"step": self.step, "seconds": round(seconds, 1), "loss": round(loss, 5)}
-        facts |= validation.measure(self.average.network)
+        facts |= measure(self.average.network)
         log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         path = self._output / METRICS_NAME
         before = path.read_bytes() if path.is_file() else b""
@@ -244,11 +230,11 @@ class _Run:
         }
         content = io.BytesIO()
         torch.save(state, content)
-        write_atomic(self._output / _CHECKPOINT_NAME, content.getvalue())
+        write_atomic(self._output / CHECKPOINT_NAME, content.getvalue())
 
     def load(self) -> None:
         """Go on from the checkpoint."""
-        path = self._output / _CHECKPOINT_NAME
+        path = self._output / CHECKPOINT_NAME
         try:
             state = torch.load(path, map_location=self._device, weights_only=True)
             self.network.load_state_dict(state["network"])
@@ -257,61 +243,3 @@ class _Run:
             self.step, self.seconds_before = int(state["step"]), float(state["seconds"])
         except (KeyError, RuntimeError, ValueError, EOFError, OSError) as error:
             raise DataError(f"{path}: is no checkpoint of this network: {error}") from error
-
-
-class _Validation:
-    """Pages with known lines, reduced once.
-
-    Args:
-        folders: One for each collection.
-    """
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._pages = {
-            folder.name: [_view(find_image(p, page)) for p, page in find_layouts(folder)] for folder in folders
-        }
-        self._truth = {folder.name: [page.lines for _, page in find_layouts(folder)] for folder in folders}
-
-    def measure(self, network: PageNetwork) -> dict[str, float]:
-        """Find the baselines of the pages with the network alone; precision, recall and F1 for each collection."""
-        backend = TorchPageBackend(network)
-        facts = {}
-        for name, views in self._pages.items():
-            found = [mark_baselines(view, backend) for view in views]
-            score = mean_score([score_page(*pair) for pair in zip(self._truth[name], found, strict=True)])
-            for part in ("precision", "recall", "f1"):
-                facts[f"{name}_{part}"] = round(getattr(score, part), 4)
-        return facts
-
-
-def _view(path: Path) -> PageView:
-    with open_document(path) as document:
-        return view_page(document.page(0))
-
-
-def _make_synthetic(config: SegmenterConfig, workers: int) -> list[PageSample]:
-    """Make all synthetic pages, in parallel."""
-    if not config.lines:
-        return []
-    sources = [open_source(parse_spec(text), "train") for text in config.lines]
-    pages = SyntheticPages(sources, config.synthetic, config.seed)
-    loader = DataLoader(pages, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=leave_group)
-    return list(loader)
-
-
-def _load(data: Dataset[Any], batch_size: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches in the order of their numbers, made in worker processes."""
-    loader = DataLoader(
-        data,
-        batch_size,
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(0),
-        worker_init_fn=leave_group,
-    )
-    yield from map(tuple, loader)
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
