@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from record import describe_machine, save
 
-from quillread.evaluate.baselines import BaselineScore, line_distance, mean_score, score_page
 from quillread.data.page_lines import read_pages
+from quillread.evaluate.baselines import BaselineScore, line_distance, mean_score, score_page
 from quillread.images.read import open_document
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.types import Line
