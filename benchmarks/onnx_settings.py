@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from record import describe_machine, save
 
 from quillread.data.sources import open_source
@@ -25,7 +24,7 @@ from quillread.data.spec import parse_spec
 from quillread.images.ink import ink_pixels
 from quillread.models.catalog import describe
 from quillread.models.checkpoint import ONNX_NAME, ModelInfo
-from quillread.models.onnx import session_options
+from quillread.models.onnx import ort, session_options
 from quillread.recognize.ctc import _PAD
 
 OURS = "as it is: a line a call, a call a core, one thread each"

@@ -6,6 +6,7 @@
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from quillread.version import __version__
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from quillread.api import measure, read, read_page
     from quillread.recognize.load import load
     from quillread.train.finetune import finetune
+
+# What is read here is nobody else's business. These packages report their use unless told not to, and look at the
+# variables when they are imported. Set, not defaulted: an empty value would leave the reports on.
+os.environ.update(
+    {
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime: a device id and a queue of events for its maker
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub and transformers: who calls, and with which versions
+        "DO_NOT_TRACK": "1",  # the same, and whoever else heeds it
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets: which data set was loaded
+        "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers: asks a service to convert the model
+        "RAY_USAGE_STATS_ENABLED": "0",  # ray: the shape of the cluster
+    }
+)
 
 __all__ = ["__version__", "finetune", "load", "measure", "read", "read_page"]
 
