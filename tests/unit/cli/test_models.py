@@ -13,7 +13,6 @@ from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.checkpoint import ONNX_NAME, read_info, write_info
 from quillread.models.compact_config import CompactConfig
 from quillread.models.compact_onnx import write_onnx
-from quillread.types import Calibration
 
 
 @pytest.fixture
@@ -145,10 +144,12 @@ def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.Mon
     write_info(bar_info(), tmp_path / "bars")
     lines = tmp_path / "lines"
     lines.mkdir()
-    for i, text in enumerate(["ab cd", "ea bc", "da", "ce"] * 10):
-        (lines / f"{i}.png").write_bytes(png(bar_line(text)))
-        (lines / f"{i}.txt").write_text(text if i % 2 else "aaa")  # every second one is read wrongly
+    for text, right in (("ab cd", 1), ("da", 3)):  # of four lines each: longer lines are less likely
+        for i in range(4):
+            (lines / f"{text}-{i}.png").write_bytes(png(bar_line(text)))
+            (lines / f"{text}-{i}.txt").write_text(text if i < right else "aaa", encoding="utf-8")
     assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}", "--lines", "40"]) == 0
-    info = read_info(tmp_path / "bars")
-    assert info.line_calibration != Calibration()
-    assert 0.3 < calibrate(5 * math.log(0.9), info.line_calibration) < 0.7
+    fitted = read_info(tmp_path / "bars").line_calibration
+    for text, share in (("ab cd", 1 / 4), ("da", 3 / 4)):
+        (transcript,) = bar_recognizer().read([bar_line(text)])
+        assert calibrate(math.log(transcript.confidence), fitted) == pytest.approx(share, abs=0.01)
