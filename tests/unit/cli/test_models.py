@@ -120,10 +120,10 @@ def compact(tmp_path: Path) -> Path:
 
 def test_a_quantised_model_reads(compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     lines = write_folder(tmp_path / "lines", ["abc", "de a"])
-    (compact / "README.md").write_text("# bars\n")
+    (compact / "README.md").write_text("# bars\n", encoding="utf-8")
     assert main(["models", "quantise", str(compact), str(tmp_path / "eight"), "--data", str(lines)]) == 0
-    assert "ranges from 2 lines" in (tmp_path / "eight" / "README.md").read_text()
-    assert (compact / "README.md").read_text() == "# bars\n"
+    assert "ranges from 2 lines" in (tmp_path / "eight" / "README.md").read_text(encoding="utf-8")
+    assert (compact / "README.md").read_text(encoding="utf-8") == "# bars\n"
     assert main(["read", "--lines", "--model", str(tmp_path / "eight"), str(lines / "line-00.png")]) == 0
     assert main(["evaluate", "--model", str(tmp_path / "eight"), "--data", str(lines)]) == 0
 
