@@ -72,11 +72,9 @@ def test_a_file_that_is_cut_off_is_asked_for_again(site: WebServer, waits: list[
 
 
 def test_a_server_that_falls_silent_is_given_up(site: WebServer):
-    address = site.add("/a", Answer(b"content", wait=30))
-    start = time.monotonic()
+    address = site.add("/a", Answer(b"content", wait=30))  # who waits that long gets it all, and no error
     with pytest.raises(ImageError, match=r"no answer from 127\.0\.0\.1"):
         fetch(address, WebConfig(timeout=0.2, retries=0))
-    assert time.monotonic() - start < 5
 
 
 def test_a_server_that_is_not_there_is_named(waits: list[float]):
