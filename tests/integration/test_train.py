@@ -265,6 +265,7 @@ def taught(config: TrainConfig, unbroken: Path, tmp_path: Path) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_a_teacher_ends_as_an_unbroken_one(
     taught: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -109,6 +109,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
     assert unequal(optimizer_tensors(last), optimizer_tensors(other)) == []
 
 
+@pytest.mark.slow
 def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -316,6 +317,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     assert unequal(tensors(tmp_path / "run" / "model"), tensors(tmp_path / "idle" / "model")) == []
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     start = write_trocr(tmp_path / "start", "base-handwritten")
     lora = dataclasses.replace(

@@ -160,7 +160,10 @@ def test_empty_stdin_says_what_to_pipe(
 
 @pytest.mark.parametrize("name", ["my letter.png", "lettre d'été – 1.png", "手紙.png", "--name.png"])
 def test_odd_file_names_are_read(name: str, folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "one.png").rename(folder / name)
+    try:
+        (folder / "one.png").rename(folder / name)
+    except UnicodeEncodeError:
+        pytest.skip("names of files cannot have these letters here")
     assert read("--format", "json", "--output", "out", "--", name) == 0
     assert json.loads((folder / "out" / name).with_suffix(".json").read_text(encoding="utf-8"))["source"] == name
 

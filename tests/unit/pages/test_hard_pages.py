@@ -126,6 +126,7 @@ def test_a_table_of_a_hundred_columns_does_not_fail(find):
     assert find(page)
 
 
+@pytest.mark.slow
 def test_three_hundred_lines_are_not_too_many(find):
     page = np.full((4200, 3000, 3), 245, np.uint8)
     for index, y in enumerate(range(60, 60 + 300 * 13, 13)):
