@@ -64,7 +64,7 @@ def test_a_model_is_trained_saved_and_read_with(lines: Path, tmp_path: Path, fam
     output = tmp_path / "read"
     arguments = ["read", "--lines", "--model", str(result.model), "--format", "json", "--output", str(output)]
     assert main([*arguments, str(tmp_path / "line.png")]) == 0
-    assert "text" in (output / "line.json").read_text()
+    assert "text" in (output / "line.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("family", ["trocr", "compact"])
@@ -164,7 +164,9 @@ def test_a_run_ends_by_the_clock(lines: Path, tmp_path: Path):
     tuning = TuningConfig(columns=0.5, mask_tokens=0.5)
     config = settings(lines, "trocr", epochs=100_000, epoch_lines=2000, minutes=0.05, tuning=tuning)
     assert finetune(config, tmp_path / "run", progress=False).finished
-    history = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     rates = [entry["learning_rate"] for entry in history if "learning_rate" in entry]
     assert rates[-1] < 0.5 * max(rates)
 

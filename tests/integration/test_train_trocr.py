@@ -76,11 +76,11 @@ def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def test_a_run_writes_what_people_look_at(unbroken: Path):
-    entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [e["step"] for e in entries if "eval_cer" in e and "eval_wer" in e] == [4, 8, 12]
     assert (unbroken / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "wrote: a bad cab" in (unbroken / "samples" / "step-4.txt").read_text()
-    assert "folder:" in (unbroken / "model" / "README.md").read_text()
+    assert "wrote: a bad cab" in (unbroken / "samples" / "step-4.txt").read_text(encoding="utf-8")
+    assert "folder:" in (unbroken / "model" / "README.md").read_text(encoding="utf-8")
     assert list((unbroken / "runs").rglob("events.*"))
 
 
@@ -109,6 +109,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
     assert unequal(optimizer_tensors(last), optimizer_tensors(other)) == []
 
 
+@pytest.mark.slow
 def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -215,16 +216,14 @@ def test_a_run_that_was_broken_off_before_its_first_step_can_be_overwritten(
 @pytest.mark.slow
 def test_termination_of_the_whole_process_group_saves_a_checkpoint(config: TrainConfig, tmp_path: Path):
     settings = dump(dataclasses.replace(config, epochs=1000, workers=1))
-    (tmp_path / "train.json").write_text(json.dumps(settings))
+    (tmp_path / "train.json").write_text(json.dumps(settings), encoding="utf-8")
     command = [sys.executable, "-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
     command += ["--output", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    for _ in range(600):
-        if list((tmp_path / "run").glob("checkpoint-*/trainer_state.json")):
-            break
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True)
+    while not list((tmp_path / "run").glob("checkpoint-*/trainer_state.json")) and process.poll() is None:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGTERM)
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate()
     assert process.returncode == 130, told
     assert (tmp_path / "run" / "model" / "quillread.json").is_file()
 
@@ -318,6 +317,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     assert unequal(tensors(tmp_path / "run" / "model"), tensors(tmp_path / "idle" / "model")) == []
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     start = write_trocr(tmp_path / "start", "base-handwritten")
     lora = dataclasses.replace(
@@ -335,7 +335,7 @@ def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: 
     assert changed
     assert all("q_proj" in name or "v_proj" in name for name in changed)
     size = sum(value.numel() for value in load_trocr(start).network.parameters())
-    assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
@@ -364,7 +364,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
     shape = dataclasses.replace(config.shape, dropout=0.0)
     # 8 lines, of which each process validates 4, and batches of 3, that cannot be shared out evenly.
     settings = dataclasses.replace(config, shape=shape, batch_size=3, micro_batch=2, epochs=2, epoch_lines=6)
-    (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)), encoding="utf-8")
     for name, launcher in {
         "one": [sys.executable],
         "two": [
@@ -377,16 +377,15 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         run = subprocess.run(
             [*launcher, *command, "--output", str(tmp_path / name)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             env=environment,
-            timeout=300,
         )
         assert run.returncode == 0, run.stderr[-2000:]
         assert run.stdout == f"{tmp_path / name / 'model'}\n"
         assert {"one": "; 1 process\n", "two": "; 2 processes\n"}[name] in run.stderr
     assert gradient_gap(*(tmp_path / name / "checkpoint-4" for name in ("one", "two"))) < ROUNDING
     alone, shared = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         for name in ("one", "two")
     )
     assert len(alone) == len(shared)

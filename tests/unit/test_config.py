@@ -112,7 +112,7 @@ def test_an_exponent_without_a_dot_is_a_number():
 
 def test_a_yaml_file_is_read_with_settings_on_top(tmp_path: Path):
     path = tmp_path / "desk.yaml"
-    path.write_text("owner: Ada\npen:\n  width: 2\n")
+    path.write_text("owner: Ada\npen:\n  width: 2\n", encoding="utf-8")
     desk = config.load(Desk, path, ["pen.colour=black", "sizes=[5, 6]", "spare.width=3"])
     assert desk == Desk("Ada", pen=Pen(2.0, "black"), sizes=(5, 6), spare=Pen(3.0))
 
@@ -125,13 +125,13 @@ def test_a_missing_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize(("text", "message"), [("- a\n", "holds a list"), ("a: [", "cannot be read as YAML")])
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, message: str):
     path = tmp_path / "desk.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         config.read_yaml(path)
 
 
 def test_an_empty_file_sets_nothing(tmp_path: Path):
-    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    (tmp_path / "empty.yaml").write_text("# nothing\n", encoding="utf-8")
     assert config.read_yaml(tmp_path / "empty.yaml") == {}
 
 

@@ -15,7 +15,7 @@ def lines(tmp_path, monkeypatch):
     folder.mkdir()
     for i, text in enumerate(["ab cd", "ea bc", "da"]):
         (folder / f"{i}.png").write_bytes(png(bar_line(text)))
-        (folder / f"{i}.txt").write_text(text)
+        (folder / f"{i}.txt").write_text(text, encoding="utf-8")
     return folder
 
 

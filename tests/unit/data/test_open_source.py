@@ -176,7 +176,7 @@ def test_strokes_are_a_source(tmp_path: Path):
 
 def test_fonts_are_a_source(tmp_path: Path):
     write_font(tmp_path / "a.ttf", "abcdefghijklmnopqrstuvwxyz ")
-    (tmp_path / "text.txt").write_text("some words to write")
+    (tmp_path / "text.txt").write_text("some words to write", encoding="utf-8")
     assert len(open_at(f"fonts:{tmp_path}?text={tmp_path / 'text.txt'}&lines=12")) == 12
 
 
@@ -196,7 +196,7 @@ def test_the_aspect_of_an_image_stored_on_its_side_is_that_of_the_upright_one(tm
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (60, 600), "white").save(tmp_path / "a.jpg", exif=exif)
-    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     source = open_source(parse_spec(str(tmp_path)), "train")
     assert source.aspect(0) == 10
     assert source.sample(0, np.random.default_rng(0)).image.shape == (60, 600, 3)

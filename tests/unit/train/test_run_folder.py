@@ -56,7 +56,7 @@ def write_run(output: Path, *steps: int) -> Path:
     for step in steps:
         folder = output / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "trainer_state.json").write_text("{}")
+        (folder / "trainer_state.json").write_text("{}", encoding="utf-8")
         for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             torch.save({"a": torch.ones(3)}, folder / name)
         save_file({"a": torch.ones(3)}, folder / "model.safetensors")
@@ -75,7 +75,7 @@ def test_a_folder_with_a_run_is_not_written_into(tmp_path: Path):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_other_files_is_never_free(tmp_path: Path, overwrite: bool):
-    (tmp_path / "letter.txt").write_text("mine")
+    (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="other files"):
         check_free(tmp_path, CONFIG, overwrite=overwrite)
     assert (tmp_path / "letter.txt").is_file()
@@ -100,7 +100,7 @@ def test_deleting_a_run_takes_nothing_else(tmp_path: Path):
     write_run(tmp_path, 3)
     (tmp_path / ".checkpoint-4.123.part").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     delete_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
 
@@ -170,7 +170,7 @@ def test_other_data_is_refused(tmp_path: Path, now: Any, named: str):
 def test_another_start_is_refused(tmp_path: Path):
     start = tmp_path / "start"
     start.mkdir()
-    (start / "quillread.json").write_text("{}")
+    (start / "quillread.json").write_text("{}", encoding="utf-8")
     (start / "model.onnx").write_bytes(b"weights")
     config = TrainConfig(data=CONFIG.data, start=str(start))
     (tmp_path / "run").mkdir()
@@ -181,4 +181,4 @@ def test_another_start_is_refused(tmp_path: Path):
 
 
 def test_the_recorded_settings_are_those_of_the_run(tmp_path: Path):
-    assert json.loads((write_run(tmp_path) / CONFIG_NAME).read_text())["seed"] == 1
+    assert json.loads((write_run(tmp_path) / CONFIG_NAME).read_text(encoding="utf-8"))["seed"] == 1

@@ -44,7 +44,7 @@ def clock(step: float = 0.0) -> Any:
 
 
 def rows(output: Path) -> list[dict[str, float]]:
-    return [json.loads(row) for row in (output / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(row) for row in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_training_lowers_the_loss_and_writes_a_line_finder(pages: Path, tmp_path: Path):
@@ -95,7 +95,7 @@ def test_weights_of_another_shape_are_refused(pages: Path, tmp_path: Path):
 
 def test_a_folder_with_files_is_not_overwritten(pages: Path, tmp_path: Path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "run" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="is not empty"):
         train_segmenter(config(pages), tmp_path / "run", clock())
 
