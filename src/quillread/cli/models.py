@@ -153,9 +153,9 @@ def run_calibrate(args: argparse.Namespace) -> int:
     """Fit the confidences of a model."""
     require("torch", "train")
     # Late, because they import torch.
+    from quillread.evaluate.calibration import fit_calibrations
     from quillread.recognize.load import load
-    from quillread.train.calibrate import fit_calibrations
-    from quillread.train.lines import open_validation
+    from quillread.train.lines import open_validation, pair_up
     from quillread.types import Calibration
 
     info = read_info(args.folder)
@@ -163,7 +163,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
     sets = open_validation(args.data, args.lines)
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
-    of_lines, of_words = fit_calibrations(sets, read)
+    of_lines, of_words = fit_calibrations(pair_up(sets, read))
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)
     print(args.folder)
     return 0

@@ -15,8 +15,7 @@ import numpy as np
 from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError
-from quillread.formats.ground_truth import GroundTruth
-from quillread.formats.outlines import outline_lines
+from quillread.formats.ground_truth import GroundTruth, outline_lines
 from quillread.images.crop import crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.read import open_document

@@ -22,7 +22,7 @@ from quillread.evaluate.baselines import (
 from quillread.evaluate.metrics import EditCounts, edit_counts, score_line, total
 from quillread.evaluate.predictions import Prediction
 from quillread.formats.export import words_of
-from quillread.formats.outlines import outline_lines
+from quillread.formats.ground_truth import outline_lines
 from quillread.images.crop import crop_line
 from quillread.reader import Reader
 from quillread.text.normalise import scoring_form

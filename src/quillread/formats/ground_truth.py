@@ -1,18 +1,73 @@
-"""Ground truth: which PAGE or ALTO file is about which image, and the other way round.
+"""Ground truth: which PAGE or ALTO file is about which image, and the other way round; outlines where it has none.
 
 All that pairs the two goes through here: data sets of pages, the training and the evaluation of line finders,
 segmentations that are given, and the images to read beside them.
 """
 
+import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from quillread.errors import DataError, Fault, InputError
+import numpy as np
+
+from quillread.errors import DataError, Fault, ImageError, InputError
 from quillread.formats.alto import read_alto
 from quillread.formats.pagexml import read_page_xml
+from quillread.images.geometry import normals_at, points_at, polyline_length
 from quillread.images.read import is_readable_name
-from quillread.types import Page
+from quillread.types import Line, Page, Polygon, Region
+
+log = logging.getLogger(__name__)
+
+_ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
+"""What belongs to a line above, below and at either end of its baseline, in line distances."""
+
+
+def outline_lines(page: Page, *, by_baseline: bool = False) -> Page:
+    """Give the lines of a page that have no outline one along their baseline.
+
+    Args:
+        page: As the readers of PAGE and ALTO return it.
+        by_baseline: Give such an outline to all lines.
+    """
+    pitch = line_pitch(page)
+
+    def outlined(line: Line) -> Line:
+        box, base = line.polygon.bounds, Polygon(line.baseline).bounds
+        # For a line without a polygon, the readers take the box of its baseline.
+        return _along_baseline(line, pitch) if by_baseline or box == base else line
+
+    regions = (replace(region, lines=tuple(map(outlined, region.lines))) for region in page.regions)
+    return replace(page, regions=tuple(regions))
+
+
+def line_pitch(page: Page) -> float:
+    """Estimate the distance of the baselines of a page in pixels, a tenth of the longest if there is one only."""
+    boxes = [Polygon(line.baseline).bounds for line in page.lines]
+    gaps = []
+    for box in boxes:
+        middle = (box.y0 + box.y1) / 2
+        below = [
+            (other.y0 + other.y1) / 2 - middle
+            for other in boxes
+            if min(box.x1, other.x1) - max(box.x0, other.x0) > 0.3 * min(box.width, other.width)
+        ]
+        gaps.extend([min(gap for gap in below if gap > 1)] if any(gap > 1 for gap in below) else [])
+    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10 or 1.0
+
+
+def _along_baseline(line: Line, pitch: float) -> Line:
+    if polyline_length(line.baseline) == 0:
+        return line
+    # The ends of the writing reach over those of the baseline.
+    length, over = polyline_length(line.baseline), _BEYOND * pitch
+    distances = np.linspace(-over, length + over, 2 + int(4 * length / pitch))
+    points, normals = points_at(line.baseline, distances), normals_at(line.baseline, distances)
+    upper, lower = points - _ABOVE * pitch * normals, points + _BELOW * pitch * normals
+    outline = np.vstack((upper, lower[::-1])).tolist()
+    return replace(line, polygon=Polygon(tuple((x, y) for x, y in outline)))
+
 
 _READERS = {b"PcGts": read_page_xml, b"alto": read_alto}
 _FOLDERS = ("page", "alto")
@@ -108,6 +163,32 @@ class GroundTruth:
             raise DataError(f"{self.where} has no segmentation of it", hint=f"put it there as {name}")
         return max(found, key=lambda path: (_likeness(path.parent, image.parent), not _is_alto(path)))
 
+    def regions(self, source: str, number: int, count: int, size: tuple[int, int]) -> tuple[Region, ...]:
+        """The lines of a page of an input, each with an outline.
+
+        Args:
+            source: The input as the user named it.
+            number: Of the page, from 1.
+            count: Pages of the input.
+            size: Width and height of the page in pixels.
+
+        Raises:
+            DataError: If the lines of the page are not known.
+            ImageError: If they are those of an image of another size.
+        """
+        path = self.find(source, number, count)
+        page = open_layout(path)
+        if page is None:
+            raise DataError(f"{path}: is neither PAGE nor ALTO", hint="export the segmentation as PAGE or ALTO")
+        if self.is_file:
+            _tell_other_image(source, path, page)
+        if (page.width, page.height) != size:
+            raise ImageError(
+                f"the image has {size[0]} x {size[1]} pixels, {path} is about one of {page.width} x {page.height}",
+                hint="read the image that the lines were drawn on",
+            )
+        return outline_lines(page).regions
+
     def _naming(self, image: str) -> list[Path]:
         """Files that name an image; they are opened once, when the first is asked for."""
         if self._by_image is None:
@@ -185,3 +266,11 @@ def _likeness(folder: Path, other: Path) -> int:
             break
         count += 1
     return count
+
+
+def _tell_other_image(source: str, path: Path, page: Page) -> None:
+    """Warn of a segmentation that names another image. Stdin has no name, and that of an address means little."""
+    named = image_name(page)
+    # The same scan may be there in another format.
+    if named and source != "-" and "://" not in source and Path(named).stem != Path(source).stem:
+        log.warning("%s: is read with the lines of %s, which names %s", source, path, named)

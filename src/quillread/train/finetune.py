@@ -16,18 +16,18 @@ from transformers import TrainerCallback
 
 from quillread import config as configs
 from quillread.errors import ConfigError, DataError
+from quillread.evaluate.calibration import fit_calibrations
 from quillread.files import write_atomic
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import pin
 from quillread.models.compact.network import count_parameters
 from quillread.models.model_folder import CARD_NAME, ModelInfo
 from quillread.train.arguments import precision_name, training_arguments
-from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.families import LOSS_WEIGHTS, Family, open_family
-from quillread.train.lines import RunLines, open_lines
+from quillread.train.lines import RunLines, open_lines, pair_up
 from quillread.train.memory import fit_micro_batch
 from quillread.train.plan import LineKey
 from quillread.train.run_folder import (
@@ -157,7 +157,7 @@ def finetune(
     folder = output / "model"
     if trainer.is_world_process_zero():
         provenance = _provenance(config, trainer, lines, metrics)
-        of_lines, of_words = fit_calibrations(lines.validation, read)
+        of_lines, of_words = fit_calibrations(pair_up(lines.validation, read))
         info = replace(family.info, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
         family.save(folder, info)
         write_atomic(folder / CARD_NAME, model_card(info).encode())

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineForm
 from quillread.train.plan import Plan
-from quillread.types import Sample
+from quillread.types import Sample, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,12 @@ class ValidationSet:
 
     name: str
     samples: Sequence[Sample]
+
+
+def pair_up(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcript]]) -> Iterator[tuple[str, Transcript]]:
+    """The text of each validation line with what was read in it."""
+    for part, transcripts in zip(sets, read, strict=True):
+        yield from ((sample.text, got) for sample, got in zip(part.samples, transcripts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from fakes import bar_line, bar_recognizer, png
 
-from quillread.cli.data_cuts import add_cuts
+from quillread.cli.data_files import add_cuts
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 

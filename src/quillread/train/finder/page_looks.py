@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from quillread.images.page_view import page_pixels
-from quillread.models.page import TURNS
+from quillread.models.page import TURNS, page_pixels
 from quillread.train.finder.page_samples import KEPT, Floats, PageSample, TargetLine, draw_targets
 from quillread.train.finder.print_lines import add_print
 

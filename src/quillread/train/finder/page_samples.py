@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from quillread.data.page_lines import read_pages
 from quillread.errors import DataError
-from quillread.images.page_view import LONG_SIDE, view_page
 from quillread.images.read import open_document
-from quillread.models.page import MAPS, STRIDE
+from quillread.models.page import LONG_SIDE, MAPS, STRIDE, view_page
 from quillread.types import Line, Page
 
 Floats = NDArray[np.float64]

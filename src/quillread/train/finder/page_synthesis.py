@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from quillread.data.source import Source
-from quillread.images.page_view import LONG_SIDE
+from quillread.models.page import LONG_SIDE
 from quillread.train.finder.page_layout import Block, Layout, lay_out
 from quillread.train.finder.page_looks import make_clouds
 from quillread.train.finder.page_samples import Floats, PageSample, TargetLine

@@ -15,9 +15,8 @@ from quillread import config as configs
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError
 from quillread.evaluate.baselines import mean_score, score_page
-from quillread.images.page_view import PageView, view_page
 from quillread.images.read import open_document
-from quillread.models.page import write_page_onnx
+from quillread.models.page import PageView, view_page, write_page_onnx
 from quillread.models.page_net import PageNetwork
 from quillread.pages.neural import mark_baselines
 from quillread.train.arguments import choose_workers

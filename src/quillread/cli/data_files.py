@@ -1,18 +1,94 @@
-"""`quill data convert` and `quill data split`: write lines as parquet files, which `hub:DIR` reads."""
+"""Actions of `quill data` that write: fetch, split, convert, and find where lines can be cut."""
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
-from quillread.cli.progress import ProgressLine, say
+from quillread.cli.progress import ProgressLine, say, tell_skipped
 from quillread.data.spec import SPLITS
 from quillread.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from quillread.data.fetch import FetchReport
+if TYPE_CHECKING:
     from quillread.data.source import Source
     from quillread.data.spec import DataSpec
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quillread.data.recombined import LineCuts
+    from quillread.data.source import Source
+
+_MORE_TO_HAVE = 3
+
+
+def add_fetch(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the action to those of `quill data`."""
+    text = "download the images of a data set that is shared as a list of addresses"
+    parser = actions.add_parser(
+        "fetch",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. What is there already is kept, so the command can be stopped and "
+        "given again. Exit code 3 if images failed that a later run may bring; 0 if only dead links and changed "
+        "images are missing.",
+    )
+    parser.add_argument("name", choices=("imgur5k",), help="the data set")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a clone of the data set's repository, with its lists in DIR/dataset_info; images go to DIR/images, "
+        "a report to DIR/fetch-report.json",
+    )
+    parser.add_argument(
+        "--split", action="append", choices=SPLITS, help="fetch this split only; may be repeated (default: all)"
+    )
+    parser.add_argument("--workers", type=whole_number, metavar="N", help="downloads at a time (default: 8)")
+    parser.add_argument("--rate", type=float, metavar="N", help="requests per second at most (default: 10)")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds for one image (default: 30)")
+    parser.add_argument("--retries", type=whole_number, metavar="N", help="further tries of an image (default: 3)")
+    parser.add_argument("--base-url", metavar="URL", help="a mirror that has the images as URL/ID.jpg")
+    parser.set_defaults(run=_run_fetch)
+
+
+def _run_fetch(args: argparse.Namespace) -> int:
+    from quillread.data.fetch import REPORT_NAME, FetchConfig, fetch_imgur5k
+
+    names = ("workers", "rate", "timeout", "retries", "base_url")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    # A split named twice would be inspected twice.
+    splits = tuple(dict.fromkeys(args.split or SPLITS))
+    report = fetch_imgur5k(args.output, FetchConfig(**given), splits=splits, progress=ProgressLine("images"))
+    print(_report_text(report))
+    print(f"all of them are named in {args.output / REPORT_NAME}")
+    return 0 if report.is_complete else _MORE_TO_HAVE
+
+
+def _report_text(report: "FetchReport") -> str:
+    counts = {
+        "fetched": report.fetched,
+        "there already": report.kept,
+        "dead links": len(report.dead),
+        "changed since the lists were made": len(report.changed),
+        "failed": len(report.failed),
+        "not tried": len(report.untried),
+    }
+    lines = [f"{report.listed} images: " + ", ".join(f"{n} {what}" for what, n in counts.items() if n)]
+    for split, held in report.splits.items():
+        images = held.images - len(held.missing) - len(held.changed) - len(held.unreadable)
+        lines.append(
+            f"{split}: {images} of {held.images} annotated images, {held.words} of {held.annotated} words can be used; "
+            f"{len(held.illegible)} are marked illegible, {len(held.degenerate)} have no box with an area, "
+            f"{len(held.outside)} lie mostly off their image, {len(held.leaving)} reach beyond it"
+        )
+    if not report.is_complete:
+        lines.append("give the command again to try those that failed or were not tried")
+    return "\n".join(lines)
+
 
 _LEFT_OUT = 3
 _EXIT_CODE = "Exit code 3 if lines were left out as their images cannot be read; each is named."
@@ -172,3 +248,56 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text!r}")
     return value
+
+
+_BATCH = 32
+
+
+def add_cuts(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the action to those of `quill data`."""
+    text = "find where lines can be cut between words, by reading them"
+    parser = actions.add_parser(
+        "cuts",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. `recombined:SPEC?cuts=FILE` is then a source of lines that are "
+        "made of the words of one writer.",
+    )
+    parser.add_argument("specs", nargs=1, metavar="SPEC", help="a data set; its train split is read")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the file to write, JSON lines")
+    parser.add_argument("--model", default="builtin", metavar="NAME", help="who reads (default: %(default)s)")
+    parser.add_argument("--threads", type=positive_number, default=0, metavar="N", help="CPU threads (default: all)")
+    add_column_options(parser)
+    parser.set_defaults(run=_run_cuts)
+
+
+def _run_cuts(args: argparse.Namespace) -> int:
+    from quillread.data.recombined import write_cuts
+    from quillread.data.spec import open_source, parse_spec
+
+    (spec,) = with_columns(args.specs, args)
+    source = open_source(parse_spec(spec), "train")
+    faults: list[DataError] = []
+    found = list(_find(source, args.model, args.threads, faults))
+    write_cuts(args.output, found)
+    spaces = sum(source.text(i).count(" ") for i in range(len(source)))
+    cuts = sum(len(line.cuts) for line in found)
+    say(f"{args.output}: {cuts} of {spaces} spaces found, in {len(found)} of {len(source)} lines")
+    tell_skipped([fault.message for fault in faults])
+    return DataError.exit_code if faults else 0
+
+
+def _find(source: "Source", model: str, threads: int, faults: list[DataError]) -> "Iterator[LineCuts]":
+    from quillread.data.recombined import LineCuts, find_cuts
+    from quillread.data.source import readable
+    from quillread.reader import Reader
+
+    reader = Reader(model=model, threads=threads, lm=("none",))
+    progress = ProgressLine("lines")
+    lines = readable(source, range(len(source)), faults.append)
+    while batch := list(itertools.islice(lines, _BATCH)):
+        read = reader.read_lines([sample.image for _, sample in batch])
+        for (index, sample), transcript in zip(batch, read, strict=True):
+            cuts = find_cuts(sample.text, transcript.characters, sample.image)
+            if cuts:
+                yield LineCuts(index, sample.text, cuts)
+        progress(batch[-1][0] + 1, len(source))

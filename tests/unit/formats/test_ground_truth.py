@@ -6,7 +6,7 @@ from documents import box, export, page
 
 from quillread.errors import DataError, ImageError
 from quillread.formats.export import ExportInfo, Scan
-from quillread.pages.given import GivenLayouts
+from quillread.formats.ground_truth import GroundTruth
 
 SIZE = (1000, 1400)
 
@@ -23,13 +23,13 @@ def write(path: Path, image: str = "a.jpg", first: str = "l1", kind: str = "page
 
 
 def first_line(where: Path, source: str, number: int = 1, count: int = 1) -> str | None:
-    return GivenLayouts(where).find(source, number, count, SIZE)[0].lines[0].id
+    return GroundTruth(where).regions(source, number, count, SIZE)[0].lines[0].id
 
 
 @pytest.mark.parametrize("kind", ["page", "alto"])
 def test_a_file_gives_its_lines_with_their_names(kind: str, tmp_path: Path):
     where = write(tmp_path / "seg.xml", kind=kind)
-    (region,) = GivenLayouts(where).find("anything.jpg", 1, 1, SIZE)
+    (region,) = GroundTruth(where).regions("anything.jpg", 1, 1, SIZE)
     assert (region.id, region.lines[0].id, len(region.lines)) == ("block", "l1", 2)
     assert region.lines[0].baseline == page().lines[0].baseline
 
@@ -40,7 +40,7 @@ def test_a_file_gives_its_lines_with_their_names(kind: str, tmp_path: Path):
 )
 def test_a_file_that_names_another_image_is_told(image: str, warns: bool, tmp_path: Path, caplog):
     where = write(tmp_path / "seg.xml", image="scan.jpg")
-    GivenLayouts(where).find(image, 1, 1, SIZE)
+    GroundTruth(where).regions(image, 1, 1, SIZE)
     assert ("which names scan.jpg" in caplog.text) is warns
 
 
@@ -99,16 +99,16 @@ def test_a_page_without_a_file_says_where_to_put_it(tmp_path: Path):
 
 
 def test_an_image_of_another_size_is_refused(tmp_path: Path):
-    layouts = GivenLayouts(write(tmp_path / "a.xml"))
+    layouts = GroundTruth(write(tmp_path / "a.xml"))
     with pytest.raises(ImageError, match=r"has 500 x 700 pixels, .*a\.xml is about one of 1000 x 1400"):
-        layouts.find("a.jpg", 1, 1, (500, 700))
+        layouts.regions("a.jpg", 1, 1, (500, 700))
 
 
 def test_lines_without_an_outline_get_one(tmp_path: Path):
     path = write(tmp_path / "a.xml")
     text = path.read_text(encoding="utf-8").replace('<Coords points="95,95 375,95 375,155 95,155" />', "")
     path.write_text(text, encoding="utf-8")
-    line = GivenLayouts(path).find("a.jpg", 1, 1, SIZE)[0].lines[0]
+    line = GroundTruth(path).regions("a.jpg", 1, 1, SIZE)[0].lines[0]
     assert line.polygon.bounds.height == pytest.approx(105, abs=1)  # lines are 100 apart
     assert line.polygon != box(95, 95, 375, 155)
 
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_used_is_named(content: str, message: str, tmp_pat
 @pytest.mark.parametrize("kind", ["missing", "empty"])
 def test_a_place_without_segmentations_says_so(kind: str, tmp_path: Path):
     with pytest.raises(DataError, match=r"no such file or folder|holds no XML"):
-        GivenLayouts(tmp_path / "none" if kind == "missing" else tmp_path)
+        GroundTruth(tmp_path / "none" if kind == "missing" else tmp_path)
 
 
 def test_a_number_in_the_name_of_another_image_is_not_taken_for_a_page(tmp_path: Path):
