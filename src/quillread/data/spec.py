@@ -9,7 +9,7 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.data.fonts import FontLineConfig, FontSource
 from quillread.data.recombined import RecombinedSource, read_cuts
-from quillread.data.source import Source
+from quillread.data.source import RewrittenSource, Source
 from quillread.data.strokes import StrokeSource
 from quillread.errors import DataError
 
@@ -145,6 +145,7 @@ def _split_weight(text: str) -> tuple[str, float | None]:
     return rest, weight
 
 
+_REPLACE = "replace"
 _KINDS = {
     "hub": "quillread.data.hub:open_hub",
     "folder": "quillread.data.tables:open_folder",
@@ -163,6 +164,9 @@ _KINDS = {
 def open_source(spec: DataSpec, split: str) -> Source:
     """Open a data source.
 
+    All kinds but synthetic ones take the option `replace`, as `FROM:TO`, which may be repeated: characters of texts,
+    and what stands in their place, such as `ſ:s`, or nothing, as in `^:`.
+
     Args:
         spec: Where and what.
         split: "train", "validation" or "test"; sources that know no splits give all their lines.
@@ -170,9 +174,20 @@ def open_source(spec: DataSpec, split: str) -> Source:
     Raises:
         DataError: If it is missing, malformed or empty.
     """
+    changes = [_change(spec, value) for value in spec.options.get(_REPLACE, ())]
+    if changes and spec.kind in SYNTHETIC_KINDS:
+        raise DataError(f"{spec}: {_REPLACE} is for texts that others have written", hint="change the text itself")
+    options = {name: values for name, values in spec.options.items() if name != _REPLACE}
     module, _, name = _KINDS[spec.kind].partition(":")
-    source: Source = getattr(import_module(module), name)(spec, split)
-    return source
+    source: Source = getattr(import_module(module), name)(replace(spec, options=options), split)
+    return RewrittenSource(source, changes) if changes else source
+
+
+def _change(spec: DataSpec, value: str) -> tuple[str, str]:
+    before, colon, after = value.rpartition(":")
+    if not colon or not before:
+        raise DataError(f"{spec}: {_REPLACE} must be of the form FROM:TO, got {value!r}")
+    return before, after
 
 
 def _open_strokes(spec: DataSpec, split: str) -> Source:
