@@ -1,7 +1,6 @@
 """`quill data`: what data sets hold, what is wrong with them, how they look."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -210,7 +209,7 @@ def _settings(kind: type[_Config], name: str, overrides: Sequence[str]) -> _Conf
 
 
 def _write_json(path: Path | None, document: Any) -> None:
-    from quillread.files import write_atomic
+    from quillread.files import write_json
 
     if path:
-        write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+        write_json(path, document)

@@ -11,7 +11,7 @@ from quillread.cli.options import add_column_options, positive_number, with_colu
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.reading_options import add_language_flags, add_model_flags, read_options
 from quillread.errors import OutputError, UsageError
-from quillread.evaluate.report_text import interval, percent
+from quillread.evaluate.report_text import interval, markdown_table, percent
 
 if TYPE_CHECKING:
     from quillread.decode.hypothesis import Hypothesis
@@ -163,7 +163,7 @@ def run_tune(args: argparse.Namespace) -> int:
     import numpy as np
 
     from quillread import config
-    from quillread.files import write_atomic
+    from quillread.files import write_json
     from quillread.language.catalog import AUTO
     from quillread.models.catalog import SHIPPED, resolve
     from quillread.models.model_folder import INFO_NAME, write_info
@@ -186,7 +186,7 @@ def run_tune(args: argparse.Namespace) -> int:
     document = {"model": name, "lm": list(options.lm or (AUTO,)), "settings": settings, "data": figures}
     print(_table(figures), end="")
     if args.json:
-        write_atomic(args.json, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+        write_json(args.json, document)
     if args.save:
         write_info(info, folder)
         say(f"settings written into {folder / INFO_NAME}")
@@ -269,6 +269,6 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _table(figures: dict[str, Any]) -> str:
-    rows = [["data", *_COLUMNS], ["---"] * (len(_COLUMNS) + 1)]
+    rows = [["data", *_COLUMNS]]
     rows += [[data, *(cell(f) for cell in _COLUMNS.values())] for data, f in figures.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(rows)

@@ -18,7 +18,7 @@ from quillread import config as configs
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.files import write_atomic
+from quillread.files import write_json
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import read_info
 from quillread.train.config import TrainConfig
@@ -216,11 +216,6 @@ def _digest_source(source: Source) -> str:
         except DataError:
             continue  # told when the line is trained on
     return digest.hexdigest()
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write a file of a run, whole or not at all."""
-    write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def average_run(run: Path, last: int, target: Path) -> list[Path]:

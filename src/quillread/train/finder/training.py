@@ -15,6 +15,7 @@ from quillread import config as configs
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import ConfigError
 from quillread.evaluate.baselines import mean_score, score_page
+from quillread.files import write_json
 from quillread.images.read import open_document
 from quillread.models.page import PageView, view_page, write_page_onnx
 from quillread.models.page_net import PageNetwork
@@ -25,7 +26,7 @@ from quillread.train.finder.learner import CHECKPOINT_NAME, Learner, SegmenterCo
 from quillread.train.finder.page_looks import PageDataset
 from quillread.train.finder.page_samples import PageSample, load_pages, pages_with_lines
 from quillread.train.finder.page_synthesis import SyntheticPages
-from quillread.train.run_folder import CONFIG_NAME, write_json
+from quillread.train.run_folder import CONFIG_NAME
 from quillread.types import Progress
 
 log = logging.getLogger(__name__)
