@@ -13,11 +13,13 @@ from quillread.version import __version__
 if TYPE_CHECKING:
     from quillread.api import measure, read, read_page
     from quillread.recognize.load import load
+    from quillread.train.config import TrainConfig
     from quillread.train.finetune import finetune
 
-__all__ = ["__version__", "finetune", "load", "measure", "read", "read_page"]
+__all__ = ["TrainConfig", "__version__", "finetune", "load", "measure", "read", "read_page"]
 
 _PUBLIC = {
+    "TrainConfig": "quillread.train.config",
     "finetune": "quillread.train.finetune",
     "load": "quillread.recognize.load",
     # Not `evaluate`: that is a package of ours, which would take the function's place once it is imported.

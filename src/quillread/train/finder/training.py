@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from quillread import config as configs
 from quillread.data.sources import open_source
-from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError
 from quillread.formats.layout import find_image, find_layouts
 from quillread.images.page_view import PageView, view_page
@@ -140,7 +139,7 @@ def _make_synthetic(config: SegmenterConfig, workers: int) -> list[PageSample]:
     """Make all synthetic pages, in parallel."""
     if not config.lines:
         return []
-    sources = [open_source(parse_spec(text), "train") for text in config.lines]
+    sources = [open_source(spec, "train") for spec in config.lines]
     pages = SyntheticPages(sources, config.synthetic, config.seed)
     loader = DataLoader(pages, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=leave_group)
     return list(loader)
