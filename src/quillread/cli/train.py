@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quillread.cli.codes import INTERRUPTED
 from quillread.cli.options import add_column_options, name_columns
 from quillread.cli.progress import say
+from quillread.errors import ConfigError
 from quillread.extras import require
 from quillread.train.presets import presets
 
@@ -95,11 +96,12 @@ def _config(args: argparse.Namespace) -> "TrainConfig":
     """The settings of the run that the command line asks for."""
     from quillread.train.config import assemble, read_settings
 
-    document: dict[str, Any] = {}
-    if args.config:
-        document = read_settings(args.config)
-    elif args.resume and not (args.data or args.model):
-        document = read_settings(args.output / "train.json")
+    document = read_settings(args.config) if args.config else None
+    if args.resume and not (args.config or args.data or args.model):
+        record = args.output / "train.json"
+        if not record.is_file():
+            raise ConfigError(f"{args.output}: holds no run to resume: it has no {record.name}")
+        document = read_settings(record)
     # What the command line names takes the place of what the file names, never adds to it.
     changes: dict[str, Any] = {"data": args.data, "validation": []} if args.data else {}
     if args.validation:

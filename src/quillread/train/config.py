@@ -139,7 +139,7 @@ class TrainConfig:
             ConfigError: If a setting is unknown or out of range.
             ModelError: If there is no such model, or it is damaged.
         """
-        return assemble({}, model, changes=changes)
+        return assemble(None, model, changes=changes)
 
     @property
     def family(self) -> Literal["compact", "trocr"]:
@@ -221,7 +221,7 @@ class TrainConfig:
 
 
 def assemble(
-    document: Mapping[str, Any],
+    document: Mapping[str, Any] | None = None,
     model: str | None = None,
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
@@ -233,7 +233,7 @@ def assemble(
     weight would fit.
 
     Args:
-        document: Nested plain data, of a file or a preset; empty for the preset that goes with the model.
+        document: Nested plain data, of a file or a preset; None for the preset that goes with the model, if any.
         model: Model to start from, in place of that of the document.
         overrides: `a.b=c` settings on top of the document.
         changes: Settings on top of all, as plain data or as what they become.
@@ -244,10 +244,10 @@ def assemble(
         ModelError: If there is no such model, or it is damaged.
     """
     own = _settings_of(model) if model else {}
-    if model and not document:
+    if model and document is None:
         preset = "personal" if own["family"] == "compact" else "trocr-base"
         document = read_settings(preset) | {"name": f"{own['name']}-finetuned"}
-    values = merge(apply_overrides(document, overrides), changes or {})
+    values = merge(apply_overrides(document or {}, overrides), changes or {})
     if model:
         values["start"] = model
     elif (start := values.get("start")) and (Path(start) / INFO_NAME).is_file():

@@ -223,3 +223,10 @@ def test_the_record_of_a_run_is_what_is_resumed(runs: list[SimpleNamespace], tmp
 def test_a_setting_of_the_other_family_gives_2(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
     assert main(["train", "--set", "tuning.lora.rank=8", "--output", "o"]) == 2
     assert "setting 'tuning' is for family 'trocr', while this is family 'compact'" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(
+    runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", "--resume", "--output", str(tmp_path)]) == 2
+    assert f"{tmp_path}: holds no run to resume" in capsys.readouterr().err
