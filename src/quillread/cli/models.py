@@ -153,6 +153,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     """Fit the confidences of a model."""
     require("torch", "train")
     # Late, because they import torch.
+    from quillread.data.spec import parse_spec
     from quillread.evaluate.calibration import fit_calibrations
     from quillread.recognize.load import load
     from quillread.train.lines import open_validation, pair_up
@@ -161,7 +162,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     info = read_info(args.folder)
     recognizer = load(str(args.folder))
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
-    sets = open_validation(args.data, args.lines)
+    sets = open_validation([parse_spec(spec) for spec in args.data], args.lines)
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
     of_lines, of_words = fit_calibrations(pair_up(sets, read))
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)

@@ -69,6 +69,21 @@ class DataSpec:
             if name not in known:
                 raise DataError(f"{self.kind}:{self.where}: unknown option {name!r}{suggest(name, known)}")
 
+    @classmethod
+    def parse(cls, text: str) -> "DataSpec":
+        """Read what `str` writes; see `parse_spec`."""
+        return parse_spec(text)
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether its place is given relative to a folder that is named later, as `{root}`."""
+        return "{root}" in str(self)
+
+    def under(self, root: Path) -> "DataSpec":
+        """The same with `{root}` filled in, in its place and in those that its options name."""
+        options = {name: tuple(_fill(value, root) for value in values) for name, values in self.options.items()}
+        return replace(self, where=_fill(self.where, root), options=options)
+
     def placed(self) -> "DataSpec":
         """The same with an absolute path, if it names a file or folder that is there."""
         if self.kind == "recombined":
@@ -84,8 +99,12 @@ class DataSpec:
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
-        weight = "" if self.weight is None else f"@{self.weight:g}"
+        weight = "" if self.weight is None else f"@{self.weight!r}".removesuffix(".0")
         return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def _fill(value: str, root: Path) -> str:
+    return value.replace("{root}", str(root))
 
 
 def _absolute(value: str) -> str:
@@ -113,7 +132,7 @@ def parse_spec(text: str) -> DataSpec:
     place, _, query = rest.partition("?")
     kind, colon, where = place.partition(":")
     if not colon or len(kind) == 1:  # one letter before the colon is a Windows drive
-        if not Path(place).is_dir():
+        if not Path(place).is_dir() and "{root}" not in place:
             raise DataError(
                 f"{text!r} is neither a folder nor of the form kind:where",
                 hint=f"name a folder of lines, or one of {', '.join(k + ':' for k in KINDS)}",

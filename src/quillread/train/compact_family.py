@@ -131,13 +131,13 @@ class CompactFamily:
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
         self.form = CompactForm(config, cache)
         self._cache = cache
-        self.network = CompactForTraining(_network(config), config.shortcut, _teacher(config))
+        self.network = CompactForTraining(_network(config), config.compact.shortcut, _teacher(config))
         self.info = ModelInfo(
             family="compact",
             name=config.name,
             preprocess=config.preprocess,
-            charset=config.charset,
-            ink=config.ink,
+            charset=config.compact.charset,
+            ink=config.compact.ink,
             column_width=COLUMN_WIDTH,
         )
 
@@ -179,7 +179,7 @@ def save_model(network: CompactNetwork, info: ModelInfo, folder: Path) -> None:
 
 
 def _network(config: TrainConfig) -> CompactNetwork:
-    network = CompactNetwork(config.network, len(Charset(config.charset)))
+    network = CompactNetwork(config.compact.network, len(Charset(config.compact.charset)))
     if config.start:
         _, state = _known(config.start, config)
         if config.allow_partial:
@@ -199,7 +199,7 @@ def _teacher(config: TrainConfig) -> CompactNetwork | None:
         raise ModelError(f"{config.teacher}: does not say what network it is", hint="take a model of `quill train`")
     if info.preprocess != config.preprocess:
         raise ModelError(f"{config.teacher}: cleans lines in another way than this run (preprocess)")
-    network = CompactNetwork(configs.build(CompactConfig, shape), len(Charset(config.charset)))
+    network = CompactNetwork(configs.build(CompactConfig, shape), len(Charset(info.charset)))
     _fill(network, state, config.teacher, partial=False)
     return network
 
@@ -211,11 +211,11 @@ def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, Tensor]
     if info.family != "compact":
         hint = f"add --set family={info.family}" if name == config.start else "a teacher must be a compact model"
         raise ModelError(f"{name}: is no compact model", hint=hint)
-    if info.charset != config.charset:
+    if info.charset != config.compact.charset:
         raise ModelError(f"{name}: has another charset than this run asks for", hint="take the model's charset setting")
-    if info.ink != config.ink:
+    if info.ink != config.compact.ink:
         raise ModelError(
-            f"{name}: measures ink in another way than this run asks for: {info.ink}, not {config.ink}",
+            f"{name}: measures ink in another way than this run asks for: {info.ink}, not {config.compact.ink}",
             hint=f"add --set ink.height={info.ink.height} --set network.height={info.ink.height}",
         )
     return info, {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quillread.data.fonts import FontSource
 from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source, readable
-from quillread.data.spec import SYNTHETIC_KINDS, open_source, parse_spec
+from quillread.data.spec import SYNTHETIC_KINDS, DataSpec, open_source
 from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
@@ -102,11 +102,11 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     """
     if not config.data:
         raise DataError("no training data is named", hint="add --data SPEC")
-    specs = [parse_spec(text) for text in config.placed(config.data)]
+    specs = config.placed(config.data)
     sources = [open_source(spec, "train") for spec in specs]
     parts = [find_usable(source, form) for source in sources]
     # Without the folders of this machine: the report is stored with the model.
-    report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
+    report = [part.report(str(spec)) for part, spec in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
     named_validation = () if config.fold else config.validation
     validation = open_validation(config.placed(named_validation), config.validation_lines)
@@ -153,7 +153,7 @@ def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> lis
     return [held.get(source.name, source) for source in sources]
 
 
-def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
+def open_validation(specs: Sequence[DataSpec], lines: int) -> list[ValidationSet]:
     """Open the validation split of sources.
 
     Args:
@@ -164,8 +164,7 @@ def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
         DataError: If a source is missing or malformed.
     """
     sets: list[ValidationSet] = []
-    for text in specs:
-        spec = parse_spec(text)
+    for spec in specs:
         source = open_source(spec, "validation")
         sets.append(_validation_set(_name(spec.where, sets), source, np.arange(len(source)), lines))
     return sets

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import changed, train_config
 
 from quillread.errors import ModelError
 from quillread.images.preprocess import PreprocessConfig
@@ -21,7 +22,7 @@ LARGE = CompactConfig(
 )
 TINY = CompactConfig(channels=(4, 4, 8, 8), blocks=(1, 1, 1, 1), sequence_width=8, sequence_blocks=1, sequence_kernel=3)
 SMALL = replace(LARGE, blocks=(1, 1, 2, 1), sequence_blocks=1, recurrent_layers=0)
-CONFIG = TrainConfig(charset="abc", network=LARGE)
+CONFIG = train_config(charset="abc", network=LARGE)
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def saved(folder: Path, **facts: object) -> Path:
 
 
 def test_a_smaller_network_takes_the_first_blocks_of_each_stage(model: Path):
-    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.state_dict()
-    small = CompactFamily(replace(CONFIG, network=SMALL, start=str(model), allow_partial=True)).network.network
+    large = CompactFamily(changed(CONFIG, start=str(model))).network.network.state_dict()
+    small = CompactFamily(changed(CONFIG, network=SMALL, start=str(model), allow_partial=True)).network.network
     # Large has stages of 2, 2, 3, 2 blocks, numbered through; small of 1, 1, 2, 1.
     for ours, theirs in enumerate((0, 2, 4, 5, 7)):
         for name, value in small.stages[ours].state_dict().items():
@@ -55,8 +56,8 @@ def test_a_smaller_network_takes_the_first_blocks_of_each_stage(model: Path):
 
 def test_a_narrower_network_takes_the_first_channels(model: Path):
     narrow = replace(LARGE, channels=(2, 4, 6, 5), blocks=(1, 1, 2, 1))
-    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.state_dict()
-    small = CompactFamily(replace(CONFIG, network=narrow, start=str(model), allow_partial=True)).network.network
+    large = CompactFamily(changed(CONFIG, start=str(model))).network.network.state_dict()
+    small = CompactFamily(changed(CONFIG, network=narrow, start=str(model), allow_partial=True)).network.network
     assert torch.equal(small.stem[1].running_var, large["stem.1.running_var"][:2])
     assert torch.equal(small.stages[2].conv1.weight, large["stages.4.conv1.weight"][:6, :4])
     assert torch.equal(small.stages[2].skip[0].weight, large["stages.4.skip.0.weight"][:6, :4])
@@ -71,38 +72,38 @@ def test_a_larger_network_keeps_its_own_further_blocks(model: Path):
     torch.manual_seed(0)
     own = CompactNetwork(deeper, len(Charset("abc"))).state_dict()
     torch.manual_seed(0)
-    network = CompactFamily(replace(CONFIG, network=deeper, start=str(model), allow_partial=True)).network.network
+    network = CompactFamily(changed(CONFIG, network=deeper, start=str(model), allow_partial=True)).network.network
     assert torch.equal(network.stages[7].conv1.weight, own["stages.7.conv1.weight"])
     assert not torch.equal(network.stages[8].conv1.weight, own["stages.8.conv1.weight"])
 
 
 def test_another_shape_is_refused_unless_asked_for(model: Path):
     with pytest.raises(ModelError, match="another shape") as caught:
-        CompactFamily(replace(CONFIG, network=SMALL, start=str(model)))
+        CompactFamily(changed(CONFIG, network=SMALL, start=str(model)))
     assert "--allow-partial" in str(caught.value.hint)
 
 
 def test_a_teacher_has_the_shape_that_its_model_names(model: Path):
-    family = CompactFamily(replace(CONFIG, network=SMALL, teacher=str(model)))
+    family = CompactFamily(changed(CONFIG, network=SMALL, teacher=str(model)))
     pixels = torch.rand(1, 1, LARGE.height, 64)
-    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.eval()
+    large = CompactFamily(changed(CONFIG, start=str(model))).network.network.eval()
     assert torch.allclose(family.network._teacher[0](pixels)[0], large(pixels)[0], atol=1e-5)
 
 
 def test_a_teacher_that_names_no_shape_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="does not say what network it is"):
-        CompactFamily(replace(CONFIG, teacher=str(saved(tmp_path / "bare"))))
+        CompactFamily(changed(CONFIG, teacher=str(saved(tmp_path / "bare"))))
 
 
 @pytest.mark.parametrize("role", ["start", "teacher"])
 def test_a_model_of_another_charset_is_refused(model: Path, role: str):
     with pytest.raises(ModelError, match="another charset"):
-        CompactFamily(replace(CONFIG, charset="abcd", **{role: str(model)}))
+        CompactFamily(changed(CONFIG, charset="abcd", **{role: str(model)}))
 
 
 def test_a_layer_comes_whole_or_not_at_all(model: Path):
     other = replace(LARGE, sequence_kernel=5, recurrent_layers=0)
-    large = CompactFamily(replace(CONFIG, start=str(model))).network.network.state_dict()
+    large = CompactFamily(changed(CONFIG, start=str(model))).network.network.state_dict()
     large["sequence.0.norm.weight"].fill_(2.0)
     state = _shared_layers(large, CompactNetwork(other, len(Charset("abc"))).state_dict())
     assert {name.split(".")[0] for name in state} == {"stem", "stages", "project", "shortcut"}
@@ -110,12 +111,12 @@ def test_a_layer_comes_whole_or_not_at_all(model: Path):
 
 def test_what_is_taken_over_is_told(model: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
-    CompactFamily(replace(CONFIG, network=SMALL, start=str(model), allow_partial=True))
+    CompactFamily(changed(CONFIG, network=SMALL, start=str(model), allow_partial=True))
     assert re.search(r"large: \d+ tensors are taken over, 2 drawn at random", caplog.text)
 
 
 def test_a_teacher_that_cleans_lines_otherwise_is_refused(model: Path):
-    other = replace(CONFIG, teacher=str(model), preprocess=PreprocessConfig(steps=("median",)))
+    other = changed(CONFIG, teacher=str(model), preprocess=PreprocessConfig(steps=("median",)))
     with pytest.raises(ModelError, match="cleans lines in another way"):
         CompactFamily(other)
 
@@ -124,7 +125,7 @@ def test_a_teacher_without_all_its_tensors_is_refused(tmp_path: Path):
     deeper = replace(LARGE, sequence_blocks=4)
     folder = saved(tmp_path / "lacking", provenance={"training": {"network": vars_of(deeper)}})
     with pytest.raises(ModelError, match=r"another shape \(first: sequence\.3\.conv\.weight\)"):
-        CompactFamily(replace(CONFIG, teacher=str(folder)))
+        CompactFamily(changed(CONFIG, teacher=str(folder)))
 
 
 def network() -> CompactNetwork:

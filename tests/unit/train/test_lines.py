@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from fakes import write_folder
+from runs import changed, train_config
 
 from quillread.data.recombined import LineCuts, write_cuts
 from quillread.data.split import HeldSource
@@ -18,7 +19,7 @@ from quillread.types import Sample
 def config(tmp_path, count=20, **settings):
     folder = tmp_path / "lines"
     write_folder(folder, [f"line {i}" for i in range(count)])
-    return dataclasses.replace(TrainConfig(), data=(f"folder:{folder}",), batch_size=2, **settings)
+    return train_config(data=[f"folder:{folder}"], batch_size=2, **settings)
 
 
 def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
@@ -60,7 +61,7 @@ def test_a_run_without_data_is_refused():
 
 def test_weights_for_some_sources_only_are_refused(tmp_path):
     settings = config(tmp_path)
-    settings = dataclasses.replace(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
+    settings = changed(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
     with pytest.raises(ConfigError, match="has no weight"):
         open_lines(settings, CompactForm(settings))
 
@@ -69,7 +70,7 @@ def test_images_can_be_held_in_memory(tmp_path):
     settings = config(tmp_path, in_memory=True, validation_share=0)
     write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
-    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    settings = changed(settings, data=(*settings.data, recombined))
     sources = open_lines(settings, CompactForm(settings)).sources
     assert isinstance(sources[0], HeldSource)
     assert sources[1].lines_of is sources[0]
@@ -79,7 +80,7 @@ def test_words_of_held_out_lines_are_not_recombined(tmp_path):
     settings = config(tmp_path)
     write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
-    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    settings = changed(settings, data=(*settings.data, recombined))
     with pytest.raises(ConfigError, match="recombined words"):
         open_lines(settings, CompactForm(settings))
 

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from quillread.data.spec import DataSpec
 from quillread.errors import ConfigError, DataError, TrainingError
 from quillread.files import write_atomic
 from quillread.models.page import PageNetConfig, read_page_weights
@@ -35,7 +37,7 @@ class SegmenterConfig:
 
     pages: tuple[Path, ...] = ()
     """Folders of page images with a PAGE or ALTO file each."""
-    lines: tuple[str, ...] = ()
+    lines: tuple[DataSpec, ...] = ()
     """Sources of lines, as those of `quill train`, that synthetic pages are written with."""
     validation: tuple[Path, ...] = ()
     """Folders of pages, one for each collection, that are measured now and then; nothing is chosen by them."""
@@ -60,7 +62,7 @@ class SegmenterConfig:
     """Share of the averaged weights that a step keeps; they are what is written."""
     every: int = 250
     """Steps from one validation and checkpoint to the next."""
-    precision: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     """As in the training of lines: auto, bf16 or fp32."""
     workers: int | None = None
     """Processes that make pages; left out: one on a CPU, up to 12 on a GPU."""
@@ -76,8 +78,6 @@ class SegmenterConfig:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
         if not (0 < self.warmup < 1 and 0 <= self.average < 1):
             raise ConfigError(f"warmup {self.warmup} and average {self.average} must be shares below 1")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ConfigError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
         if self.network.multiple > self.look.side or self.look.side % self.network.multiple:
             raise ConfigError(f"look.side {self.look.side} must be a multiple of {self.network.multiple}")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from quillread import config as configs
-from quillread.data.spec import open_source, parse_spec
+from quillread.data.spec import open_source
 from quillread.errors import ConfigError
 from quillread.evaluate.baselines import mean_score, score_page
 from quillread.files import write_json
@@ -137,7 +137,7 @@ def _make_synthetic(config: SegmenterConfig, workers: int) -> list[PageSample]:
     """Make all synthetic pages, in parallel."""
     if not config.lines:
         return []
-    sources = [open_source(parse_spec(text), "train") for text in config.lines]
+    sources = [open_source(spec, "train") for spec in config.lines]
     pages = SyntheticPages(sources, config.synthetic, config.seed)
     loader = DataLoader(pages, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=leave_group)
     return list(loader)

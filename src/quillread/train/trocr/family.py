@@ -114,38 +114,39 @@ class TrocrFamily:
 
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
         self.model, start = _open_model(config)
-        canvas = config.canvas or start.canvas
+        part = config.trocr
+        tuning, canvas = part.tuning, part.canvas or start.canvas
         if canvas:
             set_canvas(self.model, canvas.height, canvas.width)
-        self.form = TrocrForm(replace(config, canvas=canvas), self.model, cache)
+        self.form = TrocrForm(replace(config, part=replace(part, canvas=canvas)), self.model, cache)
         # A saved folder must not cut lines short in plain transformers either, whose default is 20 tokens.
         generation = self.model.network.generation_config
         generation.max_length, generation.max_new_tokens = self.form.max_tokens + 1, None
         self._cache = cache
         self.info = ModelInfo(
-            family="trocr", name=config.name, preprocess=config.preprocess, canvas=canvas, generate=config.generate
+            family="trocr", name=config.name, preprocess=config.preprocess, canvas=canvas, generate=part.generate
         )
-        self._lora = config.tuning.lora
-        self._layer_decay = config.tuning.layer_decay
+        self._lora = tuning.lora
+        self._layer_decay = tuning.layer_decay
         network: nn.Module = self.model.network
-        if config.tuning.gradient_checkpointing:
+        if tuning.gradient_checkpointing:
             spare_activations(self.model.network)
         if self._lora:
             network = add_adapters(self.model.network, self._lora)
         else:
-            freeze(self.model.network, config.tuning.freeze)
+            freeze(self.model.network, tuning.freeze)
         cast_norms_once(self.model.network)
-        if config.tuning.compile:
+        if tuning.compile:
             compile_layers(self.model.network)
         tokenizer = self.model.tokenizer
-        columns = ColumnHead(self.model.network, tokenizer, config.seed) if config.tuning.columns else None
+        columns = ColumnHead(self.model.network, tokenizer, config.seed) if tuning.columns else None
         hidden = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
         self.network = TrocrForTraining(
             network,
-            config.tuning.mask_tokens,
+            tuning.mask_tokens,
             hidden,
             columns,
-            config.tuning.columns,
+            tuning.columns,
             torch.from_numpy(look_up_tables(self.model.image_processor)) if self.form.is_plain else None,
         )
 
@@ -210,6 +211,6 @@ def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
         if info.family != "trocr":
             raise ModelError(f"{config.start}: is no TrOCR model", hint=f"add --set family={info.family}")
         return load_trocr(folder, allow_partial=config.allow_partial), info
-    canvas = config.canvas or CanvasConfig(height=64, width=768, fit="pad")
-    model = new_trocr(config.shape, canvas, config.tokenizer, config.seed)
+    canvas = config.trocr.canvas or CanvasConfig(height=64, width=768, fit="pad")
+    model = new_trocr(config.trocr.shape, canvas, config.trocr.tokenizer, config.seed)
     return model, ModelInfo(family="trocr", name=config.name, canvas=canvas)

@@ -35,15 +35,15 @@ class TrocrForm:
     def __init__(self, config: TrainConfig, model: Trocr, cache: StepCache | None = None) -> None:
         self._processor: Any = model.image_processor
         self._tokenizer: Any = model.tokenizer
-        self._canvas = config.canvas
-        self._labels = config.labels
+        self._canvas = canvas = config.trocr.canvas
+        self._labels = config.trocr.labels
         positions = model.network.decoder.config.max_position_embeddings
-        self.max_tokens: int = min(config.labels.max_length or positions, positions)
+        self.max_tokens: int = min(self._labels.max_length or positions, positions)
         """Most tokens of a label, the end included."""
         # Distortions of an image larger than the canvas would be lost on the way to it.
-        height = max(64, config.canvas.height if config.canvas else 384)
+        height = max(64, canvas.height if canvas else 384)
         # A line narrower than the canvas must not be narrowed on its way there.
-        widest = max(16 * height, height * config.canvas.width // config.canvas.height + 1 if config.canvas else 0)
+        widest = max(16 * height, height * canvas.width // canvas.height + 1 if canvas else 0)
         # The same filter as on the rest of the way: the network must see what it will see in reading.
         resample = getattr(model.image_processor, "resample", None)
         self.is_plain: bool = only_resizes(model.image_processor)

@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
-from quillread.train.config import LoraConfig
+from quillread.train.family_settings import LoraConfig
 
 ADAPTERS_NAME = "adapter_model.safetensors"
 COLUMNS_NAME = "columns.safetensors"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from unit.train.finder.made_pages import make_pages
 
+from quillread.config import build
 from quillread.errors import ConfigError, DataError
 from quillread.models.page import PageBackend, PageNetConfig, read_page_weights
 from quillread.models.page_net import PageNetwork
@@ -119,10 +120,15 @@ def test_a_checkpoint_of_another_network_is_refused(pages: Path, tmp_path: Path)
         {"steps": 0},
         {"minutes": 0.0},
         {"warmup": 1.0},
-        {"precision": "fp8"},
         {"look": PageDataConfig(side=100)},
     ],
 )
 def test_impossible_settings_are_refused(pages: Path, changes: dict[str, Any]):
     with pytest.raises(ConfigError):
         config(pages, **changes)
+
+
+@pytest.mark.parametrize("setting", [{"precision": "fp8"}, {"lines": ["foldr:x"]}, {"steps": "many"}])
+def test_impossible_settings_of_a_file_are_refused(setting: dict[str, Any]):
+    with pytest.raises(ConfigError):
+        build(SegmenterConfig, {"pages": ["letters"]} | setting)

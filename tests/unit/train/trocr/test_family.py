@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import line_image, write_trocr
+from runs import train_config
 
 from quillread.images.fit import CanvasConfig
 from quillread.models.model_folder import ModelInfo, write_info
 from quillread.models.trocr.settings import GenerateConfig
-from quillread.train.config import LabelsConfig, TrainConfig
+from quillread.train.family_settings import LabelsConfig
 from quillread.train.trocr.family import TrocrFamily
 
 CANVAS = CanvasConfig(32, 128, "pad")
@@ -21,7 +22,7 @@ def start(tmp_path: Path) -> Path:
 
 
 def open_family(start: Path, **settings: object) -> TrocrFamily:
-    return TrocrFamily(TrainConfig(family="trocr", start=str(start), **settings))  # type: ignore[arg-type]
+    return TrocrFamily(train_config(family="trocr", start=str(start), **settings))
 
 
 def test_the_canvas_is_that_of_the_start(start: Path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import line_image, write_trocr
+from runs import train_config
 
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.images.fit import CanvasConfig, pad_to_canvas
@@ -15,7 +16,7 @@ from quillread.models.trocr.pixels import line_pixels, look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.text.tokenizer import decode_tokens
-from quillread.train.config import LabelsConfig, TrainConfig
+from quillread.train.family_settings import LabelsConfig
 from quillread.train.trocr import form as form_module
 from quillread.train.trocr.family import TrocrForTraining, look_up_pixels
 from quillread.train.trocr.form import IGNORED, TrocrForm
@@ -30,7 +31,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def form(model: Trocr, **settings: object) -> TrocrForm:
-    return TrocrForm(TrainConfig(family="trocr", augment=NEVER, **settings), model)  # type: ignore[arg-type]
+    return TrocrForm(train_config(family="trocr", augment=NEVER, **settings), model)
 
 
 def as_numbers(model: Trocr, pixels: np.ndarray) -> np.ndarray:
@@ -168,7 +169,7 @@ def test_a_line_higher_than_the_canvas_is_trained_with_the_contrast_that_is_read
     read = line_pixels(model.image_processor, [look])[0]
     plain, _ = form(model, canvas=canvas).make(image, "a", RNG)
     assert np.array_equal(as_numbers(model, plain), read)
-    lines = TrocrForm(TrainConfig(family="trocr", augment=replace(NEVER, noise=1e-12), canvas=canvas), model)
+    lines = TrocrForm(train_config(family="trocr", augment=replace(NEVER, noise=1e-12), canvas=canvas), model)
     reduced, _ = lines.make(image, "a", RNG)
     assert reduced.shape == (3, size["height"], size["width"])
     assert as_numbers(model, reduced).std() == pytest.approx(read.std(), rel=0.03)

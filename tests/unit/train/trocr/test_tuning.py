@@ -13,8 +13,9 @@ from quillread.models.trocr.loading import Trocr, load_trocr
 from quillread.models.trocr.scratch import new_trocr
 from quillread.models.trocr.settings import TrocrShape
 from quillread.text.tokenizer import encode_text
-from quillread.train.config import LoraConfig, ScheduleConfig
+from quillread.train.config import ScheduleConfig
 from quillread.train.families import decay_groups
+from quillread.train.family_settings import LoraConfig
 from quillread.train.trocr.family import TrocrForTraining
 from quillread.train.trocr.form import IGNORED
 from quillread.train.trocr.tuning import (
