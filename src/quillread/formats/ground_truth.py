@@ -108,7 +108,7 @@ class GroundTruth:
             raise DataError(f"{where}: no such file or folder", hint="name a PAGE or ALTO file, or a folder of them")
         self.files = list_layouts(where)
         if not self.files:
-            raise DataError(f"{where}: holds no XML", hint="name a folder of PAGE or ALTO files")
+            raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name a folder that does")
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.files:
             self._by_stem.setdefault(_SUFFIX.sub("", path.name), []).append(path)

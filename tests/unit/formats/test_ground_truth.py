@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_used_is_named(content: str, message: str, tmp_pat
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
 def test_a_place_without_segmentations_says_so(kind: str, tmp_path: Path):
-    with pytest.raises(DataError, match=r"no such file or folder|holds no XML"):
+    with pytest.raises(DataError, match=r"no such file or folder|holds no PAGE or ALTO file"):
         GroundTruth(tmp_path / "none" if kind == "missing" else tmp_path)
 
 
