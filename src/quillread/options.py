@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,27 +147,47 @@ class ReadOptions:
             yield first, last
 
 
-def provenance_of(options: ReadOptions) -> dict[str, Any]:
+class Provenance(Mapping[str, Any]):
     """What is read with, by name and content; two readings of an input with equal provenance have equal text.
 
+    Files are looked at when it is first asked for: plain text says nothing of it.
+
+    Args:
+        options: Of the reading.
+
     Raises:
-        ModelError: If there is no such model, language model or line finder.
+        ModelError: When it is asked for, if there is no such model, language model or line finder.
     """
-    models = [{"name": pin(name), "content": content_of(name)} for name in options.models]
-    return {
-        "software": "quillread",
-        "version": __version__,
-        "model": models[0]["name"],
-        "models": models,
-        **_other_files(options),
-        "settings": options.settings(),
-    }
 
+    def __init__(self, options: ReadOptions) -> None:
+        self._options = options
 
-def fingerprint_of(options: ReadOptions) -> str:
-    """The provenance in 16 characters; names are left aside where there is content."""
-    text = json.dumps(_without_names(provenance_of(options)), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        options = self._options
+        models = [{"name": pin(name), "content": content_of(name)} for name in options.models]
+        return {
+            "software": "quillread",
+            "version": __version__,
+            "model": models[0]["name"],
+            "models": models,
+            **_other_files(options),
+            "settings": options.settings(),
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def fingerprint(self) -> str:
+        """The provenance in 16 characters; names are left aside where there is content."""
+        text = json.dumps(_without_names(self._facts), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _without_names(value: Any) -> Any:
