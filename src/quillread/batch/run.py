@@ -14,7 +14,6 @@ from quillread.errors import Fault
 from quillread.images.document import Document
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse
-from quillread.processes import Outcome, WorkerPool
 from quillread.reader import KnownPages, Reader
 from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan, UInt8Image
 
@@ -102,7 +101,23 @@ class PageWorker:
         return self._document
 
 
-Outcomes = Iterator[Outcome[PageJob, PageResult]]
+class Outcome(Protocol):
+    """What became of a job."""
+
+    @property
+    def job(self) -> PageJob:
+        """The job."""
+
+    @property
+    def value(self) -> PageResult | None:
+        """What was read."""
+
+    @property
+    def error(self) -> Exception | None:
+        """Why there is no value: the process that had the job was lost."""
+
+
+Outcomes = Iterator[Outcome]
 
 
 class Executor(Protocol):
@@ -133,11 +148,20 @@ class SerialExecutor:
     def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
         """Do jobs; see `Executor`."""
         for job in filter(None, jobs):
-            yield Outcome(job, self._worker(job))
+            yield _Done(job, self._worker(job))
 
     def close(self) -> None:
         """Close the document that is open."""
         self._worker.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The `Outcome` of a job that was done here."""
+
+    job: PageJob
+    value: PageResult
+    error: None = None
 
 
 class ProcessExecutor:
@@ -149,6 +173,8 @@ class ProcessExecutor:
     """
 
     def __init__(self, options: ReadOptions, processes: int) -> None:
+        from quillread.processes import WorkerPool  # nobody else waits for it
+
         threads = options.threads or 1
         make = partial(_make_worker, replace(options, threads=threads))
         self._pool: WorkerPool[PageJob, PageResult] = WorkerPool(make, _work, processes, threads=threads)
