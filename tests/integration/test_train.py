@@ -445,7 +445,10 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     with caplog.at_level("INFO", "quillread.train.finetune"):
         finetune(settings, tmp_path / "run", progress=False)
     assert "before," in caplog.text and "% after" in caplog.text
-    assert ("reads worse" in caplog.text) == (_rates(caplog.text)[1] > _rates(caplog.text)[0])
+    is_worse = _rates(caplog.text)[1] > _rates(caplog.text)[0]
+    assert ("made the model worse" in caplog.text) == is_worse
+    old, new = (read_weights(folder / "model" / ONNX_NAME) for folder in (unbroken, tmp_path / "run"))
+    assert all(np.array_equal(old[name], new[name]) for name in old) == is_worse
 
 
 def _rates(text: str) -> list[float]:
