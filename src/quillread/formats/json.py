@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import resources
 from typing import Any, BinaryIO, cast
 
@@ -62,13 +63,13 @@ class JsonWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._texts: list[str] = []
+        self._pages = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by `close`
+        self._gap = b""
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin a document."""
         self._info = info
-        self._texts: list[str] = []
-        self._pages = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by `close`
-        self._gap = b""
 
     def add(self, scan: Scan) -> None:
         """Take a page."""
@@ -90,7 +91,8 @@ class JsonWriter:
 
     def abort(self) -> None:
         """Drop the pages that wait."""
-        self._pages.close()
+        with suppress(OSError):  # of a disk that is full
+            self._pages.close()
 
 
 def _dump(data: Mapping[str, Any]) -> str:
