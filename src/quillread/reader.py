@@ -21,7 +21,7 @@ from quillread.images.read import open_document
 from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
 from quillread.options import ReadOptions, files_stamp, fingerprint_of, provenance_of
-from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse
+from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.given import GivenLayouts
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
@@ -245,8 +245,7 @@ class Reader:
                 height, width = (0, 0) if image is None else image.shape[:2]
                 page = Page("", 1, width, height, fault=fault)
             else:
-                kept = "its text was read before and is kept"
-                page, missing = before, replace(fault, hint=f"{fault.hint}; {kept}" if fault.hint else kept)
+                page, missing = before, tell_kept(fault)
         page = replace(page, source=document.name, number=index + 1)
         return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 
