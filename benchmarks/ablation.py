@@ -17,15 +17,13 @@ import numpy as np
 from line_sets import write_lines
 from record import describe_machine, save
 
-from quillread.config import build, dump
 from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.catalog import describe
 from quillread.recognize.load import load
-from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.train.config import ScheduleConfig, assemble
 from quillread.train.finetune import finetune
 from quillread.types import UInt8Image
 
@@ -98,21 +96,18 @@ def run(folder: Path, name: str, seed: int, steps: int) -> dict[str, Any]:
     """Fine-tune once and measure on both kinds."""
     chain, distortions, squared = VARIANTS[name]
     data = folder / str(squared)
-    info = describe("builtin").info
-    values = {"charset": info.charset, "ink": dump(info.ink), "network": info.provenance["training"]["network"]}
-    config = dataclasses.replace(
-        build(TrainConfig, values),
-        start="builtin",
-        data=tuple(f"hub:{data / kind}@0.5" for kind in ("lines", "pages")),
-        validation_share=0.0,
-        preprocess=PreprocessConfig(steps=chain),
-        cache=folder / "cache",
-        augment=distortions,
-        schedule=ScheduleConfig(learning_rate=3e-4, warmup=0.1, shape="linear"),
-        epochs=1,
-        epoch_lines=24 * steps,
-        seed=seed,
-    )
+    changes = {
+        "data": [f"hub:{data / kind}@0.5" for kind in ("lines", "pages")],
+        "validation_share": 0.0,
+        "preprocess": PreprocessConfig(steps=chain),
+        "cache": folder / "cache",
+        "augment": distortions,
+        "schedule": ScheduleConfig(learning_rate=3e-4, warmup=0.1, shape="linear"),
+        "epochs": 1,
+        "epoch_lines": 24 * steps,
+        "seed": seed,
+    }
+    config = assemble({}, "builtin", changes=changes)
     with tempfile.TemporaryDirectory() as output:
         model = finetune(config, Path(output) / "run", progress=False).model
         recognizer = load(str(model))

@@ -10,7 +10,7 @@ import numpy as np
 from record import describe_machine, save
 
 from quillread.data.spec import open_source, parse_spec
-from quillread.models.trocr.settings import GenerateConfig
+from quillread.models.trocr.settings import GenerateChanges
 from quillread.recognize.load import load
 
 
@@ -26,12 +26,12 @@ def main() -> None:
     source = open_source(parse_spec(arguments.data), arguments.split)
     samples = [source.sample(i, np.random.default_rng(0)) for i in range(len(source))]
     images = [sample.image for sample in samples]
-    plain = load(arguments.model, generate=GenerateConfig()).read(images)
+    plain = load(arguments.model, generate=GenerateChanges()).read(images)
     right = [i for i, sample in enumerate(samples) if plain[i].text == sample.text.strip()]
     results = {"lines": len(samples), "right": len(right)}
     for name, settings in (
-        ("guard_repeats", GenerateConfig(guard_repeats=True)),
-        ("guard_tail", GenerateConfig(guard_tail=True)),
+        ("guard_repeats", GenerateChanges(guard_repeats=True)),
+        ("guard_tail", GenerateChanges(guard_tail=True)),
     ):
         guarded = load(arguments.model, generate=settings).read(images)
         changed = {i for i in range(len(samples)) if guarded[i].text != plain[i].text}

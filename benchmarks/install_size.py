@@ -90,7 +90,7 @@ def normalise(name: str) -> str:
 
 def run(*command: str) -> None:
     """Run a command silently; stop with its messages if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 

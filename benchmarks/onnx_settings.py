@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from record import describe_machine, save
 
 from quillread.data.spec import open_source, parse_spec
 from quillread.images.fit import ink_pixels
 from quillread.models.catalog import describe
 from quillread.models.model_folder import ONNX_NAME, ModelInfo
-from quillread.models.onnx import session_options
+from quillread.models.onnx import ort, session_options
 from quillread.recognize.ctc import _PAD
 
 OURS = "as it is: a line a call, a call a core, one thread each"

@@ -2,7 +2,7 @@
 
     python benchmarks/pages.py DIR --json benchmarks/results/pages.json
 
-The steps are timed where `PageReader` calls them, so that what is measured is the road that every page takes. "other"
+The steps are timed where `Reader` calls them, so that what is measured is the road that every page takes. "other"
 is what is left of the time: putting words back on the page, and building the result.
 """
 
@@ -19,12 +19,12 @@ from unittest.mock import patch
 import numpy as np
 from record import describe_machine, save
 
+from quillread import reader as reader_module
 from quillread.cli.progress import ProgressLine
 from quillread.images.read import Document, is_readable_name
 from quillread.pages import transcribe
 from quillread.pages.segment import Segmenter, load_segmenter
-from quillread.pages.transcribe import PageReader
-from quillread.recognize.load import load
+from quillread.reader import Reader
 from quillread.recognize.recognizer import LineRecognizer
 
 STEPS = ("open", "flatten", "find lines", "cut", "read")
@@ -84,7 +84,7 @@ def main() -> None:
     machine = describe_machine()
     clock = StepClock()
     with timed_steps(clock):
-        reader = PageReader(load(arguments.model, threads=arguments.threads), arguments.model)
+        reader = Reader(model=arguments.model, threads=arguments.threads, lm=("none",))
         results = list(measure(reader, clock, paths))
     summary = summarise(results)
     print_table(summary)
@@ -95,15 +95,15 @@ def main() -> None:
 
 @contextmanager
 def timed_steps(clock: StepClock) -> Iterator[None]:
-    """Time the steps of every `PageReader` made meanwhile."""
+    """Time the steps of every `Reader` made meanwhile."""
 
-    def load_timed_segmenter(name: str) -> Segmenter:
-        return clock.timed("find lines", load_segmenter(name))
+    def load_timed_segmenter(name: str, threads: int) -> Segmenter:
+        return clock.timed("find lines", load_segmenter(name, threads))
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(transcribe, "load_segmenter", load_timed_segmenter))
+        stack.enter_context(patch.object(reader_module, "load_segmenter", load_timed_segmenter))
         for place, name, step in (
-            (transcribe, "open_document", "open"),
+            (reader_module, "open_document", "open"),
             (Document, "page", "open"),
             (transcribe, "flatten_sheet", "flatten"),
             (transcribe, "crop_line", "cut"),
@@ -113,7 +113,7 @@ def timed_steps(clock: StepClock) -> Iterator[None]:
         yield
 
 
-def measure(reader: PageReader, clock: StepClock, paths: Sequence[Path]) -> Iterator[Result]:
+def measure(reader: Reader, clock: StepClock, paths: Sequence[Path]) -> Iterator[Result]:
     """Read inputs one at a time; the first is read once before, unseen."""
     progress = ProgressLine("inputs")
     reader.read(paths[0])
@@ -122,8 +122,8 @@ def measure(reader: PageReader, clock: StepClock, paths: Sequence[Path]) -> Iter
         start = time.perf_counter()
         reading = reader.read(path)
         seconds = time.perf_counter() - start
-        if reading.errors:
-            raise SystemExit("\n".join(reading.errors))
+        if reading.faults:
+            raise SystemExit("\n".join(map(str, reading.faults)))
         megapixels = sum(page.width * page.height for page in reading.pages) / 1e6
         lines = sum(len(page.lines) for page in reading.pages)
         yield Result(path.name, len(reading.pages), megapixels, lines, seconds, clock.take())

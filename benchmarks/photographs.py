@@ -22,8 +22,7 @@ from quillread.evaluate.metrics import EditCounts, score_line, total
 from quillread.images.geometry import PerspectiveMap
 from quillread.images.read import open_document
 from quillread.images.sheet import SheetConfig, find_sheet
-from quillread.pages.transcribe import PageConfig, PageReader
-from quillread.recognize.load import load
+from quillread.reader import Reader
 from quillread.types import Line, Page, Point, Polygon, UInt8Image
 
 SIZE = (2400, 3000)
@@ -39,9 +38,9 @@ def main() -> None:
     parser.add_argument("--model", default="builtin", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    machine, recognizer = describe_machine(), load(arguments.model)
+    machine = describe_machine()
     readers = {
-        name: PageReader(recognizer, arguments.model, PageConfig(sheet=SheetConfig(flatten=name == "flattened")))
+        name: Reader(model=arguments.model, lm=("none",), sheet=SheetConfig(flatten=name == "flattened"))
         for name in ("flattened", "as it is")
     }
     scores: dict[str, list[tuple[BaselineScore, EditCounts]]] = {name: [] for name in readers}

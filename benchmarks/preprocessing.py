@@ -28,7 +28,8 @@ from quillread.images.preprocess import CLASSIC, STEPS, PreprocessConfig, StepCa
 from quillread.models.trocr.scratch import new_trocr
 from quillread.models.trocr.settings import TrocrShape
 from quillread.train.config import TrainConfig
-from quillread.train.trocr_form import TrocrForm
+from quillread.train.family_settings import TrocrPart
+from quillread.train.trocr.form import TrocrForm
 from quillread.types import UInt8Image
 
 LINE = Path(__file__).parents[1] / "tests" / "data" / "line.jpg"
@@ -111,7 +112,7 @@ def make_form(chain: PreprocessConfig, cache: StepCache | None, tokenizer: Path 
     """The form of the recipe; of the network it asks for nothing but how many tokens it can write."""
     canvas = CanvasConfig(224, 224)
     network = TrocrShape(encoder_width=32, encoder_layers=1, decoder_width=32, decoder_layers=1)
-    config = TrainConfig(family="trocr", preprocess=chain, augment=PERSPECTIVE, canvas=canvas)
+    config = TrainConfig(preprocess=chain, augment=PERSPECTIVE, part=TrocrPart(canvas=canvas))
     return TrocrForm(config, new_trocr(network, canvas, tokenizer, seed=1), cache)
 
 

@@ -63,7 +63,7 @@ def learn(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     quill("evaluate", "--model", model, "--data", learnt, "--split", "train", "--json", str(figures))
     measured = json.loads(figures.read_text(encoding="utf-8"))
     other = parse_spec(args.iam).where.rstrip("/").rpartition("/")[2].replace("-", "_")
-    history = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
         "lines": measured["lines"],
         "training_seconds": seconds,
@@ -100,7 +100,7 @@ def read_some(folder: Path, model: str) -> list[dict[str, str]]:
 
 def quill(*arguments: str) -> str:
     command = [sys.executable, "-m", "quillread.cli.main", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from record import describe_machine, save
 
+from quillread.data.page_lines import read_pages
 from quillread.evaluate.baselines import BaselineScore, line_distance, mean_score, score_page
-from quillread.formats.layout import find_image, find_layouts
 from quillread.images.read import open_document
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.types import Line
@@ -62,8 +62,8 @@ def main() -> None:
 
 def measure_folder(folder: Path, segment: Segmenter) -> Iterator[PageResult]:
     """Segment and score the pages of one folder that have ground truth; only segmentation is timed."""
-    for number, (path, truth) in enumerate(find_layouts(folder)):
-        with open_document(find_image(path, truth)) as document:
+    for number, (path, truth) in enumerate(read_pages(folder)[0].items()):
+        with open_document(path) as document:
             image = document.page(0)
         if not number:
             segment(image)  # the first call loads and prepares

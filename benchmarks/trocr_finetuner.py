@@ -22,9 +22,10 @@ from trocr_peak import peak_bytes, reset_peak, wait_for_device
 from trocr_trainers import preset
 
 from quillread.models.trocr.loading import load_trocr
-from quillread.train import finetune, trocr
+from quillread.train import finetune
 from quillread.train.memory import fit_micro_batch
 from quillread.train.trainer import LineTrainer
+from quillread.train.trocr import family
 
 TOKENS = 24
 """Most tokens of a line. Random weights write no end: this many are written when the model is read with."""
@@ -112,11 +113,11 @@ def timed_parts(clock: PartClock) -> ExitStack:
 
     stack = ExitStack()
     for place, name, replacement in (
-        (trocr, "load_trocr", clock.timed("load", load_trocr)),
+        (family, "load_trocr", clock.timed("load", load_trocr)),
         (finetune, "fit_micro_batch", clock.timed("fit the batch to the memory", fit_micro_batch)),
         (finetune, "LineTrainer", make_trainer),
         (LineTrainer, "_save_checkpoint", clock.timed("save a checkpoint", LineTrainer._save_checkpoint)),
-        (trocr.TrocrFamily, "save", clock.timed("save the model", trocr.TrocrFamily.save)),
+        (family.TrocrFamily, "save", clock.timed("save the model", family.TrocrFamily.save)),
     ):
         stack.enter_context(patch.object(place, name, replacement))
     return stack

@@ -1,7 +1,6 @@
 """The trainers that the benchmarks of TrOCR take steps with: ours, and transformers' own."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
-from quillread.config import apply_overrides, build, read_yaml
 from quillread.train.arguments import training_arguments
-from quillread.train.config import TrainConfig
-from quillread.train.family import open_family
+from quillread.train.config import TrainConfig, assemble, read_settings
+from quillread.train.families import open_family
 from quillread.train.lines import ValidationSet
 from quillread.train.trainer import LineTrainer
 
@@ -31,8 +29,7 @@ MANY_STEPS = 10_000
 
 def preset(name: str, settings: Sequence[str]) -> TrainConfig:
     """Read a shipped preset with `a.b=c` settings on top, as `quill train --config NAME --set ...` does."""
-    path = Path(str(files("quillread.train") / "presets" / f"{name}.yaml"))
-    return build(TrainConfig, apply_overrides(read_yaml(path), settings), name)
+    return assemble(read_settings(name), overrides=settings, where=name)
 
 
 def open_ours(

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from record import describe_machine, save
 
+from quillread.data.page_lines import read_pages
 from quillread.evaluate.baselines import pair_lines
-from quillread.formats.layout import find_image, find_layouts
 from quillread.images.read import open_document
 from quillread.pages.segment import load_segmenter
 from quillread.types import Line, Point, Polygon, UInt8Image
@@ -25,8 +25,8 @@ def main() -> None:
     machine = describe_machine()
     segmenter = load_segmenter("neural")
     wrong, looked_at = [], 0
-    for xml, page in find_layouts(args.pages):
-        with open_document(find_image(xml, page)) as document:
+    for path, page in read_pages(args.pages)[0].items():
+        with open_document(path) as document:
             image = document.page(0)
         for quarters in range(4):
             turned = np.ascontiguousarray(np.rot90(image, quarters))
@@ -34,7 +34,7 @@ def main() -> None:
             truth = [turn_line(line, quarters, image) for line in page.lines]
             looked_at += 1
             if not runs_as_written(truth, found):
-                wrong.append(f"{xml.stem}, {90 * quarters} degrees")
+                wrong.append(f"{path.stem}, {90 * quarters} degrees")
                 print("wrong:", wrong[-1], flush=True)
     print(f"{looked_at - len(wrong)} of {looked_at} are right")
     if args.json:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from quillread.config import build, dump
 from quillread.models.trocr.settings import TrocrShape
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
+from quillread.train.config import TrainConfig
 from quillread.train.trainer import StopOnSignal
 
 TINY_TROCR = TrocrShape(
@@ -24,6 +26,16 @@ TINY_TROCR = TrocrShape(
     max_positions=24,
 )
 """Learns a few words within seconds."""
+
+
+def train_config(**values: Any) -> TrainConfig:
+    """Settings of a run, by their names in files."""
+    return build(TrainConfig, values)
+
+
+def changed(config: TrainConfig, **values: Any) -> TrainConfig:
+    """The same settings, but for some, by their names in files."""
+    return build(TrainConfig, dump(config) | values)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

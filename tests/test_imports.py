@@ -11,7 +11,7 @@ HEAVY = ("torch", "transformers", "matplotlib", "pyarrow", "datasets", "accelera
 def heavy_modules_after(statement: str) -> list[str]:
     """Import in a fresh interpreter and tell which of the heavy packages came along."""
     code = f"{statement}\nimport sys\nprint(*(m for m in {HEAVY!r} if m in sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     return result.stdout.split()
 
 

@@ -27,7 +27,7 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         (package / "models" / "assets" / "probe").mkdir(parents=True, exist_ok=True)
         (package / "models" / "assets" / "probe" / name).write_bytes(b"probe")
     # The backend itself, without pip: building must need no network.
-    result = subprocess.run([sys.executable, "-c", BUILD, str(tree)], cwd=tree, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", BUILD, str(tree)], cwd=tree, capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     (wheel,) = tree.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -21,12 +21,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -38,10 +36,11 @@ from quillread.evaluate.predictions import Prediction, read_predictions, write_p
 from quillread.evaluate.report import run_evaluation
 from quillread.images.augment import STEPS
 from quillread.recognize.load import load
+from quillread.train.config import read_settings
 
 SETS = ("iam-line", "copiste", "timeus", "hooker")
 RUNS = Path("runs/recipe")
-BUILTIN = yaml.safe_load((files("quillread.train") / "presets/builtin.yaml").read_text("utf-8"))
+BUILTIN = read_settings("builtin")
 UNTOUCHED = "the built-in model, untouched"
 
 

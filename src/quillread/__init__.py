@@ -8,16 +8,11 @@
 `Reader` keeps the models for many readings, and may be shared by threads; `ReadOptions` say what to read with.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
-# Private and offline: libraries that report on their users are told not to, before any of them is imported.
-for _name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY"):
-    os.environ.setdefault(_name, "1")
-
-import importlib  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
-
-from quillread.version import __version__  # noqa: E402
+from quillread.version import __version__
 
 if TYPE_CHECKING:
     from quillread.errors import Fault, QuillreadError
@@ -28,6 +23,19 @@ if TYPE_CHECKING:
     from quillread.train.config import TrainConfig
     from quillread.train.finetune import finetune
     from quillread.types import Page, Reading, Transcript
+
+# What is read here is nobody else's business. These packages report their use unless told not to, and look at the
+# variables when they are imported. Set, not defaulted: an empty value would leave the reports on.
+os.environ.update(
+    {
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime: a device id and a queue of events for its maker
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub and transformers: who calls, and with which versions
+        "DO_NOT_TRACK": "1",  # the same, and whoever else heeds it
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets: which data set was loaded
+        "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers: asks a service to convert the model
+        "RAY_USAGE_STATS_ENABLED": "0",  # ray: the shape of the cluster
+    }
+)
 
 _PUBLIC = {
     "Fault": "quillread.errors",

@@ -1,21 +1,28 @@
 """Strict configuration: frozen dataclasses filled from YAML files and `a.b=c` settings.
 
 Every fault of a document is reported at once, with its dotted path and, for a mistyped key, the nearest known one.
+
+A field may hold one of several dataclasses, chosen by a tag (`TAG`). The settings of the one chosen stand flat among
+those of the dataclass that the field belongs to, and those of the others are refused.
 """
 
 import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from quillread.errors import ConfigError
+from quillread.errors import ConfigError, QuillreadError
 
 T = TypeVar("T")
+
+TAG = "tag"
+"""Key of a field's metadata: the setting that chooses which dataclass of the field's type, a union, it holds. Each of
+them has a field of that name, a Literal with one value, its default."""
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
@@ -23,8 +30,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration")
 
     Args:
         cls: A dataclass whose fields are int, float, bool, str, Path, Literal, `X | None`, `tuple[X, ...]`,
-            `dict[str, X]` or such dataclasses.
-        values: Plain data, as YAML and JSON give it.
+            `dict[str, X]`, such dataclasses, or classes that are written as text and have a class method `parse`.
+        values: Plain data, as YAML and JSON give it; finished dataclasses may stand in it.
         where: Name of the document, for the error message.
 
     Raises:
@@ -98,10 +105,14 @@ def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def dump(config: Any) -> Any:
     """Turn a dataclass into plain data that `build` reads back to an equal one."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: dump(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, Path):
+    if hasattr(config, "parse") or isinstance(config, Path):
         return str(config)
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        values: dict[str, Any] = {}
+        for f in dataclasses.fields(config):
+            value = dump(getattr(config, f.name))
+            values |= value if TAG in f.metadata else {f.name: value}
+        return values
     if isinstance(config, tuple | list):
         return [dump(item) for item in config]
     if isinstance(config, dict):
@@ -111,8 +122,12 @@ def dump(config: Any) -> Any:
 
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return ` (did you mean 'x'?)` for the nearest known name, or the list of all if none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(sorted(known)) or 'none'})"
+    return _nearest(name, known) or f" (known: {', '.join(sorted(known)) or 'none'})"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,13 +141,18 @@ def _build(cls: type, values: Any, path: str, faults: list[str]) -> Any:
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     before = len(faults)
-    given = {}
+    given: dict[str, Any] = {}
+    known = {name for name, f in fields.items() if TAG not in f.metadata}
+    for name in fields.keys() - known:
+        given[name], seen = _build_tagged(fields[name], typing.get_args(hints[name]), values, path, faults)
+        values = {key: value for key, value in values.items() if key not in seen}
+        known |= seen
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
-        if key in fields:
+        if key in known:
             given[key] = _convert(hints[key], value, dotted, faults)
         else:
-            faults.append(f"unknown setting {dotted!r}{suggest(str(key), list(fields))}")
+            faults.append(f"unknown setting {dotted!r}{suggest(str(key), sorted(known))}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in given:
@@ -144,6 +164,31 @@ def _build(cls: type, values: Any, path: str, faults: list[str]) -> Any:
     except ConfigError as error:
         faults.append(error.message)
         return None
+
+
+def _build_tagged(
+    made: "dataclasses.Field[Any]", options: Sequence[type], values: Mapping[str, Any], path: str, faults: list[str]
+) -> tuple[Any, set[str]]:
+    """Build what a tagged field holds, from the settings that stand beside it.
+
+    Returns:
+        What it holds, and the names of the settings that this took care of: its own, and those of the others.
+    """
+    tag: str = made.metadata[TAG]
+    by_tag = {next(f.default for f in dataclasses.fields(option) if f.name == tag): option for option in options}
+    names = {value: {f.name for f in dataclasses.fields(option)} for value, option in by_tag.items()}
+    seen = set().union(*names.values())
+    default: Any = made.default_factory
+    chosen = values.get(tag, next(value for value, option in by_tag.items() if option is default))
+    if chosen not in by_tag:
+        faults.append(f"{tag}: {chosen!r} is not one of {', '.join(map(repr, by_tag))}")
+        return None, seen
+    own = names[chosen]
+    for other, theirs in names.items():
+        for key in (key for key in values if key in theirs - own):
+            near = _nearest(key, own - {tag})
+            faults.append(f"setting {key!r} is for {tag} {other!r}, while this is {tag} {chosen!r}{near}")
+    return _build(by_tag[chosen], {key: value for key, value in values.items() if key in own}, path, faults), seen
 
 
 def _convert(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
@@ -172,9 +217,21 @@ def _convert(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
             faults.append(f"{path}: expected name: value pairs, got {value!r}")
             return None
         return {str(k): _convert(args[1], v, f"{path}.{k}", faults) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
+        return value
+    if hasattr(hint, "parse") and isinstance(value, str):
+        return _parse(hint, value, path, faults)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path, faults)
     return _convert_scalar(hint, value, path, faults)
+
+
+def _parse(hint: Any, text: str, path: str, faults: list[str]) -> Any:
+    try:
+        return hint.parse(text)
+    except QuillreadError as error:
+        faults.append(f"{path}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        return None
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, path: str, faults: list[str]) -> Any:

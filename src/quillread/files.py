@@ -1,11 +1,12 @@
 """Writing files: whole or not at all."""
 
+import json
 import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from quillread.errors import OutputError
 
@@ -78,6 +79,16 @@ def write_atomic(path: Path, content: bytes) -> None:
         part.commit()
     finally:
         part.discard()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, as `write_atomic` does; bytes of a file name that are no text become escapes."""
+    write_atomic(path, text.encode(errors="backslashreplace"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write plain data as JSON for people and programs, as `write_atomic` does."""
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from quillread import config as configs
 from quillread.errors import ConfigError
+from quillread.formats.ground_truth import list_layouts
 from quillread.images.crop import CropConfig
 from quillread.images.document import ReadConfig
 from quillread.images.sheet import SheetConfig
@@ -188,13 +189,8 @@ def _other_files(options: ReadOptions) -> dict[str, Any]:
         "languages": [_named(name, resolve_language(split_weight(name)[0])) for name in names],
         "lexicons": [_named(str(path), path) for path in (language.lexicons if language else ())],
         "line_finder": finder,
-        "segmentation": known and {"name": str(known), "content": digest(layout_files(known))},
+        "segmentation": known and {"name": str(known), "content": digest(list_layouts(known))},
     }
-
-
-def layout_files(where: Path) -> list[Path]:
-    """The XML files of a segmentation, which is one of them or a folder."""
-    return [path for path in where.rglob("*") if path.suffix.lower() == ".xml"] if where.is_dir() else [where]
 
 
 def _named(name: str, path: Path) -> dict[str, str]:
@@ -209,7 +205,7 @@ def files_stamp(options: ReadOptions) -> tuple[tuple[str, int, int], ...]:
     """
     files = [path for name in options.models for path in resolve(name).glob("*")]
     files += [resolve_language(split_weight(n)[0]) for n in options.lm or () if n not in (AUTO, _NONE)]
-    files += [*options.lexicons, *(layout_files(options.segmentation) if options.segmentation else ())]
+    files += [*options.lexicons, *(list_layouts(options.segmentation) if options.segmentation else ())]
     files += [Path(options.segmenter)] if options.segmenter.endswith(".onnx") else []
     facts = ((str(path), path.stat()) for path in sorted(files) if path.is_file())
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in facts)

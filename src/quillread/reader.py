@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from quillread.errors import Fault, ImageError, UsageError
+from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
 from quillread.images.pictures import picture_pixels
 from quillread.images.read import open_document
@@ -22,7 +23,6 @@ from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
 from quillread.options import ReadOptions, files_stamp, fingerprint_of, provenance_of
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
-from quillread.pages.given import GivenLayouts
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.recognize.ensemble import EnsembleReader, LineReader
@@ -78,9 +78,9 @@ class Reader:
             cv2.setNumThreads(self.options.threads)  # OpenCV knows threads of the whole process only
         self._is_named = recognizer is None
         self._lines: LineReader | None = recognizer or _load_lines(self.options)
-        self._layouts = GivenLayouts(self.options.segmentation) if self.options.segmentation else None
+        self._truth = GroundTruth(self.options.segmentation) if self.options.segmentation else None
         segmenter: Segmenter | None = None
-        if not self.options.lines and self._layouts is None:
+        if not self.options.lines and self._truth is None:
             segmenter = load_segmenter(self.options.segmenter, self.options.threads)
         self._transcribe = PageTranscriber(
             self._lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten
@@ -147,7 +147,7 @@ class Reader:
             ImageError: If the image cannot be read.
         """
         self._check_open()
-        if self._layouts is not None:
+        if self._truth is not None:
             hint = "use read with the path of the image"
             raise UsageError("a page in memory has no name to find its segmentation by", hint=hint)
         return self._transcribe(self._pixels(image))
@@ -251,9 +251,9 @@ class Reader:
 
     def _read_page(self, document: Document, index: int, image: UInt8Image, where: str) -> Page:
         regions = None
-        if self._layouts is not None:
+        if self._truth is not None:
             size = (image.shape[1], image.shape[0])
-            regions = self._layouts.find(document.name, index + 1, len(document), size)
+            regions = self._truth.regions(document.name, index + 1, len(document), size)
         return self._transcribe(image, regions, where)
 
     def _pixels(self, image: Picture) -> UInt8Image:

@@ -25,8 +25,8 @@ def write_iam(folder: Path) -> Path:
     """Write a folder with official files of the IAM database."""
     (folder / "ascii").mkdir(parents=True)
     rows = [f"{line} ok 154 19 408 746 1661 89 {text}" for line, text in LINES.items()]
-    (folder / "ascii" / "lines.txt").write_text("# lines.txt\n" + "\n".join(rows) + "\n")
-    (folder / "ascii" / "forms.txt").write_text("# forms.txt\na01-000u 000 2 prt 7 5 52 36\n")
+    (folder / "ascii" / "lines.txt").write_text("# lines.txt\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "ascii" / "forms.txt").write_text("# forms.txt\na01-000u 000 2 prt 7 5 52 36\n", encoding="utf-8")
     for line, text in LINES.items():
         series, form, _ = line.split("-")
         path = folder / "lines" / series / f"{series}-{form}" / f"{line}.png"
@@ -52,7 +52,7 @@ def write_imgur5k(folder: Path) -> Path:
             box = str([width / 2, height / 2, width, height, 0.0])
             tables["ann_id"][f"{word}_0"] = {"word": word, "bounding_box": box}
         name = f"imgur5k_annotations_{split}.json"
-        (folder / "dataset_info" / name).write_text(json.dumps(tables))
+        (folder / "dataset_info" / name).write_text(json.dumps(tables), encoding="utf-8")
     return folder
 
 
@@ -80,7 +80,7 @@ def test_how_much_lines_are_squashed_is_recorded(run: Path):
 
 
 def test_cer_and_wer_are_there_for_each_epoch(run: Path):
-    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [e["epoch"] for e in history if "eval_cer" in e and "eval_wer" in e] == [1.0, 2.0]
 
 
@@ -88,7 +88,10 @@ def test_the_model_carries_the_chain_and_the_canvas(run: Path):
     info = read_info(run / "model")
     assert info.preprocess.steps == ("grayscale", "non_local_means", "median", "adaptive_threshold")
     assert (info.canvas.height, info.canvas.width, info.canvas.fit) == (32, 32, "squash")
-    assert json.loads((run / "model" / "preprocessor_config.json").read_text())["size"] == {"height": 32, "width": 32}
+    assert json.loads((run / "model" / "preprocessor_config.json").read_text(encoding="utf-8"))["size"] == {
+        "height": 32,
+        "width": 32,
+    }
 
 
 def test_the_settings_are_those_of_the_recipe(run: Path):
@@ -110,7 +113,7 @@ def test_the_model_is_evaluated_and_read_with(run: Path, tmp_path: Path, capsys:
     model = ["--model", str(run / "model")]
     data = f"imgur5k:{run.parent / 'imgur5k'}"
     assert main(["evaluate", *model, "--data", data, "--json", str(tmp_path / "figures.json")]) == 0
-    assert json.loads((tmp_path / "figures.json").read_text())["lines"] == 1
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["lines"] == 1
     capsys.readouterr()
     assert main(["read", *model, "--lines", "--format", "json", str(tmp_path / "line.png")]) == 0
     assert json.loads(capsys.readouterr().out)["provenance"]["model"] == str(run / "model")

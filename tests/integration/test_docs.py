@@ -25,7 +25,9 @@ def test_example_of_the_documentation_runs(language, code, tmp_path):
         shutil.copy(page, tmp_path)
     command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -16,17 +16,16 @@ import numpy as np
 import pytest
 import torch
 from fakes import line_image, write_folder
-from runs import interrupt, script_rates
+from runs import changed, interrupt, script_rates, train_config
 from safetensors.torch import load_file
 
 from quillread.config import build, dump
-from quillread.data.spec import open_source, parse_spec
+from quillread.data.spec import open_source
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
-from quillread.train.average import average_run
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
@@ -34,6 +33,7 @@ from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
+from quillread.train.run_folder import average_run
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -46,7 +46,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     network = CompactConfig(
         channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1), sequence_width=16, sequence_blocks=1, sequence_kernel=3
     )
-    return TrainConfig(
+    return train_config(
         data=(f"folder:{lines}",),
         validation=(f"folder:{lines}",),
         charset="abcdefi ",
@@ -136,16 +136,14 @@ def test_a_run_sees_the_lines_of_the_plan_in_order(
         return make(dataset, key)
 
     monkeypatch.setattr(LineDataset, "__getitem__", record)
-    finetune(
-        dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=2), tmp_path, progress=False
-    )
-    source = open_source(parse_spec(config.data[0]), "train")
+    finetune(changed(config, validation=(), validation_share=0.0, patience=0, epochs=2), tmp_path, progress=False)
+    source = open_source(config.data[0], "train")
     plan = Plan([source], [np.arange(len(TEXTS))], [1.0], len(TEXTS), config.batch_size, config.seed)
     assert seen == [key for epoch in range(2) for batch in plan.batches(epoch) for key in batch]
 
 
 def test_a_second_run_is_equal_with_a_worker_process(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    finetune(dataclasses.replace(config, workers=1), tmp_path, progress=False)
+    finetune(changed(config, workers=1), tmp_path, progress=False)
     again = read_checkpoint(tmp_path / f"checkpoint-{LAST}")
     assert differences(again, read_checkpoint(unbroken / f"checkpoint-{LAST}")) == []
 
@@ -160,7 +158,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
     step: int,
     workers: int,
 ):
-    config = dataclasses.replace(config, workers=workers)
+    config = changed(config, workers=workers)
     with monkeypatch.context() as patch:
         interrupt(patch, step)
         assert not finetune(config, tmp_path, progress=False).finished
@@ -191,7 +189,7 @@ def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, m
 
 def test_patience_ends_a_run_that_gets_no_better(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script_rates(monkeypatch, [0.5, 0.6, 0.6])
-    result = finetune(dataclasses.replace(config, patience=1), tmp_path, progress=False)
+    result = finetune(changed(config, patience=1), tmp_path, progress=False)
     assert result.finished
     assert (tmp_path / "checkpoint-8").is_dir()
     assert not (tmp_path / "checkpoint-12").exists()
@@ -199,7 +197,7 @@ def test_patience_ends_a_run_that_gets_no_better(config: TrainConfig, tmp_path: 
 
 
 def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: TrainConfig, tmp_path: Path):
-    quiet = dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=1)
+    quiet = changed(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     result = finetune(quiet, tmp_path, progress=False)
     assert result == TrainResult(tmp_path / "model", finished=True, metrics={})
     assert len((tmp_path / METRICS_NAME).read_text().splitlines()) == EPOCH_STEPS
@@ -219,11 +217,11 @@ def test_nothing_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):
 
 def test_a_run_without_data_is_an_error(config: TrainConfig, tmp_path: Path):
     with pytest.raises(DataError, match="no training data"):
-        finetune(dataclasses.replace(config, data=()), tmp_path, progress=False)
+        finetune(changed(config, data=()), tmp_path, progress=False)
 
 
 def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    still = dataclasses.replace(
+    still = changed(
         config,
         start=str(unbroken / "model"),
         schedule=ScheduleConfig(learning_rate=0.0),
@@ -241,15 +239,15 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, un
 
 
 def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    other = dataclasses.replace(config, start=str(unbroken / "model"), charset="abcdefi xyz")
+    other = changed(config, start=str(unbroken / "model"), charset="abcdefi xyz")
     with pytest.raises(ModelError, match="another charset"):
         finetune(other, tmp_path, progress=False)
 
 
 def test_a_start_of_another_shape_names_the_first_tensor(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    wider = dataclasses.replace(config.network, channels=(16, 8, 8, 8))
+    wider = dataclasses.replace(config.compact.network, channels=(16, 8, 8, 8))
     with pytest.raises(ModelError, match=r"another shape .*stem\.0\.weight"):
-        finetune(dataclasses.replace(config, start=str(unbroken / "model"), network=wider), tmp_path, progress=False)
+        finetune(changed(config, start=str(unbroken / "model"), network=wider), tmp_path, progress=False)
 
 
 @pytest.fixture
@@ -257,10 +255,8 @@ def taught(config: TrainConfig, unbroken: Path, tmp_path: Path) -> TrainConfig:
     """A smaller network that starts from a copy of a model's first layers and learns from it."""
     teacher = tmp_path / "teacher"
     shutil.copytree(unbroken / "model", teacher)
-    small = dataclasses.replace(config.network, sequence_blocks=0)
-    return dataclasses.replace(
-        config, network=small, start=str(teacher), allow_partial=True, teacher=str(teacher), shortcut=0.0
-    )
+    small = dataclasses.replace(config.compact.network, sequence_blocks=0)
+    return changed(config, network=small, start=str(teacher), allow_partial=True, teacher=str(teacher), shortcut=0.0)
 
 
 def test_a_resumed_run_with_a_teacher_ends_as_an_unbroken_one(
@@ -295,7 +291,7 @@ def config_of(folder: Path) -> CompactConfig:
 
 
 def test_the_card_names_the_teacher_and_what_was_taken_over(taught: TrainConfig, tmp_path: Path):
-    finetune(dataclasses.replace(taught, epochs=1), tmp_path / "run", progress=False)
+    finetune(changed(taught, epochs=1), tmp_path / "run", progress=False)
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "Started from: teacher, in part.\nTaught by: teacher.\n" in card
     assert "was taught by, bind this model too" in card
@@ -306,15 +302,15 @@ def test_the_card_names_the_teacher_and_what_was_taken_over(taught: TrainConfig,
 
 def test_a_run_does_not_overwrite_its_teacher(taught: TrainConfig, tmp_path: Path):
     output = tmp_path / "run"
-    finetune(dataclasses.replace(taught, epochs=1), output, progress=False)
-    inside = dataclasses.replace(taught, start=None, allow_partial=False, teacher=str(output / "model"))
+    finetune(changed(taught, epochs=1), output, progress=False)
+    inside = changed(taught, start=None, allow_partial=False, teacher=str(output / "model"))
     with pytest.raises(ConfigError, match="would be overwritten"):
         finetune(inside, output, overwrite=True, progress=False)
 
 
 @pytest.mark.slow
 def test_two_processes_share_the_steps_of_a_compact_network(taught: TrainConfig, tmp_path: Path):
-    settings = dataclasses.replace(taught, batch_size=4, micro_batch=0, epochs=1)
+    settings = changed(taught, batch_size=4, micro_batch=0, epochs=1)
     (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = ["-m", "quillread.cli.main", "-v", "train", "--config", str(tmp_path / "train.json"), "--output"]
@@ -336,7 +332,7 @@ def test_a_broken_image_is_named_once_and_the_run_goes_on(
     lines = write_folder(tmp_path / "lines", TEXTS)
     picture = lines / "line-03.png"
     picture.write_bytes(picture.read_bytes()[:200])
-    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
+    broken = changed(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
     assert finetune(broken, tmp_path / "run", progress=False).finished
     assert caplog.text.count("line-03.png: cannot be decoded") == 1
 
@@ -347,7 +343,7 @@ def test_a_broken_image_among_the_validation_lines_is_left_out(
     lines = write_folder(tmp_path / "lines", TEXTS)
     picture = lines / "line-03.png"
     picture.write_bytes(picture.read_bytes()[:200])
-    broken = dataclasses.replace(config, validation=(f"folder:{lines}",), epochs=1)
+    broken = changed(config, validation=(f"folder:{lines}",), epochs=1)
     finetune(broken, tmp_path / "run", progress=False)
     assert read_info(tmp_path / "run" / "model").provenance["validation_lines"] == {"lines": len(TEXTS) - 1}
     assert "line-03.png: cannot be decoded" in caplog.text
@@ -362,7 +358,7 @@ def test_many_broken_images_end_the_run_and_free_the_signals(
         picture = lines / f"line-0{number}.png"
         picture.write_bytes(picture.read_bytes()[:200])
     before = signal.getsignal(signal.SIGTERM)
-    broken = dataclasses.replace(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
+    broken = changed(config, data=(f"folder:{lines}",), validation=(), validation_share=0.0, patience=0)
     with pytest.raises(DataError, match=r"row [23] \(line-0[23]\.png\)"):
         finetune(broken, tmp_path / "run", progress=False)
     assert signal.getsignal(signal.SIGTERM) == before
@@ -372,7 +368,7 @@ def test_many_broken_images_end_the_run_and_free_the_signals(
 def test_a_run_writes_nothing_to_stdout(
     config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: bool
 ):
-    quick = dataclasses.replace(config, validation=(), validation_share=0.0, patience=0, epochs=1)
+    quick = changed(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     finetune(quick, tmp_path, progress=progress)
     assert capsys.readouterr().out == ""
 
@@ -380,7 +376,7 @@ def test_a_run_writes_nothing_to_stdout(
 def test_a_resumed_run_goes_on_counting_epochs_without_a_gain(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settings = dataclasses.replace(config, patience=2, epochs=6)
+    settings = changed(config, patience=2, epochs=6)
     with monkeypatch.context() as patch:
         interrupt(patch, 2 * EPOCH_STEPS)
         script_rates(patch, [0.5, 0.6])
@@ -406,7 +402,7 @@ def test_a_run_whose_folder_was_moved_keeps_its_best_weights(
 
 def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, unbroken: Path):
     record = (unbroken / "train.json").read_bytes()
-    other = dataclasses.replace(config, seed=2, epochs=5)
+    other = changed(config, seed=2, epochs=5)
     with pytest.raises(ConfigError, match="other settings: seed: 1 before, 2 now"):
         finetune(other, unbroken, resume=True, progress=False)
     assert (unbroken / "train.json").read_bytes() == record
@@ -434,8 +430,8 @@ def test_a_folder_without_a_run_cannot_be_averaged(tmp_path: Path):
 
 def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, tmp_path: Path):
     form = CompactForm(config)
-    whole = open_lines(dataclasses.replace(config, validation=(), validation_share=0.0), form)
-    parts = [open_lines(dataclasses.replace(config, fold=(number, 2), validation_lines=0), form) for number in (1, 2)]
+    whole = open_lines(changed(config, validation=(), validation_share=0.0), form)
+    parts = [open_lines(changed(config, fold=(number, 2), validation_lines=0), form) for number in (1, 2)]
     held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
     assert held[0] and held[1] and not held[0] & held[1]
     assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)
@@ -445,7 +441,7 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     config: TrainConfig, unbroken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     spoiling = ScheduleConfig(learning_rate=0.3, warmup=0.0)
-    settings = dataclasses.replace(config, start=str(unbroken / "model"), schedule=spoiling, epochs=1, patience=0)
+    settings = changed(config, start=str(unbroken / "model"), schedule=spoiling, epochs=1, patience=0)
     with caplog.at_level("INFO", "quillread.train.finetune"):
         finetune(settings, tmp_path / "run", progress=False)
     assert "before," in caplog.text and "% after" in caplog.text

@@ -1,6 +1,5 @@
 """Training, memory and reading on a CUDA device; skipped where there is none."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
 from PIL import Image
-from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors
+from runs import TINY_TROCR, changed, gradient_gap, interrupt, optimizer_tensors, train_config
 
 from quillread.cli.main import main
 from quillread.images.fit import CanvasConfig, InkConfig
@@ -17,10 +16,11 @@ from quillread.models.compact.onnx_file import CompactConfig
 from quillread.models.model_folder import read_info
 from quillread.models.trocr.settings import TrocrShape
 from quillread.train import memory
-from quillread.train.config import LoraConfig, TrainConfig, TuningConfig
+from quillread.train.config import TrainConfig
+from quillread.train.family_settings import LoraConfig, TuningConfig
 from quillread.train.finetune import finetune
 from quillread.train.memory import fit_micro_batch
-from quillread.train.trocr import TrocrFamily
+from quillread.train.trocr.family import TrocrFamily
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
@@ -35,21 +35,23 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(lines: Path, family: str, **changes: Any) -> TrainConfig:
-    config = TrainConfig(
-        family=family,  # type: ignore[arg-type]
-        data=(f"folder:{lines}",),
-        validation=(f"folder:{lines}",),
-        shape=TINY_TROCR,
-        canvas=CanvasConfig(32, 128, "pad") if family == "trocr" else None,
-        network=CompactConfig(
-            height=48, channels=(8, 12, 16, 24), blocks=(1, 1, 1, 1), sequence_width=16, sequence_blocks=1
-        ),
-        ink=InkConfig(height=48),
+    network = CompactConfig(
+        height=48, channels=(8, 12, 16, 24), blocks=(1, 1, 1, 1), sequence_width=16, sequence_blocks=1
+    )
+    parts: dict[str, dict[str, Any]] = {
+        "trocr": {"shape": TINY_TROCR, "canvas": CanvasConfig(32, 128, "pad")},
+        "compact": {"network": network, "ink": InkConfig(height=48)},
+    }
+    config = train_config(
+        family=family,
+        data=[f"folder:{lines}"],
+        validation=[f"folder:{lines}"],
         batch_size=2,
         epochs=LAST // EPOCH_STEPS,
         workers=2,
+        **parts[family],
     )
-    return dataclasses.replace(config, **changes)
+    return changed(config, **changes)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16", "fp32"])
@@ -64,7 +66,7 @@ def test_a_model_is_trained_saved_and_read_with(lines: Path, tmp_path: Path, fam
     output = tmp_path / "read"
     arguments = ["read", "--lines", "--model", str(result.model), "--format", "json", "--output", str(output)]
     assert main([*arguments, str(tmp_path / "line.png")]) == 0
-    assert "text" in (output / "line.json").read_text()
+    assert "text" in (output / "line.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("family", ["trocr", "compact"])
@@ -164,7 +166,9 @@ def test_a_run_ends_by_the_clock(lines: Path, tmp_path: Path):
     tuning = TuningConfig(columns=0.5, mask_tokens=0.5)
     config = settings(lines, "trocr", epochs=100_000, epoch_lines=2000, minutes=0.05, tuning=tuning)
     assert finetune(config, tmp_path / "run", progress=False).finished
-    history = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     rates = [entry["learning_rate"] for entry in history if "learning_rate" in entry]
     assert rates[-1] < 0.5 * max(rates)
 
@@ -174,7 +178,7 @@ def test_compiled_layers_give_the_losses_of_plain_ones(lines: Path):
     config = wide(lines)
     plain = TrocrFamily(config).network.to("cuda").eval()
     tuning = TuningConfig(compile=True)
-    compiled = TrocrFamily(dataclasses.replace(config, tuning=tuning)).network.to("cuda").eval()
+    compiled = TrocrFamily(changed(config, tuning=tuning)).network.to("cuda").eval()
     batch = {"pixel_values": torch.randn(4, 3, 64, 768, device="cuda"), "labels": torch.full((4, 20), 7).cuda()}
     with torch.autocast("cuda", torch.bfloat16):
         one, other = plain(**batch)["losses"], compiled(**batch)["losses"]

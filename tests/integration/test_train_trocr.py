@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import line_image, write_folder, write_trocr
-from runs import TINY_TROCR, gradient_gap, interrupt, optimizer_tensors, script_rates
+from runs import TINY_TROCR, changed, gradient_gap, interrupt, optimizer_tensors, script_rates, train_config
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderModel
 
@@ -28,10 +28,11 @@ from quillread.models.trocr.loading import load_trocr
 from quillread.recognize.load import load
 from quillread.train import finetune as finetune_module
 from quillread.train.callbacks import EndInTime
-from quillread.train.config import LoraConfig, ScheduleConfig, TrainConfig, TuningConfig
+from quillread.train.config import ScheduleConfig, TrainConfig
+from quillread.train.family_settings import LoraConfig, TuningConfig
 from quillread.train.finetune import finetune
-from quillread.train.trocr import TrocrFamily
-from quillread.train.trocr_columns import COLUMNS_NAME
+from quillread.train.trocr.family import TrocrFamily
+from quillread.train.trocr.tuning import COLUMNS_NAME
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -43,7 +44,7 @@ ROUNDING = 1e-5
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     lines = write_folder(tmp_path_factory.mktemp("data") / "lines", TEXTS)
-    return TrainConfig(
+    return train_config(
         family="trocr",
         data=(f"folder:{lines}",),
         validation=(f"folder:{lines}",),
@@ -86,7 +87,7 @@ def test_a_run_writes_what_people_look_at(unbroken: Path):
 
 def test_the_trained_model_reads_with_the_preprocessing_of_the_training(config: TrainConfig, unbroken: Path):
     info = read_info(unbroken / "model")
-    assert (info.preprocess, info.canvas) == (config.preprocess, config.canvas)
+    assert (info.preprocess, info.canvas) == (config.preprocess, config.trocr.canvas)
     assert len(load(str(unbroken / "model"), threads=1).read([line_image("abc")] * 2)) == 2
 
 
@@ -112,7 +113,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(
 def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    tuned = dataclasses.replace(config, tuning=TuningConfig(columns=0.5))
+    tuned = changed(config, tuning=TuningConfig(columns=0.5))
     finetune(tuned, tmp_path / "unbroken", progress=False)
     with monkeypatch.context() as patch:
         interrupt(patch, step=EPOCH_STEPS + 1)
@@ -127,11 +128,11 @@ def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
 
 
 def test_a_run_that_its_clock_ended_trains_no_further_when_it_is_resumed(config: TrainConfig, tmp_path: Path):
-    timed = dataclasses.replace(config, minutes=1e-6)
+    timed = changed(config, minutes=1e-6)
     assert finetune(timed, tmp_path / "run", progress=False).finished
     assert finetune(timed, tmp_path / "run", resume=True, progress=False).finished
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-1"]
-    assert finetune(dataclasses.replace(timed, minutes=60.0), tmp_path / "run", resume=True, progress=False).finished
+    assert finetune(changed(timed, minutes=60.0), tmp_path / "run", resume=True, progress=False).finished
     assert read_info(tmp_path / "run" / "model").provenance["steps"] == LAST
 
 
@@ -139,11 +140,11 @@ def test_the_rate_falls_with_the_time(config: TrainConfig, tmp_path: Path, monke
     half_over = property(lambda _: 0.5)
     monkeypatch.setattr(EndInTime, "share", half_over)
     schedule = ScheduleConfig(learning_rate=1e-3, warmup=0.0, shape="linear")
-    timed = dataclasses.replace(config, minutes=60.0, schedule=schedule, epochs=1)
+    timed = changed(config, minutes=60.0, schedule=schedule, epochs=1)
     finetune(timed, tmp_path / "run", progress=False)
     state = torch.load(tmp_path / "run" / f"checkpoint-{EPOCH_STEPS}" / "scheduler.pt", weights_only=True)
     assert state["_last_lr"] == [0.0, 0.0]
-    timed = dataclasses.replace(timed, epochs=10)
+    timed = changed(timed, epochs=10)
     with monkeypatch.context() as patch:
         interrupt(patch, step=2)
         finetune(timed, tmp_path / "longer", progress=False)
@@ -162,7 +163,7 @@ def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, m
 def test_a_run_that_ended_early_trains_no_further_when_it_is_resumed(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settings = dataclasses.replace(config, patience=1)
+    settings = changed(config, patience=1)
     with monkeypatch.context() as patch:
         script_rates(patch, [0.3, 0.5])
         finetune(settings, tmp_path / "run", progress=False)
@@ -185,9 +186,7 @@ def test_what_is_reported_is_read_without_knowing_how_long_the_texts_are(
         return made
 
     monkeypatch.setattr(TrocrFamily, "recognizer", spy)
-    result = finetune(
-        dataclasses.replace(config, validation=(f"folder:{short}",), epochs=1), tmp_path / "run", progress=False
-    )
+    result = finetune(changed(config, validation=(f"folder:{short}",), epochs=1), tmp_path / "run", progress=False)
     epoch, final = limits
     assert epoch is not None and final is None
     texts = [t.text for t in load(str(result.model), threads=1).read([line_image("a"), line_image("b")])]
@@ -198,9 +197,7 @@ def test_what_is_reported_is_read_without_knowing_how_long_the_texts_are(
 def test_a_run_that_was_broken_off_before_its_first_step_can_be_overwritten(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settings = dataclasses.replace(
-        config, preprocess=PreprocessConfig(steps=("non_local_means",)), micro_batch=0, epochs=1
-    )
+    settings = changed(config, preprocess=PreprocessConfig(steps=("non_local_means",)), micro_batch=0, epochs=1)
 
     def killed(*args: Any, **kwargs: Any) -> int:
         raise KeyboardInterrupt
@@ -214,7 +211,7 @@ def test_a_run_that_was_broken_off_before_its_first_step_can_be_overwritten(
 
 @pytest.mark.slow
 def test_termination_of_the_whole_process_group_saves_a_checkpoint(config: TrainConfig, tmp_path: Path):
-    settings = dump(dataclasses.replace(config, epochs=1000, workers=1))
+    settings = dump(changed(config, epochs=1000, workers=1))
     (tmp_path / "train.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
     command += ["--output", str(tmp_path / "run")]
@@ -236,7 +233,7 @@ def test_a_checkpoint_can_be_read_with(unbroken: Path):
 @pytest.mark.parametrize("variant", ["base-handwritten", "base-stage1", "small"])
 def test_a_run_starts_from_every_tensor_of_a_published_checkpoint(config: TrainConfig, tmp_path: Path, variant: str):
     start = write_trocr(tmp_path / "start", variant)
-    still = dataclasses.replace(
+    still = changed(
         config,
         start=str(start),
         canvas=None,
@@ -254,19 +251,19 @@ def test_a_run_starts_from_every_tensor_of_a_published_checkpoint(config: TrainC
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_parts_of_a_batch_add_up_to_the_whole(config: TrainConfig, tmp_path: Path, size: int):
-    shape = dataclasses.replace(config.shape, dropout=0.0)
-    whole = dataclasses.replace(
+    shape = dataclasses.replace(config.trocr.shape, dropout=0.0)
+    whole = changed(
         config, shape=shape, batch_size=4, micro_batch=4, epochs=1, validation=(), validation_share=0.0, patience=0
     )
     finetune(whole, tmp_path / "whole", progress=False)
-    finetune(dataclasses.replace(whole, micro_batch=size), tmp_path / "parts", progress=False)
+    finetune(changed(whole, micro_batch=size), tmp_path / "parts", progress=False)
     assert gradient_gap(*(tmp_path / name / "checkpoint-2" for name in ("whole", "parts"))) < ROUNDING
 
 
 def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    from quillread.train.trocr import TrocrForTraining
+    from quillread.train.trocr.family import TrocrForTraining
 
     forward = TrocrForTraining.forward
 
@@ -276,15 +273,13 @@ def test_memory_that_runs_out_halves_what_is_computed_at_a_time(
         return forward(self, pixel_values, labels)
 
     monkeypatch.setattr(TrocrForTraining, "forward", full)
-    settings = dataclasses.replace(
-        config, batch_size=8, micro_batch=8, epochs=1, validation=(), validation_share=0.0, patience=0
-    )
+    settings = changed(config, batch_size=8, micro_batch=8, epochs=1, validation=(), validation_share=0.0, patience=0)
     assert finetune(settings, tmp_path / "run", progress=False).finished
     assert "2 lines are computed at a time" in caplog.text
 
 
 def test_a_rate_that_diverges_ends_the_run_with_advice(config: TrainConfig, tmp_path: Path):
-    wild = dataclasses.replace(
+    wild = changed(
         config,
         schedule=ScheduleConfig(learning_rate=1e30, warmup=0.0, clip_norm=1e30),
         epochs=10,
@@ -300,10 +295,10 @@ def test_a_rate_that_diverges_ends_the_run_with_advice(config: TrainConfig, tmp_
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from quillread.train.trocr import TrocrForTraining
+    from quillread.train.trocr.family import TrocrForTraining
 
     forward = TrocrForTraining.forward
-    still = dataclasses.replace(config, epochs=1, validation=(), validation_share=0.0, patience=0)
+    still = changed(config, epochs=1, validation=(), validation_share=0.0, patience=0)
 
     def broken(self: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         losses = forward(self, pixel_values, labels)["losses"]
@@ -312,7 +307,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     monkeypatch.setattr(TrocrForTraining, "forward", broken)
     finetune(still, tmp_path / "run", progress=False)
     monkeypatch.undo()
-    idle = dataclasses.replace(still, schedule=ScheduleConfig(learning_rate=0.0))
+    idle = changed(still, schedule=ScheduleConfig(learning_rate=0.0))
     finetune(idle, tmp_path / "idle", progress=False)
     assert read_info(tmp_path / "run" / "model").provenance["skipped_steps"] == EPOCH_STEPS
     assert unequal(tensors(tmp_path / "run" / "model"), tensors(tmp_path / "idle" / "model")) == []
@@ -320,7 +315,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
 
 def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     start = write_trocr(tmp_path / "start", "base-handwritten")
-    lora = dataclasses.replace(
+    lora = changed(
         config, start=str(start), canvas=None, tuning=TuningConfig(lora=LoraConfig(rank=4, dropout=0.0)), epochs=2
     )
     finetune(lora, tmp_path / "unbroken", progress=False)
@@ -331,16 +326,16 @@ def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: 
     merged, other = (tensors(tmp_path / name / "model") for name in ("run", "unbroken"))
     assert unequal(merged, other) == []
     before, after = load_trocr(start).network.state_dict(), load_trocr(tmp_path / "run" / "model").network.state_dict()
-    changed = unequal(before, after)
-    assert changed
-    assert all("q_proj" in name or "v_proj" in name for name in changed)
+    trained = unequal(before, after)
+    assert trained
+    assert all("q_proj" in name or "v_proj" in name for name in trained)
     size = sum(value.numel() for value in load_trocr(start).network.parameters())
     assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
 def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
     start = write_trocr(tmp_path / "start", "base-handwritten")
-    frozen = dataclasses.replace(
+    frozen = changed(
         config,
         start=str(start),
         canvas=None,
@@ -349,21 +344,21 @@ def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
     )
     finetune(frozen, tmp_path / "run", progress=False)
     before, after = load_trocr(start).network.state_dict(), load_trocr(tmp_path / "run" / "model").network.state_dict()
-    changed = unequal(before, after)
-    assert changed
-    assert all(name.startswith("decoder") for name in changed)
+    trained = unequal(before, after)
+    assert trained
+    assert all(name.startswith("decoder") for name in trained)
 
 
 def test_a_compact_model_is_no_start_for_trocr(config: TrainConfig, tmp_path: Path):
     with pytest.raises(ModelError, match="no TrOCR model"):
-        finetune(dataclasses.replace(config, start="builtin"), tmp_path / "run", progress=False)
+        finetune(changed(config, start="builtin"), tmp_path / "run", progress=False)
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
-    shape = dataclasses.replace(config.shape, dropout=0.0)
+    shape = dataclasses.replace(config.trocr.shape, dropout=0.0)
     # 8 lines, of which each process validates 4, and batches of 3, that cannot be shared out evenly.
-    settings = dataclasses.replace(config, shape=shape, batch_size=3, micro_batch=2, epochs=2, epoch_lines=6)
+    settings = changed(config, shape=shape, batch_size=3, micro_batch=2, epochs=2, epoch_lines=6)
     (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
     for name, launcher in {
         "one": [sys.executable],

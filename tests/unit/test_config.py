@@ -112,7 +112,7 @@ def test_an_exponent_without_a_dot_is_a_number():
 
 def test_a_yaml_file_is_read_with_settings_on_top(tmp_path: Path):
     path = tmp_path / "desk.yaml"
-    path.write_text("owner: Ada\npen:\n  width: 2\n")
+    path.write_text("owner: Ada\npen:\n  width: 2\n", encoding="utf-8")
     desk = config.load(Desk, path, ["pen.colour=black", "sizes=[5, 6]", "spare.width=3"])
     assert desk == Desk("Ada", pen=Pen(2.0, "black"), sizes=(5, 6), spare=Pen(3.0))
 
@@ -125,13 +125,13 @@ def test_a_missing_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize(("text", "message"), [("- a\n", "holds a list"), ("a: [", "cannot be read as YAML")])
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, message: str):
     path = tmp_path / "desk.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         config.read_yaml(path)
 
 
 def test_an_empty_file_sets_nothing(tmp_path: Path):
-    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    (tmp_path / "empty.yaml").write_text("# nothing\n", encoding="utf-8")
     assert config.read_yaml(tmp_path / "empty.yaml") == {}
 
 
@@ -157,3 +157,90 @@ def test_settings_leave_the_given_values_alone():
 
 def test_an_unknown_name_lists_all_if_none_is_near():
     assert config.suggest("zzz", ["pen", "desk"]) == " (known: desk, pen)"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Is written as text."""
+
+    row: int
+    seat: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        row, dash, seat = text.partition("-")
+        if not dash:
+            raise ConfigError(f"{text!r} is no place", hint="write ROW-SEAT")
+        return cls(int(row), int(seat))
+
+    def __str__(self) -> str:
+        return f"{self.row}-{self.seat}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bike:
+    kind: Literal["bike"] = "bike"
+    gears: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    kind: Literal["train"] = "train"
+    seats: tuple[Place, ...] = ()
+    wagon: Pen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    goal: str = "home"
+    vehicle: Bike | Train = field(default_factory=Bike, metadata={config.TAG: "kind"})
+
+
+def test_what_is_written_as_text_is_parsed_and_written_back():
+    trip = config.build(Trip, {"kind": "train", "seats": ["1-2", Place(3, 4)]})
+    assert trip.vehicle == Train(seats=(Place(1, 2), Place(3, 4)))
+    assert config.dump(trip)["seats"] == ["1-2", "3-4"]
+
+
+def test_a_text_that_cannot_be_parsed_is_a_fault_with_its_hint():
+    with pytest.raises(ConfigError, match=r"seats\[1\]: 'x' is no place \(write ROW-SEAT\)"):
+        config.build(Trip, {"kind": "train", "seats": ["1-2", "x"]})
+
+
+def test_settings_of_a_tagged_part_stand_among_the_others():
+    assert config.build(Trip, {"goal": "x", "gears": 7}) == Trip("x", Bike(gears=7))
+    assert config.build(Trip, {"kind": "train", "wagon": {"width": 2}}) == Trip(vehicle=Train(wagon=Pen(2.0)))
+    assert config.dump(Trip()) == {"goal": "home", "kind": "bike", "gears": 3}
+
+
+@pytest.mark.parametrize("trip", [Trip("x", Bike(gears=2)), Trip(vehicle=Train(seats=(Place(0, 1),)))])
+def test_build_reads_back_a_tagged_part(trip: Trip):
+    assert config.build(Trip, config.dump(trip)) == trip
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seats": []}, "setting 'seats' is for kind 'train', while this is kind 'bike' (did you mean 'gears'?)"),
+        ({"kind": "train", "gears": 3}, "setting 'gears' is for kind 'bike', while this is kind 'train'"),
+        ({"kind": "boat"}, "kind: 'boat' is not one of 'bike', 'train'"),
+        ({"seets": []}, "unknown setting 'seets' (did you mean 'seats'?)"),
+        ({"vehicle": {}}, "unknown setting 'vehicle'"),
+        ({"gears": "many", "gole": "x"}, "gears: expected int, got 'many'; unknown setting 'gole'"),
+    ],
+)
+def test_a_fault_of_a_tagged_part_is_named(values: dict[str, Any], message: str):
+    with pytest.raises(ConfigError) as caught:
+        config.build(Trip, values)
+    assert message in caught.value.message
+
+
+def test_groups_are_merged_and_all_else_replaced():
+    below = {"pen": {"width": 1, "colour": "blue"}, "sizes": [1, 2], "spare": None}
+    merged = config.merge(below, {"pen": {"width": 2}, "sizes": [3], "spare": {"width": 3}})
+    assert merged == {"pen": {"width": 2, "colour": "blue"}, "sizes": [3], "spare": {"width": 3}}
+    assert below["pen"] == {"width": 1, "colour": "blue"}
+
+
+def test_finished_dataclasses_may_stand_among_plain_data():
+    assert config.build(Desk, {"owner": "Ada", "pen": Pen(3.0)}) == Desk("Ada", pen=Pen(3.0))

@@ -19,7 +19,7 @@ def test_a_missing_module_says_how_to_install_it(module: str):
 
 
 def test_a_fault_within_an_installed_module_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "installed_but_broken.py").write_text("import quillread_missing\n")
+    (tmp_path / "installed_but_broken.py").write_text("import quillread_missing\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="quillread_missing"):
         require("installed_but_broken", "train")

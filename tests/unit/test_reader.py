@@ -83,7 +83,7 @@ def test_an_image_in_memory_is_read(bars: list[str]):
 
 
 def test_a_model_is_measured(bars: list[str], line: Path):
-    line.with_suffix(".txt").write_text("a bad cat")
+    line.with_suffix(".txt").write_text("a bad cat", encoding="utf-8")
     figures = quillread.measure(str(line.parent))
     assert (figures["lines"], figures["cer"], figures["model"]) == (1, 1 / 9, "builtin")
 

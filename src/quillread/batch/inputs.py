@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from quillread.errors import DataError, Fault, InputError
-from quillread.formats.layout import find_image, read_layout
+from quillread.errors import DataError, Fault
+from quillread.formats.ground_truth import GroundTruth, by_number
 from quillread.images.iiif import names_manifest
 from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
@@ -62,23 +62,13 @@ def find_segmented(where: Path) -> list[Input]:
     Raises:
         DataError: If there is no such file or folder, or no PAGE or ALTO file in it.
     """
-    files = sorted(where.rglob("*.xml"), key=_by_number) if where.is_dir() else [where]
-    found: list[Input] = []
-    seen: set[Path] = set()
-    for path in files:
-        stem = Path(path.name) if path == where else path.relative_to(where)
-        try:
-            page = read_layout(path)
-            if page is not None:
-                image = find_image(path, page)
-                place = image.resolve()
-                if place not in seen:
-                    found.append(Input(str(image), stem.with_name(image.name)))
-                seen.add(place)
-        except InputError as error:
-            found.append(Input(str(path), stem, error.fault))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
+    found = []
+    for pair in GroundTruth(where).pairs():
+        stem = Path(pair.xml.name) if pair.xml == where else pair.xml.relative_to(where)
+        if pair.image is None:
+            found.append(Input(str(pair.xml), stem, pair.fault))
+        else:
+            found.append(Input(str(pair.image), stem.with_name(pair.image.name)))
     if not found:
         raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name the folder of the segmentation")
     return _with_own_stems(found)
@@ -95,13 +85,13 @@ def _expand(argument: str) -> list[Input]:
     path = Path(argument)
     try:
         if path.is_dir():
-            files = sorted((p for p in path.rglob("*") if _is_page(p, path)), key=_by_number)
+            files = sorted((p for p in path.rglob("*") if _is_page(p, path)), key=by_number)
             nothing = _fault(argument, "holds no images or PDFs", "name another folder, or the files themselves")
             return [Input(str(p), p.relative_to(path)) for p in files] or [nothing]
         if glob.has_magic(argument) and not path.exists():
             # pathlib cannot expand a pattern that starts at the root.
             matches = (Path(m) for m in glob.glob(argument, recursive=True))  # noqa: PTH207
-            files = sorted((p for p in matches if p.is_file()), key=_by_number)
+            files = sorted((p for p in matches if p.is_file()), key=by_number)
             return [Input(str(p), Path(p.name)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
@@ -127,11 +117,6 @@ def _address_stem(address: str) -> Path:
         parts.pop()
     name = re.sub(r"[^\w.\-]+", "_", unquote(parts[-1])).strip(".") if parts else ""
     return Path(name or "address")
-
-
-def _by_number(path: Path) -> list[str | int]:
-    # Text and numbers take turns, beginning with text, so that like is compared with like.
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", str(path)))]
 
 
 def _with_own_stems(found: list[Input]) -> list[Input]:

@@ -17,21 +17,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the differences with their intervals."""
-    import json
-
     import numpy as np
 
     from quillread.config import dump
     from quillread.evaluate.compare import compare
     from quillread.evaluate.predictions import read_predictions
     from quillread.evaluate.report_text import comparison_table
-    from quillread.files import write_atomic
+    from quillread.files import write_json
 
     comparisons = compare(read_predictions(args.baseline), read_predictions(args.candidate), np.random.default_rng(0))
     print(comparison_table(comparisons), end="")
     if args.json:
         document = [_without_nan(dump(comparison)) for comparison in comparisons]
-        write_atomic(args.json, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+        write_json(args.json, document)
     return 0
 
 

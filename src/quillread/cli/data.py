@@ -1,26 +1,61 @@
-"""`quill data`: what data sets hold, what is wrong with them, how they look; the actions that write are elsewhere."""
+"""`quill data`: what data sets hold, what is wrong with them, how they look."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from quillread.cli.data_convert import add_convert, add_split
-from quillread.cli.data_cuts import add_cuts
-from quillread.cli.data_fetch import add_fetch
-from quillread.cli.model_limits import model_limits
+from quillread.cli.data_files import add_convert, add_cuts, add_fetch, add_split
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
 from quillread.data.spec import SPLITS
-from quillread.errors import UsageError
+from quillread.errors import ModelError, UsageError
 
+if TYPE_CHECKING:
+    from quillread.data.check import Limits
 if TYPE_CHECKING:
     from PIL import Image
 
     from quillread.data.check import Part
     from quillread.data.source import Source
+
+
+def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
+    """Find out what a model can write, without loading its weights.
+
+    Args:
+        name: As of `--model`.
+        max_tokens: Most tokens of a line, if the training is told `labels.max_length`; TrOCR only.
+
+    Raises:
+        ModelError: If there is no such model, or it is damaged.
+        UsageError: If tokens are limited that the model does not have.
+    """
+    from quillread.data.check import CtcLimits, TokenLimits
+    from quillread.models.catalog import describe
+    from quillread.text.charset import Charset
+
+    entry = describe(name)
+    if entry.info.family == "compact":
+        if max_tokens is not None:
+            raise UsageError(f"{name} writes characters, not tokens", hint="leave out --max-tokens")
+        return CtcLimits(Charset(entry.info.charset), entry.info.ink.height / entry.info.column_width)
+    from quillread.text.tokenizer import TokenizerSpeller, load_tokenizer
+
+    positions = _positions(entry.folder)
+    return TokenLimits(TokenizerSpeller(load_tokenizer(entry.folder), min(max_tokens or positions, positions)))
+
+
+def _positions(folder: "Path") -> int:
+    from quillread.models.trocr.files import read_config
+
+    decoder = read_config(folder).get("decoder")
+    positions = decoder.get("max_position_embeddings") if isinstance(decoder, dict) else None
+    if not isinstance(positions, int):
+        raise ModelError(f"{folder}: its config.json does not say how many positions the decoder has")
+    return positions
+
 
 _Config = TypeVar("_Config")
 _FAULTS_FOUND = 3
@@ -174,7 +209,7 @@ def _settings(kind: type[_Config], name: str, overrides: Sequence[str]) -> _Conf
 
 
 def _write_json(path: Path | None, document: Any) -> None:
-    from quillread.files import write_atomic
+    from quillread.files import write_json
 
     if path:
-        write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+        write_json(path, document)

@@ -1,7 +1,6 @@
 """`quill evaluate`: error rates of a model on lines, or on whole pages, with known text."""
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -129,10 +128,10 @@ def _run_pages(args: argparse.Namespace) -> int:
 
 
 def _write_figures(path: Path | None, summary: Mapping[str, Any]) -> None:
-    from quillread.files import write_atomic
+    from quillread.files import write_json
 
     if path is not None:
-        write_atomic(path, (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode())
+        write_json(path, summary)
 
 
 def _check_usage(args: argparse.Namespace) -> None:

@@ -153,17 +153,18 @@ def run_calibrate(args: argparse.Namespace) -> int:
     """Fit the confidences of a model."""
     require("torch", "train")
     # Late, because they import torch.
+    from quillread.data.spec import parse_spec
+    from quillread.evaluate.calibration import fit_calibrations
     from quillread.recognize.load import load
-    from quillread.train.calibrate import fit_calibrations
-    from quillread.train.lines import open_validation
+    from quillread.train.lines import open_validation, pair_up
     from quillread.types import Calibration
 
     info = read_info(args.folder)
     recognizer = load(str(args.folder))
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
-    sets = open_validation(args.data, args.lines)
+    sets = open_validation([parse_spec(spec) for spec in args.data], args.lines)
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
-    of_lines, of_words = fit_calibrations(sets, read)
+    of_lines, of_words = fit_calibrations(pair_up(sets, read))
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)
     print(args.folder)
     return 0
@@ -173,7 +174,7 @@ def run_average(args: argparse.Namespace) -> int:
     """Average checkpoints."""
     require("torch", "train")
     # Late, because it imports torch.
-    from quillread.train.average import average_run
+    from quillread.train.run_folder import average_run
 
     if args.target.exists():
         raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")

@@ -26,24 +26,32 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
 
 
 def with_columns(specs: Sequence[str], args: argparse.Namespace) -> list[str]:
+    """Add the columns named by flags to data sets, as `name_columns` does; both as they are written."""
+    from quillread.data.spec import parse_spec
+
+    if not _named_columns(args):
+        return list(specs)
+    return [str(spec) for spec in name_columns([parse_spec(spec) for spec in specs], args)]
+
+
+def name_columns(specs: "Sequence[DataSpec]", args: argparse.Namespace) -> "list[DataSpec]":
     """Add the columns named by flags to data sets that have columns and do not name theirs.
 
     Raises:
         UsageError: If there is no such data set.
     """
-    from quillread.data.spec import parse_spec
-
-    flags = {f"{role}-column": getattr(args, f"{role}_column") for role in _COLUMNS}
-    given = {option: (column,) for option, column in flags.items() if column}
-    if not given:
-        return list(specs)
-    parsed = [parse_spec(spec) for spec in specs]
-    if not any(map(_has_columns, parsed)):
+    given = _named_columns(args)
+    if given and not any(map(_has_columns, specs)):
         raise UsageError(
             f"--{next(iter(given))} is given, and no data set has columns",
             hint="it is for hub:, csv:, jsonl:, and for folders that hold a metadata.csv or metadata.jsonl",
         )
-    return [str(replace(spec, options=given | spec.options) if _has_columns(spec) else spec) for spec in parsed]
+    return [replace(spec, options=given | spec.options) if _has_columns(spec) else spec for spec in specs]
+
+
+def _named_columns(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    flags = {f"{role}-column": getattr(args, f"{role}_column") for role in _COLUMNS}
+    return {option: (column,) for option, column in flags.items() if column}
 
 
 def _has_columns(spec: "DataSpec") -> bool:

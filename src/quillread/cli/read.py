@@ -20,7 +20,8 @@ from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colour
 from quillread.config import suggest
 from quillread.errors import ExitCode, Fault, OutputError, UsageError
 from quillread.formats.export import FORMATS
-from quillread.options import ReadOptions, fingerprint_of, layout_files, provenance_of
+from quillread.formats.ground_truth import list_layouts
+from quillread.options import ReadOptions, fingerprint_of, provenance_of
 from quillread.reader import Reader
 from quillread.types import PageWriter
 
@@ -242,7 +243,7 @@ def _find(arguments: list[str], options: ReadOptions) -> list[Input]:
 def _refuse_overwriting(
     args: argparse.Namespace, formats: Sequence[str], inputs: Sequence[Input], options: ReadOptions
 ) -> None:
-    sources = layout_files(options.segmentation) if options.segmentation else []
+    sources = list_layouts(options.segmentation) if options.segmentation else []
     results = [(args.output, f".{FORMATS[name].suffix}") for name in formats] if args.output else []
     results += [(args.overlay, ".png")] if args.overlay else []
     refuse_overwriting(inputs, sources, results)

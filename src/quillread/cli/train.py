@@ -5,16 +5,14 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quillread.cli.options import add_column_options, with_columns
+from quillread.cli.options import add_column_options, name_columns
 from quillread.cli.progress import say
-from quillread.config import apply_overrides, build, dump, read_yaml, suggest
 from quillread.errors import ConfigError, ExitCode
 from quillread.extras import require
-from quillread.models.model_folder import INFO_NAME
+from quillread.train.presets import presets
 
 if TYPE_CHECKING:
     from quillread.train.config import TrainConfig
@@ -62,31 +60,24 @@ def _folds(text: str) -> int:
     return int(text)
 
 
-def presets() -> list[str]:
-    """Names of the shipped configurations."""
-    folder = files("quillread.train") / "presets"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-
-
 def run(args: argparse.Namespace) -> int:
     """Train; 130 if interrupted after the checkpoint was saved."""
-    from quillread.train.config import TrainConfig
-
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
-    config = build(TrainConfig, _values(args), args.config or "settings")
+    config = _config(args)
     # Threads that wait by spinning slow a training several times over as soon as another program runs beside it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("torch", "transformers", "accelerate"):
         require(module, "train")
-    from quillread.train.finetune import finetune
+    from quillread.train.finetune import finetune, finetune_folds
 
     # What was chosen for this machine is told without being asked for.
     logging.getLogger("quillread.train.finetune").setLevel(logging.INFO)
-    for part, output in _runs(config, args):
-        # Of folds, some may not have come to their first checkpoint.
-        resume = args.resume and (args.folds is None or any(output.glob("checkpoint-*")))
-        overwrite = args.overwrite or (args.resume and not resume)
-        result = finetune(part, output, resume=resume, overwrite=overwrite, progress=sys.stderr.isatty())
+    how = {"resume": args.resume, "overwrite": args.overwrite, "progress": sys.stderr.isatty()}
+    if args.folds:
+        results = finetune_folds(config, args.folds, args.output, **how)
+    else:
+        results = iter([finetune(config, args.output, **how)])
+    for result in results:
         if not result.finished:
             again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
             say(f"interrupted; go on with: {again}")
@@ -96,70 +87,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _runs(config: "TrainConfig", args: argparse.Namespace) -> "list[tuple[TrainConfig, Path]]":
-    """The runs that are asked for, each with its folder; with --resume only those that are not done."""
-    if args.folds is None:
-        return [(config, args.output)]
-    runs = [
-        (replace(config, name=f"{config.name}-{fold}", fold=(fold, args.folds)), args.output / f"fold-{fold}")
-        for fold in range(1, args.folds + 1)
-    ]
-    return [(part, output) for part, output in runs if not (args.resume and (output / "model").is_dir())]
+def _config(args: argparse.Namespace) -> "TrainConfig":
+    """The settings of the run that the command line asks for."""
+    from quillread.train.config import assemble, read_settings
 
-
-def _values(args: argparse.Namespace) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    document = read_settings(args.config) if args.config else None
     if args.resume and not (args.config or args.data or args.model):
-        values = read_yaml(args.output / "train.json")  # JSON is YAML
-    elif args.config:
-        values = read_yaml(_config_path(args.config))
-        if args.model:
-            values = _settings_of(args.model) | values
-    elif args.model:
-        own = _settings_of(args.model)
-        preset = "personal" if own["family"] == "compact" else "trocr-base"
-        values = read_yaml(_config_path(preset)) | own | {"name": f"{own['name']}-finetuned"}
-    values = apply_overrides(values, args.settings)
-    if not args.model and (start := values.get("start")) and (Path(start) / INFO_NAME).is_file():
-        values = _settings_of(start) | values
+        record = args.output / "train.json"
+        if not record.is_file():
+            raise ConfigError(f"{args.output}: holds no run to resume: it has no {record.name}")
+        document = read_settings(record)
     # What the command line names takes the place of what the file names, never adds to it.
-    if args.data:
-        values["data"] = args.data
-        values["validation"] = []
+    changes: dict[str, Any] = {"data": args.data, "validation": []} if args.data else {}
     if args.validation:
-        values["validation"] = args.validation
-    if args.model:
-        values["start"] = args.model
+        changes["validation"] = args.validation
     if args.allow_partial:
-        values["allow_partial"] = True
-    if args.image_column or args.text_column:
-        _name_columns(values, args)
-    return values
-
-
-def _name_columns(values: dict[str, Any], args: argparse.Namespace) -> None:
-    """Add the columns named by flags to all data, that of the file included."""
-    data, validation = list(values.get("data", ())), list(values.get("validation", ()))
-    named = with_columns(data + validation, args)
-    values |= {"data": named[: len(data)], "validation": named[len(data) :]}
-
-
-def _settings_of(model: str) -> dict[str, Any]:
-    """The settings that belong to the weights of a model; a run that starts from it has them unless told otherwise."""
-    from quillread.models.catalog import describe
-
-    info = describe(model).info
-    values = {"family": info.family, "name": info.name, "preprocess": dump(info.preprocess)}
-    if info.family == "compact":
-        network = info.provenance.get("training", {}).get("network", {})
-        return values | {"charset": info.charset, "ink": dump(info.ink), "network": network}
-    return values | {"canvas": dump(info.canvas), "generate": dump(info.generate)}
-
-
-def _config_path(name: str) -> Path:
-    if name in presets():
-        return Path(str(files("quillread.train") / "presets" / f"{name}.yaml"))
-    path = Path(name)
-    if not path.is_file():
-        raise ConfigError(f"{name}: is neither a file nor a preset{suggest(name, presets())}")
-    return path
+        changes["allow_partial"] = True
+    config = assemble(document, args.model, args.settings, changes, args.config or "settings")
+    named = name_columns(config.data + config.validation, args)
+    count = len(config.data)
+    return replace(config, data=tuple(named[:count]), validation=tuple(named[count:]))

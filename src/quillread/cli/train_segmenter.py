@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("torch", "onnx", "matplotlib"):
         require(module, "train")
-    from quillread.train.segmenter import SegmenterConfig, train_segmenter
+    from quillread.train.finder.learner import SegmenterConfig
+    from quillread.train.finder.training import train_segmenter
 
     config = build(SegmenterConfig, _values(args), str(args.config or "settings"))
     print(train_segmenter(config, args.output, time.monotonic, resume=args.resume, progress=ProgressLine("steps")))

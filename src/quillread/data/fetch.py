@@ -1,7 +1,6 @@
 """Download the photographs of Imgur5K: several at a time, checked, resumable, and gentle to the server."""
 
 import http.client
-import json
 import logging
 import threading
 import time
@@ -19,7 +18,7 @@ from quillread.config import dump
 from quillread.data.imgur5k import SplitReport, inspect_imgur5k
 from quillread.data.imgur5k_lists import SPLITS, ListedImage, find_images, hash_file, list_images
 from quillread.errors import ConfigError
-from quillread.files import write_atomic
+from quillread.files import write_atomic, write_json
 from quillread.types import Progress
 from quillread.version import __version__
 
@@ -145,8 +144,7 @@ def fetch_imgur5k(
         holdings.update((split, inspect_imgur5k(folder, split)) for split in splits)
     finally:  # Ctrl-C and a full disk too
         report = _summarise(images, outcomes, holdings)
-        content = json.dumps(dump(report), ensure_ascii=False, indent=2) + "\n"
-        write_atomic(folder / REPORT_NAME, content.encode())
+        write_json(folder / REPORT_NAME, dump(report))
     return report
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
 from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.errors import DataError, ImageError, QuillreadError
-from quillread.formats.layout import find_image, outline_lines, read_layout
+from quillread.errors import DataError, ImageError
+from quillread.formats.ground_truth import GroundTruth, outline_lines
 from quillread.images.crop import crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.read import open_document
@@ -152,7 +152,7 @@ def _decode(image: Path) -> UInt8Image:
 
 def _split_folder(folder: Path, split: str, name: str) -> Path:
     if not folder.is_dir():
-        raise DataError(f"{name}: is no folder")
+        raise DataError(f"{name}: is not a folder")
     found = [path.name for path in folder.iterdir() if path.is_dir()]
     names = {known for group in SPLITS.values() for known in group}
     chosen = find_split(split, found)
@@ -167,24 +167,22 @@ def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
     Returns:
         The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
         image, an image of another size, damaged.
+
+    Raises:
+        DataError: If there is no such folder, or no XML in it.
     """
     pages: dict[Path, Page] = {}
     faults: list[str] = []
-    # PAGE comes first, as it says more; exports may hold both.
-    for path in sorted(folder.rglob("*.xml"), key=lambda path: (path.parent.name == "alto", path)):
+    for pair in GroundTruth(folder).pairs():
         try:
-            page = read_layout(path)
-            if page is None:
-                continue
-            image = find_image(path, page)
-            if image in pages:
-                log.info("%s: left out, as %s has its lines from another file", path, image)
-                continue
-            _check_size(image, page)
-            pages[image] = page
-        except QuillreadError as error:
+            if pair.image is not None and pair.page is not None:
+                _check_size(pair.image, pair.page)
+                pages[pair.image] = pair.page
+            elif pair.fault is not None:
+                faults.append(pair.fault.message)
+        except DataError as error:
             faults.append(error.message)
-    return dict(sorted(pages.items())), faults
+    return pages, faults
 
 
 def _check_size(image: Path, page: Page) -> None:

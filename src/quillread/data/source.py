@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from quillread.errors import DataError, ImageError
 from quillread.images.read import open_document
+from quillread.text.normalise import nfc
 from quillread.types import Sample, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,45 @@ class Source(Protocol):
 
 def _warn(fault: DataError) -> None:
     log.warning("%s; the line is left out", fault.message)
+
+
+class RewrittenSource:
+    """Lines of another source whose texts are written in another way: what one edition marks, another does not.
+
+    Args:
+        source: The lines.
+        changes: Characters, and what is written in their place, in this order.
+    """
+
+    def __init__(self, source: Source, changes: Sequence[tuple[str, str]]) -> None:
+        self._source = source
+        self._changes = changes
+        self.name = source.name
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def text(self, index: int) -> str:
+        """NFC text of a line."""
+        return self._rewrite(self._source.text(index))
+
+    def group(self, index: int) -> str:
+        """Writer or document of a line."""
+        return self._source.group(index)
+
+    def aspect(self, index: int) -> float:
+        """Width over height of the line image."""
+        return self._source.aspect(index)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """The line with its image."""
+        sample = self._source.sample(index, rng)
+        return replace(sample, text=self._rewrite(sample.text))
+
+    def _rewrite(self, text: str) -> str:
+        for before, after in self._changes:
+            text = text.replace(before, after)
+        return nfc(text)
 
 
 def fixed_sample(source: Source, index: int) -> Sample:

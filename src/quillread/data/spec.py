@@ -9,7 +9,7 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.data.fonts import FontLineConfig, FontSource
 from quillread.data.recombined import RecombinedSource, read_cuts
-from quillread.data.source import Source
+from quillread.data.source import RewrittenSource, Source
 from quillread.data.strokes import StrokeSource
 from quillread.errors import DataError
 
@@ -69,6 +69,21 @@ class DataSpec:
             if name not in known:
                 raise DataError(f"{self.kind}:{self.where}: unknown option {name!r}{suggest(name, known)}")
 
+    @classmethod
+    def parse(cls, text: str) -> "DataSpec":
+        """Read what `str` writes; see `parse_spec`."""
+        return parse_spec(text)
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether its place is given relative to a folder that is named later, as `{root}`."""
+        return "{root}" in str(self)
+
+    def under(self, root: Path) -> "DataSpec":
+        """The same with `{root}` filled in, in its place and in those that its options name."""
+        options = {name: tuple(_fill(value, root) for value in values) for name, values in self.options.items()}
+        return replace(self, where=_fill(self.where, root), options=options)
+
     def placed(self) -> "DataSpec":
         """The same with an absolute path, if it names a file or folder that is there."""
         if self.kind == "recombined":
@@ -84,8 +99,12 @@ class DataSpec:
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, values in self.options.items() for value in values)
-        weight = "" if self.weight is None else f"@{self.weight:g}"
+        weight = "" if self.weight is None else f"@{self.weight!r}".removesuffix(".0")
         return f"{self.kind}:{self.where}" + (f"?{query}" if query else "") + weight
+
+
+def _fill(value: str, root: Path) -> str:
+    return value.replace("{root}", str(root))
 
 
 def _absolute(value: str) -> str:
@@ -113,7 +132,7 @@ def parse_spec(text: str) -> DataSpec:
     place, _, query = rest.partition("?")
     kind, colon, where = place.partition(":")
     if not colon or len(kind) == 1:  # one letter before the colon is a Windows drive
-        if not Path(place).is_dir():
+        if not Path(place).is_dir() and "{root}" not in place:
             raise DataError(
                 f"{text!r} is neither a folder nor of the form kind:where",
                 hint=f"name a folder of lines, or one of {', '.join(k + ':' for k in KINDS)}",
@@ -145,6 +164,7 @@ def _split_weight(text: str) -> tuple[str, float | None]:
     return rest, weight
 
 
+_REPLACE = "replace"
 _KINDS = {
     "hub": "quillread.data.hub:open_hub",
     "folder": "quillread.data.tables:open_folder",
@@ -163,6 +183,9 @@ _KINDS = {
 def open_source(spec: DataSpec, split: str) -> Source:
     """Open a data source.
 
+    All kinds but synthetic ones take the option `replace`, as `FROM:TO`, which may be repeated: characters of texts,
+    and what stands in their place, such as `ſ:s`, or nothing, as in `^:`.
+
     Args:
         spec: Where and what.
         split: "train", "validation" or "test"; sources that know no splits give all their lines.
@@ -170,9 +193,20 @@ def open_source(spec: DataSpec, split: str) -> Source:
     Raises:
         DataError: If it is missing, malformed or empty.
     """
+    changes = [_change(spec, value) for value in spec.options.get(_REPLACE, ())]
+    if changes and spec.kind in SYNTHETIC_KINDS:
+        raise DataError(f"{spec}: {_REPLACE} is for texts that others have written", hint="change the text itself")
+    options = {name: values for name, values in spec.options.items() if name != _REPLACE}
     module, _, name = _KINDS[spec.kind].partition(":")
-    source: Source = getattr(import_module(module), name)(spec, split)
-    return source
+    source: Source = getattr(import_module(module), name)(replace(spec, options=options), split)
+    return RewrittenSource(source, changes) if changes else source
+
+
+def _change(spec: DataSpec, value: str) -> tuple[str, str]:
+    before, colon, after = value.rpartition(":")
+    if not colon or not before:
+        raise DataError(f"{spec}: {_REPLACE} must be of the form FROM:TO, got {value!r}")
+    return before, after
 
 
 def _open_strokes(spec: DataSpec, split: str) -> Source:

@@ -12,6 +12,9 @@ from quillread.types import Calibration, ErrorCurve
 _LEAST_SHARE = 1e-4
 """Shares nearer to 0 or 1 than this count as this near: readings with less are dropped by a search."""
 
+_LEAST_SLOPE = 1e-3
+"""A smaller slope teaches nothing: it moves no probability by more than 2 %, and its sign may be rounding noise."""
+
 _RIDGE = 1e-3
 """Keeps the fit finite where right and wrong can be told apart without error."""
 
@@ -43,7 +46,7 @@ def fit_calibration(
         shares: Shares of the readings, if a search compared some.
 
     Returns:
-        The fitted map; the identity if all were right or all wrong, or likelier readings were less often right.
+        The fitted map; the identity if all were right or all wrong, or likelier readings were not more often right.
     """
     x = np.array([_logit(p) for p in log_probabilities])
     y = np.asarray(right, np.float64)
@@ -64,9 +67,10 @@ def fit_calibration(
 
 
 def _usable(scale: float, shift: float, agreement: float = 0.0) -> Calibration:
-    # A likelier reading that is less often right: there is nothing to learn from such data.
-    sensible = min(scale, agreement) >= 0 < scale + agreement and math.isfinite(scale + shift + agreement)
-    return Calibration(scale, shift, agreement) if sensible else Calibration()
+    # Likelier readings that are not more often right: there is nothing to learn from such data.
+    teaches = min(scale, agreement) >= 0 and scale + agreement >= _LEAST_SLOPE
+    finite = math.isfinite(scale + shift + agreement)
+    return Calibration(scale, shift, agreement) if teaches and finite else Calibration()
 
 
 def _fit_logistic(features: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

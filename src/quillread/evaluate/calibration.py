@@ -1,12 +1,16 @@
 """Does the confidence mean what it says: the probability that a line is exactly right?"""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.decode.confidence import fit_calibration
 from quillread.evaluate.metrics import EditCounts
+from quillread.text.align import align
+from quillread.types import Calibration, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +91,30 @@ def acceptance_curve(confidence: Sequence[float], counts: Sequence[EditCounts]) 
         )
         for i in last_of_its_kind
     ]
+
+
+_LEAST = 1e-26
+"""Less likely readings count as this likely."""
+
+
+def fit_calibrations(read: Iterable[tuple[str, Transcript]]) -> tuple[Calibration, Calibration]:
+    """Fit the confidences of lines and of words: how often readings of a likelihood are exactly right.
+
+    Args:
+        read: The text of each line, and what a recogniser read that is not calibrated: its confidences are likelihoods.
+
+    Returns:
+        That of lines and that of words.
+    """
+    lines: list[tuple[float, bool]] = []
+    words: list[tuple[float, bool]] = []
+    for text, transcript in read:
+        lines.append((transcript.confidence, transcript.text == text.strip()))
+        pairs = align(text.split(), [word.text for word in transcript.words])
+        right = [wrote == found for wrote, found in pairs if found is not None]
+        words.extend(zip((word.confidence for word in transcript.words), right, strict=True))
+    return _fit(lines), _fit(words)
+
+
+def _fit(reported: Sequence[tuple[float, bool]]) -> Calibration:
+    return fit_calibration([math.log(max(p, _LEAST)) for p, _ in reported], [right for _, right in reported])

@@ -21,8 +21,9 @@ from quillread.evaluate.baselines import (
 )
 from quillread.evaluate.metrics import EditCounts, edit_counts, score_line, total
 from quillread.evaluate.predictions import Prediction
+from quillread.evaluate.report_text import markdown_table
 from quillread.formats.export import words_of
-from quillread.formats.layout import outline_lines
+from quillread.formats.ground_truth import outline_lines
 from quillread.images.crop import crop_line
 from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
@@ -94,7 +95,9 @@ def evaluate_pages(
         DataError: If there is no page to compare.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder", hint="name a folder of images with PAGE or ALTO files beside them")
+        raise DataError(
+            f"{folder}: is not a folder", hint="name a folder of images with PAGE or ALTO files beside them"
+        )
     truths, faults = read_pages(folder)
     with_lines = {image: page for image, page in truths.items() if page.lines}
     faults += [f"{image}: its XML has no lines" for image in truths.keys() - with_lines.keys()]
@@ -132,10 +135,10 @@ def pages_summary(evaluation: PageEvaluation, facts: Mapping[str, Any]) -> dict[
 
 def pages_table(summary: Mapping[str, Any]) -> str:
     """Put a summary as a Markdown table, a row a group and one for all, ending in a newline."""
-    rows = [["", *_COLUMNS], ["---", *["---:"] * len(_COLUMNS)]]
+    rows = [["", *_COLUMNS]]
     for name, figures in (*summary["groups"].items(), ("all", summary)):
         rows.append([name, *(_cell(column, figures[column]) for column in _COLUMNS)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(rows)
 
 
 def _cell(column: str, value: float | None) -> str:

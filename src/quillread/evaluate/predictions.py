@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.errors import DataError
-from quillread.files import write_atomic
+from quillread.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     Raises:
         OutputError: If the file cannot be written; a file that stood there before is then left as it was.
     """
-    write_atomically(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -65,17 +65,6 @@ def read_predictions(path: Path) -> list[Prediction]:
     if not rows:
         raise DataError(f"{path}: holds no predictions", hint="write one with: quill evaluate --predictions FILE")
     return rows
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text as UTF-8 so that the file is there whole or not at all; missing folders are made.
-
-    Lone surrogates, which file names may hold, are written as JSON escapes.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    write_atomic(path, text.encode(errors="backslashreplace"))
 
 
 def _parse(line: str, where: str) -> Prediction:

@@ -1,7 +1,6 @@
 """An evaluation on lines: a model run over a data set, the JSON document, the report folder."""
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +16,10 @@ from quillread.errors import DataError
 from quillread.evaluate.bootstrap import bootstrap_ci
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
 from quillread.evaluate.metrics import METRICS, score_line, summarise
-from quillread.evaluate.predictions import Prediction, write_atomically
+from quillread.evaluate.predictions import Prediction
 from quillread.evaluate.report_html import render_report
 from quillread.evaluate.report_text import summary_table
+from quillread.files import write_json, write_text
 from quillread.options import ReadOptions
 from quillread.reader import Reader
 from quillread.types import Progress, UInt8Image
@@ -188,9 +188,9 @@ def write_report(
         OutputError: If a file cannot be written.
     """
     page = folder / "report.html"
-    write_atomically(folder / "report.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
-    write_atomically(folder / "report.md", summary_table(summary))
-    write_atomically(page, render_report(rows, summary, image_of))
+    write_json(folder / "report.json", summary)
+    write_text(folder / "report.md", summary_table(summary))
+    write_text(page, render_report(rows, summary, image_of))
     return page
 
 

@@ -39,7 +39,7 @@ def interval(ends: Sequence[float | None], sign: str = "") -> str:
 def summary_table(summary: Mapping[str, Any]) -> str:
     """Put an evaluation summary as an aligned table and a line of further figures, ending in a newline."""
     rows = [(title, percent(summary[metric]), interval(summary["ci95"][metric])) for metric, title in TITLES.items()]
-    return f"{_table(('metric', 'rate', '95 % interval'), rows)}\n\n{facts(summary)}\n"
+    return f"{markdown_table([('metric', 'rate', '95 % interval'), *rows])}\n{facts(summary)}\n"
 
 
 def facts(summary: Mapping[str, Any]) -> str:
@@ -81,18 +81,22 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
         )
         for c in comparisons
     ]
-    return _table(heads, rows) + "\n"
+    return markdown_table([heads, *rows])
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Draw a Markdown table with padded columns, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Draw a Markdown table with padded columns, the first to the left and the others to the right, and a newline.
+
+    Args:
+        rows: The heads first.
+    """
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     rule = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (width - 1)}:" for width in widths[1:])]
     padded = [
         [
             row[0].ljust(widths[0]),
             *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
         ]
-        for row in (heads, *rows)
+        for row in rows
     ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (padded[0], rule, *padded[1:]))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (padded[0], rule, *padded[1:]))

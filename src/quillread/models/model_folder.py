@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from quillread import config
 from quillread.errors import ConfigError, ModelError
-from quillread.files import write_atomic
+from quillread.files import write_json
 from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.language.choice import LanguageSettings
@@ -80,5 +80,4 @@ def write_info(info: ModelInfo, folder: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    text = json.dumps(config.dump(info), ensure_ascii=False, indent=2) + "\n"
-    write_atomic(folder / INFO_NAME, text.encode())
+    write_json(folder / INFO_NAME, config.dump(info))

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.images.page_view import PageView, page_pixels, view_page
-from quillread.models.page import SHIPPED_NETWORK, STRIDE, TURNS, PageBackend
+from quillread.models.page import SHIPPED_NETWORK, STRIDE, TURNS, PageBackend, PageView, page_pixels, view_page
 from quillread.pages.bodies import Body, Owners, assign_ink, line_pitches
 from quillread.pages.ink import Floats, find_ink
 from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, is_small_print, join_marks

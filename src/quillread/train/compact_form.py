@@ -15,7 +15,7 @@ from quillread.images.preprocess import StepCache
 from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
-from quillread.train.form import LookMaker
+from quillread.train.dataset import LookMaker
 from quillread.types import UInt8Image
 
 _WIDTH_STEP = 64
@@ -33,10 +33,10 @@ class CompactForm:
     """
 
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
-        self._charset = Charset(config.charset)
-        self._ink = config.ink
+        self._charset = Charset(config.compact.charset)
+        self._ink = config.compact.ink
         self._look = LookMaker(
-            config.preprocess, config.augment, AUGMENT_HEIGHT, config.ink.max_width, grey=True, cache=cache
+            config.preprocess, config.augment, AUGMENT_HEIGHT, self._ink.max_width, grey=True, cache=cache
         )
 
     def fault(self, text: str, aspect: float) -> str | None:

@@ -1,18 +1,19 @@
-"""What a training run is told."""
+"""What a training run is told, and how its settings come together from presets, files, models and changes."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from quillread.data.spec import parse_spec
+from quillread.config import TAG, apply_overrides, build, dump, merge, read_yaml, suggest
+from quillread.data.spec import DataSpec
 from quillread.errors import ConfigError
 from quillread.images.augment import AugmentConfig
-from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.catalog import SHIPPED
-from quillread.models.compact.onnx_file import CompactConfig
-from quillread.models.trocr.settings import GenerateConfig, TrocrShape
-from quillread.text.charset import WESTERN_EUROPEAN
+from quillread.models.catalog import SHIPPED, describe, pin
+from quillread.models.model_folder import INFO_NAME
+from quillread.train.family_settings import CompactPart, TrocrPart
+from quillread.train.presets import preset_path, presets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,85 +43,20 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsConfig:
-    """How texts become the labels of TrOCR."""
-
-    max_length: int | None = None
-    """Most tokens of a label, the end included, and the length that all are padded to; None to pad each batch to its
-    longest, with the decoder's positions as the limit."""
-    overlong: Literal["leave_out", "truncate"] = "leave_out"
-    """What becomes of lines with more tokens; either way they are counted and reported."""
-
-    def __post_init__(self) -> None:
-        if self.max_length is not None and self.max_length < 2:
-            raise ConfigError(f"labels.max_length must be at least 2, got {self.max_length}")
-
-
-@dataclass(frozen=True, slots=True)
-class LoraConfig:
-    """Low-rank adapters in place of training all weights (Hu et al. 2021, "LoRA")."""
-
-    rank: int = 16
-    """Rank of the adapters."""
-    alpha: float = 32.0
-    """Scale of the adapters, divided by the rank."""
-    dropout: float = 0.05
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    """Names of the layers that get an adapter; these are attention's queries and values, in encoder and decoder."""
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or not self.targets or not 0 <= self.dropout < 1:
-            raise ConfigError("tuning.lora: rank must be at least 1, dropout a share, targets at least one name")
-
-
-@dataclass(frozen=True, slots=True)
-class TuningConfig:
-    """What of a TrOCR model is trained, and how memory is spared."""
-
-    gradient_checkpointing: bool = False
-    """Compute the activations again in the backward pass: about a third more time, a fraction of the memory."""
-    freeze: tuple[str, ...] = ()
-    """Parameters whose names start with one of these stay as they are, such as `encoder.embeddings`."""
-    layer_decay: float = 1.0
-    """Learning rate of each layer, as a share of that of the layer above it: decoder over encoder, top to bottom."""
-    lora: LoraConfig | None = None
-    mask_tokens: float = 0.0
-    """Largest share of the tokens before it that the decoder does not see in training, drawn for each line from 0 up: a
-    network from scratch learns the texts by heart first, and to look at the image last (compare Ghazvininejad et al.
-    2019, "Mask-Predict")."""
-
-    columns: float = 0.0
-    """Weight of a second loss, for training only: a head that reads the columns of the encoder by CTC. It teaches the
-    encoder of a network from scratch its letters from the start."""
-    compile: bool = False
-    """Let torch translate the layers for the device: after a minute of translating, steps take less time. It needs a C
-    compiler."""
-
-    def __post_init__(self) -> None:
-        if self.columns < 0:
-            raise ConfigError(f"tuning.columns must be at least 0, got {self.columns}")
-        if not 0 <= self.mask_tokens <= 1:
-            raise ConfigError(f"tuning.mask_tokens must be a share from 0 to 1, got {self.mask_tokens}")
-        if not 0 < self.layer_decay <= 1:
-            raise ConfigError(f"tuning.layer_decay must be above 0 and at most 1, got {self.layer_decay}")
-        if self.lora and (self.freeze or self.layer_decay < 1):
-            raise ConfigError("tuning.lora freezes all weights itself: take out freeze and layer_decay")
-
-
-@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training run."""
 
-    data: tuple[str, ...] = ()
-    """Sources of training lines, `kind:where?options@weight`; their train split is used."""
-    validation: tuple[str, ...] = ()
+    data: tuple[DataSpec, ...] = ()
+    """Sources of training lines, written as `kind:where?options@weight`; their train split is used."""
+    validation: tuple[DataSpec, ...] = ()
     """Sources of validation lines; their validation split is used."""
     validation_share: float = 0.1
     """If no validation is named: share of the real training lines that is held out for it, by writer or document."""
     root: Path | None = None
     """Folder that `{root}` stands for in the sources."""
-    family: Literal["compact", "trocr"] = "compact"
-    """Kind of network."""
+    part: CompactPart | TrocrPart = field(default_factory=CompactPart, metadata={TAG: "family"})
+    """Settings of one family of networks alone. They are written among all others, after `family: compact` or
+    `family: trocr`."""
     name: str = "finetuned"
     """How results name the trained model."""
     start: str | None = None
@@ -133,25 +69,6 @@ class TrainConfig:
     """Steps that clean line images, in training and in reading."""
     cache: Path | None = None
     """Folder where the results of slow steps are kept; `cache` in the folder of the run if left out."""
-    charset: str = WESTERN_EUROPEAN
-    """compact: characters that the model can write."""
-    network: CompactConfig = field(default_factory=CompactConfig)
-    ink: InkConfig = field(default_factory=InkConfig)
-    shortcut: float = 0.1
-    """compact: weight of the loss of a second head, on the convolutions, that is there for training only (Retsinas et
-    al. 2022). A model does not keep that head: in a run that starts from one it begins at random."""
-    teacher: str | None = None
-    """compact: model of any size, of the same charset, whose columns the network learns to give, beside the texts."""
-    canvas: CanvasConfig | None = None
-    """trocr: size of the image that the encoder sees; None for that of the model it starts from."""
-    labels: LabelsConfig = field(default_factory=LabelsConfig)
-    shape: TrocrShape = field(default_factory=TrocrShape)
-    """trocr: layers of the network if it does not start from a model."""
-    tokenizer: Path | None = None
-    """trocr: folder of the tokenizer if it does not start from a model; single bytes if left out."""
-    tuning: TuningConfig = field(default_factory=TuningConfig)
-    generate: GenerateConfig = field(default_factory=GenerateConfig)
-    """trocr: reading aids that are stored with the model."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 24
@@ -200,71 +117,180 @@ class TrainConfig:
             raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
-        if self.teacher and self.family != "compact":
-            raise ConfigError("teacher is for the compact family: TrOCR learns from texts alone")
-        if self.shortcut < 0:
-            raise ConfigError(f"shortcut must be at least 0, got {self.shortcut}")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
         if not 0 <= self.validation_share < 1:
             raise ConfigError(f"validation_share must be at least 0 and below 1, got {self.validation_share}")
-        if self.network.height != self.ink.height:
-            raise ConfigError(f"network.height {self.network.height} and ink.height {self.ink.height} differ")
+
+    @classmethod
+    def starting_from(cls, model: str, **changes: Any) -> "TrainConfig":
+        """Settings of a run that trains a model on, as `quill train --model MODEL` takes them.
+
+        Character set, preprocessing, canvas and shape are those of the model. The rest is the preset for a few lines of
+        one's own: `personal` for a compact model, `trocr-base` for TrOCR.
+
+        >>> config = TrainConfig.starting_from("builtin", data=["folder:lines"], epochs=3, schedule={"warmup": 0.1})
+
+        Args:
+            model: A name, a folder or `org/name@revision`.
+            changes: Any settings, as plain data or as what they become. Groups are merged with those of the preset.
+
+        Raises:
+            ConfigError: If a setting is unknown or out of range.
+            ModelError: If there is no such model, or it is damaged.
+        """
+        return assemble(None, model, changes=changes)
+
+    @property
+    def family(self) -> Literal["compact", "trocr"]:
+        """Kind of network."""
+        return self.part.family
+
+    @property
+    def compact(self) -> CompactPart:
+        """The settings of a compact network.
+
+        Raises:
+            ConfigError: If the run is one of TrOCR.
+        """
+        if not isinstance(self.part, CompactPart):
+            raise ConfigError("the settings are for the trocr family, not for a compact network")
+        return self.part
+
+    @property
+    def trocr(self) -> TrocrPart:
+        """The settings of TrOCR.
+
+        Raises:
+            ConfigError: If the run is one of a compact network.
+        """
+        if not isinstance(self.part, TrocrPart):
+            raise ConfigError("the settings are for the compact family, not for TrOCR")
+        return self.part
+
+    @property
+    def teacher(self) -> str | None:
+        """The model that the network learns from beside the texts; None for none."""
+        return self.part.teacher if isinstance(self.part, CompactPart) else None
 
     def settled(self) -> "TrainConfig":
         """The same with absolute paths, so that the run can be resumed, or done again, from any folder."""
-
-        def path(value: Path | None) -> Path | None:
-            return value and value.absolute()
-
-        def model(name: str | None) -> str | None:
-            return str(Path(name).absolute()) if name and name not in SHIPPED and Path(name).is_dir() else name
-
-        return replace(
-            self,
-            data=tuple(_settle(text) for text in self.data),
-            validation=tuple(_settle(text) for text in self.validation),
-            root=path(self.root),
-            cache=path(self.cache),
-            tokenizer=path(self.tokenizer),
-            start=model(self.start),
-            teacher=model(self.teacher),
-        )
+        whole = replace(self, root=self.root and self.root.absolute(), cache=self.cache and self.cache.absolute())
+        return whole._with_places(DataSpec.placed, Path.absolute, lambda name: str(Path(name).absolute()))
 
     def public(self) -> "TrainConfig":
         """The same without the folders of this machine: a model travels with the settings of its training."""
+        bare = replace(self, root=None, cache=None)
+        return bare._with_places(DataSpec.public, lambda path: Path(path.name), lambda name: Path(name).name)
 
-        def path(value: Path | None) -> Path | None:
-            return value and Path(value.name)
+    def pinned(self) -> "TrainConfig":
+        """The same with models of the hub named by the revision that is found now."""
+        part = self.part
+        if isinstance(part, CompactPart):
+            part = replace(part, teacher=part.teacher and pin(part.teacher))
+        return replace(self, start=self.start and pin(self.start), part=part)
+
+    def _with_places(
+        self, of_data: Callable[[DataSpec], DataSpec], of_path: Callable[[Path], Path], of_folder: Callable[[str], str]
+    ) -> "TrainConfig":
+        """The same with other places of data, of the tokenizer, and of models that are folders."""
+
+        def place(spec: DataSpec) -> DataSpec:
+            return spec if spec.needs_root else of_data(spec)
 
         def model(name: str | None) -> str | None:
-            return Path(name).name if name and name not in SHIPPED and Path(name).is_dir() else name
+            return of_folder(name) if name and name not in SHIPPED and Path(name).is_dir() else name
 
-        return replace(
-            self,
-            data=tuple(_publish(text) for text in self.data),
-            validation=tuple(_publish(text) for text in self.validation),
-            root=None,
-            cache=None,
-            tokenizer=path(self.tokenizer),
-            start=model(self.start),
-            teacher=model(self.teacher),
-        )
+        part = self.part
+        if isinstance(part, CompactPart):
+            part = replace(part, teacher=model(part.teacher))
+        else:
+            part = replace(part, tokenizer=part.tokenizer and of_path(part.tokenizer))
+        data, validation = tuple(map(place, self.data)), tuple(map(place, self.validation))
+        return replace(self, data=data, validation=validation, start=model(self.start), part=part)
 
-    def placed(self, sources: tuple[str, ...]) -> list[str]:
+    def placed(self, specs: Sequence[DataSpec]) -> list[DataSpec]:
         """The sources with `{root}` filled in.
 
         Raises:
             ConfigError: If a source needs `root` and it is not set.
         """
-        if self.root is None and any("{root}" in source for source in sources):
+        if self.root is None and any(spec.needs_root for spec in specs):
             raise ConfigError("the sources lie under {root}, which is not set", hint="add --set root=DIR")
-        return [source.replace("{root}", str(self.root)) for source in sources]
+        return [spec.under(self.root) if self.root else spec for spec in specs]
 
 
-def _settle(text: str) -> str:
-    return text if "{root}" in text else str(parse_spec(text).placed())
+def assemble(
+    document: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    where: str = "settings",
+) -> TrainConfig:
+    """Put the settings of a run together.
+
+    What belongs to the weights that it starts from is as they have it, unless the settings say otherwise: without it no
+    weight would fit.
+
+    Args:
+        document: Nested plain data, of a file or a preset; None for the preset that goes with the model, if any.
+        model: Model to start from, in place of that of the document.
+        overrides: `a.b=c` settings on top of the document.
+        changes: Settings on top of all, as plain data or as what they become.
+        where: Name of the document, for error messages.
+
+    Raises:
+        ConfigError: Listing every fault of the settings.
+        ModelError: If there is no such model, or it is damaged.
+    """
+    own = _settings_of(model) if model else {}
+    if model and document is None:
+        preset = "personal" if own["family"] == "compact" else "trocr-base"
+        document = read_settings(preset) | {"name": f"{own['name']}-finetuned"}
+    values = merge(apply_overrides(document or {}, overrides), changes or {})
+    if model:
+        values["start"] = model
+    elif (start := values.get("start")) and (Path(start) / INFO_NAME).is_file():
+        own = _settings_of(start)
+    if own and values.setdefault("family", own["family"]) != own["family"]:
+        raise ConfigError(
+            f"{where}: is for family {values['family']!r}, and the model to start from is of family {own['family']!r}",
+            hint=f"start from another model, or take settings with family: {own['family']}",
+        )
+    return build(TrainConfig, merge(own, values), where)
 
 
-def _publish(text: str) -> str:
-    return text if "{root}" in text else str(parse_spec(text).public())
+def read_settings(name: str | Path) -> dict[str, Any]:
+    """Read settings by the name of a preset, or from a file.
+
+    Raises:
+        ConfigError: If it is neither, or cannot be read.
+    """
+    if name in presets():
+        return read_yaml(preset_path(str(name)))
+    if not Path(name).is_file():
+        raise ConfigError(f"{name}: is neither a file nor a preset{suggest(str(name), presets())}")
+    return _of_one_family(read_yaml(Path(name)))  # JSON is YAML
+
+
+def _settings_of(model: str) -> dict[str, Any]:
+    """The settings that belong to the weights of a model."""
+    info = describe(model).info
+    values = {"family": info.family, "name": info.name, "preprocess": dump(info.preprocess)}
+    if info.family == "compact":
+        network = info.provenance.get("training", {}).get("network", {})
+        return values | {"charset": info.charset, "ink": dump(info.ink), "network": network}
+    return values | {"canvas": dump(info.canvas), "generate": dump(info.generate)}
+
+
+_OF_BOTH = {"charset", "network", "ink", "canvas", "labels", "shape", "tuning", "generate"}
+"""Settings that the records of runs held for both families before each had its own part."""
+
+
+def _of_one_family(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those of the other family, if they are the record of a run from when it held both."""
+    if not values.keys() >= _OF_BOTH:
+        return values
+    other = TrocrPart if values.get("family", "compact") == "compact" else CompactPart
+    names = {f.name for f in fields(other)} - {"family"}
+    return {key: value for key, value in values.items() if key not in names}

@@ -3,7 +3,7 @@
 import atexit
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,17 @@ from transformers import TrainerCallback
 
 from quillread import config as configs
 from quillread.errors import ConfigError, DataError
+from quillread.evaluate.calibration import fit_calibrations
 from quillread.files import write_atomic
 from quillread.images.preprocess import StepCache
-from quillread.models.catalog import pin
 from quillread.models.compact.network import count_parameters
-from quillread.models.model_folder import CARD_NAME
+from quillread.models.model_folder import CARD_NAME, ModelInfo
 from quillread.train.arguments import precision_name, training_arguments
-from quillread.train.calibrate import fit_calibrations
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
-from quillread.train.card import model_card
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
-from quillread.train.family import LOSS_WEIGHTS, Family, open_family
-from quillread.train.lines import RunLines, open_lines
+from quillread.train.families import LOSS_WEIGHTS, Family, open_family
+from quillread.train.lines import RunLines, open_lines, pair_up
 from quillread.train.memory import fit_micro_batch
 from quillread.train.plan import LineKey
 from quillread.train.run_folder import (
@@ -41,6 +39,7 @@ from quillread.train.run_folder import (
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
+from quillread.types import Transcript
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -62,10 +61,18 @@ class TrainResult:
 def finetune(
     config: TrainConfig, output: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
 ) -> TrainResult:
-    """Train a model.
+    """Train a model, as `quill train` does.
 
     Writes into `output`: `checkpoint-STEP` (the best and the last), `metrics.jsonl`, `curve.png`, `samples/`,
     TensorBoard files, `train.json`, `data.json`, and at the end `model`, the folder that `--model` takes.
+
+    Teaching the built-in model one hand, from a folder of images of lines with a `.txt` each:
+
+    >>> from pathlib import Path
+    >>> import quillread
+    >>> config = quillread.TrainConfig.starting_from("builtin", data=["folder:lines"])
+    >>> result = quillread.finetune(config, Path("run"))
+    >>> quillread.read("page.jpg", model=str(result.model))
 
     Args:
         config: Data, network and schedule.
@@ -81,13 +88,11 @@ def finetune(
         ModelError: If the model to start from is missing, damaged, or does not fit the settings.
         TrainingError: If the training diverges or does not fit into the memory.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
-    if config.batch_size < processes:
-        raise ConfigError(f"batch_size {config.batch_size} is less than the {processes} processes that share it")
-    if processes > 1:
+    if config.batch_size < _processes():
+        raise ConfigError(f"batch_size {config.batch_size} is less than the {_processes()} processes that share it")
+    if _processes() > 1:
         atexit.register(_part)
-    config = config.settled()
-    config = replace(config, start=config.start and pin(config.start), teacher=config.teacher and pin(config.teacher))
+    config = config.settled().pinned()
     if resume:
         checkpoint = find_checkpoint(output)
         config = check_same_settings(config, output)
@@ -102,17 +107,91 @@ def finetune(
     lines = open_lines(config, family.form)
     if resume:
         check_same_data(config, lines, output)
+    stop = StopOnSignal()
+    trainer = _make_trainer(config, output, family, lines, stop, overwrite=overwrite, progress=progress)
+    config = _fitted(config, output, lines, trainer)
+    # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
+    asks = bool(config.start) and config.family == "compact" and not resume and not config.allow_partial
+    before = score_sets(trainer.validation, trainer.read()) if asks and lines.validation else {}
+    try:
+        _train(config, trainer, checkpoint)
+    finally:
+        stop.release()
+    finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
+    # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
+    read = trainer.read(limited=not finished)
+    metrics = score_sets(trainer.validation, read)
+    if before and trainer.is_world_process_zero():
+        _compare(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"])
+    if trainer.is_world_process_zero():
+        _write_model(config, output / "model", lines, trainer, metrics, read)
+    # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
+    trainer.accelerator.wait_for_everyone()
+    return TrainResult(output / "model", finished, metrics)
+
+
+def finetune_folds(
+    config: TrainConfig,
+    folds: int,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Iterator[TrainResult]:
+    """Train a model for each fold of a cross-validation, one after the other, as `quill train --folds` does.
+
+    Each leaves another part of the groups of real lines out of its training, and is validated on them; the models
+    together can vote. An interrupted run is the last.
+
+    Args:
+        config: Data, network and schedule.
+        folds: How many there are.
+        output: Folder of the runs, `fold-1` and so on.
+        resume: Skip the folds that have a model, and go on from the last checkpoint of one that has none.
+        overwrite: Delete the runs that the folders hold.
+        progress: Show a progress bar on stderr.
+
+    Raises:
+        QuillreadError: As `finetune` does.
+    """
+    for number in range(1, folds + 1):
+        folder = output / f"fold-{number}"
+        if resume and (folder / "model").is_dir():
+            continue
+        begun = resume and any(folder.glob("checkpoint-*"))  # some may not have come to their first checkpoint
+        part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
+        result = finetune(part, folder, resume=begun, overwrite=overwrite or (resume and not begun), progress=progress)
+        yield result
+        if not result.finished:
+            return
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
+
+
+def _make_trainer(
+    config: TrainConfig,
+    output: Path,
+    family: Family,
+    lines: RunLines,
+    stop: StopOnSignal,
+    *,
+    overwrite: bool,
+    progress: bool,
+) -> LineTrainer:
+    """Make the trainer of a run and its loader; the run that the folder held is deleted."""
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
-    args = training_arguments(config, output, steps, processes, validates=validates, progress=progress)
+    args = training_arguments(config, output, steps, _processes(), validates=validates, progress=progress)
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
             if args.process_index == 0:
                 delete_run(output)
-    sampler = PlanSampler(lines.plan, args.process_index, processes)
+    sampler = PlanSampler(lines.plan, args.process_index, _processes())
     dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
-    stop = StopOnSignal()
     callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
     if config.patience and validates:
         callbacks.append(StopEarly(config.patience))
@@ -123,22 +202,29 @@ def finetune(
         family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
     )
     trainer.clock = clock
+    return trainer
+
+
+def _fitted(config: TrainConfig, output: Path, lines: RunLines, trainer: LineTrainer) -> TrainConfig:
+    """The settings with as many lines at a time as fit into the memory; they are recorded."""
     if trainer.is_world_process_zero():
         record_run(config, lines, output)  # before anything else is written: a folder with it is that of a run
-    if not config.micro_batch and family.can_split:
-        config = replace(config, micro_batch=_fit(family, lines, trainer))
+    if not config.micro_batch and trainer.family.can_split:
+        config = replace(config, micro_batch=_fit(trainer.family, lines, trainer))
         trainer.micro_batch = config.micro_batch
     if trainer.is_world_process_zero():
         record_run(config, lines, output)
-        size = count_parameters(family.network)
+        args, size = trainer.args, count_parameters(trainer.family.network)
         log.info(
             "%d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
             *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
             *(args.world_size, "es" if args.world_size > 1 else ""),
         )
-    # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
-    asks = bool(config.start) and config.family == "compact" and validates and not resume and not config.allow_partial
-    before = score_sets(trainer.validation, trainer.read()) if asks else {}
+    return config
+
+
+def _train(config: TrainConfig, trainer: LineTrainer, checkpoint: Path | None) -> None:
+    """Train to the end, from a checkpoint if there is one, and take the best weights."""
     try:
         if checkpoint and has_ended(checkpoint, config):
             trainer.take_best(checkpoint)
@@ -147,24 +233,23 @@ def finetune(
     except DataError as error:
         # A worker process sends its error wrapped in a traceback; the last line is what it said.
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error
-    finally:
-        stop.release()
-    finished = not stop.stopped or trainer.state.global_step >= args.max_steps
-    # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
-    read = trainer.read(limited=not finished)
-    metrics = score_sets(trainer.validation, read)
-    if before and trainer.is_world_process_zero():
-        _compare(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"])
-    folder = output / "model"
-    if trainer.is_world_process_zero():
-        provenance = _provenance(config, trainer, lines, metrics)
-        of_lines, of_words = fit_calibrations(lines.validation, read)
-        info = replace(family.info, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
-        family.save(folder, info)
-        write_atomic(folder / CARD_NAME, model_card(info).encode())
-    # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
-    trainer.accelerator.wait_for_everyone()
-    return TrainResult(folder, finished, metrics)
+
+
+def _write_model(
+    config: TrainConfig,
+    folder: Path,
+    lines: RunLines,
+    trainer: LineTrainer,
+    metrics: Mapping[str, float],
+    read: Sequence[Sequence[Transcript]],
+) -> None:
+    """Write the model folder, with its card, and confidences fitted to what was read in the validation lines."""
+    provenance = _provenance(config, trainer, lines, metrics)
+    of_lines, of_words = fit_calibrations(pair_up(lines.validation, read))
+    own = trainer.family.info
+    info = replace(own, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
+    trainer.family.save(folder, info)
+    write_atomic(folder / CARD_NAME, model_card(info).encode())
 
 
 def _part() -> None:
@@ -218,3 +303,60 @@ def _provenance(
         "validation": dict(metrics),
         "validation_lines": {part.name: len(part.samples) for part in lines.validation},
     }
+
+
+def model_card(info: ModelInfo) -> str:
+    """Write a card from the provenance of a model, in Markdown with the front matter of the Hugging Face hub."""
+    training = info.provenance["training"]
+    measured = info.provenance["validation"]
+    start = training["start"]
+    lines = ["---", "library_name: quillread", "pipeline_tag: image-to-text"]
+    # A folder's name, which has no slash, is none of the hub.
+    lines += [f"base_model: {start.partition('@')[0]}"] if start and "/" in start else []
+    lines += ["---", "", f"# {info.name}", ""]
+    kind = "A TrOCR model" if info.family == "trocr" else "A compact CTC model"
+    size = f"{info.provenance['parameters']:,} parameters"
+    lines += [f"{kind} for lines of handwriting, {size}, trained with quillread {info.provenance['version']}.", ""]
+    part = ", in part" if start and training.get("allow_partial") else ""
+    lines += [f"Started from: {start or 'random weights'}{part}."]
+    lines += [f"Taught by: {training['teacher']}."] if training.get("teacher") else []
+    lines += ["", "## Training data", ""]
+    lines += [f"- {source}" for source in info.provenance["sources"]]
+    lines += [
+        "",
+        "The licences of these data, and of the models that it started from or was taught by, bind this model too.",
+        "",
+    ]
+    lines += ["## Training", "", *_recipe(info, training), "", "## Measured", "", *_measured(info.provenance, measured)]
+    lines += ["", "## Use", "", "```sh", "quill read --model DIR page.jpg", "```", ""]
+    return "\n".join(lines)
+
+
+def _recipe(info: ModelInfo, training: Mapping[str, Any]) -> list[str]:
+    schedule = training["schedule"]
+    skipped = info.provenance["skipped_steps"]
+    facts = {
+        "steps": f"{info.provenance['steps']:,} of {training['batch_size']} lines",
+        "left-out steps (gradient not finite)": skipped or None,
+        "learning rate": f"{schedule['learning_rate']:g}, warm-up {schedule['warmup']:g}, {schedule['shape']}",
+        "precision": info.provenance["precision"],
+        "preprocessing": ", ".join(training["preprocess"]["steps"]) or "none",
+        "canvas": f"{info.canvas.height} x {info.canvas.width}, {info.canvas.fit}" if info.canvas else None,
+        "lines on it": info.provenance["remark"],
+        "seed": training["seed"],
+    }
+    return [f"- {name}: {value}" for name, value in facts.items() if value is not None]
+
+
+def _measured(provenance: Mapping[str, Any], measured: Mapping[str, float]) -> list[str]:
+    if not measured:
+        return ["Not measured: the run had no validation lines."]
+    rows = ["| validation lines | number | CER, spacing ignored |", "|---|---|---|"]
+    for name, count in provenance["validation_lines"].items():
+        rows.append(f"| {name} | {count} | {100 * measured[f'eval_{name}_cer_spacing']:.1f} % |")
+    rows += [
+        "",
+        f"All, as the text is: CER {100 * measured['eval_cer']:.1f} %, WER {100 * measured['eval_wer']:.1f} %.",
+    ]
+    rows += ["The best checkpoint was chosen on these lines: on others it will do a little worse."]
+    return rows

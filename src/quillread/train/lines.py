@@ -1,7 +1,8 @@
 """The lines of a run: opens the sources, sorts out what cannot be used, holds out validation lines."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 from quillread.data.fonts import FontSource
 from quillread.data.recombined import RecombinedSource
 from quillread.data.source import Source, readable
-from quillread.data.spec import SYNTHETIC_KINDS, open_source, parse_spec
+from quillread.data.spec import SYNTHETIC_KINDS, DataSpec, open_source
 from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.config import TrainConfig
-from quillread.train.form import LineForm
-from quillread.train.plan import Plan, find_usable
-from quillread.types import Sample
+from quillread.train.dataset import LineForm
+from quillread.train.plan import Plan
+from quillread.types import Sample, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,12 @@ class ValidationSet:
 
     name: str
     samples: Sequence[Sample]
+
+
+def pair_up(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcript]]) -> Iterator[tuple[str, Transcript]]:
+    """The text of each validation line with what was read in it."""
+    for part, transcripts in zip(sets, read, strict=True):
+        yield from ((sample.text, got) for sample, got in zip(part.samples, transcripts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,44 @@ class RunLines:
     """What the form of the lines has to say of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The lines of a source that can be trained on."""
+
+    indices: NDArray[np.int64]
+    left_out: Counter[str]
+    """Why lines are left out -> how many."""
+    truncated: int = 0
+    """Lines the end of whose text is not learnt."""
+
+    def report(self, name: str) -> str:
+        """One line that says what is used and what is left out, and why."""
+        reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
+        cut = f"; {self.truncated} of them truncated" if self.truncated else ""
+        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "") + cut
+
+
+def find_usable(source: Source, form: LineForm) -> Usable:
+    """Sort out the lines that a network cannot learn from.
+
+    Raises:
+        DataError: If none is left.
+    """
+    kept = []
+    left_out: Counter[str] = Counter()
+    for i in range(len(source)):
+        text = source.text(i)
+        fault = form.fault(text, source.aspect(i)) if text.strip() else "without text"
+        if fault:
+            left_out[fault] += 1
+        else:
+            kept.append(i)
+    usable = Usable(np.array(kept, np.int64), left_out, sum(form.cuts(source.text(i)) for i in kept))
+    if not kept:
+        raise DataError(f"no line can be used: {usable.report(source.name)}")
+    return usable
+
+
 def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     """Open the sources of a run.
 
@@ -57,11 +102,11 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     """
     if not config.data:
         raise DataError("no training data is named", hint="add --data SPEC")
-    specs = [parse_spec(text) for text in config.placed(config.data)]
+    specs = config.placed(config.data)
     sources = [open_source(spec, "train") for spec in specs]
     parts = [find_usable(source, form) for source in sources]
     # Without the folders of this machine: the report is stored with the model.
-    report = [part.report(text) for part, text in zip(parts, config.public().data, strict=True)]
+    report = [part.report(str(spec)) for part, spec in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
     named_validation = () if config.fold else config.validation
     validation = open_validation(config.placed(named_validation), config.validation_lines)
@@ -108,7 +153,7 @@ def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> lis
     return [held.get(source.name, source) for source in sources]
 
 
-def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
+def open_validation(specs: Sequence[DataSpec], lines: int) -> list[ValidationSet]:
     """Open the validation split of sources.
 
     Args:
@@ -119,8 +164,7 @@ def open_validation(specs: Sequence[str], lines: int) -> list[ValidationSet]:
         DataError: If a source is missing or malformed.
     """
     sets: list[ValidationSet] = []
-    for text in specs:
-        spec = parse_spec(text)
+    for spec in specs:
         source = open_source(spec, "validation")
         sets.append(_validation_set(_name(spec.where, sets), source, np.arange(len(source)), lines))
     return sets

@@ -168,9 +168,9 @@ def container_free(folder: Path) -> int | None:
         folder: The files of its control group, version 2.
     """
     try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = (folder / "memory.current").read_text()
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
+        used = (folder / "memory.current").read_text(encoding="utf-8")
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
     except OSError:
         return None
     if not limit.isdecimal():

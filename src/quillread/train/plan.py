@@ -1,6 +1,5 @@
 """Which lines a run sees, in which order and batches: a pure function of sources, weights and seed."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.data.source import Source
-from quillread.errors import DataError
-from quillread.train.form import LineForm
 
 _POOL = 40
 """Batches that are sorted by width together: more waste less padding, fewer mix the lines better."""
@@ -22,44 +19,6 @@ class LineKey:
     source: int
     index: int
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """The lines of a source that can be trained on."""
-
-    indices: NDArray[np.int64]
-    left_out: Counter[str]
-    """Why lines are left out -> how many."""
-    truncated: int = 0
-    """Lines the end of whose text is not learnt."""
-
-    def report(self, name: str) -> str:
-        """One line that says what is used and what is left out, and why."""
-        reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
-        cut = f"; {self.truncated} of them truncated" if self.truncated else ""
-        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "") + cut
-
-
-def find_usable(source: Source, form: LineForm) -> Usable:
-    """Sort out the lines that a network cannot learn from.
-
-    Raises:
-        DataError: If none is left.
-    """
-    kept = []
-    left_out: Counter[str] = Counter()
-    for i in range(len(source)):
-        text = source.text(i)
-        fault = form.fault(text, source.aspect(i)) if text.strip() else "without text"
-        if fault:
-            left_out[fault] += 1
-        else:
-            kept.append(i)
-    usable = Usable(np.array(kept, np.int64), left_out, sum(form.cuts(source.text(i)) for i in kept))
-    if not kept:
-        raise DataError(f"no line can be used: {usable.report(source.name)}")
-    return usable
 
 
 class Plan:

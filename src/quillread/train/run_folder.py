@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 
 from quillread import config as configs
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
-from quillread.errors import ConfigError, DataError
-from quillread.files import write_atomic
+from quillread.errors import ConfigError, DataError, ModelError
+from quillread.files import write_json
 from quillread.models.catalog import resolve
-from quillread.train.config import TrainConfig
+from quillread.models.model_folder import read_info
+from quillread.train.config import TrainConfig, read_settings
+from quillread.train.families import open_family
+from quillread.train.family_settings import CompactPart, TrocrPart
 from quillread.train.lines import RunLines
 
 log = logging.getLogger(__name__)
@@ -108,8 +112,9 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
             f"{output}: holds a run already",
             hint="add --resume to go on, --overwrite to start anew, or name another --output",
         )
-    data = [parse_spec(text).where for text in config.placed((*config.data, *config.validation))]
-    for place in [*data, *(str(needed) for needed in (config.start, config.teacher, config.tokenizer) if needed)]:
+    data = [spec.where for spec in config.placed((*config.data, *config.validation))]
+    tokenizer = config.part.tokenizer if isinstance(config.part, TrocrPart) else None
+    for place in [*data, *(str(needed) for needed in (config.start, config.teacher, tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another --output")
 
@@ -141,19 +146,18 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
         ConfigError: Naming each setting that changed.
     """
     path = output / CONFIG_NAME
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the settings of the run to resume cannot be read: {error}") from error
-    now = json.loads(json.dumps(configs.dump(config)))
-    changed = [key for key in now if key not in _MAY_CHANGE and before.get(key, now[key]) != now[key]]
+    if not path.is_file():
+        raise ConfigError(f"{path}: the settings of the run to resume are missing", hint="start a new run")
+    first = configs.build(TrainConfig, read_settings(path), str(path))
+    before, now = configs.dump(first), configs.dump(config)
+    changed = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
     if changed:
-        listed = "; ".join(f"{key}: {before[key]} before, {now[key]} now" for key in changed)
+        listed = "; ".join(f"{key}: {before.get(key)} before, {now[key]} now" for key in changed)
         raise ConfigError(
             f"{output}: the run was started with other settings: {listed}",
             hint="resume with --resume --output DIR alone, or start a new run in another folder",
         )
-    return replace(config, micro_batch=config.micro_batch or before.get("micro_batch", 0))
+    return replace(config, micro_batch=config.micro_batch or first.micro_batch)
 
 
 def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
@@ -163,10 +167,11 @@ def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
         DataError: Naming what changed.
     """
     try:
-        before = json.loads((output / DATA_NAME).read_text(encoding="utf-8"))
+        record = json.loads((output / DATA_NAME).read_text(encoding="utf-8"))
+        before = {_as_written_now(name): digest for name, digest in record.items()}
     except FileNotFoundError:
         return  # a run of a version that did not record its data
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{output / DATA_NAME}: cannot be read: {error}") from error
     now = _fingerprints(config, lines)
     changed = [name for name in now if before.get(name) != now[name]]
@@ -177,9 +182,14 @@ def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
         )
 
 
+def _as_written_now(name: str) -> str:
+    """What a fingerprint is of; version 0.1.0 wrote sources below `{root}` as the user did, such as `hub:x@0.10`."""
+    return str(parse_spec(name)) if "{root}" in name else name
+
+
 def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
     """Digests by the name of what they are of: each source and validation set, the models a run starts from."""
-    prints = {text: _digest_source(source) for text, source in zip(config.data, lines.sources, strict=True)}
+    prints = {str(spec): _digest_source(source) for spec, source in zip(config.data, lines.sources, strict=True)}
     for part in lines.validation:
         digest = hashlib.blake2b(digest_size=16)
         for sample in part.samples:
@@ -215,6 +225,51 @@ def _digest_source(source: Source) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write a file of a run, whole or not at all."""
-    write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+def average_run(run: Path, last: int, target: Path) -> list[Path]:
+    """Write a model whose weights are the means of those of a run's last checkpoints.
+
+    Source: P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018. The
+    statistics of batch normalisation are averaged as all numbers are. Confidences are those of the run's own model;
+    fit them anew with `quill models calibrate`.
+
+    Args:
+        run: Folder of the run.
+        last: How many checkpoints.
+        target: Folder to make.
+
+    Returns:
+        The checkpoints.
+
+    Raises:
+        ConfigError: If the folder holds no run, or fewer whole checkpoints.
+        ModelError: If it trained adapters, whose products with each other are no mean, or a checkpoint is damaged.
+    """
+    if not (run / CONFIG_NAME).is_file():
+        raise ConfigError(f"{run}: holds no run: it has no {CONFIG_NAME}")
+    config = configs.build(TrainConfig, read_settings(run / CONFIG_NAME), str(run / CONFIG_NAME))
+    part = config.part
+    if isinstance(part, TrocrPart) and part.tuning.lora is not None:
+        raise ModelError(f"{run}: low-rank adapters cannot be averaged", hint="average runs that train all weights")
+    checkpoints = whole_checkpoints(run)[-last:]
+    if len(checkpoints) < max(last, 2):
+        raise ConfigError(
+            f"{run}: holds {len(checkpoints)} whole checkpoints, {max(last, 2)} are asked for",
+            hint="train with --set keep_checkpoints=5",
+        )
+    if isinstance(part, CompactPart):
+        config = replace(config, part=replace(part, teacher=None))
+    family = open_family(config, None)
+    sums: dict[str, torch.Tensor] = {}
+    for checkpoint in checkpoints:
+        family.load_weights(checkpoint)
+        for name, value in family.network.state_dict().items():
+            # Counters and the like are those of the last.
+            floats = value.is_floating_point()
+            sums[name] = sums[name] + value.double() if floats and name in sums else value.double() if floats else value
+    means = {n: v / len(checkpoints) if v.dtype == torch.float64 else v for n, v in sums.items()}
+    family.network.load_state_dict(means)
+    info = read_info(run / "model") if (run / "model").is_dir() else family.info
+    names = [checkpoint.name for checkpoint in checkpoints]
+    target.mkdir(parents=True)
+    family.save(target, replace(info, provenance={**info.provenance, "averaged": names}))
+    return checkpoints

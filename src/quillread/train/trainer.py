@@ -30,7 +30,7 @@ from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
 from quillread.train.callbacks import CountSkips, EndInTime, best_checkpoint
 from quillread.train.config import ScheduleConfig
-from quillread.train.family import LOSS_WEIGHTS, Family
+from quillread.train.families import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
 from quillread.train.memory import is_out_of_memory
 from quillread.types import Transcript

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 from documents import export, scan
-
 from quillread.cli.inputs import Input, find_inputs, find_segmented
+
 from quillread.errors import DataError
 from quillread.formats.export import ExportInfo
 
@@ -178,9 +178,9 @@ def test_results_of_an_address_have_its_last_part_for_a_name(address: str, stem:
 
 def test_a_manifest_in_a_folder_is_an_input_and_other_json_is_none(folder: Path):
     touch("in/a.jpg", "in/letter.json", "in/notes.json")
-    Path("in/book.json").write_text('{"@context": "http://iiif.io/api/presentation/3/context.json"}')
-    Path("in/letter.json").write_text('{"source": "iiif.io/api/presentation"}')
-    Path("in/notes.json").write_text("[1]")
+    Path("in/book.json").write_text('{"@context": "http://iiif.io/api/presentation/3/context.json"}', encoding="utf-8")
+    Path("in/letter.json").write_text('{"source": "iiif.io/api/presentation"}', encoding="utf-8")
+    Path("in/notes.json").write_text("[1]", encoding="utf-8")
     assert names("in") == ["in/a.jpg", "in/book.json"]
 
 
@@ -193,7 +193,7 @@ def test_images_are_found_by_their_segmentations(folder: Path):
     touch("seg/a.jpg", "seg/b 10.png")
     write_segmentation("seg/page/a.xml", "a.jpg")
     write_segmentation("seg/export.xml", "b 10.png")
-    Path("seg/mets.xml").write_text("<mets/>")
+    Path("seg/mets.xml").write_text("<mets/>", encoding="utf-8")
     found = find_segmented(Path("seg"))
     assert [(entry.name, entry.stem.as_posix()) for entry in found] == [
         ("seg/b 10.png", "b 10"),
@@ -217,7 +217,9 @@ def test_a_segmentation_whose_image_is_missing_is_an_input_that_failed(folder: P
 
 
 def test_a_segmentation_with_entities_is_an_input_that_failed(folder: Path):
-    Path("a.xml").write_text('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><PcGts>&e;</PcGts>')
+    Path("a.xml").write_text(
+        '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><PcGts>&e;</PcGts>', encoding="utf-8"
+    )
     (entry,) = find_segmented(Path("a.xml"))
     assert entry.error is not None
     assert "a document type (a) is not allowed" in entry.error

@@ -55,6 +55,6 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_file_of_another_kind_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = write(tmp_path / "a.jsonl", REFERENCES)
-    (tmp_path / "b.jsonl").write_text('{"id": "0"}\n')
+    (tmp_path / "b.jsonl").write_text('{"id": "0"}\n', encoding="utf-8")
     assert main(["compare", str(first), str(tmp_path / "b.jsonl")]) == 3
     assert "b.jsonl, line 1: expected exactly the keys" in capsys.readouterr().err

@@ -160,5 +160,5 @@ def test_a_share_is_a_fraction(lines: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_parser_imports_neither_numpy_nor_pillow():
-    code = "import sys, quillread.cli.data_convert; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    code = "import sys, quillread.cli.data_files; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from fakes import bar_line, bar_recognizer, png
 
-from quillread.cli.data_cuts import add_cuts
+from quillread.cli.data_files import add_cuts
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
@@ -15,7 +15,7 @@ def lines(tmp_path, monkeypatch):
     folder.mkdir()
     for i, text in enumerate(["ab cd", "ea bc", "da"]):
         (folder / f"{i}.png").write_bytes(png(bar_line(text)))
-        (folder / f"{i}.txt").write_text(text)
+        (folder / f"{i}.txt").write_text(text, encoding="utf-8")
     return folder
 
 

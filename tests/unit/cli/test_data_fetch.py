@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from quillread.cli.data_fetch import add_fetch
+from quillread.cli.data_files import add_fetch
 from quillread.data.fetch import FetchConfig, FetchReport
 from quillread.data.imgur5k import SplitReport
 
@@ -63,5 +63,5 @@ def test_summary_counts_images_and_words_and_names_the_report(calls, tmp_path, c
 
 
 def test_parser_imports_neither_numpy_nor_pillow():
-    code = "import sys, quillread.cli.data_fetch; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    code = "import sys, quillread.cli.data_files; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,8 +2,8 @@ import argparse
 from pathlib import Path
 
 import pytest
-
 from quillread.cli.generate_options import add_generate_options, generate_config
+
 from quillread.errors import ConfigError, UsageError
 from quillread.models.catalog import ModelEntry
 from quillread.models.model_folder import ModelInfo

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from fakes import line_image, png
-
 from quillread.cli.language_options import add_language_options, language_config
+
 from quillread.cli.main import main
 from quillread.errors import UsageError
 from quillread.language.catalog import LanguageConfig

@@ -109,7 +109,7 @@ def test_stdout_that_takes_no_more_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    with (tmp_path / "out").open("w") as stdout:
+    with (tmp_path / "out").open("w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert run_raising(monkeypatch, error) == code
         print("more")
@@ -138,7 +138,7 @@ def test_help_and_reading_import_no_heavy_package():
         "heavy = ('torch', 'transformers', 'pyarrow', 'datasets', 'matplotlib', 'accelerate')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.strip() == "[]"
 
 

@@ -4,8 +4,7 @@ import json
 import pytest
 from fakes import line_image, png, write_trocr
 
-from quillread.cli.data import add_parser
-from quillread.cli.model_limits import model_limits
+from quillread.cli.data import add_parser, model_limits
 from quillread.errors import ModelError, UsageError
 
 

@@ -13,10 +13,10 @@ import pytest
 from documents import export
 from fakes import bar_line, png
 from PIL import Image
+from quillread.cli.resume import LOG_NAME
 from webserver import Answer, serve
 
 from quillread.cli.main import main
-from quillread.cli.resume import LOG_NAME
 from quillread.errors import ImageError
 from quillread.formats.alto import read_alto
 from quillread.formats.export import FORMATS, ExportInfo, Scan
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name, text in (("one", "a bad cab"), ("two", "dead"), ("blank", "")):
         (tmp_path / f"{name}.png").write_bytes(png(bar_line(text)))
-    (tmp_path / "bad.png").write_text("no image")
+    (tmp_path / "bad.png").write_text("no image", encoding="utf-8")
     return tmp_path
 
 
@@ -55,7 +55,7 @@ def written(folder: Path) -> dict[str, str]:
 
 
 def set_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
 def test_text_goes_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -160,7 +160,10 @@ def test_empty_stdin_says_what_to_pipe(
 
 @pytest.mark.parametrize("name", ["my letter.png", "lettre d'été – 1.png", "手紙.png", "--name.png"])
 def test_odd_file_names_are_read(name: str, folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "one.png").rename(folder / name)
+    try:
+        (folder / "one.png").rename(folder / name)
+    except UnicodeEncodeError:
+        pytest.skip("names of files cannot have these letters here")
     assert read("--format", "json", "--output", "out", "--", name) == 0
     assert json.loads((folder / "out" / name).with_suffix(".json").read_text(encoding="utf-8"))["source"] == name
 
@@ -408,7 +411,7 @@ def test_a_segmentation_is_never_written_over(folder: Path, capsys: pytest.Captu
 
 def test_results_may_go_beside_what_is_read(folder: Path):
     assert read("one.png", "--output", ".", "--format", "txt,json,page,pdf") == 0
-    assert (folder / "one.txt").read_text() == "a bad cab\n"
+    assert (folder / "one.txt").read_text(encoding="utf-8") == "a bad cab\n"
 
 
 # --- resume ----------------------------------------------------------------------------------------------------------
@@ -461,7 +464,7 @@ def test_lines_asked_for_by_a_setting_exclude_given_ones_too(folder: Path, capsy
 
 
 def test_a_segmentation_file_is_about_one_input(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "x.xml").write_text("")
+    (folder / "x.xml").write_text("", encoding="utf-8")
     assert main(["read", "one.png", "two.png", "--segmentation", "x.xml"]) == 2
     assert "x.xml is about one page, and there are 2 inputs" in capsys.readouterr().err
 
@@ -537,7 +540,7 @@ def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path,
     seen = lines_read(monkeypatch)
     assert read("book.pdf", "--output", "out", "--resume") == 3
     assert seen == []
-    assert (folder / "out" / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
+    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == "dead\n\n[page 2 could not be read]\n\nbead\n"
 
 
 @pytest.mark.parametrize("gone", ["a page", "all"])
@@ -559,24 +562,24 @@ def test_what_was_read_outlives_a_run_that_cannot_have_the_images(
         patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (transcribe, "open_document", fail)))
         assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
     text = "dead\n\n[page 2 could not be read]\n\nbead\n"
-    assert (folder / "out" / "book.txt").read_text() == text
+    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == text
     seen = lines_read(monkeypatch)
     assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
     assert seen == []
-    assert (folder / "out" / "book.txt").read_text() == text
+    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("change", ["no --resume", "settings", "lexicon", "file", "cut off", "nonsense"])
 def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     write_document(folder / "book.pdf", ["dead", None, "bead"])
     names = folder / "names.txt"
-    names.write_text("Ann")
+    names.write_text("Ann", encoding="utf-8")
     read("book.pdf", "--output", "out", "--lexicon", names)
     journal = folder / "out" / ".book.quillread-pages.jsonl"
     if change == "file":
         write_document(folder / "book.pdf", ["dead", None, "bead", "cab"])
     elif change == "lexicon":
-        names.write_text("Anna")
+        names.write_text("Anna", encoding="utf-8")
     elif change == "cut off":
         journal.write_bytes(journal.read_bytes()[:-30])
     elif change == "nonsense":
@@ -585,7 +588,11 @@ def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkey
     options = {"no --resume": [], "settings": ["--resume", "--set", "read.pdf_dpi=299"]}.get(change, ["--resume"])
     read("book.pdf", "--output", "out", "--lexicon", names, *options)
     assert len(seen) == {"file": 3, "cut off": 1}.get(change, 2)
-    assert (folder / "out" / "book.txt").read_text().startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
+    assert (
+        (folder / "out" / "book.txt")
+        .read_text(encoding="utf-8")
+        .startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -610,7 +617,7 @@ def test_other_settings_or_formats_are_read_again(change: list[str], folder: Pat
 def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     (folder / "with").mkdir()
     file = folder / "with" / "lines.onnx"
-    file.write_text("a")
+    file.write_text("a", encoding="utf-8")
     monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda name: lambda image: ())
     named = "with" if option == "--model" else "with/lines.onnx"
     arguments = ["read", "one.png", option, named, "--output", "out", "--resume"]
@@ -618,7 +625,7 @@ def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder:
     opened = sources_read(monkeypatch)
     main(arguments)
     assert opened == []
-    file.write_text("ab")
+    file.write_text("ab", encoding="utf-8")
     main(arguments)
     assert opened == ["one.png"]
 
@@ -685,11 +692,11 @@ def test_a_page_that_failed_is_in_every_format(folder: Path):
     write_document(folder / "book.pdf", ["dead", None, "bead"])
     assert read("book.pdf", "--output", "out", "--format", ",".join(FORMATS)) == 3
     out = folder / "out"
-    assert (out / "book.txt").read_text() == "dead\n\n[page 2 could not be read]\n\nbead\n"
-    pages = json.loads((out / "book.json").read_text())["pages"]
+    assert (out / "book.txt").read_text(encoding="utf-8") == "dead\n\n[page 2 could not be read]\n\nbead\n"
+    pages = json.loads((out / "book.json").read_text(encoding="utf-8"))["pages"]
     assert [page.get("error", "")[:16] for page in pages] == ["", "book.pdf, page 2", ""]
     for name in ("book.md", "book.csv", "book.hocr", "book-0002.page.xml", "book-0002.alto.xml"):
-        assert "book.pdf, page 2" in (out / name).read_text()
+        assert "book.pdf, page 2" in (out / name).read_text(encoding="utf-8")
     with pypdfium2.PdfDocument(out / "book.pdf") as pdf:
         assert len(pdf) == 3
         assert "Page 2 could not be read" in pdf[1].get_textpage().get_text_range()
@@ -699,7 +706,7 @@ def test_a_document_of_failed_pages_has_its_errors_and_no_text(folder: Path, cap
     write_document(folder / "book.pdf", [None, None])
     assert read("book.pdf", "--output", "out", "--format", "txt,json") == 3
     assert list(written(folder / "out")) == ["book.json"]
-    document = json.loads((folder / "out" / "book.json").read_text())
+    document = json.loads((folder / "out" / "book.json").read_text(encoding="utf-8"))
     assert document["error"] == "book.pdf: none of its 2 pages could be read"
     assert len(document["pages"]) == 2
 
@@ -723,7 +730,7 @@ def test_memory_does_not_grow_with_the_pages_of_a_document(folder: Path):
     # A line of text a page and the table of contents of a PDF are kept.
     # Python's table of interned strings may double at any time, by 2 MB; not twice in a row.
     assert min(peak_of(long, formats) for _ in range(2)) < peak_of(short, formats) + 500 * 1500
-    assert len(json.loads((folder / "long" / "long.json").read_text())["pages"]) == 500
+    assert len(json.loads((folder / "long" / "long.json").read_text(encoding="utf-8"))["pages"]) == 500
 
 
 @pytest.mark.slow
@@ -745,7 +752,7 @@ def test_memory_does_not_grow_with_the_number_of_inputs(folder: Path):
 def test_a_pdf_of_two_thousand_pages_is_read(folder: Path):
     write_document(folder / "long.pdf", ["a bad cab"] * 2000)
     assert read("long.pdf", "--output", "out") == 0
-    assert (folder / "out" / "long.txt").read_text() == "a bad cab\n\n" * 1999 + "a bad cab\n"
+    assert (folder / "out" / "long.txt").read_text(encoding="utf-8") == "a bad cab\n\n" * 1999 + "a bad cab\n"
 
 
 # --- given lines -----------------------------------------------------------------------------------------------------
@@ -770,7 +777,7 @@ def test_lines_of_a_segmentation_are_read_and_keep_their_names(inputs: list[str]
     assert main(["read", *inputs, *options]) == 0
     for found in (read_page_xml(folder / "out/one-0001.page.xml"), read_alto(folder / "out/one-0001.alto.xml")):
         assert (found.regions[0].id, found.lines[0].id, found.text) == ("eSc_block_1", "eSc_line_1", "a bad cab")
-    document = json.loads((folder / "out/one.json").read_text())
+    document = json.loads((folder / "out/one.json").read_text(encoding="utf-8"))
     assert document["pages"][0]["lines"][0]["id"] == "eSc_line_1"
     assert document["provenance"]["segmentation"] == "one.xml"
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 from fakes import bar_recognizer
-
 from quillread.cli.generate_options import add_generate_options
-from quillread.cli.options import add_model_options
 from quillread.cli.readers import add_reader_options, load_reader, reading_settings
+
+from quillread.cli.options import add_model_options
 from quillread.errors import UsageError
 from quillread.language.catalog import LanguageConfig
 from quillread.recognize.ensemble import EnsembleReader

@@ -1,7 +1,7 @@
 import pytest
 from documents import INFO, blank, failed, scan
-
 from quillread.cli.show import ShowSink, uses_colours
+
 from quillread.formats.export import ExportInfo, Scan
 from quillread.types import Line, Page, Polygon, Region, Transcript, Word
 

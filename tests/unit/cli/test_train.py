@@ -1,5 +1,5 @@
-import dataclasses
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +11,6 @@ from quillread.cli import train
 from quillread.cli.main import main
 from quillread.errors import MissingExtraError
 from quillread.images.fit import InkConfig
-from quillread.images.preprocess import PreprocessConfig
 from quillread.models.model_folder import ONNX_NAME, write_info
 
 
@@ -26,11 +25,21 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         )
         return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
 
+    def finetune_folds(config: Any, folds: int, output: Path, **how: Any) -> Iterator[SimpleNamespace]:
+        for number in range(1, folds + 1):
+            result = finetune(config, output / f"fold-{number}", **how)
+            result.finished = output.name != "interrupted"
+            yield result
+
     module = ModuleType("quillread.train.finetune")
-    module.finetune = finetune  # type: ignore[attr-defined]
+    module.finetune, module.finetune_folds = finetune, finetune_folds  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "quillread.train.finetune", module)
     monkeypatch.setattr(train, "require", lambda *_: None)
     return asked
+
+
+def written(specs: Iterable[Any]) -> list[str]:
+    return [str(spec) for spec in specs]
 
 
 def settings(path: Path, text: str) -> str:
@@ -55,7 +64,7 @@ def test_an_interrupted_run_says_how_to_go_on(runs: list[SimpleNamespace], capsy
 def test_options_reach_the_run(runs: list[SimpleNamespace]):
     main(["train", "--data", "folder:x", "--data", "folder:y", "--set", "epochs=3", "--output", "o", "--resume"])
     (run,) = runs
-    assert (run.config.data, run.config.epochs) == (("folder:x", "folder:y"), 3)
+    assert (written(run.config.data), run.config.epochs) == (["folder:x", "folder:y"], 3)
     assert (run.output, run.resume) == (Path("o"), True)
 
 
@@ -63,21 +72,21 @@ def test_data_of_the_command_line_takes_the_place_of_the_file_s(runs: list[Simpl
     path = settings(tmp_path / "c.yaml", "data: [folder:a]\nvalidation: [folder:b]\nepochs: 2\n")
     main(["train", "--config", path, "--data", "folder:x", "--output", "o"])
     config = runs[0].config
-    assert (config.data, config.validation, config.epochs) == (("folder:x",), (), 2)
+    assert (written(config.data), config.validation, config.epochs) == (["folder:x"], (), 2)
 
 
 def test_validation_of_the_command_line_leaves_the_data_of_the_file(runs: list[SimpleNamespace], tmp_path: Path):
     path = settings(tmp_path / "c.yaml", "data: [folder:a]\nvalidation: [folder:b]\n")
     main(["train", "--config", path, "--validation", "folder:v", "--output", "o"])
-    assert (runs[0].config.data, runs[0].config.validation) == (("folder:a",), ("folder:v",))
+    assert (written(runs[0].config.data), written(runs[0].config.validation)) == (["folder:a"], ["folder:v"])
 
 
 def test_columns_are_those_of_all_data_of_the_run(runs: list[SimpleNamespace], tmp_path: Path):
     path = settings(tmp_path / "c.yaml", "data: ['hub:a', 'strokes:s']\nvalidation: ['csv:b']\n")
     main(["train", "--config", path, "--text-column", "label", "--output", "o"])
     config = runs[0].config
-    assert config.data == ("hub:a?text-column=label", "strokes:s")
-    assert config.validation == ("csv:b?text-column=label",)
+    assert written(config.data) == ["hub:a?text-column=label", "strokes:s"]
+    assert written(config.validation) == ["csv:b?text-column=label"]
 
 
 def test_a_setting_goes_before_the_file(runs: list[SimpleNamespace], tmp_path: Path):
@@ -101,28 +110,12 @@ def test_a_run_from_a_model_takes_its_charset_and_preprocessing(runs: list[Simpl
     (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
     assert main(["train", "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
     config = runs[0].config
-    assert (config.start, config.charset, config.ink) == (str(tmp_path / "mine"), info.charset, info.ink)
-    assert config.network.sequence_width == 32
-
-
-def test_a_preset_leaves_what_belongs_to_the_weights(runs: list[SimpleNamespace], tmp_path: Path):
-    info = bar_info(ink=InkConfig(height=64), preprocess=PreprocessConfig(steps=("grayscale", "median")))
-    provenance = {"training": {"network": {"height": 64, "sequence_width": 32}}}
-    write_info(dataclasses.replace(info, provenance=provenance), tmp_path / "mine")
-    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
-    path = settings(tmp_path / "faster.yaml", "epochs: 3\nname: faster\n")
-    assert main(["train", "--config", path, "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
-    config = runs[0].config
-    assert (config.preprocess, config.ink, config.charset) == (info.preprocess, info.ink, info.charset)
-    assert (config.network.sequence_width, config.epochs, config.name) == (32, 3, "faster")
-
-
-def test_a_preset_that_names_steps_changes_them(runs: list[SimpleNamespace], tmp_path: Path):
-    write_info(bar_info(preprocess=PreprocessConfig(steps=("median",))), tmp_path / "mine")
-    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
-    path = settings(tmp_path / "grey.yaml", "preprocess: {steps: [grayscale]}\n")
-    assert main(["train", "--config", path, "--model", str(tmp_path / "mine"), "--output", "o"]) == 0
-    assert runs[0].config.preprocess.steps == ("grayscale",)
+    assert (config.start, config.compact.charset, config.compact.ink) == (
+        str(tmp_path / "mine"),
+        info.charset,
+        info.ink,
+    )
+    assert config.compact.network.sequence_width == 32
 
 
 @pytest.mark.parametrize(
@@ -200,22 +193,40 @@ def test_a_run_is_overwritten_on_demand_only(runs: list[SimpleNamespace]):
     assert [run.overwrite for run in runs] == [False, True]
 
 
-def test_folds_are_runs_that_each_leave_others_out(runs: list[SimpleNamespace], tmp_path: Path):
-    assert main(["train", "--data", "folder:x", "--folds", "3", "--output", str(tmp_path / "o")]) == 0
-    assert [run.config.fold for run in runs] == [(1, 3), (2, 3), (3, 3)]
-    assert [run.output for run in runs] == [tmp_path / "o" / f"fold-{i}" for i in (1, 2, 3)]
-    assert len({run.config.name for run in runs}) == 3
-
-
-def test_folds_that_are_done_are_passed_over_and_begun_ones_resumed(runs: list[SimpleNamespace], tmp_path: Path):
-    (tmp_path / "fold-1" / "model").mkdir(parents=True)
-    (tmp_path / "fold-2" / "checkpoint-4").mkdir(parents=True)
-    options = ["--data", "folder:x", "--folds", "3", "--output", str(tmp_path), "--resume"]
-    assert main(["train", *options]) == 0
-    assert [(run.output.name, run.resume) for run in runs] == [("fold-2", True), ("fold-3", False)]
-
-
 def test_one_fold_is_refused(runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["train", "--data", "folder:x", "--folds", "1", "--output", str(tmp_path)])
     assert "2 or more" in capsys.readouterr().err
+
+
+def test_each_fold_ends_with_the_folder_of_its_model(
+    runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", "--data", "folder:x", "--folds", "3", "--resume", "--output", str(tmp_path)]) == 0
+    models = [str(tmp_path / f"fold-{number}" / "model") for number in (1, 2, 3)]
+    assert capsys.readouterr().out.splitlines() == models
+    assert all(run.resume for run in runs)
+
+
+def test_an_interrupted_fold_ends_the_command(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--data", "folder:x", "--folds", "3", "--output", "interrupted"]) == 130
+    assert "go on with: the same command and --resume" in capsys.readouterr().err
+    assert len(runs) == 1
+
+
+def test_the_record_of_a_run_is_what_is_resumed(runs: list[SimpleNamespace], tmp_path: Path):
+    settings(tmp_path / "train.json", '{"data": ["folder:x"], "epochs": 7}')
+    main(["train", "--resume", "--output", str(tmp_path)])
+    assert (written(runs[0].config.data), runs[0].config.epochs) == (["folder:x"], 7)
+
+
+def test_a_setting_of_the_other_family_gives_2(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--set", "tuning.lora.rank=8", "--output", "o"]) == 2
+    assert "setting 'tuning' is for family 'trocr', while this is family 'compact'" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(
+    runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["train", "--resume", "--output", str(tmp_path)]) == 2
+    assert f"{tmp_path}: holds no run to resume" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from unit.train.made_pages import make_pages
+from unit.train.finder.made_pages import make_pages
 
 from quillread.cli.main import main
 from quillread.models.page import PageBackend
@@ -29,7 +29,7 @@ def test_a_run_goes_on_with_the_settings_of_its_folder(tmp_path: Path):
     assert train("--pages", pages, "--output", tmp_path / "run", "--set", "steps=1") == 0
     resumed = ["train-segmenter", "--output", str(tmp_path / "run"), "--resume", "--set", "steps=2"]
     assert main(resumed) == 0
-    assert (tmp_path / "run" / "metrics.jsonl").read_text().count('"step": 2') == 1
+    assert (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").count('"step": 2') == 1
 
 
 def test_no_pages_and_no_lines_give_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

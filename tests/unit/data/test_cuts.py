@@ -47,7 +47,7 @@ def test_cuts_survive_being_written(tmp_path):
 @pytest.mark.parametrize("row", ["{", '{"index": 1}', '{"index": 1, "text": "a b", "cuts": [1]}', "[]"])
 def test_a_damaged_row_is_named(tmp_path, row):
     path = tmp_path / "cuts.jsonl"
-    path.write_text('{"index": 0, "text": "a b", "cuts": [[1, 0.5]]}\n' + row + "\n")
+    path.write_text('{"index": 0, "text": "a b", "cuts": [[1, 0.5]]}\n' + row + "\n", encoding="utf-8")
     with pytest.raises(DataError, match="row 2"):
         list(read_cuts(path))
 

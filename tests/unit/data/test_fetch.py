@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quillread.data.fetch import FetchConfig, fetch_imgur5k
+from quillread.data.fetch import FetchConfig, _Web, fetch_imgur5k
 from quillread.errors import ConfigError, DataError, OutputError
 
 
@@ -30,7 +30,6 @@ class Server(ThreadingHTTPServer):
         self.files = {}
         self.misdeeds = {}
         self.asked = []
-        self.times = []
         self.agents = set()
         self.release = threading.Event()
 
@@ -41,7 +40,6 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.times.append(time.monotonic())
         self.server.agents.add(self.headers["User-Agent"])
         self.server.asked.append(self.path)
         misdeeds = self.server.misdeeds.get(self.path, [])
@@ -204,15 +202,35 @@ def test_refusal_is_reported_and_not_tried_again_in_this_run(folder, server, mis
     assert Counter(server.asked)["/b.jpg"] == 1
 
 
-def test_server_that_asks_for_a_pause_gets_it(folder, server):
+class Patience(threading.Event):
+    """Notes how many seconds are waited for it, and takes none."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def wait(self, timeout=None):
+        self.waits.append(timeout)
+        return self.is_set()
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    return Patience()
+
+
+def test_server_that_asks_for_a_pause_gets_it(folder, server, patience):
     server.misdeeds["/a.jpg"] = [429]
-    fetch(folder, workers=1)
-    assert server.times[1] - server.times[0] >= 0.95
+    _Web(FetchConfig(backoff=0.5), patience).get(f"{server.url}/a.jpg")
+    assert patience.waits == [0.0, 0.5, 1.0]
 
 
-def test_requests_keep_to_the_rate(folder, server):
-    fetch(folder, rate=10.0, workers=3)
-    assert server.times[-1] - server.times[0] >= 0.15
+def test_requests_keep_to_the_rate(folder, server, patience):
+    web = _Web(FetchConfig(rate=10.0), patience)
+    for name in "abc":
+        web.get(f"{server.url}/{name}.jpg")
+    assert patience.waits == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_requests_say_who_asks(folder, server):

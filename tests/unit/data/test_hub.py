@@ -281,7 +281,7 @@ def test_a_stream_leaves_no_file_behind(hub: Path, tmp_path: Path, monkeypatch: 
 def test_bare_image_files_of_the_hub_are_lines(hub: Path, options: str):
     (hub / "train").mkdir(parents=True)
     (hub / "train" / "0.png").write_bytes(png(line_image("one")))
-    (hub / "train" / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "one"}\n')
+    (hub / "train" / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "one"}\n', encoding="utf-8")
     sample = open_at(f"hub:org/lines?revision={COMMIT}{options}").sample(0, RNG)
     assert sample.text == "one"
     assert np.array_equal(sample.image, line_image("one"))

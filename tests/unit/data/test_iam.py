@@ -68,7 +68,7 @@ def iam(tmp_path: Path) -> Path:
     """A folder with the files of the database, one image for each line and word."""
     (tmp_path / "ascii").mkdir()
     for name, content in (("lines", LINES), ("words", WORDS), ("forms", FORMS)):
-        (tmp_path / "ascii" / f"{name}.txt").write_text(content)
+        (tmp_path / "ascii" / f"{name}.txt").write_text(content, encoding="utf-8")
     for level, content in (("lines", LINES), ("words", WORDS)):
         for row in content.splitlines():
             if not row.startswith("#"):
@@ -148,26 +148,26 @@ def test_no_form_is_in_two_parts_of_the_aachen_split():
 
 @pytest.mark.parametrize("wanted", ["j01-000", "j01-000-00"])
 def test_a_list_of_forms_or_lines_replaces_the_split(iam: Path, wanted: str):
-    (iam / "my.txt").write_text(f"{wanted}\n")
+    (iam / "my.txt").write_text(f"{wanted}\n", encoding="utf-8")
     assert ids(open_at(iam, f"?train-list={iam / 'my.txt'}")) == ["j01-000-00"]
 
 
 def test_lists_add_up(iam: Path):
-    (iam / "1.txt").write_text("j01-000\n")
-    (iam / "2.txt").write_text("c04-110-00\n")
+    (iam / "1.txt").write_text("j01-000\n", encoding="utf-8")
+    (iam / "2.txt").write_text("c04-110-00\n", encoding="utf-8")
     spec = f"?validation-list={iam / '1.txt'}&validation-list={iam / '2.txt'}"
     assert ids(open_at(iam, spec, "validation")) == ["c04-110-00", "j01-000-00"]
 
 
 def test_a_list_of_another_split_does_not_mix_with_the_built_in_one(iam: Path):
-    (iam / "my.txt").write_text("j01-000\n")
+    (iam / "my.txt").write_text("j01-000\n", encoding="utf-8")
     with pytest.raises(DataError, match="has lists of other splits only") as caught:
         open_at(iam, f"?train-list={iam / 'my.txt'}", "validation")
     assert "add validation-list=FILE" in str(caught.value)
 
 
 def test_a_list_of_other_forms_is_an_error(iam: Path):
-    (iam / "my.txt").write_text("z99-000\n")
+    (iam / "my.txt").write_text("z99-000\n", encoding="utf-8")
     with pytest.raises(DataError, match="none of the 1 forms or lines of this split is in the files"):
         open_at(iam, f"?train-list={iam / 'my.txt'}")
 
@@ -188,14 +188,14 @@ def test_a_folder_without_images_says_what_to_unpack(iam: Path):
 
 def test_a_quotation_is_followed_into_a_line_of_a_dropped_image(iam: Path):
     rows = ['a01-000u-00 ok 1 1 1 1 1 1 a|"|b', 'a01-000u-01 ok 1 1 1 1 1 1 c|"|d']
-    (iam / "ascii" / "lines.txt").write_text("\n".join(rows))
+    (iam / "ascii" / "lines.txt").write_text("\n".join(rows), encoding="utf-8")
     image_of(iam, "lines", "a01-000u-00").unlink()
     assert texts(open_at(iam)) == ['c" d']
 
 
 @pytest.mark.parametrize("row", ["a01-000u-00", "a01-000u-00 ok 154 19 408 x 1661 89 A", "a01-000u-00 ok 1 1 1 1 1 1"])
 def test_a_malformed_row_is_named(iam: Path, row: str):
-    (iam / "ascii" / "lines.txt").write_text(f"# head\n{row}\n")
+    (iam / "ascii" / "lines.txt").write_text(f"# head\n{row}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"lines\.txt, row 2: is no row of lines\.txt"):
         open_at(iam)
 

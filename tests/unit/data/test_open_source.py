@@ -6,7 +6,7 @@ import pytest
 from fakes import line_image, png, write_folder, write_font, write_strokes
 from PIL import ExifTags, Image
 
-from quillread.data.source import Source
+from quillread.data.source import Source, fixed_sample
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
@@ -176,7 +176,7 @@ def test_strokes_are_a_source(tmp_path: Path):
 
 def test_fonts_are_a_source(tmp_path: Path):
     write_font(tmp_path / "a.ttf", "abcdefghijklmnopqrstuvwxyz ")
-    (tmp_path / "text.txt").write_text("some words to write")
+    (tmp_path / "text.txt").write_text("some words to write", encoding="utf-8")
     assert len(open_at(f"fonts:{tmp_path}?text={tmp_path / 'text.txt'}&lines=12")) == 12
 
 
@@ -196,7 +196,23 @@ def test_the_aspect_of_an_image_stored_on_its_side_is_that_of_the_upright_one(tm
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (60, 600), "white").save(tmp_path / "a.jpg", exif=exif)
-    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     source = open_source(parse_spec(str(tmp_path)), "train")
     assert source.aspect(0) == 10
     assert source.sample(0, np.random.default_rng(0)).image.shape == (60, 600, 3)
+
+
+def test_texts_are_rewritten(tmp_path: Path):
+    write_folder(tmp_path, ["M^r du Boiſ", "b : c"])
+    source = open_source(parse_spec(f"folder:{tmp_path}?replace=^:&replace=ſ:s&replace= : :, "), "train")
+    assert [source.text(i) for i in range(2)] == ["Mr du Bois", "b, c"]
+    assert [fixed_sample(source, i).text for i in range(2)] == ["Mr du Bois", "b, c"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"), [("folder:{}?replace=x", "FROM:TO"), ("fonts:{}?replace=a:b", "others have")]
+)
+def test_a_rewriting_that_makes_no_sense_is_refused(tmp_path: Path, spec: str, said: str):
+    write_folder(tmp_path, ["a"])
+    with pytest.raises(DataError, match=said):
+        open_source(parse_spec(spec.format(tmp_path)), "train")

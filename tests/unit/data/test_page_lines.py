@@ -74,7 +74,7 @@ def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
 
 def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
     (tmp_path / "p1.png").write_bytes(png(page_image()))
-    (tmp_path / "p1.xml").write_text(ALTO)
+    (tmp_path / "p1.xml").write_text(ALTO, encoding="utf-8")
     source = open_at(tmp_path)
     assert texts(source) == ["from alto"]
     assert np.unique(source.sample(0, RNG).image).tolist() == [120]
@@ -172,7 +172,7 @@ def test_xml_may_lie_in_a_folder_of_its_own(tmp_path: Path, xml_folder: str):
 def test_a_page_exported_twice_is_taken_once(tmp_path: Path):
     write_page(tmp_path, "p1", line(1, "from page"), xml_folder="page")
     (tmp_path / "alto").mkdir()
-    (tmp_path / "alto" / "p1.xml").write_text(ALTO)
+    (tmp_path / "alto" / "p1.xml").write_text(ALTO, encoding="utf-8")
     assert texts(open_at(tmp_path)) == ["from page"]
 
 
@@ -188,7 +188,7 @@ def test_a_stem_with_brackets_is_no_pattern(tmp_path: Path):
 
 def test_other_xml_files_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_page(tmp_path, "p1", line(1, "one"))
-    (tmp_path / "mets.xml").write_text("<mets/>")
+    (tmp_path / "mets.xml").write_text("<mets/>", encoding="utf-8")
     assert texts(open_at(tmp_path)) == ["one"]
     assert not caplog.records
 
@@ -203,7 +203,7 @@ def test_xml_without_image_is_reported(tmp_path: Path, caplog: pytest.LogCapture
 
 def test_broken_xml_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_page(tmp_path, "p1", line(1, "one"))
-    write_page(tmp_path, "p2").write_text("<PcGts")
+    write_page(tmp_path, "p2").write_text("<PcGts", encoding="utf-8")
     assert texts(open_at(tmp_path)) == ["one"]
     assert "p2.xml: malformed XML" in caplog.text
 

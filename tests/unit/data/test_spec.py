@@ -26,6 +26,21 @@ def test_a_source_is_read_and_written_alike(text: str, spec: DataSpec):
     assert str(spec) == text
 
 
+def test_a_weight_is_written_exactly():
+    assert parse_spec(str(DataSpec("hub", "x", {}, 1 / 3))).weight == 1 / 3
+
+
+def test_the_root_is_filled_in_wherever_it_stands():
+    spec = parse_spec("recombined:hub:{root}/a?cuts={root}/c.jsonl&lines=9@2")
+    assert spec.needs_root
+    assert str(spec.under(Path("/data"))) == "recombined:hub:/data/a?cuts=/data/c.jsonl&lines=9@2"
+    assert not spec.under(Path("/data")).needs_root
+
+
+def test_a_bare_folder_below_the_root_stands_for_its_lines():
+    assert parse_spec("{root}/lines@0.5") == DataSpec("folder", "{root}/lines", {}, 0.5)
+
+
 def test_a_bare_folder_stands_for_its_lines(tmp_path: Path):
     assert parse_spec(str(tmp_path)) == DataSpec("folder", str(tmp_path))
 

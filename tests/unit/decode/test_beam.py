@@ -50,7 +50,7 @@ def every_text(length: int) -> list[tuple[int, ...]]:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_wide_search_finds_the_likeliest_text_with_its_likelihood(seed, length):
     log_probs = random_log_probs(seed, length)
     likeliest = max(every_text(length), key=lambda labels: log_likelihood(log_probs, labels))
@@ -59,7 +59,7 @@ def test_a_wide_search_finds_the_likeliest_text_with_its_likelihood(seed, length
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_scores_of_a_language_are_added_to_the_likelihood(seed, length):
     log_probs = random_log_probs(seed, length)
     liked = {"a": 0.7, "b": -1.1, " ": 0.2}
@@ -103,7 +103,7 @@ def test_characters_are_placed_where_they_were_seen():
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_places_never_fall_and_readings_are_in_order(seed, length):
     found = search(random_log_probs(seed, length), CHARACTERS, Nothing(), BeamConfig())
     assert all(list(f.columns) == sorted(f.columns) and len(f.columns) == len(f.labels) for f in found)

@@ -29,7 +29,7 @@ labellings = st.lists(st.lists(st.integers(1, 3), max_size=6), min_size=1, max_s
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), labellings)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_several_likelihoods_at_once_are_those_one_by_one(seed, length, labels):
     log_probs = random_log_probs(seed, length)
     wanted = [max(log_likelihood(log_probs, one), -1e30) for one in labels]
@@ -62,7 +62,7 @@ def test_views_outvote_one():
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_readings_are_in_order_and_distinct(seed, length):
     views = [random_log_probs(seed + i, length + i) for i in range(3)]
     found = search_jointly(views, CHARACTERS, Nothing(), BeamConfig())

@@ -70,3 +70,20 @@ def test_the_fit_finds_the_map_that_the_data_was_drawn_from(mean, spread, scale,
 
 def test_readings_that_are_right_when_unlikely_teach_nothing():
     assert fit_calibration([-0.1] * 20 + [-5.0] * 20, [False] * 20 + [True] * 20) == Calibration()
+
+
+@pytest.mark.parametrize("noise", [-1e-9, 0.0, 1e-9])
+@pytest.mark.parametrize("shares", [None, [0.5, 0.5, 0.9, 0.9] * 10], ids=["no shares", "shares"])
+def test_confidences_that_right_and_wrong_readings_share_teach_nothing(shares: list[float] | None, noise: float):
+    right = [True, False] * 20
+    reported = [-1.0 + noise if ok else -1.0 for ok in right]
+    assert fit_calibration(reported, right, shares) == Calibration()
+
+
+def test_shares_teach_where_confidences_do_not():
+    shares = [0.9, 0.9, 0.9, 0.2, 0.2, 0.2] * 10
+    right = [True, True, False, False, False, True] * 10
+    fits = [fit_calibration([-1.0 + noise * ok for ok in right], right, shares) for noise in (-1e-9, 0.0, 1e-9)]
+    for fitted in fits:
+        assert calibrate(-1.0, fitted, 0.9) == pytest.approx(2 / 3, abs=0.01)
+        assert calibrate(-1.0, fitted, 0.2) == pytest.approx(1 / 3, abs=0.01)

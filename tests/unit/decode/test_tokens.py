@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -42,7 +42,6 @@ def spell_text(text: str) -> list[Piece]:
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @given(data=st.data())
-@settings(deadline=None)
 def test_pieces_add_up_to_the_decoded_text_whatever_the_tokens(kind: str, data: st.DataObject):
     tokenizer = TOKENIZERS[kind]
     tokens = data.draw(st.lists(st.integers(0, tokenizer.get_vocab_size() - 1), max_size=30))
@@ -51,14 +50,12 @@ def test_pieces_add_up_to_the_decoded_text_whatever_the_tokens(kind: str, data: 
 
 
 @given(st.text(max_size=30))
-@settings(deadline=None)
 def test_pieces_of_an_encoded_text_add_up_to_it(text: str):
     assert "".join(piece.text for piece in spell_text(text)) == text
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @given(data=st.data())
-@settings(deadline=None)
 def test_pieces_take_every_token_once(kind: str, data: st.DataObject):
     tokenizer = TOKENIZERS[kind]
     tokens = data.draw(st.lists(st.integers(0, tokenizer.get_vocab_size() - 1), max_size=30))

@@ -21,7 +21,7 @@ def test_predictions_round_trip(tmp_path):
 
 def test_rows_have_exactly_the_documented_keys(tmp_path):
     write_predictions(tmp_path / "rows.jsonl", [Prediction(**ROW)])
-    assert json.loads((tmp_path / "rows.jsonl").read_text()) == ROW
+    assert json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8")) == ROW
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_rows_have_exactly_the_documented_keys(tmp_path):
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, expected):
     path = tmp_path / "rows.jsonl"
-    path.write_text(f"{json.dumps(ROW)}\n{line}\n")
+    path.write_text(f"{json.dumps(ROW)}\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
         read_predictions(path)
     assert f"{path}, line 2: " in caught.value.message
@@ -73,7 +73,7 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
     path = tmp_path / "rows.jsonl"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def fail(self, target):
         raise OSError(28, "No space left on device")
@@ -81,4 +81,4 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
         write_atomically(path, "new")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("rows.jsonl", "old")]
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [("rows.jsonl", "old")]

@@ -142,8 +142,8 @@ def test_comparison_table_signs_differences():
 def test_report_writes_the_summary_as_json_and_markdown(tmp_path):
     rows = rows_of()
     write_report(tmp_path / "new", rows, summary_of(rows), {}.get)
-    assert json.loads((tmp_path / "new" / "report.json").read_text()) == summary_of(rows)
-    assert (tmp_path / "new" / "report.md").read_text() == summary_table(summary_of(rows))
+    assert json.loads((tmp_path / "new" / "report.json").read_text(encoding="utf-8")) == summary_of(rows)
+    assert (tmp_path / "new" / "report.md").read_text(encoding="utf-8") == summary_table(summary_of(rows))
 
 
 def test_page_is_well_formed_and_fetches_nothing(tmp_path):

@@ -62,7 +62,7 @@ def test_progress_ends_with_all_lines():
 
 
 def test_time_is_given_for_a_line():
-    assert 0 < run_evaluation(bar_recognizer(), Lines(["dead"])).seconds_per_line < 60
+    assert run_evaluation(bar_recognizer(), Lines(["dead"])).seconds_per_line > 0
 
 
 def test_images_can_be_asked_for_by_id():

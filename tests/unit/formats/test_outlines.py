@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from documents import box
 
-from quillread.formats.layout import line_pitch, outline_lines
+from quillread.formats.ground_truth import line_pitch, outline_lines
 from quillread.types import Box, Line, Page, Polygon, Region
 
 

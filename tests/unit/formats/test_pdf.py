@@ -92,7 +92,7 @@ def test_any_unicode_is_found_again(text: str):
 def test_pdftotext_finds_the_text_and_its_places(tmp_path: Path):
     path = tmp_path / "a.pdf"
     path.write_bytes(one_line(line("Dear 日本 Sir,", 100)))
-    out = subprocess.run(["pdftotext", "-bbox", path, "-"], capture_output=True, text=True, check=True)
+    out = subprocess.run(["pdftotext", "-bbox", path, "-"], capture_output=True, encoding="utf-8", check=True)
     assert out.stderr == ""
     assert '<word xMin="50.000000" yMin="50.000000" xMax="110.000000" yMax="75.000000">Dear</word>' in out.stdout
     assert '<word xMin="125.000000" yMin="50.000000" xMax="155.000000" yMax="75.000000">日本</word>' in out.stdout

@@ -96,7 +96,7 @@ def test_nothing_but_entries_is_left_behind(tmp_path, step):
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_hint(tmp_path, step):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(OutputError, match="cannot be written"):
         StepCache(tmp_path / "file").result(IMAGE, MedianConfig(), step)
 

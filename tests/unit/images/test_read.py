@@ -247,7 +247,7 @@ def test_empty_file_is_refused(tmp_path):
 
 def test_text_named_jpg_is_refused(tmp_path):
     path = tmp_path / "notes.jpg"
-    path.write_text("Dear diary, this is not a picture.\n" * 20)
+    path.write_text("Dear diary, this is not a picture.\n" * 20, encoding="utf-8")
     with pytest.raises(ImageError, match=r"notes\.jpg: is not an image or PDF"):
         open_document(path)
 
@@ -494,7 +494,7 @@ def test_the_memory_of_the_process_does_not_grow_with_the_pages_of_a_pdf(tmp_pat
     del pages
 
     def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     with open_document(tmp_path / "a.pdf") as document:
         for index in range(32):

@@ -104,7 +104,7 @@ def test_a_model_in_the_cache_is_read_without_the_network(tmp_path: Path, monkey
     cache = tmp_path / "models--org--name"
     write_trocr(cache / "snapshots" / COMMIT)
     (cache / "refs").mkdir()
-    (cache / "refs" / "v1").write_text(COMMIT)
+    (cache / "refs" / "v1").write_text(COMMIT, encoding="utf-8")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert fetch_model("org/name@v1").name == COMMIT

@@ -42,7 +42,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, content: bytes):
 
 
 def test_a_later_format_asks_for_a_newer_version(tmp_path: Path):
-    (tmp_path / INFO_NAME).write_text(json.dumps({"format": 2, "something": "new"}))
+    (tmp_path / INFO_NAME).write_text(json.dumps({"format": 2, "something": "new"}), encoding="utf-8")
     with pytest.raises(ModelError, match="has format 2") as caught:
         read_info(tmp_path)
     assert "newer version of quillread" in str(caught.value)

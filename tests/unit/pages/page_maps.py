@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.pages.ink import Floats
-from quillread.train.page_targets import PageSample, TargetLine, draw_targets
+from quillread.train.finder.page_samples import PageSample, TargetLine, draw_targets
 
 
 def line(x0: float, x1: float, y: float, body: float = 16, printed: bool = False) -> TargetLine:

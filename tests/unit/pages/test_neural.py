@@ -8,7 +8,7 @@ from unit.pages.page_maps import PerfectNetwork, line
 
 from quillread.errors import ImageError, ModelError
 from quillread.images.crop import crop_line
-from quillread.images.page_view import page_pixels, view_page
+from quillread.models.page import page_pixels, view_page
 from quillread.pages.neural import NeuralConfig, NeuralSegmenter, mark_baselines, open_network
 from quillread.types import UInt8Image
 

@@ -27,7 +27,7 @@ def read_one(image: np.ndarray) -> Transcript:
 
 
 @given(st.lists(st.text(BAR_CHARSET.strip(), max_size=8), max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_image_has_its_transcript_in_order(texts: list[str]):
     transcripts = recognizer().read([write(text) for text in texts])
     assert [t.text for t in transcripts] == texts

@@ -34,7 +34,7 @@ def test_the_log_is_json_even_if_a_loss_is_not_finite(tmp_path: Path):
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    lines = (tmp_path / METRICS_NAME).read_text().splitlines()
+    lines = (tmp_path / METRICS_NAME).read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line, parse_constant=refuse) for line in lines]
     assert entries == [{"step": 1, "loss": None}, {"step": 2, "grad_norm": None, "loss": 2.5}]
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from runs import train_config
 
 from quillread.images.augment import STEPS, AugmentConfig
 from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.train.compact_form import CompactForm
-from quillread.train.config import TrainConfig
 
 NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
-FORM = CompactForm(TrainConfig(charset="abcdefghijklmnopqrstuvwxyz ", augment=NEVER))
+FORM = CompactForm(train_config(charset="abcdefghijklmnopqrstuvwxyz ", augment=NEVER))
 
 
 def test_lines_are_padded_with_paper_to_a_common_width():

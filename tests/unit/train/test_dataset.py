@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import write_folder, write_strokes
+from runs import train_config
 
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
@@ -12,7 +13,6 @@ from quillread.images.fit import InkConfig, ink_pixels
 from quillread.text.charset import Charset
 from quillread.train import dataset as dataset_module
 from quillread.train.compact_form import CompactForm
-from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.plan import LineKey, Plan
 
@@ -21,7 +21,7 @@ NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
 
 
 def form(distort: AugmentConfig) -> CompactForm:
-    return CompactForm(TrainConfig(charset=LETTERS, augment=distort))
+    return CompactForm(train_config(charset=LETTERS, augment=distort))
 
 
 def dataset(tmp_path: Path, distort: AugmentConfig, spec: str = "folder") -> LineDataset:

@@ -1,20 +1,25 @@
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from fakes import write_folder
+from runs import changed, train_config
 
 from quillread.data.recombined import LineCuts, write_cuts
 from quillread.data.split import HeldSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
-from quillread.train.lines import open_lines
+from quillread.train.lines import Usable, find_usable, open_lines
+from quillread.types import Sample
 
 
 def config(tmp_path, count=20, **settings):
     folder = tmp_path / "lines"
     write_folder(folder, [f"line {i}" for i in range(count)])
-    return dataclasses.replace(TrainConfig(), data=(f"folder:{folder}",), batch_size=2, **settings)
+    return train_config(data=[f"folder:{folder}"], batch_size=2, **settings)
 
 
 def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
@@ -56,7 +61,7 @@ def test_a_run_without_data_is_refused():
 
 def test_weights_for_some_sources_only_are_refused(tmp_path):
     settings = config(tmp_path)
-    settings = dataclasses.replace(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
+    settings = changed(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
     with pytest.raises(ConfigError, match="has no weight"):
         open_lines(settings, CompactForm(settings))
 
@@ -65,7 +70,7 @@ def test_images_can_be_held_in_memory(tmp_path):
     settings = config(tmp_path, in_memory=True, validation_share=0)
     write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
-    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    settings = changed(settings, data=(*settings.data, recombined))
     sources = open_lines(settings, CompactForm(settings)).sources
     assert isinstance(sources[0], HeldSource)
     assert sources[1].lines_of is sources[0]
@@ -75,6 +80,61 @@ def test_words_of_held_out_lines_are_not_recombined(tmp_path):
     settings = config(tmp_path)
     write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
-    settings = dataclasses.replace(settings, data=(*settings.data, recombined))
+    settings = changed(settings, data=(*settings.data, recombined))
     with pytest.raises(ConfigError, match="recombined words"):
         open_lines(settings, CompactForm(settings))
+
+
+class TextSource:
+    """Lines of a text and an aspect."""
+
+    def __init__(self, lines: Sequence[tuple[str, float]], name: str = "lines") -> None:
+        self.name = name
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def text(self, index: int) -> str:
+        return self._lines[index][0]
+
+    def aspect(self, index: int) -> float:
+        return self._lines[index][1]
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        raise AssertionError("nobody looks at an image")
+
+
+class NoX:
+    """A form that cannot learn an x."""
+
+    def fault(self, text: str, aspect: float) -> str | None:
+        return "with an x" if "x" in text else None
+
+    def cuts(self, text: str) -> bool:
+        return len(text) > 10
+
+
+def test_lines_that_cannot_be_learnt_are_counted_by_reason():
+    usable = find_usable(TextSource([("good", 4.0), ("", 4.0), ("  ", 4.0), ("xylem", 9.0)]), NoX())
+    assert usable.indices.tolist() == [0]
+    assert usable.left_out == Counter({"without text": 2, "with an x": 1})
+
+
+def test_truncated_texts_are_counted_in_the_report():
+    usable = find_usable(TextSource([("good", 4.0), ("much too long", 4.0)]), NoX())
+    assert usable.report("lines") == "lines: 2 lines; 1 of them truncated"
+
+
+def test_a_source_without_any_usable_line_says_why():
+    with pytest.raises(DataError, match=r"no line can be used: lines: 0 lines \(left out: 2 without text\)"):
+        find_usable(TextSource([("", 1.0), ("", 1.0)]), NoX())
+
+
+def test_the_report_names_what_is_left_out():
+    usable = Usable(np.arange(5), Counter({"too narrow": 1, "without text": 2}))
+    assert usable.report("hub:x") == "hub:x: 5 lines (left out: 2 without text; 1 too narrow)"
+
+
+def test_the_report_of_a_clean_source_is_its_size():
+    assert Usable(np.arange(5), Counter()).report("hub:x") == "hub:x: 5 lines"

@@ -89,7 +89,7 @@ def test_memory_that_runs_out_on_a_cpu_is_told_from_other_faults():
 
 def test_files_that_were_read_do_not_count_as_used_in_a_container(tmp_path: Path):
     for name, text in (("memory.max", "1000"), ("memory.current", "900"), ("memory.stat", "anon 9\ninactive_file 300")):
-        (tmp_path / name).write_text(text + "\n")
+        (tmp_path / name).write_text(text + "\n", encoding="utf-8")
     assert memory.container_free(tmp_path) == 400
 
 
@@ -97,7 +97,7 @@ def test_files_that_were_read_do_not_count_as_used_in_a_container(tmp_path: Path
 def test_a_container_without_a_limit_says_nothing(tmp_path: Path, limit: str | None):
     if limit:
         for name, text in (("memory.max", limit), ("memory.current", "900"), ("memory.stat", "")):
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_text(text, encoding="utf-8")
     assert memory.container_free(tmp_path) is None
 
 

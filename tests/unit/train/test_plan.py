@@ -4,8 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from quillread.errors import DataError
-from quillread.train.plan import LineKey, Plan, Usable, find_usable
+from quillread.train.plan import LineKey, Plan
 from quillread.types import Sample
 
 
@@ -103,38 +102,3 @@ def test_lines_of_like_width_share_a_batch():
     aspects = np.random.default_rng(0).uniform(2, 20, 160)
     spread = np.mean([np.ptp([aspects[key.index] for key in batch]) for batch in source])
     assert spread < 1.0  # of 18, where four random lines would differ by 11
-
-
-class NoX:
-    """A form that cannot learn an x."""
-
-    def fault(self, text: str, aspect: float) -> str | None:
-        return "with an x" if "x" in text else None
-
-    def cuts(self, text: str) -> bool:
-        return len(text) > 10
-
-
-def test_lines_that_cannot_be_learnt_are_counted_by_reason():
-    usable = find_usable(TextSource([("good", 4.0), ("", 4.0), ("  ", 4.0), ("xylem", 9.0)]), NoX())
-    assert usable.indices.tolist() == [0]
-    assert usable.left_out == Counter({"without text": 2, "with an x": 1})
-
-
-def test_truncated_texts_are_counted_in_the_report():
-    usable = find_usable(TextSource([("good", 4.0), ("much too long", 4.0)]), NoX())
-    assert usable.report("lines") == "lines: 2 lines; 1 of them truncated"
-
-
-def test_a_source_without_any_usable_line_says_why():
-    with pytest.raises(DataError, match=r"no line can be used: lines: 0 lines \(left out: 2 without text\)"):
-        find_usable(TextSource([("", 1.0), ("", 1.0)]), NoX())
-
-
-def test_the_report_names_what_is_left_out():
-    usable = Usable(np.arange(5), Counter({"too narrow": 1, "without text": 2}))
-    assert usable.report("hub:x") == "hub:x: 5 lines (left out: 2 without text; 1 too narrow)"
-
-
-def test_the_report_of_a_clean_source_is_its_size():
-    assert Usable(np.arange(5), Counter()).report("hub:x") == "hub:x: 5 lines"

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from runs import changed, train_config
 from safetensors.torch import save_file
 
 from quillread.errors import ConfigError, DataError
-from quillread.train.config import TrainConfig
+from quillread.train.config import assemble, read_settings
 from quillread.train.run_folder import (
     CONFIG_NAME,
     check_free,
@@ -21,7 +22,8 @@ from quillread.train.run_folder import (
     record_run,
 )
 
-CONFIG = TrainConfig(data=("folder:lines",))
+DATA = Path(__file__).parents[2] / "data"
+CONFIG = train_config(data=["folder:lines"])
 
 
 class Texts:
@@ -56,7 +58,7 @@ def write_run(output: Path, *steps: int) -> Path:
     for step in steps:
         folder = output / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "trainer_state.json").write_text("{}")
+        (folder / "trainer_state.json").write_text("{}", encoding="utf-8")
         for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             torch.save({"a": torch.ones(3)}, folder / name)
         save_file({"a": torch.ones(3)}, folder / "model.safetensors")
@@ -75,7 +77,7 @@ def test_a_folder_with_a_run_is_not_written_into(tmp_path: Path):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_other_files_is_never_free(tmp_path: Path, overwrite: bool):
-    (tmp_path / "letter.txt").write_text("mine")
+    (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="other files"):
         check_free(tmp_path, CONFIG, overwrite=overwrite)
     assert (tmp_path / "letter.txt").is_file()
@@ -93,14 +95,14 @@ def test_what_the_new_run_needs_is_not_overwritten(tmp_path: Path, needed: str):
     place.mkdir()
     value: Any = {"start": str(place), "tokenizer": place}.get(needed, (f"folder:{place}",))
     with pytest.raises(ConfigError, match="would be overwritten"):
-        check_free(tmp_path, TrainConfig(**{needed: value}), overwrite=True)
+        check_free(tmp_path, train_config(family="trocr", **{needed: value}), overwrite=True)
 
 
 def test_deleting_a_run_takes_nothing_else(tmp_path: Path):
     write_run(tmp_path, 3)
     (tmp_path / ".checkpoint-4.123.part").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     delete_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
 
@@ -133,18 +135,34 @@ def test_a_checkpoint_that_was_broken_off_is_passed_over(
 
 
 def test_the_same_settings_may_go_on_with_more_epochs(tmp_path: Path):
-    more = TrainConfig(data=CONFIG.data, epochs=99)
+    more = changed(CONFIG, epochs=99)
     assert check_same_settings(more, write_run(tmp_path)) == more
 
 
 def test_what_was_fitted_to_the_memory_stays(tmp_path: Path):
-    record_run(TrainConfig(data=CONFIG.data, micro_batch=4), lines("a"), tmp_path)
+    record_run(changed(CONFIG, micro_batch=4), lines("a"), tmp_path)
     assert check_same_settings(CONFIG, tmp_path).micro_batch == 4
 
 
 def test_other_settings_are_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="seed: 1 before, 5 now"):
-        check_same_settings(TrainConfig(data=CONFIG.data, seed=5), write_run(tmp_path))
+        check_same_settings(changed(CONFIG, seed=5), write_run(tmp_path))
+
+
+def test_a_run_of_version_0_1_0_goes_on(tmp_path: Path):
+    """Its record holds the settings of both families, and weights as they were typed."""
+    record = json.loads((DATA / "compact-run-0.1.0.json").read_text(encoding="utf-8"))
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(record | {"start": None}), encoding="utf-8")
+    config = assemble(read_settings(tmp_path / CONFIG_NAME))
+    assert "hub:{root}/hooker@0.1" in [str(spec) for spec in config.data]
+    record_run(
+        config, many := SimpleNamespace(sources=[Texts("a")] * len(config.data), validation=[]), tmp_path / "new"
+    )
+    digests = json.loads((tmp_path / "new" / "data.json").read_text())
+    typed = {name.replace("hooker@0.1", "hooker@0.10"): digest for name, digest in digests.items()}
+    (tmp_path / "data.json").write_text(json.dumps(typed))
+    assert check_same_settings(config, tmp_path) == config
+    check_same_data(config, many, tmp_path)
 
 
 def test_the_same_data_may_go_on(tmp_path: Path):
@@ -170,9 +188,9 @@ def test_other_data_is_refused(tmp_path: Path, now: Any, named: str):
 def test_another_start_is_refused(tmp_path: Path):
     start = tmp_path / "start"
     start.mkdir()
-    (start / "quillread.json").write_text("{}")
+    (start / "quillread.json").write_text("{}", encoding="utf-8")
     (start / "model.onnx").write_bytes(b"weights")
-    config = TrainConfig(data=CONFIG.data, start=str(start))
+    config = changed(CONFIG, start=str(start))
     (tmp_path / "run").mkdir()
     record_run(config, lines("a"), tmp_path / "run")
     (start / "model.onnx").write_bytes(b"others!")
@@ -181,4 +199,4 @@ def test_another_start_is_refused(tmp_path: Path):
 
 
 def test_the_recorded_settings_are_those_of_the_run(tmp_path: Path):
-    assert json.loads((write_run(tmp_path) / CONFIG_NAME).read_text())["seed"] == 1
+    assert json.loads((write_run(tmp_path) / CONFIG_NAME).read_text(encoding="utf-8"))["seed"] == 1

@@ -33,7 +33,7 @@ def test_names_and_values_stay(tmp_path: Path):
 
 def test_the_rest_of_the_folder_is_copied_without_pickles(tmp_path: Path):
     source = write_trocr(tmp_path / "pickled", pickled=True)
-    (source / "README.md").write_text("card")
+    (source / "README.md").write_text("card", encoding="utf-8")
     (source / "training_args.bin").write_bytes(b"pickle")
     names = {path.name for path in source.iterdir()}
     convert(source, tmp_path / "converted")
@@ -47,7 +47,7 @@ def test_a_model_in_parts_is_converted_in_parts(tmp_path: Path):
     (source / "pytorch_model.bin").unlink()
     for i, names in enumerate((list(weights)[::2], list(weights)[1::2]), 1):
         torch.save({name: weights[name] for name in names}, source / f"pytorch_model-{i:05}-of-00002.bin")
-    (source / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {}}))
+    (source / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {}}), encoding="utf-8")
     convert(source, tmp_path / "converted")
     after = load_trocr(tmp_path / "converted").network.state_dict()
     assert torch.equal(after["encoder.embeddings.cls_token"], weights["encoder.embeddings.cls_token"])

@@ -24,13 +24,15 @@ def cut_in_parts(folder: Path) -> list[Path]:
         paths.append(folder / f"model-{i:05}-of-00002.safetensors")
         save_file({name: weights[name] for name in names}, paths[-1], {"format": "pt"})
         places |= dict.fromkeys(names, paths[-1].name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8"
+    )
     return paths
 
 
 @pytest.mark.parametrize(("content", "expected"), [('{"model_type": "bert"}', False), ("[]", False), ("{", False)])
 def test_other_configurations_are_not_trocr(tmp_path: Path, content: str, expected: bool):
-    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
     assert is_trocr(tmp_path) is expected
 
 
@@ -76,11 +78,11 @@ def test_generation_settings_may_be_absent(folder: Path):
 
 def test_the_old_folder_stands_until_the_new_one_is_whole(tmp_path: Path):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("old")
+    (tmp_path / "model" / "config.json").write_text("old", encoding="utf-8")
     with replace_folder(tmp_path / "model") as part:
-        (part / "config.json").write_text("new")
-        assert (tmp_path / "model" / "config.json").read_text() == "old"
-    assert (tmp_path / "model" / "config.json").read_text() == "new"
+        (part / "config.json").write_text("new", encoding="utf-8")
+        assert (tmp_path / "model" / "config.json").read_text(encoding="utf-8") == "old"
+    assert (tmp_path / "model" / "config.json").read_text(encoding="utf-8") == "new"
 
 
 def test_parts_of_an_older_save_do_not_stay(folder: Path):

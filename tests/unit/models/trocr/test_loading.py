@@ -41,7 +41,7 @@ def logits(network: torch.nn.Module) -> Tensor:
 
 
 def edit_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 def edit_weights(folder: Path, drop: str = "", **changes: Tensor) -> None:
@@ -51,7 +51,9 @@ def edit_weights(folder: Path, drop: str = "", **changes: Tensor) -> None:
 
 def build_by_hand(folder: Path) -> torch.nn.Module:
     """The network of a folder, its weights copied one by one from the file."""
-    network = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(**json.loads((folder / "config.json").read_text())))
+    network = VisionEncoderDecoderModel(
+        VisionEncoderDecoderConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    )
     weights = load_file(folder / WEIGHTS)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -159,7 +161,7 @@ def test_generation_settings_in_the_configuration_move_to_where_they_belong(fold
 
 
 def test_a_model_that_says_no_start_token_is_refused(folder: Path):
-    (folder / "generation_config.json").write_text("{}")
+    (folder / "generation_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match="does not say which token starts a line"):
         load_trocr(folder)
 
@@ -252,14 +254,14 @@ def test_another_kind_of_model_is_refused(folder: Path):
 
 
 def test_an_unknown_encoder_is_refused(folder: Path):
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     edit_json(folder / "config.json", encoder=config["encoder"] | {"model_type": "no-such"})
     with pytest.raises(ModelError, match=r"cannot be loaded: .*no-such"):
         load_trocr(folder)
 
 
 def test_an_adapter_is_no_whole_model(folder: Path):
-    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match="holds an adapter"):
         load_trocr(folder)
 
@@ -273,7 +275,9 @@ def test_an_unknown_image_processor_is_refused(folder: Path, name: str | None):
 
 def test_an_image_processor_inside_a_processor_is_found(folder: Path):
     path = folder / "preprocessor_config.json"
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": json.loads(path.read_text())}))
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_processor": json.loads(path.read_text(encoding="utf-8"))}), encoding="utf-8"
+    )
     path.unlink()
     assert load_trocr(folder).image_processor.size.height == 64
 
@@ -285,7 +289,7 @@ def test_an_image_processor_of_another_model_is_refused(folder: Path):
 
 
 def test_a_tokenizer_with_more_pieces_than_the_decoder_is_refused(folder: Path):
-    vocabulary = json.loads((folder / "vocab.json").read_text())
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     edit_json(folder / "vocab.json", more=len(vocabulary))
     with pytest.raises(ModelError, match=f"its tokenizer has {len(vocabulary) + 1} pieces"):
         load_trocr(folder)

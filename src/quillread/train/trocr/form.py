@@ -1,0 +1,113 @@
+"""Lines as TrOCR is trained on them: the canvas of its image processor, the tokens of its tokenizer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
+from quillread.images.preprocess import StepCache
+from quillread.models.trocr.loading import Trocr
+from quillread.models.trocr.pixels import line_pixels, only_resizes, resize_line
+from quillread.text.tokenizer import encode_text
+from quillread.train.config import TrainConfig
+from quillread.train.dataset import LookMaker
+from quillread.types import UInt8Image
+
+IGNORED = -100
+"""Label of the padding: has no part in the loss."""
+
+Item = tuple[NDArray[np.uint8] | NDArray[np.float32], list[int]]
+
+
+class TrocrForm:
+    """The TrOCR family's `LineForm`.
+
+    Args:
+        config: Canvas, labels, preprocessing and distortions.
+        model: Lends its image processor and tokenizer.
+        cache: Where slow steps are kept.
+    """
+
+    def __init__(self, config: TrainConfig, model: Trocr, cache: StepCache | None = None) -> None:
+        self._processor: Any = model.image_processor
+        self._tokenizer: Any = model.tokenizer
+        self._canvas = canvas = config.trocr.canvas
+        self._labels = config.trocr.labels
+        positions = model.network.decoder.config.max_position_embeddings
+        self.max_tokens: int = min(self._labels.max_length or positions, positions)
+        """Most tokens of a label, the end included."""
+        # Distortions of an image larger than the canvas would be lost on the way to it.
+        height = max(64, canvas.height if canvas else 384)
+        # A line narrower than the canvas must not be narrowed on its way there.
+        widest = max(16 * height, height * canvas.width // canvas.height + 1 if canvas else 0)
+        # The same filter as on the rest of the way: the network must see what it will see in reading.
+        resample = getattr(model.image_processor, "resample", None)
+        self.is_plain: bool = only_resizes(model.image_processor)
+        """Whether pixels are uint8, to be looked up in the image processor's table."""
+        # Of three equal channels one is enough, up to the network.
+        grey = self.is_plain and "grayscale" in config.preprocess.steps
+        self._look = LookMaker(
+            config.preprocess, config.augment, height, widest, grey=grey, cache=cache, resample=resample
+        )
+
+    def tokens(self, text: str) -> int:
+        """Tokens of a text, the end included."""
+        return len(encode_text(self._tokenizer, text))
+
+    def fault(self, text: str, aspect: float) -> str | None:
+        """Texts of more tokens than labels may have, unless they are to be truncated."""
+        if self._labels.overlong == "truncate" or self.tokens(text) <= self.max_tokens:
+            return None
+        return f"with more than {self.max_tokens} tokens"
+
+    def cuts(self, text: str) -> bool:
+        """Texts of more tokens than labels may have."""
+        return self.tokens(text) > self.max_tokens
+
+    def remark(self, aspects: NDArray[np.float64]) -> str | None:
+        """How much the canvas narrows the lines."""
+        size = self._processor.size
+        canvas = self._canvas or CanvasConfig(size["height"], size["width"])
+        factors = [squash((1.0, aspect), canvas) for aspect in aspects]
+        median, most = np.percentile(factors, (50, 95))
+        return (
+            f"canvas of {canvas.height} x {canvas.width}: lines are narrowed {median:.1f} times at the median, "
+            f"{most:.1f} times at the 95th percentile"
+        )
+
+    def make(self, image: UInt8Image, text: str, rng: np.random.Generator) -> Item:
+        """Pixels and tokens of one line, without a start token and with the end token.
+
+        The pixels are uint8 (3, h, w), or (1, h, w) if they are grey, which `TrocrForTraining` turns into numbers on
+        its device: they take a quarter or a twelfth of the way there. Of an image processor that does more than resize
+        they are float32 (3, h, w), as it gives them.
+        """
+        look = self._look(image, rng)
+        if self._canvas:
+            look = pad_to_canvas(look, self._canvas)
+        pixels = resize_line(self._processor, look) if self.is_plain else line_pixels(self._processor, [look])[0]
+        # A truncated label has no end token: the network must not learn to stop in mid-line.
+        return pixels, encode_text(self._tokenizer, text)[: self.max_tokens]
+
+    def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Pad labels to a common length.
+
+        Returns:
+            `pixel_values` (N, C, h, w) as `make` gives them; `labels` int64 (N, L), padded with -100, L fixed by
+            `labels.max_length` if that is set, within the decoder's positions; `weights` float32 (N,), the number of
+            tokens.
+        """
+        lengths = [len(tokens) for _, tokens in items]
+        width = self.max_tokens if self._labels.max_length else max(lengths)
+        labels = np.full((len(items), width), IGNORED, np.int64)
+        for row, (_, tokens) in enumerate(items):
+            labels[row, : len(tokens)] = tokens
+        return {
+            "pixel_values": torch.from_numpy(np.stack([pixels for pixels, _ in items])),
+            "labels": torch.from_numpy(labels),
+            "weights": torch.tensor(lengths, dtype=torch.float32),
+        }
