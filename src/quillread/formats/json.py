@@ -69,7 +69,8 @@ class JsonWriter:
         """Begin a document."""
         self._info = info
         self._texts: list[str] = []
-        self._pages = self._undo.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
+        waiting = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with `_undo`
+        self._pages = self._undo.enter_context(waiting)
         self._gap = b""
 
     def add(self, scan: Scan) -> None:
