@@ -156,7 +156,7 @@ class ProcessExecutor:
         make: Makes in a process what reads its pages; a function of a module.
 
     Raises:
-        ModelError: If there is no such model.
+        ModelError: If a model of the hub cannot be found.
     """
 
     def __init__(
