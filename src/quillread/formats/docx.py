@@ -37,9 +37,9 @@ class DocxWriter:
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin the archive."""
-        self._archive.writestr("[Content_Types].xml", _HEAD + _TYPES)
-        self._archive.writestr("_rels/.rels", _HEAD + _RELATIONS)
-        self._document = self._archive.open("word/document.xml", "w", force_zip64=True)
+        self._archive.writestr(_file("[Content_Types].xml"), _HEAD + _TYPES)
+        self._archive.writestr(_file("_rels/.rels"), _HEAD + _RELATIONS)
+        self._document = self._archive.open(_file("word/document.xml"), "w", force_zip64=True)
         self._open.append(self._document)
         self._document.write((_HEAD + _BODY).encode())
         self._page_break = ""
@@ -70,6 +70,13 @@ class DocxWriter:
         while self._open:
             with suppress(OSError, ValueError, KeyError):
                 self._open.pop().close()
+
+
+def _file(name: str) -> zipfile.ZipInfo:
+    """A file of the archive, without the time: the same reading gives the same document."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def _run(text: str, italic: bool = False) -> str:
