@@ -22,7 +22,7 @@ from quillread.images.read import open_document
 from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
-from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse
+from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.recognize.ensemble import EnsembleReader, LineReader
@@ -245,8 +245,7 @@ class Reader:
                 height, width = (0, 0) if image is None else image.shape[:2]
                 page = Page("", 1, width, height, fault=fault)
             else:
-                kept = "its text was read before and is kept"
-                page, missing = before, replace(fault, hint=f"{fault.hint}; {kept}" if fault.hint else kept)
+                page, missing = before, tell_kept(fault)
         page = replace(page, source=document.name, number=index + 1)
         return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from quillread.batch.inputs import Input
@@ -37,8 +38,9 @@ class Tee:
 
     def abort(self) -> None:
         """Leave nothing half written, after Ctrl-C or a full disk; what was closed stays."""
-        while self._open:
-            self._open.pop().abort()
+        with ExitStack() as stack:  # each has its turn, whatever another one raises
+            while self._open:
+                stack.callback(self._open.pop(0).abort)
 
 
 class PageFilesWriter:
