@@ -5,8 +5,8 @@ import pytest
 from documents import box, export, page
 
 from quillread.errors import DataError, ImageError
-from quillread.formats.export import ExportInfo, Scan
 from quillread.formats.ground_truth import GroundTruth
+from quillread.types import DocumentInfo, Scan
 
 SIZE = (1000, 1400)
 
@@ -17,7 +17,7 @@ def write(path: Path, image: str = "a.jpg", first: str = "l1", kind: str = "page
     region = source.regions[0]
     named = replace(region, id="block", lines=(replace(region.lines[0], id=first), region.lines[1]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = export(kind, Scan(replace(source, regions=(named,))), info=ExportInfo(image))
+    content = export(kind, Scan(replace(source, regions=(named,))), info=DocumentInfo(image))
     path.write_bytes(content)
     return path
 
