@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from quillread.formats.export import FORMATS, ExportInfo, Scan
-from quillread.types import Character, Line, Page, Polygon, Region, Transcript, Word
+from quillread.errors import Fault
+from quillread.formats.export import FORMATS
+from quillread.types import Character, DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript, Word
 
 SCHEMAS = Path(__file__).parent / "data" / "schemas"
-INFO = ExportInfo("letters/a&b.pdf", 3, {"software": "quillread", "version": "1", "model": "builtin", "settings": {}})
+INFO = DocumentInfo("letters/a&b.pdf", 3, {"software": "quillread", "version": "1", "model": "builtin", "settings": {}})
 ODD = 'a<b>&"c" \u0007 \U0001d518 שלום e\u0301'
 """Signs of XML, a control character, letters beyond the first plane, from right to left, with a mark of their own."""
 
@@ -45,20 +46,22 @@ def scan(number: int = 1, points: tuple[float, float] | None = None) -> Scan:
 
 
 def failed(number: int = 2) -> Scan:
-    return Scan(Page(INFO.source, number, 0, 0, error=f"{INFO.source}, page {number}: broken\n  hint: scan it again"))
+    fault = Fault("image", f"{INFO.source}, page {number}: broken", "scan it again")
+    return Scan(Page(INFO.source, number, 0, 0, fault=fault))
 
 
 def blank(number: int = 3) -> Scan:
     return replace(scan(number), page=Page(INFO.source, number, 1000, 1400))
 
 
-def export(name: str, *scans: Scan, info: ExportInfo = INFO, error: str | None = None) -> bytes:
+def export(name: str, *scans: Scan, info: DocumentInfo = INFO, fault: Fault | None = None) -> bytes:
     """Write scans in a format."""
     file = io.BytesIO()
-    writer = FORMATS[name].make(file, info)
+    writer = FORMATS[name].make(file)
+    writer.begin(info)
     for item in scans:
         writer.add(item)
-    writer.close(error)
+    writer.close(fault)
     return file.getvalue()
 
 
