@@ -14,7 +14,7 @@ from quillread.extras import require
 from quillread.models.catalog import PUBLISHED, SHIPPED, describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig
 from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, read_info, write_info
-from quillread.models.trocr.files import summarise
+from quillread.models.trocr.files import convert, summarise
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,9 +104,6 @@ def run_show(args: argparse.Namespace) -> int:
 def run_convert(args: argparse.Namespace) -> int:
     """Convert a model folder."""
     require("torch", "train")
-    # Late, because it imports torch.
-    from quillread.models.trocr.files import convert
-
     convert(resolve(args.source), args.target)
     return 0
 

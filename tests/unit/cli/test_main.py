@@ -154,7 +154,8 @@ def test_help_and_reading_import_no_heavy_package():
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--nonsense"], ["raed", "x.png"]])
 def test_what_needs_no_command_imports_none(arguments: list[str]):
     code = (
-        f"import sys\nfrom quillread.cli.main import main\ntry:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "import contextlib, sys\nfrom quillread.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit):\n    main({arguments!r})\n"
         "found = [name for name in ('numpy', 'cv2', 'PIL', 'onnxruntime', 'yaml') if name in sys.modules]\n"
         "commands = [name for name in sys.modules if name.startswith('quillread.cli.')]\n"
         "print(found, sorted(commands), file=sys.stderr)"

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from quillread.errors import ModelError, OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -204,6 +203,8 @@ def convert(source: Path, target: Path) -> None:
         ModelError: If there are no pickled weights, they hold anything but tensors, or `target` is in use.
         OutputError: If it cannot be written.
     """
+    from safetensors.torch import save_file
+
     pickles = find_pickles(source)
     if not pickles:
         raise ModelError(f"{source}: has no pickled weights, pytorch_model.bin", hint="there is nothing to convert")
@@ -222,8 +223,10 @@ def convert(source: Path, target: Path) -> None:
             (part / WEIGHTS_INDEX_NAME).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> "dict[str, Tensor]":
     """Read tensors by name; each with memory of its own, as safetensors asks for."""
+    import torch
+
     try:
         with warnings.catch_warnings():  # of forms of pickle that it may not know: it says so when it does not
             warnings.simplefilter("ignore")
@@ -232,7 +235,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: cannot be read as plain weights: {error}") from error
     if not isinstance(content, dict) or not content:
         raise ModelError(f"{path}: holds a {type(content).__name__}, not tensors by name")
-    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
     if others:
         raise ModelError(f"{path}: holds more than tensors: {', '.join(others[:8])}")
     seen: set[int] = set()
