@@ -131,7 +131,7 @@ def halve_all(
     for name, lines in sets.items():
         if len(lines) < 2:
             raise DataError(
-                f"{name}: tuning needs at least 2 lines, half of them to choose on and half to report on, got {len(lines)}",
+                f"{name}: tuning needs at least 2 lines, to choose on and to report on, got {len(lines)}",
                 hint="name more lines, of two writers or documents at least",
             )
     return {name: halve(lines, rng) for name, lines in sets.items()}

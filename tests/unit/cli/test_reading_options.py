@@ -3,16 +3,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import bar_info, bar_recognizer, line_image, png, write_trocr
+from fakes import bar_recognizer, line_image, png, write_bar_folder, write_trocr
 
 from quillread.cli.main import main
 from quillread.cli.reading_options import add_reading_flags, read_options
 from quillread.errors import ConfigError, UsageError
 from quillread.evaluate.report import without_language
 from quillread.language.catalog import LanguageConfig
-from quillread.models.model_folder import ONNX_NAME, write_info
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
-from quillread.options import ReadOptions, provenance_of
+from quillread.options import Provenance, ReadOptions
 from quillread.reader import Reader
 from quillread.recognize.ensemble import EnsembleReader
 from quillread.recognize.recognizer import LineRecognizer
@@ -22,13 +21,6 @@ def parse(*flags: str) -> ReadOptions:
     parser = argparse.ArgumentParser()
     add_reading_flags(parser, "none")
     return read_options(parser.parse_args(flags))
-
-
-def bar_folder(folder: Path) -> Path:
-    """A model folder, as far as anybody can tell without loading it."""
-    write_info(bar_info(), folder)
-    (folder / ONNX_NAME).write_bytes(b"weights")
-    return folder
 
 
 def write_options(folder: Path, text: str) -> str:
@@ -77,14 +69,38 @@ def test_several_models_vote(asked):
 
 def test_what_is_asked_for_is_told(tmp_path: Path):
     (tmp_path / "names.txt").write_text("Ann", encoding="utf-8")
-    mine, names = str(bar_folder(tmp_path / "mine")), str(tmp_path / "names.txt")
-    options = parse(*f"--model builtin --model {mine} --lm en --lexicon {names} --correct --variants 2".split())
-    told = provenance_of(options)
+    mine, names = str(write_bar_folder(tmp_path / "mine")), str(tmp_path / "names.txt")
+    options = parse(*f"--model builtin --model {mine} --lm en@2 --lexicon {names} --correct --variants 2".split())
+    told = Provenance(options)
     assert told["model"] == "builtin"
     assert [model["name"] for model in told["models"]] == ["builtin", mine]
-    assert [language["name"] for language in told["languages"]] == ["en"]
+    assert [(language["name"], language["weight"]) for language in told["languages"]] == [("en", 2.0)]
     assert [lexicon["name"] for lexicon in told["lexicons"]] == [names]
     assert (told["settings"]["correct"], told["settings"]["variants"]) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "others"),
+    [
+        ("--lm auto", "--lm en --lm fr"),
+        ("--lm en --lm fr", "--lm en --lm fr@2"),
+        ("--correct", "--lm none --correct"),
+        ("--lm none", "--lm none --correct"),
+        ("--variants 1", "--variants 2"),
+        ("--set pages=null", "--set pages=1-"),
+        ("--beams 2", "--beams 3"),
+    ],
+)
+def test_what_may_read_otherwise_has_another_fingerprint(flags: str, others: str):
+    one, other = (Provenance(parse(*given.split())).fingerprint() for given in (flags, others))
+    assert one != other
+
+
+def test_what_reads_alike_has_the_same_fingerprint(tmp_path: Path):
+    kept = Provenance(parse("--model", str(write_bar_folder(tmp_path / "mine")))).fingerprint()
+    moved = Provenance(parse("--model", str((tmp_path / "mine").rename(tmp_path / "moved")))).fingerprint()
+    assert kept == moved
+    assert Provenance(parse("--lm", "auto", "--threads", "2")).fingerprint() == Provenance(parse()).fingerprint()
 
 
 @pytest.mark.parametrize("number", ["0", "8"])
@@ -149,7 +165,7 @@ def test_more_alternatives_than_beams_are_refused():
 
 
 def test_a_compact_model_has_no_such_options(tmp_path: Path):
-    options = parse("--model", str(bar_folder(tmp_path / "mine")), "--beams", "2", "--guard-tail")
+    options = parse("--model", str(write_bar_folder(tmp_path / "mine")), "--beams", "2", "--guard-tail")
     message = r"generate\.beams, generate\.guard_tail: only for TrOCR models, and 'bars' is a compact"
     with pytest.raises(UsageError, match=message):
         Reader(options, lines=True)

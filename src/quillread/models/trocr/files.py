@@ -235,7 +235,9 @@ def _read(path: Path) -> "dict[str, Tensor]":
         raise ModelError(f"{path}: cannot be read as plain weights: {error}") from error
     if not isinstance(content, dict) or not content:
         raise ModelError(f"{path}: holds a {type(content).__name__}, not tensors by name")
-    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
+    others = [
+        str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+    ]
     if others:
         raise ModelError(f"{path}: holds more than tensors: {', '.join(others[:8])}")
     seen: set[int] = set()
