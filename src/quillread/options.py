@@ -199,7 +199,8 @@ def _without_names(value: Any) -> Any:
 def _other_files(options: ReadOptions) -> dict[str, Any]:
     """What is read with beside the models, by name and content."""
     language = options.language()
-    if language and language.only_compact and all(describe(n).info.family != "compact" for n in options.models):
+    compact = [describe(name).info.family == "compact" for name in options.models]
+    if language and language.only_compact and not any(compact):
         language = None
     names = language.names if language else ()
     names = tuple(SHIPPED_LANGUAGES) if names == (AUTO,) else names
@@ -207,11 +208,28 @@ def _other_files(options: ReadOptions) -> dict[str, Any]:
     finder = {"name": options.segmenter, "content": segmenter_content(options.segmenter)} if finds else None
     known = options.segmentation
     return {
-        "languages": [_named(name, resolve_language(split_weight(name)[0])) for name in names],
+        "lm": _use(language, all(compact)),
+        "languages": [_language(name) for name in names],
         "lexicons": [_named(str(path), path) for path in (language.lexicons if language else ())],
         "line_finder": finder,
         "segmentation": known and {"name": str(known), "content": digest(list_layouts(known))},
     }
+
+
+def _use(language: LanguageConfig | None, all_compact: bool) -> str:
+    """What the languages are for."""
+    if language is None:
+        return _NONE
+    if not language.decode:
+        return "correction"
+    if language.only_compact and not all_compact:
+        return "auto with compact models"
+    return AUTO if AUTO in language.names else "mix"
+
+
+def _language(written: str) -> dict[str, Any]:
+    name, weight = split_weight(written)
+    return {**_named(name, resolve_language(name)), "weight": weight}
 
 
 def _named(name: str, path: Path) -> dict[str, str]:

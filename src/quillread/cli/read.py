@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
-    parser.add_argument("--lines", action="store_true", help="the images are single lines of writing already")
+    parser.add_argument(
+        "--lines", action="store_true", default=None, help="the images are single lines of writing already"
+    )
     parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
     parser.add_argument(
         "--segmentation",
