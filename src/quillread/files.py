@@ -2,8 +2,9 @@
 
 import json
 import os
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +14,8 @@ from quillread.errors import OutputError
 class AtomicFile:
     """A file that is written piece by piece and stands in its place only when it is committed.
 
-    Devices and pipes, such as /dev/stdout, are written to as they are.
+    Devices and pipes, such as /dev/stdout, are written to as they are. What is neither committed nor discarded, because
+    Ctrl-C came in between, goes with the object, at the latest when the program ends.
 
     Args:
         path: Its place; missing folders are made. A file that stands there stays as it is until the commit.
@@ -29,6 +31,7 @@ class AtomicFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             # In the same folder, because only within one file system is the move a single step.
             self._part = path if is_device else path.parent / f".{os.getpid()}.{path.name[-64:]}.part"
+            self._remains = weakref.finalize(self, _remove, None if is_device else self._part)
             self.file: BinaryIO = self._part.open("wb")
 
     def commit(self) -> None:
@@ -52,8 +55,13 @@ class AtomicFile:
         except OSError:
             pass  # it goes anyway
         finally:
-            if self._part != self._path:
-                self._part.unlink(missing_ok=True)
+            self._remains()
+
+
+def _remove(path: Path | None) -> None:
+    if path is not None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, cast
 
 from quillread.errors import (
     ConfigError,
@@ -21,11 +21,22 @@ from quillread.errors import (
     WorkerMemoryError,
     WorkerTimeoutError,
 )
-from quillread.worker import OUT_OF_MEMORY, Answer, Parts, Process, Setup, dump, emit, load, log_levels, pickle_task
-
-State = TypeVar("State")
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+from quillread.worker import (
+    OUT_OF_MEMORY,
+    Answer,
+    Job,
+    Outcome,
+    Parts,
+    Process,
+    Result,
+    Setup,
+    State,
+    dump,
+    emit,
+    load,
+    log_levels,
+    pickle_task,
+)
 
 _STARTS = 3
 _WATCH_SECONDS = 0.1
@@ -47,22 +58,6 @@ class Limits:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"limits.{name} must be above 0, got {value}")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[Job, Result]):
-    """What became of a job: a value or an error."""
-
-    job: Job
-    value: Result | None = None
-    error: Exception | None = None
-    """A WorkerError if the process was lost, else the exception that the job raised; None if it has a value."""
-
-    def result(self) -> Result:
-        """Return the value, or raise the error."""
-        if self.error is not None:
-            raise self.error
-        return cast(Result, self.value)
 
 
 class Worker(Generic[Job, Result]):
@@ -100,6 +95,7 @@ class Worker(Generic[Job, Result]):
         self._deadline = float("inf")
         self._is_killed = False
         self._lost: WorkerError | None = None
+        self._heard: set[str] = set()
 
     @property
     def pid(self) -> int | None:
@@ -147,8 +143,7 @@ class Worker(Generic[Job, Result]):
         while answer is None:
             _wait([self])
             answer = self._advance()
-        emit(answer.records)
-        return Outcome(job, answer.value, answer.error)
+        return Outcome(job, answer.value, answer.error, answer.records)
 
     def kill(self) -> None:
         """End the process now, from any thread; its job has a WorkerDiedError."""
@@ -157,9 +152,10 @@ class Worker(Generic[Job, Result]):
             process.kill()
 
     def close(self) -> None:
-        """End the process, at once if it has a job; the job is dropped."""
+        """End the process at once, and drop its job."""
         if self._process is not None:
-            self._process.end(at_once=self.is_busy or not self._is_ready)
+            # Leaving by itself, it would first free its state object by object: half a second with a language model.
+            self._process.end(at_once=True)
         self._process, self._job, self._request = None, None, None
 
     def __enter__(self) -> Self:
@@ -190,7 +186,7 @@ class Worker(Generic[Job, Result]):
             self._job, self._request, self._deadline = None, None, float("inf")
             return answer
         if answer.error is None:
-            emit(answer.records)
+            emit(answer.records, self._heard)  # once, however often the state is built
             self._is_ready, self._failed_starts = True, 0
             self._send_request()
         else:
@@ -301,10 +297,12 @@ class WorkerPool(Generic[Job, Result]):
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, got {workers}")
         self._workers = [Worker(make, work, limits=limits, threads=threads) for _ in range(workers)]
+        for worker in self._workers:
+            worker._heard = self._workers[0]._heard
         self._is_running = False
 
     def run(self, jobs: Iterable[Job | None], ahead: int | None = None) -> Iterator[Outcome[Job, Result]]:
-        """Do jobs, and yield what became of each, in their order.
+        """Do jobs, and yield what became of each, in their order; what they logged waits there.
 
         Args:
             jobs: Taken one by one, each when a worker is free for it; may be endless. What it raises is raised here
@@ -338,8 +336,7 @@ class WorkerPool(Generic[Job, Result]):
                 if not order:
                     break
                 if (answer := order[0].answer) is not None:
-                    emit(answer.records)
-                    yield Outcome(order.popleft().job, answer.value, answer.error)
+                    yield Outcome(order.popleft().job, answer.value, answer.error, answer.records)
         finally:
             self._is_running = False
             for worker in self._workers:

@@ -21,8 +21,8 @@ from quillread.images.pictures import picture_pixels
 from quillread.images.read import open_document
 from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
-from quillread.options import ReadOptions, files_stamp, fingerprint_of, provenance_of
-from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse
+from quillread.options import Provenance, ReadOptions, files_stamp
+from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.recognize.ensemble import EnsembleReader, LineReader
@@ -112,12 +112,12 @@ class Reader:
         """What is read with, by name and content; two readings of an input with equal provenance have equal text."""
         if not self._is_named:
             return {"software": "quillread", "version": __version__, "model": self.info.name}
-        return provenance_of(self.options)
+        return Provenance(self.options)
 
     @cached_property
     def fingerprint(self) -> str:
         """The provenance in 16 characters; names are left aside where there is content."""
-        return fingerprint_of(self.options)
+        return Provenance(self.options).fingerprint()
 
     def read(
         self,
@@ -245,8 +245,7 @@ class Reader:
                 height, width = (0, 0) if image is None else image.shape[:2]
                 page = Page("", 1, width, height, fault=fault)
             else:
-                kept = "its text was read before and is kept"
-                page, missing = before, replace(fault, hint=f"{fault.hint}; {kept}" if fault.hint else kept)
+                page, missing = before, tell_kept(fault)
         page = replace(page, source=document.name, number=index + 1)
         return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 

@@ -18,13 +18,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from logging.handlers import QueueHandler
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from quillread.errors import QuillreadError, UsageError, WorkerError
+
+State = TypeVar("State")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 OUT_OF_MEMORY = 77
 """Exit code of a worker that has not even the memory to answer."""
@@ -55,6 +60,28 @@ class Answer(NamedTuple):
     error: Exception | None
     records: Sequence[Mapping[str, Any]]
     """Log records, as plain data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Job, Result]):
+    """What became of a job, for whoever gave it: a value or an error."""
+
+    job: Job
+    value: Result | None = None
+    error: Exception | None = None
+    """A WorkerError if the process was lost, else the exception that the job raised; None if it has a value."""
+    records: Sequence[Mapping[str, Any]] = field(default=(), repr=False, compare=False)
+    """What the job logged, as plain data."""
+
+    def result(self) -> Result:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return cast(Result, self.value)
+
+    def log(self) -> None:
+        """Log here what the job logged there, where the program has set up its logging."""
+        emit(self.records)
 
 
 def dump(message: object) -> Parts:
@@ -215,12 +242,19 @@ def log_levels() -> Mapping[str, int]:
     return {name: logging.getLogger(name).level for name in ("", "quillread")}
 
 
-def emit(records: Iterable[Mapping[str, Any]]) -> None:
-    """Log records of a worker here, where the program has set up its logging."""
+def emit(records: Iterable[Mapping[str, Any]], heard: set[str] | None = None) -> None:
+    """Log records of a worker here, where the program has set up its logging.
+
+    Args:
+        records: As plain data.
+        heard: Messages that are not to be repeated; those of the records join them.
+    """
     for record in map(logging.makeLogRecord, records):
         logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
+        if logger.isEnabledFor(record.levelno) and (heard is None or record.msg not in heard):
             logger.handle(record)
+        if heard is not None:
+            heard.add(record.msg)
 
 
 def serve(descriptor: int) -> None:

@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -41,6 +42,27 @@ def test_ctrl_c_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "out.txt", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_a_file_is_made_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(path: Path, mode: str) -> None:
+        path.touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "open", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            AtomicFile(tmp_path / "out.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_nobody_commits_or_discards_goes_with_its_object(tmp_path: Path):
+    part = AtomicFile(tmp_path / "out.txt")
+    part.file.close()
+    assert len(list(tmp_path.iterdir())) == 1
+    del part
+    gc.collect()
     assert list(tmp_path.iterdir()) == []
 
 

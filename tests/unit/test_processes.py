@@ -25,7 +25,8 @@ from quillread.errors import (
     WorkerMemoryError,
     WorkerTimeoutError,
 )
-from quillread.processes import Limits, Outcome, Worker, WorkerPool
+from quillread.processes import Limits, Worker, WorkerPool
+from quillread.worker import Outcome
 
 MANY_SECONDS = 120
 """Guards against a hanging test; nothing is meant to take as long."""
@@ -226,9 +227,11 @@ def test_a_process_that_dies_while_starting_is_started_again(tmp_path: Path):
         assert one(pool, "echo", 1).value == 1
 
 
-def test_log_records_arrive_with_the_outcome_of_their_job(pool: WorkerPool, caplog: pytest.LogCaptureFixture):
+def test_log_records_of_a_job_come_when_they_are_asked_for(pool: WorkerPool, caplog: pytest.LogCaptureFixture):
     seen = []
     for outcome in pool.run([("warn", "page 1"), ("echo", None), ("warn", "page 2")]):
+        assert not [record for record in caplog.records if "dirty" in record.msg]
+        outcome.log()
         seen.append((outcome.job[1], [(r.name, r.levelno, r.getMessage()) for r in caplog.records if "a" in r.msg]))
         caplog.clear()
     expected = {
@@ -251,9 +254,15 @@ def test_log_records_of_building_the_state_arrive(caplog: pytest.LogCaptureFixtu
     assert [record.getMessage() for record in caplog.records] == ["made"]
 
 
+def test_log_records_of_building_the_state_are_told_once_for_all_workers(caplog: pytest.LogCaptureFixture):
+    with WorkerPool(workers.pid, workers.work_with, 2) as pool:
+        list(pool.run([("pause", 0.2), ("pause", 0.2), ("leave", 3), ("echo", None)]))
+    assert [record.getMessage() for record in caplog.records] == ["made"]
+
+
 def test_the_level_of_the_parent_decides_what_is_logged(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.DEBUG, "quillread"), WorkerPool(workers.nothing, workers.work_with, 1) as pool:
-        one(pool, "warn", "it")
+        one(pool, "warn", "it").log()
     assert [record.getMessage() for record in caplog.records] == ["not of interest", "it is dirty", "also it"]
 
 

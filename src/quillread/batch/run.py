@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quillread.batch.inputs import Input
-from quillread.errors import Fault
+from quillread.errors import Fault, WorkerError
 from quillread.images.document import Document
+from quillread.models.catalog import pin
 from quillread.options import ReadOptions
-from quillread.pages.deliver import deliver, explain, refuse
-from quillread.processes import Outcome, WorkerPool
+from quillread.pages.deliver import deliver, explain, refuse, tell_kept
 from quillread.reader import KnownPages, Reader
 from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan, UInt8Image
 
@@ -102,7 +102,26 @@ class PageWorker:
         return self._document
 
 
-Outcomes = Iterator[Outcome[PageJob, PageResult]]
+class Outcome(Protocol):
+    """What became of a job."""
+
+    @property
+    def job(self) -> PageJob:
+        """The job."""
+
+    @property
+    def value(self) -> PageResult | None:
+        """What was read."""
+
+    @property
+    def error(self) -> Exception | None:
+        """Why there is no value: the process that had the job was lost."""
+
+    def log(self) -> None:
+        """Log here what was logged in the process that did the job."""
+
+
+Outcomes = Iterator[Outcome]
 
 
 class Executor(Protocol):
@@ -133,11 +152,28 @@ class SerialExecutor:
     def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
         """Do jobs; see `Executor`."""
         for job in filter(None, jobs):
-            yield Outcome(job, self._worker(job))
+            yield _Done(job, self._worker(job))
 
     def close(self) -> None:
         """Close the document that is open."""
         self._worker.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The `Outcome` of a job that was done here."""
+
+    job: PageJob
+    value: PageResult
+    error: None = None
+
+    def log(self) -> None:
+        """It was logged here already."""
+
+
+def make_worker(options: ReadOptions) -> PageWorker:
+    """Make what reads pages."""
+    return PageWorker(Reader(options))
 
 
 class ProcessExecutor:
@@ -146,12 +182,21 @@ class ProcessExecutor:
     Args:
         options: What to read with; of threads, one for each process unless they say otherwise.
         processes: How many.
+        make: Makes in a process what reads its pages; a function of a module.
+
+    Raises:
+        ModelError: If a model of the hub cannot be found.
     """
 
-    def __init__(self, options: ReadOptions, processes: int) -> None:
-        threads = options.threads or 1
-        make = partial(_make_worker, replace(options, threads=threads))
-        self._pool: WorkerPool[PageJob, PageResult] = WorkerPool(make, _work, processes, threads=threads)
+    def __init__(
+        self, options: ReadOptions, processes: int, make: Callable[[ReadOptions], PageWorker] = make_worker
+    ) -> None:
+        from quillread.processes import WorkerPool  # nobody else waits for it
+
+        # All processes must load the same revision, also of a model that changes meanwhile.
+        options = replace(options, threads=options.threads or 1, models=tuple(map(pin, options.models)))
+        state = partial(make, options)
+        self._pool: WorkerPool[PageJob, PageResult] = WorkerPool(state, _work, processes, threads=options.threads)
 
     def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
         """Do jobs; see `Executor`."""
@@ -160,10 +205,6 @@ class ProcessExecutor:
     def close(self) -> None:
         """End the processes."""
         self._pool.close()
-
-
-def _make_worker(options: ReadOptions) -> PageWorker:
-    return PageWorker(Reader(options))
 
 
 def _work(worker: PageWorker, job: PageJob) -> PageResult:
@@ -244,7 +285,7 @@ class Run:
 
     def _scans(self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes) -> Iterator[Scan]:
         for index in document.selected:
-            yield schedule.result(document, index, outcomes).scan()
+            yield schedule.page(document, index, outcomes).scan()
             self._done += 1
             if self._on_page:
                 self._on_page(self._done, self._known)
@@ -265,8 +306,48 @@ class _Document:
     """Indices of the pages to read."""
     waiting: deque[int | None] = field(default_factory=deque)
     """What has not been given to an executor: indices of pages, None for counting them."""
-    results: dict[int, PageResult] = field(default_factory=dict)
-    """Pages that were read, and not yet written."""
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    """What became of pages that are not yet written."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is known which pages are to be read, or that there are none."""
+        return self.count is not None or self.fault is not None
+
+    def file(self, outcome: Outcome, options: ReadOptions) -> None:
+        """Note what became of a job; the first one tells how many pages there are."""
+        index, result = outcome.job.index, outcome.value
+        if index is not None:
+            self.outcomes[index] = outcome
+        if self.count is not None:
+            return
+        if result is None and index is not None:
+            self.waiting.append(None)  # the process was lost: the pages must be counted without that one
+        elif result is None:
+            self.fault = explain(_error_of(outcome), self.entry.name)
+        elif result.fault is not None:
+            self.fault = result.fault
+        else:
+            self.count, self.selected = result.count, options.selected(result.count)
+            self.waiting.extend(i for i in self.selected if i not in self.outcomes)
+
+    def take_page(self, index: int) -> PageResult:
+        """What became of a page; one that was lost has a fault, unless its text is known."""
+        outcome = self.outcomes.pop(index)
+        outcome.log()
+        name, result = self.entry.name, outcome.value
+        if result is not None and result.fault is None:
+            return result
+        fault = explain(_error_of(outcome), name) if result is None or result.fault is None else result.fault
+        if self.count != 1:
+            fault = replace(fault, message=f"{name}, page {index + 1}: {fault.message.removeprefix(f'{name}: ')}")
+        known = outcome.job.known
+        page = known or Page(name, index + 1, 0, 0, fault=fault)
+        return PageResult(self.count or 0, page, missing=tell_kept(fault) if known else None)
+
+
+def _error_of(outcome: Outcome) -> Exception:
+    return outcome.error or WorkerError("the executor gave neither a page nor an error")
 
 
 class _Schedule:
@@ -293,61 +374,46 @@ class _Schedule:
                 document = _Document(number, entry, self._known_of(entry), entry.fault)
                 document.waiting.extend([] if entry.fault else [self._options.first_page - 1])
                 self._documents.append(document)
-            elif any(d.count is None and d.fault is None for d in self._documents):
+            elif not all(document.is_ready for document in self._documents):
                 yield None
             else:
                 return
 
     def next_document(self, outcomes: Outcomes) -> _Document | None:
         """The next input, once it is known how many pages it has, or that it cannot be read."""
-        while not self._documents:
-            if not self._take(outcomes) and not self._documents:
-                return None
+        while not self._documents and self._take(outcomes):
+            pass
+        if not self._documents:
+            return None
         document = self._documents[0]
-        while document.count is None and document.fault is None:
-            self._take(outcomes)
+        while not document.is_ready:
+            self._await(outcomes)
         if document.fault is not None:
             self._documents.popleft()
+            for outcome in document.outcomes.values():
+                outcome.log()
         return document
 
-    def result(self, document: _Document, index: int, outcomes: Outcomes) -> PageResult:
+    def page(self, document: _Document, index: int, outcomes: Outcomes) -> PageResult:
         """What became of a page of the first document."""
-        while index not in document.results:
-            self._take(outcomes)
+        while index not in document.outcomes:
+            self._await(outcomes)
         if index == document.selected[-1]:
             self._documents.popleft()
-        return document.results.pop(index)
+        return document.take_page(index)
 
     def _job(self, document: _Document, index: int | None) -> PageJob:
         entry = document.entry
         known = None if index is None else document.known(index + 1)
         return PageJob(document.number, entry.name, entry.source, index, known, self._with_images)
 
+    def _await(self, outcomes: Outcomes) -> None:
+        if not self._take(outcomes):
+            raise WorkerError("the executor ended before it had done all jobs")
+
     def _take(self, outcomes: Outcomes) -> bool:
         """File what became of the next job; tell whether there was one."""
         outcome = next(outcomes, None)
-        if outcome is None:
-            return False
-        job = outcome.job
-        document = next(d for d in self._documents if d.number == job.document)
-        result = outcome.value or PageResult(0, fault=explain(outcome.error or RuntimeError(), job.name))
-        if outcome.error is not None and job.index is not None:
-            self._file_lost(document, job.index, outcome.error)
-        elif result.fault is not None:
-            document.fault = result.fault
-        else:
-            if document.count is None:
-                document.count, document.selected = result.count, self._options.selected(result.count)
-                document.waiting.extend(i for i in document.selected if i not in {job.index, *document.results})
-            if job.index is not None:
-                document.results[job.index] = result
-        return True
-
-    def _file_lost(self, document: _Document, index: int, error: Exception) -> None:
-        """Note a page whose process was lost; after the first of an input, its pages must be counted without it."""
-        several = document.count != 1
-        fault = explain(error, f"{document.entry.name}, page {index + 1}" if several else document.entry.name)
-        page = Page(document.entry.name, index + 1, 0, 0, fault=fault)
-        document.results[index] = PageResult(document.count or 0, page)
-        if document.count is None:
-            document.waiting.append(None)
+        if outcome is not None:
+            next(d for d in self._documents if d.number == outcome.job.document).file(outcome, self._options)
+        return outcome is not None

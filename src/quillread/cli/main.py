@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         place = error.filename
-        if place is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if place is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             _drop_stdout()
             place = "stdout"
         say(

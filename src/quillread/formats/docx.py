@@ -5,7 +5,7 @@ Written without a library: three small files in a ZIP archive are enough, and pa
 
 import zipfile
 from contextlib import suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from xml.sax.saxutils import escape
 
 from quillread.errors import Fault
@@ -33,12 +33,14 @@ class DocxWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED)
+        self._open: list[zipfile.ZipFile | IO[bytes]] = [self._archive]
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin the archive."""
-        self._archive.writestr("[Content_Types].xml", _HEAD + _TYPES)
-        self._archive.writestr("_rels/.rels", _HEAD + _RELATIONS)
-        self._document = self._archive.open("word/document.xml", "w", force_zip64=True)
+        self._archive.writestr(_file("[Content_Types].xml"), _HEAD + _TYPES)
+        self._archive.writestr(_file("_rels/.rels"), _HEAD + _RELATIONS)
+        self._document = self._archive.open(_file("word/document.xml"), "w", force_zip64=True)
+        self._open.append(self._document)
         self._document.write((_HEAD + _BODY).encode())
         self._page_break = ""
 
@@ -65,10 +67,16 @@ class DocxWriter:
 
     def abort(self) -> None:
         """Close the archive while its file is open: it writes when it goes."""
-        with suppress(OSError, ValueError, KeyError):
-            self._document.close()
-        with suppress(OSError, ValueError, KeyError):
-            self._archive.close()
+        while self._open:
+            with suppress(OSError, ValueError, KeyError):
+                self._open.pop().close()
+
+
+def _file(name: str) -> zipfile.ZipInfo:
+    """A file of the archive, without the time: the same reading gives the same document."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def _run(text: str, italic: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,13 +74,15 @@ class FileWriter:
     def __init__(self, path: Path, output: Format) -> None:
         self._path = path
         self._format = output
-        self._part: AtomicFile | None = None
+        self._undo = ExitStack()
 
     def begin(self, info: DocumentInfo) -> None:
         """Open the file beside its place."""
         self._part = AtomicFile(self._path)
+        self._undo.callback(self._part.discard)
         with naming(self._path):
             self._writer = self._format.make(self._part.file)
+            self._undo.callback(self._writer.abort)  # before its file goes
             self._writer.begin(info)
 
     def add(self, scan: Scan) -> None:
@@ -91,16 +94,13 @@ class FileWriter:
         """Put the file in place; one of an input of which nothing could be read only if the format can say so."""
         with naming(self._path):
             self._writer.close(fault)
-        if self._part is not None:
-            if fault is None or self._format.on_error:
-                self._part.commit()
-            self._part.discard()
+        if fault is None or self._format.on_error:
+            self._part.commit()
+        self._part.discard()
 
     def abort(self) -> None:
-        """Leave nothing behind."""
-        if self._part is not None:
-            self._writer.abort()  # before its file goes
-            self._part.discard()
+        """Leave nothing behind, however far it came."""
+        self._undo.close()
 
 
 def words_of(line: Line) -> tuple[Word, ...]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from importlib import resources
 from typing import Any, BinaryIO, cast
 
@@ -62,12 +63,14 @@ class JsonWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._undo = ExitStack()
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin a document."""
         self._info = info
         self._texts: list[str] = []
-        self._pages = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by `close`
+        waiting = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with `_undo`
+        self._pages = self._undo.enter_context(waiting)
         self._gap = b""
 
     def add(self, scan: Scan) -> None:
@@ -83,14 +86,15 @@ class JsonWriter:
         head |= _fault(fault)
         head["text"] = "\n\n".join(self._texts)
         self._file.write(_encode(_dump(head)[:-1]) + b', "pages": [')
-        with self._pages:
+        with self._undo:
             self._pages.seek(0)
             shutil.copyfileobj(self._pages, self._file)
         self._file.write(b'], "provenance": ' + _encode(_dump(self._info.provenance)) + b"}\n")
 
     def abort(self) -> None:
         """Drop the pages that wait."""
-        self._pages.close()
+        with suppress(OSError):  # of a disk that is full
+            self._undo.close()
 
 
 def _dump(data: Mapping[str, Any]) -> str:

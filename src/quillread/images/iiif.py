@@ -56,6 +56,8 @@ class _Canvas:
 
     addresses: tuple[str, ...]
     """Where its image may be had, the largest first; an `info.json` stands for the sizes that it tells."""
+    images: int = 0
+    """How many make up the page; the first is read."""
 
 
 class IiifPages:
@@ -77,8 +79,11 @@ class IiifPages:
 
     def render(self, index: int, where: str) -> UInt8Image:
         """Fetch and decode the image of a canvas."""
+        canvas = self._canvases[index]
+        if canvas.images > 1:
+            log.warning("%s: is made up of %d images, and only the first is read", where, canvas.images)
         failure = ImageError("the canvas has no image", hint="skip the page, or tell the library")
-        for number, address in enumerate(self._places(self._canvases[index])):
+        for number, address in enumerate(self._places(canvas)):
             try:
                 content = self._fetch(address)
                 return PicturePages(content, self._config, heif=False).render(0, where)
@@ -133,20 +138,20 @@ def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
         hint = "name one of its manifests"
         raise ImageError(f"{name}: is a IIIF collection, not a manifest", hint=hint)
     version_2 = next(iter(_dicts(data.get("sequences"))), {})
-    canvases = [_Canvas(_version_2(canvas)) for canvas in _dicts(version_2.get("canvases"))]
-    canvases += [_Canvas(_version_3(canvas)) for canvas in _dicts(data.get("items"))]
+    canvases = [_version_2(canvas) for canvas in _dicts(version_2.get("canvases"))]
+    canvases += [_version_3(canvas) for canvas in _dicts(data.get("items"))]
     if not canvases:
         raise ImageError(f"{name}: is a IIIF manifest without pages", hint="check the address")
     return tuple(canvases)
 
 
-def _version_2(canvas: dict[str, Any]) -> tuple[str, ...]:
-    return _addresses([annotation.get("resource") for annotation in _dicts(canvas.get("images"))])
+def _version_2(canvas: dict[str, Any]) -> _Canvas:
+    return _canvas([annotation.get("resource") for annotation in _dicts(canvas.get("images"))])
 
 
-def _version_3(canvas: dict[str, Any]) -> tuple[str, ...]:
+def _version_3(canvas: dict[str, Any]) -> _Canvas:
     annotations = [note for page in _dicts(canvas.get("items")) for note in _dicts(page.get("items"))]
-    return _addresses([note.get("body") for note in annotations if _paints(note)])
+    return _canvas([note.get("body") for note in annotations if _paints(note)])
 
 
 def _paints(annotation: dict[str, Any]) -> bool:
@@ -156,20 +161,18 @@ def _paints(annotation: dict[str, Any]) -> bool:
     return any(isinstance(each, str) and each.endswith("painting") for each in motivations)
 
 
-def _addresses(bodies: list[Any]) -> tuple[str, ...]:
+def _canvas(bodies: list[Any]) -> _Canvas:
     """Where the image of a canvas may be had: of its service in full size, or else as it is named."""
     images = [found for found in map(_find_image, bodies) if found]
     if not images:
-        return ()
+        return _Canvas(())
     image, selector = images[0]
     named = _text(image, "id", "@id")
-    if len(images) > 1:
-        log.warning("a canvas of %d images is read by its first, %s", len(images), printable(named))
     services = _resources(image.get("service"))
     found = [address for service in services for address in _service_addresses(service, selector)]
     if not found or not _region(selector):
         found.append(named)
-    return tuple(dict.fromkeys(address for address in found if is_address(address)))
+    return _Canvas(tuple(dict.fromkeys(address for address in found if is_address(address))), len(images))
 
 
 def _find_image(body: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

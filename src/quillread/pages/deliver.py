@@ -72,6 +72,12 @@ def explain(error: Exception, where: str) -> Fault:
     return Fault("internal", f"{where}: internal error: {error!r}", hint)
 
 
+def tell_kept(fault: Fault) -> Fault:
+    """Say of a page that its text is known, whatever is wrong with its image."""
+    kept = "its text was read before and is kept"
+    return replace(fault, hint=f"{fault.hint}; {kept}" if fault.hint else kept)
+
+
 class Collector:
     """Keeps all pages of an input, without their images."""
 

@@ -1,11 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documents import export, scan
-from quillread.cli.inputs import Input, find_inputs, find_segmented
+from documents import INFO, export, scan
 
+from quillread.batch.inputs import Input, find_inputs, find_segmented
 from quillread.errors import DataError
-from quillread.formats.export import ExportInfo
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def stems(*arguments: str) -> list[str]:
 
 def fault(argument: str) -> str:
     (entry,) = find_inputs([argument])
-    assert entry.error is not None
-    return entry.error
+    assert entry.fault is not None
+    return str(entry.fault)
 
 
 def test_files_keep_their_order_and_names(folder: Path):
@@ -68,7 +68,7 @@ def test_a_folder_is_sorted_with_its_numbers_as_numbers(folder: Path):
     assert stems("in") == ["page-1", "page-2", "page-10"]
 
 
-def test_hidden_files_and_folders_are_left_out(folder: Path):
+def test_hidden_files_and_folders_are_skipped(folder: Path):
     touch("in/.a.jpg", "in/.thumbs/b.jpg", "in/c.jpg")
     assert stems("in") == ["c"]
 
@@ -84,7 +84,7 @@ def test_a_link_in_a_folder_that_leads_nowhere_is_not_dropped(folder: Path):
     assert stems("in") == ["a", "b"]
 
 
-def test_a_folder_named_like_an_image_is_no_page(folder: Path):
+def test_a_folder_named_like_an_image_is_not_a_page(folder: Path):
     touch("in/a.jpg/b.png")
     assert names("in") == ["in/a.jpg/b.png"]
 
@@ -120,13 +120,13 @@ def test_a_pattern_that_matches_folders_only_does_not_vanish(folder: Path):
 
 def test_an_empty_argument_is_not_the_current_folder(folder: Path):
     touch("a.jpg")
-    assert "is no name of a file" in fault("")
+    assert "is not the name of a file" in fault("")
 
 
 def test_a_name_that_the_file_system_cannot_hold_is_a_fault_of_that_input(folder: Path):
     touch("a.jpg")
     found = find_inputs(["x" * 300 + ".jpg", "a.jpg"])
-    assert [entry.error is None for entry in found] == [False, True]
+    assert [entry.fault is None for entry in found] == [False, True]
 
 
 def test_equal_names_in_different_folders_get_results_of_their_own(folder: Path):
@@ -176,7 +176,7 @@ def test_results_of_an_address_have_its_last_part_for_a_name(address: str, stem:
     assert stems(address) == [stem]
 
 
-def test_a_manifest_in_a_folder_is_an_input_and_other_json_is_none(folder: Path):
+def test_a_manifest_in_a_folder_is_an_input_and_other_json_is_not(folder: Path):
     touch("in/a.jpg", "in/letter.json", "in/notes.json")
     Path("in/book.json").write_text('{"@context": "http://iiif.io/api/presentation/3/context.json"}', encoding="utf-8")
     Path("in/letter.json").write_text('{"source": "iiif.io/api/presentation"}', encoding="utf-8")
@@ -186,7 +186,7 @@ def test_a_manifest_in_a_folder_is_an_input_and_other_json_is_none(folder: Path)
 
 def write_segmentation(path: str, image: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(export("page", scan(), info=ExportInfo(image)))
+    Path(path).write_bytes(export("page", scan(), info=replace(INFO, source=image)))
 
 
 def test_images_are_found_by_their_segmentations(folder: Path):
@@ -196,8 +196,8 @@ def test_images_are_found_by_their_segmentations(folder: Path):
     Path("seg/mets.xml").write_text("<mets/>", encoding="utf-8")
     found = find_segmented(Path("seg"))
     assert [(entry.name, entry.stem.as_posix()) for entry in found] == [
-        ("seg/b 10.png", "b 10"),
         ("seg/a.jpg", "page/a"),
+        ("seg/b 10.png", "b 10"),
     ]
 
 
@@ -212,8 +212,8 @@ def test_an_image_with_several_segmentations_is_one_input(folder: Path):
 def test_a_segmentation_whose_image_is_missing_is_an_input_that_failed(folder: Path):
     write_segmentation("a.xml", "a.jpg")
     (entry,) = find_segmented(Path("a.xml"))
-    assert entry.error is not None
-    assert entry.error.startswith("a.xml: has no image of its name beside it")
+    assert entry.fault is not None
+    assert entry.fault.message.startswith("a.xml: has no image of its name beside it")
 
 
 def test_a_segmentation_with_entities_is_an_input_that_failed(folder: Path):
@@ -221,12 +221,21 @@ def test_a_segmentation_with_entities_is_an_input_that_failed(folder: Path):
         '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><PcGts>&e;</PcGts>', encoding="utf-8"
     )
     (entry,) = find_segmented(Path("a.xml"))
-    assert entry.error is not None
-    assert "a document type (a) is not allowed" in entry.error
+    assert entry.fault is not None
+    assert "a document type (a) is not allowed" in entry.fault.message
 
 
-@pytest.mark.parametrize("name", ["none.xml", "empty"])
-def test_a_place_without_segmentations_says_so(name: str, folder: Path):
-    Path("empty").mkdir()
-    with pytest.raises(DataError, match=r"cannot be read|holds no PAGE or ALTO file"):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("none.xml", "no such file or folder"),
+        ("empty", "holds no XML"),
+        ("other", "holds no PAGE or ALTO file"),
+    ],
+)
+def test_a_place_without_segmentations_says_so(name: str, what: str, folder: Path):
+    touch("empty/a.jpg")
+    Path("other").mkdir()
+    Path("other/mets.xml").write_text("<mets/>", encoding="utf-8")
+    with pytest.raises(DataError, match=f"^{name}: {what}"):
         find_segmented(Path(name))

@@ -26,12 +26,12 @@ def test_all_lines_are_named_if_no_error_may_remain(folder: Path, capsys: pytest
     captured = capsys.readouterr()
     assert "a bad cab" in captured.out
     assert f"review {folder / 'b.png'}, page 1, line 1 (expected CER " in captured.err
-    assert "2 of 2 lines are to be checked" in captured.err
+    assert "proofread 2 of 2 lines; the others are expected to hold at most 0 % errors" in captured.err
 
 
 def test_no_line_is_named_if_any_error_may_remain(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read(folder, "--review", "1") == 0
-    assert "0 of 2 lines are to be checked" in capsys.readouterr().err
+    assert "proofread 0 of 2 lines" in capsys.readouterr().err
 
 
 def test_the_list_lies_beside_the_results(folder: Path, tmp_path: Path):
@@ -48,7 +48,7 @@ def test_the_json_says_what_is_to_be_expected_of_a_line(folder: Path, capsys: py
 
 
 @pytest.mark.parametrize("target", ["5", "-1", "x", "nan"])
-def test_a_target_that_is_no_share_is_refused(folder: Path, target: str, capsys: pytest.CaptureFixture[str]):
+def test_a_target_that_is_not_a_share_is_refused(folder: Path, target: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         read(folder, "--review", target)
     assert caught.value.code == 2

@@ -11,22 +11,22 @@ from typing import Any
 import pypdfium2
 import pytest
 from documents import export
-from fakes import bar_line, png
+from fakes import bar_line, png, write_bar_folder
 from PIL import Image
-from quillread.cli.resume import LOG_NAME
 from webserver import Answer, serve
 
+from quillread import reader
+from quillread.batch.log import LOG_NAME
 from quillread.cli.main import main
 from quillread.errors import ImageError
 from quillread.formats.alto import read_alto
-from quillread.formats.export import FORMATS, ExportInfo, Scan
+from quillread.formats.export import FORMATS
 from quillread.formats.pagexml import read_page_xml
 from quillread.formats.pdf import PdfWriter
 from quillread.formats.plain import TextWriter
 from quillread.images.read import Document, open_document
-from quillread.pages import transcribe
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.types import Line, Page, Polygon, Region
+from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -261,6 +261,7 @@ def test_a_wrong_number_of_threads_gives_2(threads: str, folder: Path, capsys: p
 
 
 def test_settings_are_in_the_provenance(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_bar_folder(folder / "mine")
     read("one.png", "--format", "json", "--set", "read.pdf_dpi=150", "--model", "mine")
     (document,) = documents(capsys.readouterr().out)
     assert document["provenance"]["model"] == "mine"
@@ -275,7 +276,7 @@ def test_the_model_and_threads_that_are_named_are_loaded(folder: Path, monkeypat
         asked.append((name, threads))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quillread.recognize.load.load", load)
+    monkeypatch.setattr("quillread.reader.load", load)
     read("one.png", "--model", "mine", "--threads", "3")
     assert asked == [("mine", 3)]
 
@@ -305,7 +306,7 @@ def test_a_failed_input_has_files_that_say_so_only(folder: Path):
         (["--format", "page"], "the format page needs files"),
         (["--resume"], "--resume looks into the folder of --output"),
         (["--show", "--format", "json"], "--show and --format would both write to stdout"),
-        (["--segmentation", "x.xml"], "--lines and --segmentation exclude each other"),
+        (["--segmentation", "x.xml"], "lines and segmentation exclude each other"),
         (["--segmenter", "classical"], "--segmenter finds lines, and --lines says that none are to be found"),
         (["--resume", "--output", "out", "--review", "0.05"], "--review lists what is read now, and --resume"),
     ],
@@ -362,12 +363,13 @@ def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.Capture
 def write_document(path: Path, texts: list[str | None]) -> Path:
     """Write a PDF with a line a page; pages without text are damaged."""
     file = io.BytesIO()
-    writer = PdfWriter(file, ExportInfo(path.name, len(texts)))
+    writer = PdfWriter(file)
+    writer.begin(DocumentInfo(path.name, len(texts)))
     for number, text in enumerate(texts, 1):
         image = bar_line(text or "dead")
         points = (image.shape[1] * 0.72, image.shape[0] * 0.72) if text else (1.0, 1.0)
         writer.add(Scan(Page("", number, image.shape[1], image.shape[0]), image, points))
-    writer.close()
+    writer.close(None)
     # The writer makes no page without an area.
     path.write_bytes(file.getvalue().replace(b"/MediaBox [0 0 1.0000 1.0000]", b"/MediaBox [0 0 0.0000 0.0000]"))
     return path
@@ -425,7 +427,7 @@ def sources_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         opened.append(str(source))
         return open_document(source, *args, **options)
 
-    monkeypatch.setattr("quillread.pages.transcribe.open_document", note)
+    monkeypatch.setattr("quillread.reader.open_document", note)
     return opened
 
 
@@ -437,7 +439,7 @@ def test_resume_reads_what_is_missing_and_what_failed(
     capsys.readouterr()
     assert read("one.png", "bad.png", "two.png", "--output", "out", "--resume") == 3
     assert opened == ["bad.png", "two.png"]
-    assert "1 of 3 inputs were read by a former run" in capsys.readouterr().err
+    assert "skipped 1 of 3 inputs that an earlier run has read" in capsys.readouterr().err
     assert written(folder / "out") == {"one.txt": "a bad cab\n", "two.txt": "dead\n"}
 
 
@@ -460,7 +462,7 @@ def test_resume_draws_missing_overlays(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_lines_asked_for_by_a_setting_exclude_given_ones_too(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["read", "one.png", "--set", "lines=true", "--segmentation", "x.xml"]) == 2
-    assert "--lines and --segmentation exclude each other" in capsys.readouterr().err
+    assert "lines and segmentation exclude each other" in capsys.readouterr().err
 
 
 def test_a_segmentation_file_is_about_one_input(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -483,7 +485,7 @@ def test_resume_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPat
         return open_document(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("quillread.pages.transcribe.open_document", interrupt)
+        patch.setattr("quillread.reader.open_document", interrupt)
         assert read("one.png", "two.png", "blank.png", "--output", "out") == 130
     opened = sources_read(monkeypatch)
     assert read("one.png", "two.png", "blank.png", "--output", "out", "--resume") == 0
@@ -559,7 +561,7 @@ def test_what_was_read_outlives_a_run_that_cannot_have_the_images(
         raise ImageError("the disk went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (transcribe, "open_document", fail)))
+        patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (reader, "open_document", fail)))
         assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
     text = "dead\n\n[page 2 could not be read]\n\nbead\n"
     assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == text
@@ -600,6 +602,13 @@ def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkey
     [
         ["--set", "read.pdf_dpi=200"],
         ["--model", "other"],
+        ["--lm", "none"],
+        ["--lm", "en@2", "--lm", "fr"],
+        ["--lm", "en@3", "--lm", "fr"],
+        ["--correct"],
+        ["--lm", "none", "--correct"],
+        ["--variants", "2"],
+        ["--pages", "1"],
         ["--format", "json"],
         ["--format", "txt,md"],
         ["--overlay", "seen"],
@@ -607,6 +616,7 @@ def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkey
     ids=str,
 )
 def test_other_settings_or_formats_are_read_again(change: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_bar_folder(folder / "other", b"other weights")
     read("one.png", "--output", "out")
     opened = sources_read(monkeypatch)
     read("one.png", "--output", "out", "--resume", *change)
@@ -618,7 +628,8 @@ def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder:
     (folder / "with").mkdir()
     file = folder / "with" / "lines.onnx"
     file.write_text("a", encoding="utf-8")
-    monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda name: lambda image: ())
+    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda image: ())
+    write_bar_folder(folder / "with")
     named = "with" if option == "--model" else "with/lines.onnx"
     arguments = ["read", "one.png", option, named, "--output", "out", "--resume"]
     assert main(arguments) == 0
@@ -638,13 +649,13 @@ def test_what_is_read_with_lines_that_changed_is_read_again(folder: Path, monkey
     opened = sources_read(monkeypatch)
     main(arguments)
     assert opened == []
-    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
+    with (folder / "seg" / "one.xml").open("ab") as xml:
+        xml.write(b"<!-- drawn anew -->")
     main(arguments)
     assert opened == ["one.png"]
 
 
 def test_other_options_of_trocr_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("quillread.cli.readers.generate_config", lambda args, name: None)
     read("one.png", "--output", "out", "--beams", "2")
     opened = sources_read(monkeypatch)
     read("one.png", "--output", "out", "--resume", "--beams", "2")
@@ -762,7 +773,7 @@ def write_segmentation(path: Path, image: str, size: tuple[int, int]) -> None:
     outline = Polygon(((0.0, 0.0), (size[0], 0.0), (size[0], size[1]), (0.0, size[1])))
     line = Line(((0.0, size[1] * 0.9), (size[0], size[1] * 0.9)), outline, None, "eSc_line_1")
     page = Page(image, 1, *size, (Region(outline, (line,), "eSc_block_1"),))
-    path.write_bytes(export("page", Scan(page), info=ExportInfo(image)))
+    path.write_bytes(export("page", Scan(page), info=DocumentInfo(image)))
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -779,7 +790,7 @@ def test_lines_of_a_segmentation_are_read_and_keep_their_names(inputs: list[str]
         assert (found.regions[0].id, found.lines[0].id, found.text) == ("eSc_block_1", "eSc_line_1", "a bad cab")
     document = json.loads((folder / "out/one.json").read_text(encoding="utf-8"))
     assert document["pages"][0]["lines"][0]["id"] == "eSc_line_1"
-    assert document["provenance"]["segmentation"] == "one.xml"
+    assert document["provenance"]["segmentation"]["name"] == "one.xml"
 
 
 def test_a_folder_of_segmentations_is_matched_by_name(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -828,7 +839,7 @@ def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_verbose_tells_of_each_input(folder: Path, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level("INFO", "quillread.cli.read"):
+    with caplog.at_level("INFO", "quillread.batch.run"):
         assert main(["-v", "read", "--lines", "one.png", "two.png"]) == 0
     told = [re.fullmatch(r"(\S+): pages read: (\d+), in \d+\.\d s", message) for message in caplog.messages]
     assert [match and match.groups() for match in told] == [("one.png", "1"), ("two.png", "1")]

@@ -1,6 +1,8 @@
 import io
+import time
 
 import docx
+import pytest
 from documents import blank, export, failed, scan
 
 
@@ -25,3 +27,11 @@ def test_each_page_begins_on_a_new_page():
 
 def test_a_page_that_failed_says_why():
     assert paragraphs("scan", "failed")[2].strip().startswith("[page 2 could not be read: letters/a&b.pdf, page 2: b")
+
+
+def test_the_same_pages_give_the_same_file_at_any_time(monkeypatch: pytest.MonkeyPatch):
+    files = []
+    for year in (1999, 2026):
+        monkeypatch.setattr("time.localtime", lambda *_, year=year: time.struct_time((year, 1, 2, 3, 4, 5, 0, 2, 0)))
+        files.append(export("docx", scan()))
+    assert files[0] == files[1]
