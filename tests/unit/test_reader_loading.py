@@ -10,12 +10,11 @@ from typing import Any
 import cv2
 import pytest
 from documents import export
-from fakes import bar_info, bar_line, bar_recognizer, png
+from fakes import bar_info, bar_line, bar_recognizer, png, write_bar_folder
 
 import quillread
 from quillread import reader as readers
 from quillread.errors import ConfigError, Fault, ImageError, ModelError, UsageError
-from quillread.models.model_folder import write_info
 from quillread.options import ReadOptions
 from quillread.reader import Reader
 from quillread.recognize.recognizer import LineRecognizer
@@ -47,11 +46,7 @@ def line(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model folder with weights that nobody looks at."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    write_info(bar_info(), folder)
-    (folder / "model.onnx").write_bytes(b"weights")
-    return folder
+    return write_bar_folder(tmp_path / "model")
 
 
 Loads = list[tuple[str, dict[str, Any]]]
