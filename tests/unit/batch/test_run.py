@@ -401,7 +401,7 @@ def test_processes_load_the_same_revision_and_have_one_thread_each_unless_told(
     pools = []
     monkeypatch.setattr("quillread.batch.run.pin", lambda name: f"{name}@1")
     monkeypatch.setattr(
-        "quillread.batch.run.WorkerPool", lambda make, *rest, **named: pools.append((make, rest, named))
+        "quillread.processes.WorkerPool", lambda make, *rest, **named: pools.append((make, rest, named))
     )
     ProcessExecutor(ReadOptions(models=("my/model", "other/model"), threads=threads), 2)
     ((make, (_, processes), named),) = pools
