@@ -98,8 +98,8 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Mixed precision; `auto` takes bf16 where the device computes it fast, fp16 on older GPUs."""
     workers: int | None = None
-    """Processes that make batches beside each training process; if not set, one on a CPU, on a GPU all cores but its own,
-    at most 12, which keep a large one busy."""
+    """Processes that make batches beside each training process; if not set, one on a CPU, on a GPU all cores but its
+    own, at most 12, which keep a large one busy."""
     in_memory: bool = False
     """Decode all line images once, before the first step, and keep them, about 60 kB a line: decoding is a third of the
     work of the processes that make batches, which a GPU may have to wait for."""
