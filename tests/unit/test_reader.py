@@ -1,5 +1,4 @@
 import io
-import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,21 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import export
 from fakes import BarBackend, bar_info, bar_line, bar_recognizer, png
 from PIL import Image
 from webserver import Answer, serve
 
-import quillread
 from quillread import reader as readers
-from quillread.errors import ConfigError, DataError, Fault, ImageError, ModelError, OutputError, UsageError
-from quillread.models.model_folder import INFO_NAME
-from quillread.options import ReadOptions
-from quillread.pages.segment import load_segmenter
+from quillread.errors import Fault, ImageError, OutputError
 from quillread.reader import Reader
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, UInt8Image
+from quillread.types import DocumentInfo, Scan, UInt8Image
 
 TEXTS = ["a bad cab", "dead", "bead"]
 
