@@ -217,6 +217,24 @@ def test_a_wrong_setting_gives_2(setting: str, message: str, folder: Path, capsy
     assert message in capsys.readouterr().err
 
 
+def test_an_unknown_option_of_a_file_gives_2_and_the_nearest(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "options.yaml").write_text("read: {pdf_dp: 200}\nvaraints: 2\n", encoding="utf-8")
+    assert read("one.png", "--config", "options.yaml") == 2
+    err = capsys.readouterr().err
+    assert "unknown setting 'read.pdf_dp' (did you mean 'pdf_dpi'?)" in err
+    assert "unknown setting 'varaints' (did you mean 'variants'?)" in err
+
+
+@pytest.mark.parametrize("content", ["- lines\n", "lines: [\n", None])
+def test_a_file_that_holds_no_options_gives_2_and_is_named(
+    content: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    if content is not None:
+        (folder / "options.yaml").write_text(content, encoding="utf-8")
+    assert read("one.png", "--config", "options.yaml") == 2
+    assert capsys.readouterr().err.startswith("quill: error: options.yaml: ")
+
+
 def test_an_unknown_line_finder_gives_2(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["read", "one.png", "--set", "segmenter=clasical"]) == 2
     assert "did you mean 'classical'?" in capsys.readouterr().err

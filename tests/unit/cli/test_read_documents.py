@@ -6,7 +6,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 from fakes import bar_line, png
-from readings import documents, read, size_of, write_document, write_segmentation, written
+from readings import documents, lines_read, read, size_of, write_document, write_segmentation, written
 
 from quillread.cli.main import main
 from quillread.formats.alto import read_alto
@@ -37,6 +37,94 @@ def test_a_document_of_failed_pages_has_its_errors_and_no_text(folder: Path, cap
     document = json.loads((folder / "out" / "book.json").read_text(encoding="utf-8"))
     assert document["error"] == "book.pdf: none of its 2 pages could be read"
     assert len(document["pages"]) == 2
+
+
+def test_faults_are_data_beside_what_people_read(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_document(folder / "book.pdf", ["dead", None])
+    assert read("book.pdf", "bad.png", "*.gif", "--format", "json") == 3
+    out, err = capsys.readouterr()
+    book, bad, none = documents(out)
+    assert "fault" not in book
+    assert "fault" not in book["pages"][0]
+    failed = (book["pages"][1], bad, none)
+    assert [document["fault"]["kind"] for document in failed] == ["image", "image", "input"]
+    for document in failed:
+        fault = document["fault"]
+        assert list(fault) == ["kind", "message", "hint"]
+        assert document["error"] == f"{fault['message']}\n  hint: {fault['hint']}"
+        assert f"quill: {document['error']}\n" in err
+
+
+# --- ranges of pages -------------------------------------------------------------------------------------------------
+
+
+def write_book(folder: Path) -> None:
+    write_document(folder / "book.pdf", ["dead", "bead", "cab", "cede"])
+
+
+@pytest.mark.parametrize(
+    ("pages", "text"),
+    [
+        ("2-3", "bead\n\ncab\n"),
+        ("4,1", "dead\n\ncede\n"),
+        ("3-", "cab\n\ncede\n"),
+        ("2", "bead\n"),
+        ("1-2,2-9", "dead\n\nbead\n\ncab\n\ncede\n"),
+    ],
+)
+def test_the_pages_that_are_asked_for_are_read_in_order(
+    pages: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write_book(folder)
+    seen = lines_read(monkeypatch)
+    assert read("book.pdf", "--pages", pages) == 0
+    assert capsys.readouterr().out == text
+    assert len(seen) == len(text.split())
+
+
+def test_pages_of_a_range_keep_their_numbers(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_book(folder)
+    assert read("book.pdf", "--pages", "2-3", "--output", "out", "--format", "json,page", "--overlay", "seen") == 0
+    document = json.loads((folder / "out" / "book.json").read_text(encoding="utf-8"))
+    assert [page["number"] for page in document["pages"]] == [2, 3]
+    assert document["provenance"]["settings"]["pages"] == "2-3"
+    assert sorted(path.name for path in (folder / "out").glob("*.xml")) == ["book-0002.page.xml", "book-0003.page.xml"]
+    assert sorted(path.name for path in (folder / "seen").iterdir()) == ["book-0002.png", "book-0003.png"]
+
+
+def test_an_input_without_such_pages_is_a_fault_and_the_others_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_book(folder)
+    assert read("one.png", "book.pdf", "--pages", "4-", "--format", "json") == 3
+    out, err = capsys.readouterr()
+    one, book = documents(out)
+    assert one["fault"]["message"] == "one.png: ends at page 1, with none of those asked for: 4-"
+    assert book["text"] == "cede"
+    assert err.endswith("quill: 1 of 2 inputs could not be read in full\n")
+
+
+@pytest.mark.parametrize("pages", ["0", "3-2", "x", "2,", "1-2-3", "-3", ""])
+def test_what_is_no_range_of_pages_gives_2(pages: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert read("one.png", f"--pages={pages}") == 2
+    assert f"pages: {pages!r} is not of the form 2-5,9" in capsys.readouterr().err
+
+
+def test_a_range_that_was_read_is_skipped_and_another_one_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_book(folder)
+    options = ("book.pdf", "--output", "out", "--format", "page", "--resume", "--pages")
+    assert read(*options, "2-3") == 0
+    seen = lines_read(monkeypatch)
+    assert read(*options, "2-3") == 0
+    assert seen == []
+    (folder / "out" / "book-0003.page.xml").unlink()
+    assert read(*options, "2-3") == 0
+    assert len(seen) == 2
+    assert read(*options, "3-4") == 0
+    assert len(seen) == 4
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
 
 
 def peak_of(document: Path, formats: str) -> int:

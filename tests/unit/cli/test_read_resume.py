@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,33 @@ def test_a_log_that_is_cut_off_costs_its_last_input_only(folder: Path, monkeypat
     opened = sources_read(monkeypatch)
     assert read("one.png", "two.png", "--output", "out", "--resume") == 0
     assert opened == ["two.png"]
+
+
+def test_what_an_earlier_version_logged_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", None, "bead"])
+    one, book = ([stat.st_size, stat.st_mtime_ns] for stat in (Path(name).stat() for name in ("one.png", "book.pdf")))
+    settings = "17a7fb915364ca0b"
+    kept = {"settings": settings, "formats": ["txt"]}
+    log = [
+        {"stem": "one", "source": "one.png", "file": one, **kept, "pages": 1, "failed": 0},
+        {"stem": "book", "source": "book.pdf", "file": book, **kept, "pages": 3, "failed": 1},
+    ]
+    journal = [
+        ["book.pdf", book, settings],
+        {"number": 1, "width": 40, "height": 48, "lines": [], "regions": []},
+    ]
+    out = folder / "out"
+    out.mkdir()
+    (out / "one.txt").write_text("of an earlier version\n", encoding="utf-8")
+    (out / LOG_NAME).write_text("".join(f"{json.dumps(row)}\n" for row in log), encoding="utf-8")
+    (out / ".book.quillread-pages.jsonl").write_text("".join(f"\n{json.dumps(row)}\n" for row in journal), "utf-8")
+    seen = lines_read(monkeypatch)
+    assert read("one.png", "book.pdf", "--output", "out", "--resume") == 3
+    assert len(seen) == 3
+    text = "dead\n\n[page 2 could not be read]\n\nbead\n"
+    assert written(out) == {"one.txt": "a bad cab\n", "book.txt": text}
+    assert read("one.png", "book.pdf", "--output", "out", "--resume") == 3
+    assert len(seen) == 3
 
 
 def test_a_result_that_was_removed_is_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
