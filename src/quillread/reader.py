@@ -216,7 +216,7 @@ class Reader:
         if not self.options.selected(len(document)):
             count = len(document)
             document.close()
-            raise UsageError(f"{name}: has {count} pages, none of those asked for: {self.options.pages}")
+            raise UsageError(f"{name}: ends at page {count}, with none of those asked for: {self.options.pages}")
         return document
 
     def scan(
