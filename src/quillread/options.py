@@ -16,7 +16,7 @@ from quillread.images.crop import CropConfig
 from quillread.images.document import ReadConfig
 from quillread.images.sheet import SheetConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, LanguageConfig, resolve_language, split_weight
-from quillread.models.catalog import content_of, describe, digest, pin, resolve
+from quillread.models.catalog import content_of, describe, digest, file_digest, pin, resolve
 from quillread.models.trocr.settings import GenerateChanges
 from quillread.pages.segment import segmenter_content
 from quillread.version import __version__
@@ -233,7 +233,7 @@ def _language(written: str) -> dict[str, Any]:
 
 
 def _named(name: str, path: Path) -> dict[str, str]:
-    return {"name": name, "content": digest([path])}
+    return {"name": name, "content": file_digest(path)}
 
 
 def files_stamp(options: ReadOptions) -> tuple[tuple[str, int, int], ...]:

@@ -1,6 +1,6 @@
 import io
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ from fakes import BarBackend, bar_info, bar_line, bar_recognizer, png
 from PIL import Image
 from webserver import Answer, serve
 
-from quillread import reader as readers
-from quillread.errors import Fault, ImageError, OutputError
+from quillread.errors import Fault, ImageError, OutputError, UsageError
 from quillread.reader import Reader
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
@@ -24,21 +23,6 @@ TEXTS = ["a bad cab", "dead", "bead"]
 def reader() -> Reader:
     """Takes each image as a line of bars."""
     return Reader(lines=True, recognizer=bar_recognizer())
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Let every model be a recogniser of bars; tells which were loaded, and how."""
-    asked: list[tuple[str, dict[str, Any]]] = []
-
-    def load(name: str, **how: Any) -> LineRecognizer:
-        asked.append((name, how))
-        return bar_recognizer()
-
-    monkeypatch.setattr(readers, "load", load)
-    readers._readers.clear()
-    yield asked
-    readers._readers.clear()
 
 
 @pytest.fixture
@@ -130,6 +114,13 @@ def test_an_address_is_read(reader: Reader):
         address = site.add("/a.png", Answer(png(bar_line("dead"))))
         reading = reader.read(address)
     assert (reading.text, reading.source) == ("dead", address)
+
+
+def test_one_page_is_read_of_a_file_of_several_only_if_one_is_asked_for(reader: Reader, tiff: Path):
+    for read in (reader.read_page, lambda path: reader.read_lines([path])):
+        with pytest.raises(UsageError, match=r"a\.tif: has 3 pages, and one is read here"):
+            read(tiff)
+    assert Reader(lines=True, pages="2", recognizer=bar_recognizer()).read_page(tiff).text == "dead"
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_one_model_reads_alone(asked):
     reader = Reader(parse("--model", "mine", "--threads", "3"), lines=True)
     ((name, options),) = asked
     assert (name, options["threads"]) == ("mine", 3)
-    assert isinstance(reader._lines, LineRecognizer)
+    assert isinstance(reader._transcribe.recognizer, LineRecognizer)
 
 
 def test_nothing_said_is_the_built_in_model(asked):
@@ -63,7 +63,7 @@ def test_several_models_vote(asked):
     options = parse("--model", "builtin", "--model", "builtin", "--variants", "3")
     reader = Reader(options, lines=True)
     assert [(name, options["variants"]) for name, options in asked] == [("builtin", 3), ("builtin", 3)]
-    assert isinstance(reader._lines, EnsembleReader)
+    assert isinstance(reader._transcribe.recognizer, EnsembleReader)
     assert options.models == ("builtin", "builtin")
 
 

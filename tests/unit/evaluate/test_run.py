@@ -1,12 +1,14 @@
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from fakes import bar_line, bar_recognizer
+from fakes import bar_line, bar_recognizer, png
 
 from quillread.data.source import readable
 from quillread.errors import DataError
-from quillread.evaluate.report import run_evaluation
+from quillread.evaluate.report import measure, run_evaluation
 from quillread.reader import Reader
 from quillread.types import Sample
 
@@ -118,3 +120,33 @@ def test_readable_lines_come_with_their_numbers(caplog: pytest.LogCaptureFixture
 def test_if_nothing_is_readable_the_first_fault_is_the_error():
     with pytest.raises(DataError, match="line 0: cannot be decoded"):
         list(readable(Damaged(["BAD", "DEAD"]), range(2)))
+
+
+# --- quillread.measure ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Let every model be a recogniser of bars; tells how each was loaded."""
+    asked: list[dict[str, Any]] = []
+
+    def load(name: str, **how: Any) -> object:
+        asked.append({"name": name, **how})
+        return bar_recognizer()
+
+    monkeypatch.setattr("quillread.reader.load", load)
+    return asked
+
+
+def test_a_model_is_measured_without_a_language_unless_one_is_asked_for(loads: list[dict[str, Any]], tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(png(bar_line("a bad cab")))
+    (tmp_path / "a.txt").write_text("a bad cat", encoding="utf-8")
+    figures = measure(str(tmp_path))
+    assert (figures["lines"], figures["cer"], figures["model"]) == (1, 1 / 9, "builtin")
+    measure(str(tmp_path), lm="fr")
+    assert [how["language"] and how["language"].names for how in loads] == [None, ("fr",)]
+
+
+def test_measuring_without_data_is_an_error(loads: list[dict[str, Any]], tmp_path: Path):
+    with pytest.raises(DataError, match=r"no image has a \.txt file"):
+        measure(str(tmp_path))
