@@ -220,7 +220,7 @@ class Reader:
         if not self.options.selected(len(document)):
             count = len(document)
             document.close()
-            raise UsageError(f"{name}: has {count} pages, none of those asked for: {self.options.pages}")
+            raise UsageError(f"{name}: ends at page {count}, with none of those asked for: {self.options.pages}")
         return document
 
     def scan(self, document: Document, index: int, known: KnownPages | None = None) -> Scan:

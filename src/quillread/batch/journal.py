@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,12 +64,14 @@ class PageJournal:
         """Drop the journal, unless there are pages to try again, or the input cannot be opened this time."""
         self.abort()
         if not self._failed and (fault is None or not self._places):
-            self._path.unlink(missing_ok=True)
+            with naming(self._path):
+                self._path.unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Leave the journal as it is, for a later run."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written was said, and is dropped here
+                self._file.close()
 
     def _note(self, data: Any) -> None:
         if self._file is not None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from quillread.batch.executors import Executor, ProcessExecutor, SerialExecutor
 from quillread.batch.inputs import STDIN, Input, find_inputs, find_segmented
 from quillread.batch.log import ReadLog
 from quillread.batch.outputs import OverlayWriter, Tee, file_writer, refuse_overwriting
 from quillread.batch.review import REVIEW_NAME, ReviewList
-from quillread.batch.run import Executor, ProcessExecutor, Run, SerialExecutor
+from quillread.batch.run import Run
 from quillread.cli.options import positive_number
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.reading_options import add_reading_flags, read_options
