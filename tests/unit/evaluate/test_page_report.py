@@ -202,7 +202,11 @@ def test_ground_truth_that_cannot_be_used_is_named(evaluate: Callable[..., PageE
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("empty", "holds no XML"), ("missing", "is not a folder"), ("without lines", "holds no page with ground truth")],
+    [
+        ("empty", "holds no PAGE or ALTO file"),
+        ("missing", "is not a folder"),
+        ("without lines", "holds no page with ground truth"),
+    ],
 )
 def test_a_folder_without_ground_truth_says_so(
     kind: str, message: str, evaluate: Callable[..., PageEvaluation], tmp_path: Path
