@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from quillread.decode.ctc import LogProbs
 from quillread.images.fit import InkConfig
-from quillread.models.model_folder import ModelInfo
+from quillread.models.model_folder import ONNX_NAME, ModelInfo, write_info
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 
@@ -64,6 +64,13 @@ def bar_info(**changes: object) -> ModelInfo:
         "ink": InkConfig(height=_BAR_HEIGHT),
     }
     return ModelInfo(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def write_bar_folder(folder: Path, weights: bytes = b"weights") -> Path:
+    """Write a model folder, as far as anybody can tell without loading it."""
+    write_info(bar_info(), folder)
+    (folder / ONNX_NAME).write_bytes(weights)
+    return folder
 
 
 def line_image(text: str, height: int = 40) -> NDArray[np.uint8]:

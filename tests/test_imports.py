@@ -23,7 +23,7 @@ def heavy_modules_after(statement: str) -> list[str]:
         "quillread.models.onnx",
         "quillread.models.model_folder",
         "quillread.train.config",
-        "quillread.api",
+        "quillread.reader",
         "quillread.cli.main",
     ],
 )

@@ -22,6 +22,7 @@ ORDER = (
     "pages",
     "options",
     "reader",
+    "testing",
     "evaluate",
     "train",
     "batch",

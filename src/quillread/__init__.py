@@ -10,7 +10,8 @@
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from quillread.version import __version__
 
@@ -54,6 +55,9 @@ _PUBLIC = {
     "read_page": "quillread.reader",
 }
 
+_EXTRAS = {"finetune": "train"}
+"""What names need that not everybody installs."""
+
 __all__ = [
     "Fault",
     "Page",
@@ -76,7 +80,26 @@ def __getattr__(name: str) -> Any:
     # Late, so that `import quillread` stays quick and reading never imports torch.
     if name not in _PUBLIC:
         raise AttributeError(f"module 'quillread' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    try:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        if name not in _EXTRAS:
+            raise
+        return _refusal(name, error)
+
+
+def _refusal(name: str, error: ModuleNotFoundError) -> Callable[..., NoReturn]:
+    """Stand in for a function whose packages are not installed: who calls it is told, who only lists names is not."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        from quillread.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"quillread.{name} needs the Python package {error.name!r}, which is not installed",
+            hint=f"pip install 'quillread[{_EXTRAS[name]}]'",
+        ) from error
+
+    return refuse
 
 
 def __dir__() -> list[str]:

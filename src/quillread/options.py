@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from quillread.images.crop import CropConfig
 from quillread.images.document import ReadConfig
 from quillread.images.sheet import SheetConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, LanguageConfig, resolve_language, split_weight
-from quillread.models.catalog import content_of, describe, digest, pin, resolve
+from quillread.models.catalog import content_of, describe, digest, file_digest, pin, resolve
 from quillread.models.trocr.settings import GenerateChanges
 from quillread.pages.segment import segmenter_content
 from quillread.version import __version__
@@ -146,27 +147,47 @@ class ReadOptions:
             yield first, last
 
 
-def provenance_of(options: ReadOptions) -> dict[str, Any]:
+class Provenance(Mapping[str, Any]):
     """What is read with, by name and content; two readings of an input with equal provenance have equal text.
 
+    Files are looked at when it is first asked for: plain text says nothing of it.
+
+    Args:
+        options: Of the reading.
+
     Raises:
-        ModelError: If there is no such model, language model or line finder.
+        ModelError: When it is asked for, if there is no such model, language model or line finder.
     """
-    models = [{"name": pin(name), "content": content_of(name)} for name in options.models]
-    return {
-        "software": "quillread",
-        "version": __version__,
-        "model": models[0]["name"],
-        "models": models,
-        **_other_files(options),
-        "settings": options.settings(),
-    }
 
+    def __init__(self, options: ReadOptions) -> None:
+        self._options = options
 
-def fingerprint_of(options: ReadOptions) -> str:
-    """The provenance in 16 characters; names are left aside where there is content."""
-    text = json.dumps(_without_names(provenance_of(options)), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        options = self._options
+        models = [{"name": pin(name), "content": content_of(name)} for name in options.models]
+        return {
+            "software": "quillread",
+            "version": __version__,
+            "model": models[0]["name"],
+            "models": models,
+            **_other_files(options),
+            "settings": options.settings(),
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def fingerprint(self) -> str:
+        """The provenance in 16 characters; names are left aside where there is content."""
+        text = json.dumps(_without_names(self._facts), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _without_names(value: Any) -> Any:
@@ -178,7 +199,8 @@ def _without_names(value: Any) -> Any:
 def _other_files(options: ReadOptions) -> dict[str, Any]:
     """What is read with beside the models, by name and content."""
     language = options.language()
-    if language and language.only_compact and all(describe(n).info.family != "compact" for n in options.models):
+    compact = [describe(name).info.family == "compact" for name in options.models]
+    if language and language.only_compact and not any(compact):
         language = None
     names = language.names if language else ()
     names = tuple(SHIPPED_LANGUAGES) if names == (AUTO,) else names
@@ -186,15 +208,32 @@ def _other_files(options: ReadOptions) -> dict[str, Any]:
     finder = {"name": options.segmenter, "content": segmenter_content(options.segmenter)} if finds else None
     known = options.segmentation
     return {
-        "languages": [_named(name, resolve_language(split_weight(name)[0])) for name in names],
+        "lm": _use(language, all(compact)),
+        "languages": [_language(name) for name in names],
         "lexicons": [_named(str(path), path) for path in (language.lexicons if language else ())],
         "line_finder": finder,
         "segmentation": known and {"name": str(known), "content": digest(list_layouts(known))},
     }
 
 
+def _use(language: LanguageConfig | None, all_compact: bool) -> str:
+    """What the languages are for."""
+    if language is None:
+        return _NONE
+    if not language.decode:
+        return "correction"
+    if language.only_compact and not all_compact:
+        return "auto with compact models"
+    return AUTO if AUTO in language.names else "mix"
+
+
+def _language(written: str) -> dict[str, Any]:
+    name, weight = split_weight(written)
+    return {**_named(name, resolve_language(name)), "weight": weight}
+
+
 def _named(name: str, path: Path) -> dict[str, str]:
-    return {"name": name, "content": digest([path])}
+    return {"name": name, "content": file_digest(path)}
 
 
 def files_stamp(options: ReadOptions) -> tuple[tuple[str, int, int], ...]:

@@ -21,7 +21,7 @@ from quillread.images.pictures import picture_pixels
 from quillread.images.read import open_document
 from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
-from quillread.options import ReadOptions, files_stamp, fingerprint_of, provenance_of
+from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
@@ -77,15 +77,10 @@ class Reader:
         if self.options.threads:
             cv2.setNumThreads(self.options.threads)  # OpenCV knows threads of the whole process only
         self._is_named = recognizer is None
-        self._lines: LineReader | None = recognizer or _load_lines(self.options)
+        lines = recognizer or _load_lines(self.options)
         self._truth = GroundTruth(self.options.segmentation) if self.options.segmentation else None
-        segmenter: Segmenter | None = None
-        if not self.options.lines and self._truth is None:
-            segmenter = load_segmenter(self.options.segmenter, self.options.threads)
-        self._transcribe = PageTranscriber(
-            self._lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten
-        )
-        self.info = self._lines.info
+        self._transcribe: PageTranscriber | None = self._pages_with(lines)
+        self.info = lines.info
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as options: models are loaded where the reader arrives."""
@@ -105,19 +100,25 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the models; readings that are under way end well."""
-        self._lines = None
+        self._transcribe = None
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """What is read with, by name and content; two readings of an input with equal provenance have equal text."""
         if not self._is_named:
             return {"software": "quillread", "version": __version__, "model": self.info.name}
-        return provenance_of(self.options)
+        return Provenance(self.options)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The provenance in 16 characters; names are left aside where there is content."""
-        return fingerprint_of(self.options)
+        """The provenance in 16 characters; names are left aside where there is content.
+
+        Raises:
+            UsageError: If the recogniser is one in memory, of whose content nothing is known.
+        """
+        if not self._is_named:
+            raise UsageError("a reader of a recogniser in memory has no fingerprint")
+        return Provenance(self.options).fingerprint()
 
     def read(
         self,
@@ -143,14 +144,15 @@ class Reader:
         """Read one page.
 
         Raises:
-            UsageError: If the options name a segmentation: that is about the pages of files, which have names.
-            ImageError: If the image cannot be read.
+            UsageError: If the options name a segmentation: that is about the pages of files, which have names. If the
+                image has several pages.
+            ImageError: If it cannot be read.
         """
-        self._check_open()
+        transcribe = self._check_open()
         if self._truth is not None:
             hint = "use read with the path of the image"
             raise UsageError("a page in memory has no name to find its segmentation by", hint=hint)
-        return self._transcribe(self._pixels(image))
+        return transcribe(self._pixels(image))
 
     def read_lines(self, images: Sequence[Picture]) -> list[Transcript]:
         """Read images of single lines.
@@ -159,9 +161,10 @@ class Reader:
             One transcript an image, in order; positions in pixels of that image.
 
         Raises:
+            UsageError: If an image has several pages.
             ImageError: If an image cannot be read.
         """
-        return self._check_open().read([self._pixels(image) for image in images])
+        return self._check_open().recognizer.read([self._pixels(image) for image in images])
 
     def stream(
         self,
@@ -189,7 +192,7 @@ class Reader:
         Returns:
             What went wrong with the input and its pages.
         """
-        name = name or name_of(source)
+        transcribe, name = self._check_open(), name or name_of(source)
         try:
             document = self.open(source, name=name)
         except Exception as error:  # whatever is wrong with one input must not lose the others
@@ -197,14 +200,15 @@ class Reader:
         stop = Stop(seconds, cancelled)
         with document:
             count, selected = len(document), self.options.selected(len(document))
-            scans = (self.scan(document, index, known, stop.fault(document, index)) for index in selected)
+            scans = (self._scan(transcribe, document, i, known, stop.fault(document, i)) for i in selected)
             return deliver(scans, writer, DocumentInfo(name, count, self.provenance), len(selected))
 
     def open(self, source: Picture, *, name: str | None = None) -> Document:
         """Open an input; close it in the end.
 
         Raises:
-            ImageError: If nothing of it can be read, or no page of it is selected by the options.
+            ImageError: If nothing of it can be read.
+            UsageError: If no page of it is selected by the options.
         """
         self._check_open()
         name = name or name_of(source)
@@ -216,20 +220,28 @@ class Reader:
         if not self.options.selected(len(document)):
             count = len(document)
             document.close()
-            raise UsageError(f"{name}: has {count} pages, none of those asked for: {self.options.pages}")
+            raise UsageError(f"{name}: ends at page {count}, with none of those asked for: {self.options.pages}")
         return document
 
-    def scan(
-        self, document: Document, index: int, known: KnownPages | None = None, stopped: Fault | None = None
-    ) -> Scan:
+    def scan(self, document: Document, index: int, known: KnownPages | None = None) -> Scan:
         """Read one page of a document; whatever is wrong with it is in the result.
 
         Args:
             document: Of `open`.
             index: From 0.
             known: As for `stream`.
-            stopped: Why the page is not to be read.
         """
+        return self._scan(self._check_open(), document, index, known, None)
+
+    def _scan(
+        self,
+        transcribe: PageTranscriber,
+        document: Document,
+        index: int,
+        known: KnownPages | None,
+        stopped: Fault | None,
+    ) -> Scan:
+        """Read one page, or say why it is not read; with models that stay, whoever closes the reader meanwhile."""
         where = page_name(document, index)
         before = known(index + 1) if known else None
         image, missing = None, None
@@ -238,7 +250,7 @@ class Reader:
                 page = before or Page("", 1, 0, 0, fault=stopped)
                 return Scan(replace(page, source=document.name, number=index + 1), missing=stopped if before else None)
             image = document.page(index)
-            page = before or self._read_page(document, index, image, where)
+            page = before or self._read_page(transcribe, document, index, image, where)
         except Exception as error:  # whatever is wrong with one page must not lose the others
             fault = explain(error, where)
             if before is None:
@@ -249,12 +261,20 @@ class Reader:
         page = replace(page, source=document.name, number=index + 1)
         return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 
-    def _read_page(self, document: Document, index: int, image: UInt8Image, where: str) -> Page:
+    def _pages_with(self, lines: LineReader) -> PageTranscriber:
+        segmenter: Segmenter | None = None
+        if not self.options.lines and self._truth is None:
+            segmenter = load_segmenter(self.options.segmenter, self.options.threads)
+        return PageTranscriber(lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten)
+
+    def _read_page(
+        self, transcribe: PageTranscriber, document: Document, index: int, image: UInt8Image, where: str
+    ) -> Page:
         regions = None
         if self._truth is not None:
             size = (image.shape[1], image.shape[0])
             regions = self._truth.regions(document.name, index + 1, len(document), size)
-        return self._transcribe(image, regions, where)
+        return transcribe(image, regions, where)
 
     def _pixels(self, image: Picture) -> UInt8Image:
         if isinstance(image, np.ndarray):
@@ -262,12 +282,16 @@ class Reader:
         if isinstance(image, Image.Image):
             return picture_pixels(image)
         with self.open(image) as document:
-            return document.page(0)
+            selected = self.options.selected(len(document))
+            if len(selected) > 1:
+                hint = "use read, which reads all of them"
+                raise UsageError(f"{document.name}: has {len(selected)} pages, and one is read here", hint=hint)
+            return document.page(selected[0])
 
-    def _check_open(self) -> LineReader:
-        if self._lines is None:
+    def _check_open(self) -> PageTranscriber:
+        if self._transcribe is None:
             raise UsageError("the reader is closed", hint="make a new one: Reader(options)")
-        return self._lines
+        return self._transcribe
 
 
 def read(source: Picture, options: ReadOptions | None = None, **changes: Any) -> Reading:

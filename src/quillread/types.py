@@ -216,14 +216,15 @@ class Reading:
     def write(self, name: str, path: str | Path) -> None:
         """Write the reading in a format of `quill read`, atomically.
 
-        A searchable PDF shows the pages of the source, where that is a file that is still there.
+        A searchable PDF shows the pages of the source, where that is a file that is still there as it was read.
 
         Args:
             name: Such as "txt", "json", "page", "pdf"; PAGE and ALTO hold one page, so others need `Page.write`.
             path: The file.
 
         Raises:
-            UsageError: If there is no such format, or it holds one page and the reading has several.
+            UsageError: If there is no such format, it holds one page and the reading has several, or nothing could be
+                read and it has no way to say so.
             OutputError: If the file cannot be written.
         """
         _writing().write_reading(self, name, Path(path))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from fakes import png
 from PIL import Image
-from quillread.cli.resume import LOG_NAME
 
+from quillread.batch.log import LOG_NAME
 from quillread.cli.main import main
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME
@@ -267,18 +267,27 @@ def heeded() -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_leaves_what_was_written(folder: Path, heeded: None):
-    command = [*QUILL, "read", "--lines", "--threads", "1", "--output", "out", *[str(LINE)] * 2000]
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("sent", "code", "message"),
+    [(signal.SIGINT, 130, b"quill: interrupted\n"), (signal.SIGTERM, 143, b"quill: ended by SIGTERM\n")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_leaves_what_was_written_and_nothing_in_part(
+    sent: signal.Signals, code: int, message: bytes, jobs: int, folder: Path, heeded: None
+):
+    options = ["--lines", "--threads", "1", "--jobs", str(jobs), "--format", "txt,pdf", "--output", "out"]
+    command = [*QUILL, "read", *options, *[str(LINE)] * 2000]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
-        while not list(folder.glob("out/*.txt")) and process.poll() is None:
+        while not list(folder.glob("out/*.pdf")) and process.poll() is None:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
-    assert (process.returncode, out, err) == (130, b"", b"quill: interrupted\n")
-    files = [path for path in (folder / "out").iterdir() if path.name != LOG_NAME]
-    assert 0 < len(files) < 2000
-    assert {path.suffix for path in files} == {".txt"}
-    assert len({path.read_bytes() for path in files}) == 1
+        process.send_signal(sent)
+        out, err = process.communicate()  # which ends when the processes of --jobs have ended too
+    assert (process.returncode, out, err) == (code, b"", message)
+    texts, pdfs = (list((folder / "out").glob(f"*.{suffix}")) for suffix in ("txt", "pdf"))
+    assert 0 < len(pdfs) <= len(texts) < 2000
+    assert len({path.read_bytes() for path in texts}) == 1
+    assert {path.name for path in (folder / "out").iterdir()} == {LOG_NAME, *(path.name for path in (*texts, *pdfs))}
 
 
 def test_reading_loads_no_heavy_package():

@@ -11,7 +11,6 @@ import quillread
 from quillread.cli.main import main
 from quillread.evaluate.metrics import score_line
 from quillread.formats.json import to_data
-from quillread.pages.transcribe import PageConfig
 
 DATA = Path(__file__).parents[1] / "data"
 PAGE_LINES = 10
@@ -43,12 +42,12 @@ def part() -> Image.Image:
 
 
 def test_a_line_is_read_with_few_errors():
-    reading = quillread.read(DATA / "line.jpg", config=PageConfig(lines=True))
+    reading = quillread.read(DATA / "line.jpg", lines=True)
     assert score_line(LINE_TEXT, reading.text).cer.rate < 0.4
 
 
 def test_a_line_has_about_as_many_words_as_are_written():
-    reading = quillread.read(DATA / "line.jpg", config=PageConfig(lines=True))
+    reading = quillread.read(DATA / "line.jpg", lines=True)
     assert abs(len(reading.text.split()) - len(LINE_TEXT.split())) <= 2
 
 
@@ -135,5 +134,9 @@ def test_pages_of_a_pdf_are_read_in_the_pixels_of_their_scans(
 
 def test_a_document_tells_what_it_was_made_with(document: dict[str, Any]):
     provenance = document["provenance"]
-    assert list(provenance) == ["software", "version", "model", "settings"]
-    assert (provenance["version"], provenance["model"]) == (quillread.__version__, "builtin")
+    files = ["models", "lm", "languages", "lexicons", "line_finder", "segmentation"]
+    assert list(provenance) == ["software", "version", "model", *files, "settings"]
+    assert (provenance["version"], provenance["model"], provenance["lm"]) == (quillread.__version__, "builtin", "auto")
+    assert [model["name"] for model in provenance["models"]] == ["builtin"]
+    assert [language["name"] for language in provenance["languages"]] == ["en", "fr"]
+    assert provenance["line_finder"]["name"] == "neural"

@@ -19,6 +19,7 @@ from fakes import line_image, write_folder
 from runs import changed, interrupt, script_rates, train_config
 from safetensors.torch import load_file
 
+from quillread.cli.main import main
 from quillread.config import build, dump
 from quillread.data.spec import open_source
 from quillread.errors import ConfigError, DataError, ModelError
@@ -238,6 +239,17 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(config: TrainConfig, un
     assert [name for name in learned if not np.array_equal(before[name], after[name])] == []
 
 
+def test_a_model_is_trained_on_from_python_as_by_the_command(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    start = str(unbroken / "model")
+    (data,) = map(str, config.data)
+    few = {"epochs": 1, "epoch_lines": 4, "batch_size": 2, "workers": 0, "precision": "fp32"}
+    result = finetune(TrainConfig.starting_from(start, data=[data], **few), tmp_path / "python", progress=False)
+    sets = [part for name, value in few.items() for part in ("--set", f"{name}={value}")]
+    assert main(["train", "--model", start, "--data", data, *sets, "--output", str(tmp_path / "command")]) == 0
+    weights = [read_weights(folder / ONNX_NAME) for folder in (result.model, tmp_path / "command" / "model")]
+    assert [name for name, value in weights[0].items() if not np.array_equal(value, weights[1][name])] == []
+
+
 def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Path, tmp_path: Path):
     other = changed(config, start=str(unbroken / "model"), charset="abcdefi xyz")
     with pytest.raises(ModelError, match="another charset"):
@@ -445,7 +457,10 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     with caplog.at_level("INFO", "quillread.train.finetune"):
         finetune(settings, tmp_path / "run", progress=False)
     assert "before," in caplog.text and "% after" in caplog.text
-    assert ("reads worse" in caplog.text) == (_rates(caplog.text)[1] > _rates(caplog.text)[0])
+    is_worse = _rates(caplog.text)[1] > _rates(caplog.text)[0]
+    assert ("made the model worse" in caplog.text) == is_worse
+    old, new = (read_weights(folder / "model" / ONNX_NAME) for folder in (unbroken, tmp_path / "run"))
+    assert all(np.array_equal(old[name], new[name]) for name in old) == is_worse
 
 
 def _rates(text: str) -> list[float]:

@@ -1,29 +1,51 @@
+import inspect
 import pickle
+import typing
 
 import pytest
 
 from quillread import errors
+from quillread.errors import ExitCode, Fault, FaultKind
+
+TREE = [
+    (errors.UsageError, "usage", ExitCode.USAGE),
+    (errors.ConfigError, "config", ExitCode.USAGE),
+    (errors.ModelError, "model", ExitCode.USAGE),
+    (errors.MissingExtraError, "extra", ExitCode.USAGE),
+    (errors.InputError, "input", ExitCode.INPUT_FAILED),
+    (errors.ImageError, "image", ExitCode.INPUT_FAILED),
+    (errors.DataError, "data", ExitCode.INPUT_FAILED),
+    (errors.OutputError, "output", ExitCode.INPUT_FAILED),
+    (errors.TrainingError, "training", ExitCode.INPUT_FAILED),
+    (errors.WorkerError, "crash", ExitCode.INPUT_FAILED),
+    (errors.WorkerDiedError, "crash", ExitCode.INPUT_FAILED),
+    (errors.WorkerTimeoutError, "timeout", ExitCode.INPUT_FAILED),
+    (errors.WorkerMemoryError, "memory", ExitCode.INPUT_FAILED),
+    (errors.QuillreadError, "internal", ExitCode.BUG),
+]
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (errors.UsageError, 2),
-        (errors.ConfigError, 2),
-        (errors.ModelError, 2),
-        (errors.MissingExtraError, 2),
-        (errors.InputError, 3),
-        (errors.ImageError, 3),
-        (errors.DataError, 3),
-        (errors.OutputError, 3),
-        (errors.WorkerDiedError, 3),
-        (errors.WorkerTimeoutError, 3),
-        (errors.WorkerMemoryError, 3),
-        (errors.QuillreadError, 1),
-    ],
-)
-def test_each_error_has_its_exit_code(error: type[errors.QuillreadError], code: int):
+@pytest.mark.parametrize(("error", "kind", "code"), TREE)
+def test_each_error_has_its_kind_and_exit_code(error: type[errors.QuillreadError], kind: str, code: ExitCode):
     assert error("x").exit_code == code
+    assert error("x", hint="y").fault == Fault(kind, "x", "y")  # type: ignore[arg-type]
+
+
+def test_every_error_is_in_the_tree():
+    def is_error(found: object) -> bool:
+        return inspect.isclass(found) and issubclass(found, errors.QuillreadError)
+
+    assert {found for _, found in inspect.getmembers(errors, is_error)} == {error for error, _, _ in TREE}
+    assert {kind for _, kind, _ in TREE} | {"stopped"} == set(typing.get_args(FaultKind))
+
+
+def test_exit_codes_are_those_that_are_documented():
+    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 130, 143]
+
+
+def test_a_fault_is_put_into_words_with_its_hint_below():
+    assert str(Fault("image", "page.png: is empty", "scan it again")) == "page.png: is empty\n  hint: scan it again"
+    assert str(Fault("image", "page.png: is empty")) == "page.png: is empty"
 
 
 def test_the_hint_follows_the_message():

@@ -1,11 +1,12 @@
 import gc
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from quillread.errors import OutputError
-from quillread.files import AtomicFile, naming, write_atomic
+from quillread.files import AtomicFile, naming, write_atomic, write_json, write_text
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path):
@@ -119,3 +120,17 @@ def test_a_file_that_is_discarded_leaves_the_old_one(tmp_path: Path):
 def test_a_fault_of_the_file_system_names_the_file():
     with pytest.raises(OutputError, match=r"x\.txt: cannot be written: full\n  hint: "), naming(Path("x.txt")):
         raise OSError(28, "full")
+
+
+def test_text_is_utf8_and_bytes_of_a_file_name_that_are_no_text_become_escapes(tmp_path: Path):
+    write_text(tmp_path / "new" / "a.txt", "é \udcff\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "é \\udcff\n".encode()
+
+
+def test_json_is_written_for_people_and_read_back(tmp_path: Path):
+    document = {"source": "é.jpg", "pages": [1, None]}
+    write_json(tmp_path / "a.json", document)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert '"source": "é.jpg"' in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == document

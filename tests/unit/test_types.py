@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from quillread.types import Box, Line, Page, Polygon, Reading, Region, Transcript
+from quillread.errors import Fault
+from quillread.types import Box, DocumentInfo, Line, Page, Polygon, Reading, Region, Transcript
 
 SQUARE = Polygon(((1.0, 8.0), (5.0, 2.0), (9.0, 8.0)))
 
@@ -39,10 +40,28 @@ def test_reading_text_separates_pages():
     assert Reading("x", pages).text == "a\n\nb"
 
 
-def test_reading_errors_name_the_input_and_its_pages():
-    pages = (Page("x", 1, 9, 9), Page("x", 2, 0, 0, error="page 2 is damaged"))
-    assert Reading("x", pages).errors == ("page 2 is damaged",)
-    assert Reading("x", error="no such file").errors == ("no such file",)
+def test_faults_of_a_reading_are_its_own_and_those_of_its_pages():
+    damaged, missing = Fault("image", "page 2 is damaged"), Fault("image", "no such file", "check the path")
+    pages = (Page("x", 1, 9, 9), Page("x", 2, 0, 0, fault=damaged))
+    assert Reading("x", pages).faults == (damaged,)
+    assert Reading("x", fault=missing).faults == (missing,)
+    assert Reading("x", pages, missing).faults == (missing, damaged)
+    assert Reading("x", pages[:1]).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("letters/a.png", "a.png"),
+        ("letters\\a.png", "a.png"),
+        ("https://example.org/iiif/a.json", "a.json"),
+        ("https://example.org/a/", "a"),
+        ("-", "-"),
+        ("/", "/"),
+    ],
+)
+def test_an_image_is_named_without_its_folder(source: str, name: str):
+    assert DocumentInfo(source).image_name == name
 
 
 def test_results_cannot_be_changed():

@@ -5,13 +5,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from PIL import Image
-
 from quillread.batch.inputs import Input
 from quillread.errors import Fault, OutputError
 from quillread.files import AtomicFile, naming
 from quillread.formats.export import FileWriter, Format, find_format
-from quillread.formats.overlay import draw_overlay
 from quillread.types import DocumentInfo, PageWriter, Scan
 
 
@@ -87,6 +84,10 @@ class OverlayWriter:
 
     def add(self, scan: Scan) -> None:
         """Draw a page; one whose image cannot be decoded has no picture."""
+        from PIL import Image
+
+        from quillread.formats.overlay import draw_overlay  # with its font, only where pictures are drawn
+
         picture = draw_overlay(scan)
         if picture is None:
             return

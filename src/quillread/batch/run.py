@@ -1,183 +1,24 @@
-"""A run over many inputs: a pure page function, executors that do it, and the order in which pages are written."""
+"""A run over many inputs: which page is read next, and the order in which pages are written."""
 
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from quillread.batch.executors import Executor, Outcome, Outcomes, PageJob, PageResult
 from quillread.batch.inputs import Input
 from quillread.errors import Fault, WorkerError
-from quillread.images.document import Document
-from quillread.models.catalog import pin
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse, tell_kept
-from quillread.processes import WorkerPool
-from quillread.reader import KnownPages, Reader
-from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan, UInt8Image
-from quillread.worker import Outcome
+from quillread.reader import KnownPages
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan
 
 log = logging.getLogger(__name__)
 
 KnownOf = Callable[[Input], KnownPages]
 """Gives the pages of an input that were read before."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageJob:
-    """A page to read: all that a worker must know, small enough to be sent."""
-
-    document: int
-    """Number of its document in the run."""
-    name: str
-    """The input as the user named it."""
-    source: Path | str | bytes
-    """Where it is, or its content."""
-    index: int | None
-    """Of the page, from 0; None to count the pages only."""
-    known: Page | None = None
-    """The page as it was read before; it is not read again."""
-    with_image: bool = False
-    """Whether the image of the page must come back, for what shows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageResult:
-    """What became of a job; with nothing that is tied to a process."""
-
-    count: int
-    """Pages of the document."""
-    page: Page | None = None
-    image: UInt8Image | None = None
-    points: tuple[float, float] | None = None
-    jpeg: bytes | None = None
-    missing: Fault | None = None
-    fault: Fault | None = None
-    """Why nothing of the input can be read."""
-
-    def scan(self) -> Scan:
-        """The page for a writer."""
-        page = self.page or Page("", 1, 0, 0)
-        return Scan(page, self.image, self.points, lambda: self.jpeg, self.missing)
-
-
-class PageWorker:
-    """Reads pages one by one, and keeps the document of the last one open.
-
-    Args:
-        reader: Reads them.
-    """
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self._document: Document | None = None
-        self._key: tuple[str, Path | str | bytes] | None = None
-
-    def __call__(self, job: PageJob) -> PageResult:
-        """Read a page; whatever is wrong with it is in the result."""
-        try:
-            document = self._open(job)
-        except Exception as error:  # whatever is wrong with one input must not lose the others
-            return PageResult(0, fault=explain(error, job.name))
-        if job.index is None:
-            return PageResult(len(document))
-        scan = self.reader.scan(document, job.index, lambda _: job.known)
-        jpeg = scan.jpeg() if job.with_image else None
-        image = scan.image if job.with_image else None
-        return PageResult(len(document), scan.page, image, scan.points, jpeg, scan.missing)
-
-    def close(self) -> None:
-        """Close the document."""
-        if self._document is not None:
-            self._document.close()
-        self._document = self._key = None
-
-    def _open(self, job: PageJob) -> Document:
-        key = (job.name, job.source)
-        if self._document is None or self._key != key:
-            self.close()
-            self._document = self.reader.open(job.source, name=job.name)
-            self._key = key
-        return self._document
-
-
-Outcomes = Iterator[Outcome[PageJob, PageResult]]
-
-
-class Executor(Protocol):
-    """Does the jobs of a run, somewhere."""
-
-    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
-        """Do jobs and give what became of each, in their order.
-
-        Args:
-            jobs: Taken one at a time, a few beyond the oldest that is not done yet. None says that there is none until
-                more of those that were taken are done.
-        """
-
-    def close(self) -> None:
-        """Let go of processes and files."""
-
-
-class SerialExecutor:
-    """Does one job after another in this process.
-
-    Args:
-        reader: Reads the pages.
-    """
-
-    def __init__(self, reader: Reader) -> None:
-        self._worker = PageWorker(reader)
-
-    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
-        """Do jobs; see `Executor`."""
-        for job in filter(None, jobs):
-            yield Outcome(job, self._worker(job))
-
-    def close(self) -> None:
-        """Close the document that is open."""
-        self._worker.close()
-
-
-def make_worker(options: ReadOptions) -> PageWorker:
-    """Make what reads pages."""
-    return PageWorker(Reader(options))
-
-
-class ProcessExecutor:
-    """Does jobs in processes of their own, each with its model: a page that crashes its process is lost alone.
-
-    Args:
-        options: What to read with; of threads, one for each process unless they say otherwise.
-        processes: How many.
-        make: Makes in a process what reads its pages; a function of a module.
-
-    Raises:
-        ModelError: If a model of the hub cannot be found.
-    """
-
-    def __init__(
-        self, options: ReadOptions, processes: int, make: Callable[[ReadOptions], PageWorker] = make_worker
-    ) -> None:
-        # All processes must load the same revision, also of a model that changes meanwhile.
-        options = replace(options, threads=options.threads or 1, models=tuple(map(pin, options.models)))
-        state = partial(make, options)
-        self._pool: WorkerPool[PageJob, PageResult] = WorkerPool(state, _work, processes, threads=options.threads)
-
-    def run(self, jobs: Iterable[PageJob | None]) -> Outcomes:
-        """Do jobs; see `Executor`."""
-        return self._pool.run(jobs)
-
-    def close(self) -> None:
-        """End the processes."""
-        self._pool.close()
-
-
-def _work(worker: PageWorker, job: PageJob) -> PageResult:
-    return worker(job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +116,7 @@ class _Document:
     """Indices of the pages to read."""
     waiting: deque[int | None] = field(default_factory=deque)
     """What has not been given to an executor: indices of pages, None for counting them."""
-    outcomes: dict[int, Outcome[PageJob, PageResult]] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
     """What became of pages that are not yet written."""
 
     @property
@@ -283,7 +124,7 @@ class _Document:
         """Whether it is known which pages are to be read, or that there are none."""
         return self.count is not None or self.fault is not None
 
-    def file(self, outcome: Outcome[PageJob, PageResult], options: ReadOptions) -> None:
+    def file(self, outcome: Outcome, options: ReadOptions) -> None:
         """Note what became of a job; the first one tells how many pages there are."""
         index, result = outcome.job.index, outcome.value
         if index is not None:
@@ -315,7 +156,7 @@ class _Document:
         return PageResult(self.count or 0, page, missing=tell_kept(fault) if known else None)
 
 
-def _error_of(outcome: Outcome[PageJob, PageResult]) -> Exception:
+def _error_of(outcome: Outcome) -> Exception:
     return outcome.error or WorkerError("the executor gave neither a page nor an error")
 
 

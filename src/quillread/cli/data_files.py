@@ -291,7 +291,7 @@ def _find(source: "Source", model: str, threads: int, faults: list[DataError]) -
     from quillread.data.source import readable
     from quillread.reader import Reader
 
-    reader = Reader(model=model, threads=threads, lm=("none",))
+    reader = Reader(model=model, threads=threads, lm=("none",), lines=True)
     progress = ProgressLine("lines")
     lines = readable(source, range(len(source)), faults.append)
     while batch := list(itertools.islice(lines, _BATCH)):

@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     return _run_pages(args) if args.page_folder else _run_lines(args)
 
 
-def _open_reader(args: argparse.Namespace) -> "Reader":
+def _open_reader(args: argparse.Namespace, **changes: Any) -> "Reader":
     from quillread.evaluate.report import without_language
     from quillread.reader import Reader
 
-    return Reader(without_language(read_options(args)))
+    return Reader(without_language(read_options(args)), **changes)
 
 
 def _run_lines(args: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def _run_lines(args: argparse.Namespace) -> int:
 
     data = with_columns([args.data], args)[0]
     source = open_source(parse_spec(data), args.split)
-    reader = _open_reader(args)
+    reader = _open_reader(args, lines=True)  # so that no line finder is loaded
     result = run_evaluation(reader, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,

@@ -149,7 +149,12 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add_model_flags(tune, several=False)
     add_language_flags(tune, "auto", corrects=False)
     tune.add_argument(
-        "--lines", type=positive_number, default=150, metavar="N", help="lines of each data set to choose weights on"
+        "--lines",
+        dest="line_count",
+        type=positive_number,
+        default=150,
+        metavar="N",
+        help="lines of each data set to choose weights on",
     )
     tune.add_argument("--keep-weights", action="store_true", help="choose no weights, fit the confidences only")
     tune.add_argument("--seed", type=int, default=0, help="of the split into halves (default: %(default)s)")
@@ -226,7 +231,7 @@ def _tune(
     halves = halve_all(sets, rng)
     settings = info.language
     if not args.keep_weights:
-        parts = [[first[i] for i in rng.permutation(len(first))[: args.lines]] for first, _ in halves.values()]
+        parts = [[first[i] for i in rng.permutation(len(first))[: args.line_count]] for first, _ in halves.values()]
         settings = choose_weights(parts, read, settings, lambda w, loss: say(f"{w}: {loss:.4f} of the errors"))
     fitted_on = [line for first, _ in halves.values() for line in first]
     settings, info = _fit(fitted_on, read([line.record for line in fitted_on], settings), settings, info)

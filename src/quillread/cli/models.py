@@ -105,7 +105,7 @@ def run_convert(args: argparse.Namespace) -> int:
     """Convert a model folder."""
     require("torch", "train")
     # Late, because it imports torch.
-    from quillread.models.trocr.files import convert
+    from quillread.models.trocr.loading import convert
 
     convert(resolve(args.source), args.target)
     return 0

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from quillread.batch.executors import Executor, ProcessExecutor, SerialExecutor
 from quillread.batch.inputs import STDIN, Input, find_inputs, find_segmented
 from quillread.batch.log import ReadLog
 from quillread.batch.outputs import OverlayWriter, Tee, file_writer, refuse_overwriting
 from quillread.batch.review import REVIEW_NAME, ReviewList
-from quillread.batch.run import Executor, ProcessExecutor, Run, SerialExecutor
+from quillread.batch.run import Run
 from quillread.cli.options import positive_number
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.reading_options import add_reading_flags, read_options
@@ -21,7 +22,7 @@ from quillread.config import suggest
 from quillread.errors import ExitCode, Fault, OutputError, UsageError
 from quillread.formats.export import FORMATS
 from quillread.formats.ground_truth import list_layouts
-from quillread.options import ReadOptions, fingerprint_of, provenance_of
+from quillread.options import Provenance, ReadOptions
 from quillread.reader import Reader
 from quillread.types import PageWriter
 
@@ -43,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
-    parser.add_argument("--lines", action="store_true", help="the images are single lines of writing already")
+    parser.add_argument(
+        "--lines", action="store_true", default=None, help="the images are single lines of writing already"
+    )
     parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
     parser.add_argument(
         "--segmentation",
@@ -99,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.closing(executor):
         for folder in filter(None, (args.output, args.overlay)):
             _make_folder(folder)
-        done = ReadLog(args.output, formats, fingerprint_of(options), args.overlay) if args.output else None
+        done = ReadLog(args.output, formats, Provenance(options).fingerprint(), args.overlay) if args.output else None
         return _Reading(args, formats, inputs, options, done).run(executor)
 
 
@@ -127,9 +130,7 @@ class _Reading:
     def run(self, executor: Executor) -> int:
         """Read all inputs."""
         shows = self._args.overlay is not None or any(FORMATS[name].shows_images for name in self._formats)
-        read = Run(
-            self._options, provenance_of(self._options), executor, with_images=shows, on_page=self._show_progress
-        )
+        read = Run(self._options, Provenance(self._options), executor, with_images=shows, on_page=self._show_progress)
         failed = 0
         journal = self._done.known if self._done and self._args.resume else None
         for result in read(self._to_read(), self._writer, journal):

@@ -115,7 +115,7 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
         ConfigError: If an option is unknown or out of range, or options do not go together.
     """
     given = vars(args)
-    values: dict[str, Any] = {name: given[name] for name in _SAME if given.get(name) not in (None, False)}
+    values: dict[str, Any] = {name: given[name] for name in _SAME if given.get(name) is not None}
     if given.get("models"):
         values["models"] = given["models"]
     generate = {name: given[name] for name in _GENERATE if given.get(name) is not None}

@@ -1,17 +1,17 @@
-"""Data SPECs, `kind:where?options@weight`, and the sources that they name."""
+"""Data SPECs, `kind:where?options@weight`, and the sources that they name; parsing one imports no source."""
 
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quillread.config import suggest
-from quillread.data.fonts import FontLineConfig, FontSource
-from quillread.data.recombined import RecombinedSource, read_cuts
-from quillread.data.source import RewrittenSource, Source
-from quillread.data.strokes import StrokeSource
 from quillread.errors import DataError
+
+if TYPE_CHECKING:
+    from quillread.data.source import Source
 
 KINDS = ("hub", "folder", "csv", "jsonl", "iam", "imgur5k", "page", "fonts", "strokes", "recombined")
 """The kinds of sources that can be opened."""
@@ -180,7 +180,7 @@ _KINDS = {
 """Kind -> function (spec, split) -> Source, imported when it is needed."""
 
 
-def open_source(spec: DataSpec, split: str) -> Source:
+def open_source(spec: DataSpec, split: str) -> "Source":
     """Open a data source.
 
     All kinds but synthetic ones take the option `replace`, as `FROM:TO`, which may be repeated: characters of texts,
@@ -193,6 +193,8 @@ def open_source(spec: DataSpec, split: str) -> Source:
     Raises:
         DataError: If it is missing, malformed or empty.
     """
+    from quillread.data.source import RewrittenSource
+
     changes = [_change(spec, value) for value in spec.options.get(_REPLACE, ())]
     if changes and spec.kind in SYNTHETIC_KINDS:
         raise DataError(f"{spec}: {_REPLACE} is for texts that others have written", hint="change the text itself")
@@ -209,18 +211,24 @@ def _change(spec: DataSpec, value: str) -> tuple[str, str]:
     return before, after
 
 
-def _open_strokes(spec: DataSpec, split: str) -> Source:
+def _open_strokes(spec: DataSpec, split: str) -> "Source":
+    from quillread.data.strokes import StrokeSource
+
     spec.refuse_unknown(())
     return StrokeSource(Path(spec.where))
 
 
-def _open_fonts(spec: DataSpec, split: str) -> Source:
+def _open_fonts(spec: DataSpec, split: str) -> "Source":
+    from quillread.data.fonts import FontLineConfig, FontSource
+
     spec.refuse_unknown(("text", "lines"))
     config = FontLineConfig(lines=spec.count("lines", FontLineConfig().lines))
     return FontSource(Path(spec.where), [Path(p) for p in spec.options.get("text", ())], config)
 
 
-def _open_recombined(spec: DataSpec, split: str) -> Source:
+def _open_recombined(spec: DataSpec, split: str) -> "Source":
+    from quillread.data.recombined import RecombinedSource, read_cuts
+
     spec.refuse_unknown(("cuts", "lines"))
     lines = parse_spec(spec.where)
     if lines.kind in SYNTHETIC_KINDS:

@@ -15,6 +15,7 @@ from quillread.decode.confidence import (
     fit_error_curve,
 )
 from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
+from quillread.errors import DataError
 from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
 from quillread.evaluate.metrics import EditCounts, score_line, total
@@ -122,7 +123,17 @@ def halve(lines: Sequence[TuningLine], rng: np.random.Generator) -> tuple[list[T
 def halve_all(
     sets: Mapping[str, Sequence[TuningLine]], rng: np.random.Generator
 ) -> dict[str, tuple[list[TuningLine], list[TuningLine]]]:
-    """Halve data sets; the same sets in the same order, with the same draws, fall into the same halves."""
+    """Halve data sets; the same sets in the same order, with the same draws, fall into the same halves.
+
+    Raises:
+        DataError: If a set has fewer than two lines.
+    """
+    for name, lines in sets.items():
+        if len(lines) < 2:
+            raise DataError(
+                f"{name}: tuning needs at least 2 lines, to choose on and to report on, got {len(lines)}",
+                hint="name more lines, of two writers or documents at least",
+            )
     return {name: halve(lines, rng) for name, lines in sets.items()}
 
 

@@ -95,7 +95,7 @@ def measure(
     """
     bare = without_language((options or ReadOptions()).changed(**changes))
     source = open_source(parse_spec(data), split)
-    with Reader(bare) as reader:
+    with Reader(bare, lines=True) as reader:  # which needs no line finder
         result = run_evaluation(reader, source)
     return evaluation_summary(
         result.rows,

@@ -2,16 +2,17 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from quillread.config import suggest
+from quillread.config import build, suggest
 from quillread.errors import Fault, QuillreadError, UsageError
 from quillread.files import AtomicFile, naming
-from quillread.images.read import Document, open_document
+from quillread.images.document import Document, ReadConfig
+from quillread.images.read import open_document
 from quillread.types import DocumentInfo, Line, PageWriter, Reading, Scan, Word
 
 
@@ -119,6 +120,12 @@ def write_reading(reading: Reading, name: str, path: Path) -> None:
             f"a file of the format {name} holds one page, and the reading has {len(reading.pages)}",
             hint="write each of its pages: page.write(...)",
         )
+    if reading.fault is not None and not output.on_error:
+        told = [other for other, known in FORMATS.items() if known.on_error]
+        raise UsageError(
+            f"{reading.source}: was not read, and a file of the format {name} cannot say so: {reading.fault.message}",
+            hint=f"look at the fault of the reading, or write {' or '.join(told)}",
+        )
     writer = FileWriter(path, output)
     try:
         writer.begin(DocumentInfo(reading.source, len(reading.pages), reading.provenance))
@@ -132,10 +139,11 @@ def write_reading(reading: Reading, name: str, path: Path) -> None:
 def _scans(reading: Reading, *, with_images: bool) -> Iterator[Scan]:
     """The pages with their images, where those are asked for and their file is still there as it was read."""
     source = Path(reading.source)
-    try:
-        document = open_document(source) if with_images and source.is_file() else None
-    except (QuillreadError, OSError):
-        document = None
+    document = None
+    if with_images and source.is_file():
+        as_read = reading.provenance.get("settings", {}).get("read", {})  # the resolution of PDFs, for one
+        with suppress(QuillreadError, OSError):
+            document = open_document(source, build(ReadConfig, as_read))
     if document is None:
         yield from map(Scan, reading.pages)
         return

@@ -4,16 +4,16 @@ All that pairs the two goes through here: data sets of pages, the training and t
 segmentations that are given, and the images to read beside them.
 """
 
+import importlib
 import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from quillread.errors import DataError, Fault, ImageError, InputError
-from quillread.formats.alto import read_alto
-from quillread.formats.pagexml import read_page_xml
 from quillread.images.geometry import normals_at, points_at, polyline_length
 from quillread.images.read import is_readable_name
 from quillread.types import Line, Page, Polygon, Region
@@ -69,7 +69,8 @@ def _along_baseline(line: Line, pitch: float) -> Line:
     return replace(line, polygon=Polygon(tuple((x, y) for x, y in outline)))
 
 
-_READERS = {b"PcGts": read_page_xml, b"alto": read_alto}
+_READERS = {b"PcGts": "quillread.formats.pagexml:read_page_xml", b"alto": "quillread.formats.alto:read_alto"}
+"""Root element -> "module:function", imported when there is such a file."""
 _FOLDERS = ("page", "alto")
 """Folders beside the images, in which Transkribus puts its XML: they say nothing of which image is meant."""
 _SUFFIX = re.compile(r"(\.(page|alto))?\.xml$", re.IGNORECASE)
@@ -108,7 +109,7 @@ class GroundTruth:
             raise DataError(f"{where}: no such file or folder", hint="name a PAGE or ALTO file, or a folder of them")
         self.files = list_layouts(where)
         if not self.files:
-            raise DataError(f"{where}: holds no XML", hint="name a folder of PAGE or ALTO files")
+            raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name a folder that does")
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.files:
             self._by_stem.setdefault(_SUFFIX.sub("", path.name), []).append(path)
@@ -220,7 +221,10 @@ def open_layout(path: Path) -> Page | None:
         with path.open("rb") as file:
             head = file.read(4096)
         root = re.search(rb"<(?:\w+:)?(PcGts|alto)\b", head)
-        return _READERS[root[1]](path) if root else None
+        if root is None:
+            return None
+        module, _, name = _READERS[root[1]].partition(":")
+        return cast(Page, getattr(importlib.import_module(module), name)(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
 

@@ -214,10 +214,18 @@ def digest(paths: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for path in sorted(paths):
         if path.is_file() and not path.name.startswith("."):
-            try:
-                with path.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise ModelError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
-            total.update(f"{path.name}\n{content}\n".encode(errors="surrogateescape"))
+            total.update(f"{path.name}\n{file_digest(path)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, whatever its name.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error

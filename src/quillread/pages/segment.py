@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from quillread.config import suggest
 from quillread.errors import UsageError
-from quillread.models.catalog import digest
+from quillread.models.catalog import file_digest
 from quillread.models.page import SHIPPED_NETWORK
 from quillread.types import Region, UInt8Image
 from quillread.version import __version__
@@ -64,11 +64,15 @@ def load_segmenter(name: str, threads: int = 0) -> Segmenter:
 
 
 def segmenter_content(name: str) -> str:
-    """Tell what a line finder is by its content: SHA-256 of its network; the version of one that has none.
+    """Tell what a line finder is by its content: SHA-256 of its network, and what it does with it beside the usual.
+
+    One without a network is known by the version of this package.
 
     Raises:
         ModelError: If its file cannot be read.
     """
     if name == "classical":
         return __version__
-    return digest([Path(name) if name.endswith(".onnx") else SHIPPED_NETWORK])
+    if name.endswith(".onnx"):
+        return file_digest(Path(name))
+    return file_digest(SHIPPED_NETWORK) + ("" if name == "neural" else f" {name}")

@@ -29,7 +29,7 @@ class PageTranscriber:
     def __init__(
         self, recognizer: LineReader, segmenter: Segmenter | None, crop: CropConfig, *, flatten: bool = False
     ) -> None:
-        self._recognizer = recognizer
+        self.recognizer = recognizer
         self._segmenter = segmenter
         self._crop = crop
         self._flatten = flatten
@@ -52,7 +52,7 @@ class PageTranscriber:
         if regions is not None:
             return Page("", 1, *size, self._read_lines(image, regions, where))
         if self._segmenter is None:
-            (read,) = self._recognizer.read([image])
+            (read,) = self.recognizer.read([image])
             if read.rows > 1:
                 log.warning("%s: holds %d rows of writing", where, read.rows)
             return Page("", 1, *size, (_whole_image(image, read),))
@@ -62,7 +62,7 @@ class PageTranscriber:
 
     def _read_lines(self, image: UInt8Image, regions: tuple[Region, ...], where: str) -> tuple[Region, ...]:
         cuts = [self._cut(image, line, where) for region in regions for line in region.lines]
-        read = iter(self._recognizer.read([cut[0] for cut in cuts if cut]))
+        read = iter(self.recognizer.read([cut[0] for cut in cuts if cut]))
         placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
         for number, transcript in enumerate(placed, start=1):
             if transcript and transcript.rows > 1:

@@ -68,7 +68,7 @@ class TrainConfig:
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """Steps that clean line images, in training and in reading."""
     cache: Path | None = None
-    """Folder where the results of slow steps are kept; `cache` in the folder of the run if left out."""
+    """Folder where the results of slow steps are kept; `cache` in the folder of the run if not set."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 24
@@ -80,7 +80,7 @@ class TrainConfig:
     epochs: int = 30
     """Passes; each ends with a validation and a checkpoint."""
     epoch_lines: int | None = None
-    """Lines drawn in one epoch; the number of lines of all sources if left out."""
+    """Lines drawn in one epoch; the number of lines of all sources if not set."""
     validation_lines: int = 300
     """Lines of each validation source that are read at the end of each epoch, evenly spread; 0 for all."""
     minutes: float | None = None
@@ -98,8 +98,8 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Mixed precision; `auto` takes bf16 where the device computes it fast, fp16 on older GPUs."""
     workers: int | None = None
-    """Processes that make batches beside each training process; left out: one on a CPU, on a GPU all cores but its own,
-    at most 12, which keep a large one busy."""
+    """Processes that make batches beside each training process; if not set, one on a CPU, on a GPU all cores but its
+    own, at most 12, which keep a large one busy."""
     in_memory: bool = False
     """Decode all line images once, before the first step, and keep them, about 60 kB a line: decoding is a third of the
     work of the processes that make batches, which a GPU may have to wait for."""
@@ -107,6 +107,9 @@ class TrainConfig:
     """Of the weights, the order of lines and every distortion."""
 
     def __post_init__(self) -> None:
+        for spec in (*self.data, *self.validation):
+            if not isinstance(spec, DataSpec):
+                raise ConfigError(f"{spec!r}: is not a parsed source", hint=f"write DataSpec.parse({spec!r})")
         for name in ("batch_size", "epochs", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -250,7 +253,7 @@ def assemble(
     values = merge(apply_overrides(document or {}, overrides), changes or {})
     if model:
         values["start"] = model
-    elif (start := values.get("start")) and (Path(start) / INFO_NAME).is_file():
+    elif isinstance(start := values.get("start"), str) and (Path(start) / INFO_NAME).is_file():
         own = _settings_of(start)
     if own and values.setdefault("family", own["family"]) != own["family"]:
         raise ConfigError(

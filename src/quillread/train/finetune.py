@@ -111,8 +111,9 @@ def finetune(
     trainer = _make_trainer(config, output, family, lines, stop, overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
-    asks = bool(config.start) and config.family == "compact" and not resume and not config.allow_partial
-    before = score_sets(trainer.validation, trainer.read()) if asks and lines.validation else {}
+    asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
+    before = score_sets(trainer.validation, trainer.read()) if asks else {}
+    start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
     try:
         _train(config, trainer, checkpoint)
     finally:
@@ -121,8 +122,10 @@ def finetune(
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
     metrics = score_sets(trainer.validation, read)
-    if before and trainer.is_world_process_zero():
-        _compare(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"])
+    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"]):
+        family.network.load_state_dict(start)
+        read = trainer.read(limited=not finished)
+        metrics = score_sets(trainer.validation, read)
     if trainer.is_world_process_zero():
         _write_model(config, output / "model", lines, trainer, metrics, read)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
@@ -258,11 +261,13 @@ def _part() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _compare(before: float, after: float) -> None:
+def _is_worse(before: float, after: float) -> bool:
     """Tell what the training did to the model that it started from."""
     log.info("CER on the validation lines: %.1f %% before, %.1f %% after", 100 * before, 100 * after)
     if after > before:
-        log.warning("the model reads worse than the one it started from: it wants more lines, or more epochs")
+        what = "the training made the model worse, so the weights that it started from are kept"
+        log.warning("%s: it needs more lines, or more epochs", what)
+    return after > before
 
 
 def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:

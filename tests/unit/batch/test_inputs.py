@@ -229,7 +229,7 @@ def test_a_segmentation_with_entities_is_an_input_that_failed(folder: Path):
     ("name", "what"),
     [
         ("none.xml", "no such file or folder"),
-        ("empty", "holds no XML"),
+        ("empty", "holds no PAGE or ALTO file"),
         ("other", "holds no PAGE or ALTO file"),
     ],
 )

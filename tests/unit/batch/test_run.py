@@ -9,17 +9,9 @@ import pytest
 from fakes import bar_line, bar_recognizer, png
 from PIL import Image
 
+from quillread.batch.executors import Outcomes, PageJob, PageResult, PageWorker, ProcessExecutor, SerialExecutor
 from quillread.batch.inputs import Input
-from quillread.batch.run import (
-    InputResult,
-    Outcomes,
-    PageJob,
-    PageResult,
-    PageWorker,
-    ProcessExecutor,
-    Run,
-    SerialExecutor,
-)
+from quillread.batch.run import InputResult, Run
 from quillread.errors import Fault, OutputError, QuillreadError, WorkerDiedError
 from quillread.options import ReadOptions
 from quillread.reader import Reader
@@ -399,9 +391,9 @@ def test_processes_load_the_same_revision_and_have_one_thread_each_unless_told(
     threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ):
     pools = []
-    monkeypatch.setattr("quillread.batch.run.pin", lambda name: f"{name}@1")
+    monkeypatch.setattr("quillread.batch.executors.pin", lambda name: f"{name}@1")
     monkeypatch.setattr(
-        "quillread.batch.run.WorkerPool", lambda make, *rest, **named: pools.append((make, rest, named))
+        "quillread.processes.WorkerPool", lambda make, *rest, **named: pools.append((make, rest, named))
     )
     ProcessExecutor(ReadOptions(models=("my/model", "other/model"), threads=threads), 2)
     ((make, (_, processes), named),) = pools

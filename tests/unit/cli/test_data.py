@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quillread.cli.data import add_parser
+from quillread.cli.data import configure
 from quillread.errors import ConfigError, DataError, UsageError
 
 
@@ -30,9 +30,9 @@ def lines(tmp_path):
 
 
 def quill(*arguments):
-    parser = argparse.ArgumentParser(prog="quill")
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["data", *map(str, arguments)])
+    parser = argparse.ArgumentParser(prog="quill data")
+    configure(parser)
+    args = parser.parse_args([*map(str, arguments)])
     return args.run(args)
 
 

@@ -10,7 +10,7 @@ from quillread.errors import DataError
 
 @pytest.fixture
 def lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
+    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
     folder = tmp_path / "lines"
     folder.mkdir()
     for i, text in enumerate(["ab cd", "ea bc", "da"]):
@@ -34,12 +34,13 @@ def test_lines_are_cut_and_put_together_anew(lines, tmp_path, capsys):
     assert {word for i in range(9) for word in source.text(i).split()} <= {"ab", "cd", "ea", "bc"}
 
 
-def test_lines_that_cannot_be_read_are_left_out_and_told(lines, tmp_path, capsys):
+def test_lines_that_cannot_be_read_are_skipped_and_told(lines, tmp_path, capsys):
     (lines / "1.png").write_bytes(b"nothing")
     assert cut(lines, "--output", tmp_path / "cuts.jsonl") == 3
     told = capsys.readouterr().err
     assert "1 of 2 spaces found, in 1 of 3 lines" in told
-    assert "1.png" in told
+    assert "1.png: is not an image" in told
+    assert told.endswith("; the line is skipped\n")
 
 
 def test_a_source_without_cuts_is_refused(lines):

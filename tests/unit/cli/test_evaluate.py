@@ -8,9 +8,8 @@ from fakes import bar_line, png, write_hub
 
 from quillread.cli.main import main
 from quillread.evaluate.predictions import read_predictions
-from quillread.formats.export import ExportInfo, Scan
-from quillread.pages.transcribe import PageConfig
-from quillread.types import Line, Page, Polygon, Region, Transcript
+from quillread.options import ReadOptions
+from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -154,9 +153,9 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "pages"
     folder.mkdir()
     (folder / "a.png").write_bytes(png(image))
-    (folder / "a.xml").write_bytes(export("page", Scan(page), info=ExportInfo("a.png")))
+    (folder / "a.xml").write_bytes(export("page", Scan(page), info=DocumentInfo("a.png")))
     found = Region(outline, (replace(line, transcript=None),))
-    monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda _: lambda _: (found,))
+    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda _: (found,))
     return folder
 
 
@@ -168,13 +167,30 @@ def test_pages_are_scored(pages: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["evaluate", "--pages", str(pages), "--json", str(json_file), "--predictions", str(rows)]) == 0
     figures = json.loads(json_file.read_text(encoding="utf-8"))
     assert (figures["pages"], figures["data"], figures["model"]) == (1, str(pages), "builtin")
-    assert (figures["segmenter"], figures["outline"]) == (PageConfig().segmenter, "baseline")
+    assert (figures["segmenter"], figures["outline"]) == (ReadOptions().segmenter, "baseline")
     assert figures["baseline_f1"] == 1.0
     assert all(0 <= figures[name] <= 1 for name in NAMES)
     assert figures["seconds_per_page"] > 0
     (row,) = read_predictions(rows)
     assert (row.id, row.reference) == ("a", "deal")
-    assert capsys.readouterr().out.startswith("|  | pages | baseline_precision ")
+    head = capsys.readouterr().out.splitlines()[0].split("|")
+    assert [cell.strip() for cell in head][1:4] == ["", "pages", "baseline_precision"]
+
+
+def test_a_page_that_cannot_be_read_gives_3_and_counts_as_read_without_a_line(
+    pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (pages / "a.png").write_bytes(b"no image")
+    assert main(["evaluate", "--pages", str(pages), "--json", str(tmp_path / "figures.json")]) == 3
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["pages"], figures["lines_found"], figures["page_cer"]) == (1, 0, 1.0)
+    assert "is not an image or PDF" in figures["failed"]["a"]
+    assert capsys.readouterr().err.startswith(f"quill: {pages / 'a.png'}: is not an image or PDF")
+
+
+def test_lines_are_measured_without_a_line_finder(lines: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.reader.load_segmenter", None)
+    assert evaluate(lines) == 0
 
 
 def test_ground_truth_that_cannot_be_used_gives_3(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -203,7 +219,7 @@ def test_options_of_the_other_kind_give_2(arguments: list[str], message: str, ca
 
 def test_a_folder_that_is_none_gives_3(capsys: pytest.CaptureFixture[str]):
     assert main(["evaluate", "--pages", "nowhere"]) == 3
-    assert "nowhere: is no folder" in capsys.readouterr().err
+    assert "nowhere: is not a folder" in capsys.readouterr().err
 
 
 def test_a_broken_image_is_named_and_the_others_count(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -213,4 +229,4 @@ def test_a_broken_image_is_named_and_the_others_count(lines: Path, tmp_path: Pat
     assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["lines"] == 2
     err = capsys.readouterr().err
     assert "1.png: cannot be decoded" in err
-    assert err.endswith("the line is left out\n")
+    assert err.endswith("the line is skipped\n")

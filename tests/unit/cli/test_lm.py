@@ -99,12 +99,28 @@ def test_a_model_is_tuned_and_the_settings_saved(lines: Path, folder: Path, tmp_
     assert document["settings"]["weights"]["characters"] == weights.characters
 
 
+def test_one_line_cannot_be_halved(lines: Path, capsys: pytest.CaptureFixture[str]):
+    for path in lines.glob("[1-9].*"):
+        path.unlink()
+    assert main(["lm", "tune", "--data", str(lines), "--threads", "1"]) == 3
+    err = capsys.readouterr().err
+    assert err.startswith(f"quill: error: {lines}: tuning needs at least 2 lines")
+    assert "got 1\n  hint: name more lines, of two writers or documents at least" in err
+
+
+def test_tuning_knows_no_correction(lines: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["lm", "tune", "--data", str(lines), "--correct"])
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --correct" in capsys.readouterr().err
+
+
 def test_settings_cannot_be_saved_into_a_folder_of_transformers(lines: Path, tmp_path: Path, capsys):
     from fakes import write_trocr
 
     plain = write_trocr(tmp_path / "plain")
     assert main(["lm", "tune", "--data", str(lines), "--model", str(plain), "--save"]) == 2
-    assert "leave out --save" in capsys.readouterr().err
+    assert "drop --save" in capsys.readouterr().err
 
 
 def test_the_settings_of_a_shipped_model_stay(lines: Path, capsys: pytest.CaptureFixture[str]):

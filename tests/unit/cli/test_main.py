@@ -1,6 +1,7 @@
 import errno
 import io
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from quillread.cli import models
 from quillread.cli.main import COMMANDS, main, make_parser
 from quillread.cli.progress import ProgressLine, say
-from quillread.errors import DataError, UsageError
+from quillread.errors import DataError, UsageError, WorkerDiedError
 from quillread.version import __version__
 
 
@@ -65,7 +66,7 @@ def test_wrong_usage_gives_2(arguments: list[str], capsys: pytest.CaptureFixture
     [(["-v", "read", "x"], True), (["read", "-v", "x"], True), (["read", "x", "-v"], True), (["read", "x"], False)],
 )
 def test_verbose_may_stand_before_or_after_the_command(arguments: list[str], verbose: bool):
-    assert make_parser().parse_args(arguments).verbose is verbose
+    assert make_parser(arguments).parse_args(arguments).verbose is verbose
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,11 @@ def test_verbose_may_stand_before_or_after_the_command(arguments: list[str], ver
         (UsageError("no such thing", hint="try another"), 2, "quill: error: no such thing\n  hint: try another\n"),
         (DataError("a.csv: is broken"), 3, "quill: error: a.csv: is broken\n"),
         (KeyboardInterrupt(), 130, "quill: interrupted\n"),
+        (
+            WorkerDiedError("a worker process died: killed by SIGSEGV"),
+            3,
+            "quill: error: a worker process died: killed by SIGSEGV\n",
+        ),
     ],
 )
 def test_an_error_becomes_a_message_and_its_exit_code(
@@ -122,7 +128,10 @@ def test_a_fault_of_ours_gives_1_and_asks_for_a_report(
 ):
     assert run_raising(monkeypatch, RuntimeError("boom")) == 1
     err = capsys.readouterr().err
-    assert err.startswith("quill: internal error: RuntimeError: boom\n  hint: ")
+    assert err == (
+        "quill: internal error: RuntimeError: boom\n"
+        "  hint: This is a bug in quillread. Please report it with the command you ran and its output with -v\n"
+    )
     assert "Traceback" not in err
 
 
@@ -133,8 +142,8 @@ def test_verbose_shows_where_a_fault_of_ours_is(monkeypatch: pytest.MonkeyPatch)
 
 def test_help_and_reading_import_no_heavy_package():
     code = (
-        "import sys\nfrom quillread.cli.main import make_parser\nmake_parser().format_help()\n"
-        "import quillread.pages.transcribe, quillread.recognize.load, quillread.pages.classical\n"
+        "import sys\nfrom quillread.cli.main import make_parser\nmake_parser(['read', 'x']).format_help()\n"
+        "import quillread.reader, quillread.batch.run, quillread.pages.classical\n"
         "heavy = ('torch', 'transformers', 'pyarrow', 'datasets', 'matplotlib', 'accelerate')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
@@ -142,12 +151,45 @@ def test_help_and_reading_import_no_heavy_package():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--nonsense"], ["raed", "x.png"]])
+def test_what_needs_no_command_imports_none(arguments: list[str]):
+    code = (
+        "import contextlib, sys\nfrom quillread.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit):\n    main({arguments!r})\n"
+        "found = [name for name in ('numpy', 'cv2', 'PIL', 'onnxruntime', 'yaml') if name in sys.modules]\n"
+        "commands = [name for name in sys.modules if name.startswith('quillread.cli.')]\n"
+        "print(found, sorted(commands), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert result.stderr.splitlines()[-1] == "[] ['quillread.cli.main', 'quillread.cli.progress']"
+
+
 def test_a_message_takes_the_place_of_the_progress_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    now = iter((100.0, 100.5))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
     progress = ProgressLine("inputs")
     progress(1, 1)
     say("a.jpg: is empty")
-    assert sys.stderr.getvalue() == "\r\x1b[K1/1 inputs, 0 s left \n\r\x1b[Kquill: a.jpg: is empty\n"
+    assert sys.stderr.getvalue() == "\r\x1b[K1/1 inputs, 2 inputs/s, 0 s left \n\r\x1b[Kquill: a.jpg: is empty\n"
+
+
+def test_progress_tells_speed_and_time_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    now = iter((100.0, 104.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    progress = ProgressLine("pages")
+    progress(10, 40)
+    assert sys.stderr.getvalue() == "\r\x1b[K10/40 pages, 2.5 pages/s, 12 s left "
+
+
+def test_a_progress_line_that_stands_is_left_to_be_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = ProgressLine("pages")
+    progress(1, 2)
+    progress.end()
+    progress.end()
+    assert sys.stderr.getvalue().endswith(" s left \n")
 
 
 def test_progress_is_shown_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch):
@@ -175,3 +217,13 @@ def test_a_closed_stdout_is_no_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(models, "run_list", lambda _: 0)
     assert main(["models", "list"]) == 0
     sys.stdout.close()
+
+
+def test_sigterm_ends_a_command_with_its_own_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(models, "run_list", lambda _: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert main(["models", "list"]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "quill: ended by SIGTERM\n"

@@ -4,7 +4,7 @@ import json
 import pytest
 from fakes import line_image, png, write_trocr
 
-from quillread.cli.data import add_parser, model_limits
+from quillread.cli.data import configure, model_limits
 from quillread.errors import ModelError, UsageError
 
 
@@ -19,9 +19,9 @@ def small(tmp_path_factory):
 
 
 def check(*arguments):
-    parser = argparse.ArgumentParser(prog="quill")
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["data", "check", *map(str, arguments)])
+    parser = argparse.ArgumentParser(prog="quill data")
+    configure(parser)
+    args = parser.parse_args(["check", *map(str, arguments)])
     return args.run(args)
 
 

@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
-from fakes import bar_info, bar_line, bar_recognizer, png, write_folder, write_trocr
+from fakes import bar_info, bar_line, bar_recognizer, png, write_bar_folder, write_folder, write_trocr
 from networks import make_network, weights_of
 
 from quillread.cli.main import main
@@ -17,9 +17,7 @@ from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model folder, as far as anybody can tell without loading it."""
-    write_info(bar_info(), tmp_path / "mine")
-    (tmp_path / "mine" / ONNX_NAME).write_bytes(b"weights")
-    return tmp_path / "mine"
+    return write_bar_folder(tmp_path / "mine")
 
 
 def test_the_list_names_the_shipped_models_with_their_size(capsys: pytest.CaptureFixture[str]):

@@ -4,54 +4,24 @@ import json
 import re
 import shutil
 import sys
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pypdfium2
 import pytest
-from documents import export
-from fakes import bar_line, png
+from fakes import bar_line, png, write_bar_folder
 from PIL import Image
-from quillread.cli.resume import LOG_NAME
+from readings import documents, read, size_of, write_document, write_segmentation, written
 from webserver import Answer, serve
 
+from quillread.batch.log import LOG_NAME
 from quillread.cli.main import main
-from quillread.errors import ImageError
-from quillread.formats.alto import read_alto
-from quillread.formats.export import FORMATS, ExportInfo, Scan
+from quillread.formats.export import FORMATS
 from quillread.formats.pagexml import read_page_xml
-from quillread.formats.pdf import PdfWriter
 from quillread.formats.plain import TextWriter
-from quillread.images.read import Document, open_document
-from quillread.pages import transcribe
-from quillread.recognize.recognizer import LineRecognizer
-from quillread.types import Line, Page, Polygon, Region
+from quillread.types import Scan
 
 pytestmark = pytest.mark.usefixtures("bar_model")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: three lines and a file that is none."""
-    monkeypatch.chdir(tmp_path)
-    for name, text in (("one", "a bad cab"), ("two", "dead"), ("blank", "")):
-        (tmp_path / f"{name}.png").write_bytes(png(bar_line(text)))
-    (tmp_path / "bad.png").write_text("no image", encoding="utf-8")
-    return tmp_path
-
-
-def read(*arguments: str | Path) -> int:
-    return main(["read", "--lines", *map(str, arguments)])
-
-
-def documents(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def written(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
 def set_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -247,6 +217,24 @@ def test_a_wrong_setting_gives_2(setting: str, message: str, folder: Path, capsy
     assert message in capsys.readouterr().err
 
 
+def test_an_unknown_option_of_a_file_gives_2_and_the_nearest(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "options.yaml").write_text("read: {pdf_dp: 200}\nvaraints: 2\n", encoding="utf-8")
+    assert read("one.png", "--config", "options.yaml") == 2
+    err = capsys.readouterr().err
+    assert "unknown setting 'read.pdf_dp' (did you mean 'pdf_dpi'?)" in err
+    assert "unknown setting 'varaints' (did you mean 'variants'?)" in err
+
+
+@pytest.mark.parametrize("content", ["- lines\n", "lines: [\n", None])
+def test_a_file_that_holds_no_options_gives_2_and_is_named(
+    content: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    if content is not None:
+        (folder / "options.yaml").write_text(content, encoding="utf-8")
+    assert read("one.png", "--config", "options.yaml") == 2
+    assert capsys.readouterr().err.startswith("quill: error: options.yaml: ")
+
+
 def test_an_unknown_line_finder_gives_2(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["read", "one.png", "--set", "segmenter=clasical"]) == 2
     assert "did you mean 'classical'?" in capsys.readouterr().err
@@ -261,6 +249,7 @@ def test_a_wrong_number_of_threads_gives_2(threads: str, folder: Path, capsys: p
 
 
 def test_settings_are_in_the_provenance(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_bar_folder(folder / "mine")
     read("one.png", "--format", "json", "--set", "read.pdf_dpi=150", "--model", "mine")
     (document,) = documents(capsys.readouterr().out)
     assert document["provenance"]["model"] == "mine"
@@ -275,7 +264,7 @@ def test_the_model_and_threads_that_are_named_are_loaded(folder: Path, monkeypat
         asked.append((name, threads))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quillread.recognize.load.load", load)
+    monkeypatch.setattr("quillread.reader.load", load)
     read("one.png", "--model", "mine", "--threads", "3")
     assert asked == [("mine", 3)]
 
@@ -305,7 +294,7 @@ def test_a_failed_input_has_files_that_say_so_only(folder: Path):
         (["--format", "page"], "the format page needs files"),
         (["--resume"], "--resume looks into the folder of --output"),
         (["--show", "--format", "json"], "--show and --format would both write to stdout"),
-        (["--segmentation", "x.xml"], "--lines and --segmentation exclude each other"),
+        (["--segmentation", "x.xml"], "lines and segmentation exclude each other"),
         (["--segmenter", "classical"], "--segmenter finds lines, and --lines says that none are to be found"),
         (["--resume", "--output", "out", "--review", "0.05"], "--review lists what is read now, and --resume"),
     ],
@@ -359,20 +348,6 @@ def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "a bad cab\n\ndead\n\nbead\n"
 
 
-def write_document(path: Path, texts: list[str | None]) -> Path:
-    """Write a PDF with a line a page; pages without text are damaged."""
-    file = io.BytesIO()
-    writer = PdfWriter(file, ExportInfo(path.name, len(texts)))
-    for number, text in enumerate(texts, 1):
-        image = bar_line(text or "dead")
-        points = (image.shape[1] * 0.72, image.shape[0] * 0.72) if text else (1.0, 1.0)
-        writer.add(Scan(Page("", number, image.shape[1], image.shape[0]), image, points))
-    writer.close()
-    # The writer makes no page without an area.
-    path.write_bytes(file.getvalue().replace(b"/MediaBox [0 0 1.0000 1.0000]", b"/MediaBox [0 0 0.0000 0.0000]"))
-    return path
-
-
 def test_the_pages_of_a_pdf_keep_their_size_on_paper(folder: Path):
     write_document(folder / "book.pdf", ["dead", "a bad cab"])
     read("book.pdf", "--output", "out", "--format", "pdf")
@@ -414,402 +389,7 @@ def test_results_may_go_beside_what_is_read(folder: Path):
     assert (folder / "one.txt").read_text(encoding="utf-8") == "a bad cab\n"
 
 
-# --- resume ----------------------------------------------------------------------------------------------------------
-
-
-def sources_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note the files that are opened for reading."""
-    opened: list[str] = []
-
-    def note(source: Path, *args: Any, **options: Any) -> Any:
-        opened.append(str(source))
-        return open_document(source, *args, **options)
-
-    monkeypatch.setattr("quillread.pages.transcribe.open_document", note)
-    return opened
-
-
-def test_resume_reads_what_is_missing_and_what_failed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    assert read("one.png", "bad.png", "--output", "out") == 3
-    opened = sources_read(monkeypatch)
-    capsys.readouterr()
-    assert read("one.png", "bad.png", "two.png", "--output", "out", "--resume") == 3
-    assert opened == ["bad.png", "two.png"]
-    assert "1 of 3 inputs were read by a former run" in capsys.readouterr().err
-    assert written(folder / "out") == {"one.txt": "a bad cab\n", "two.txt": "dead\n"}
-
-
-def test_resume_draws_missing_overlays(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    write_document(folder / "book.pdf", ["dead", "bead"])
-    options = ("one.png", "book.pdf", "--output", "out", "--resume", "--overlay")
-    assert read(*options, "seen") == 0
-    opened = sources_read(monkeypatch)
-    assert read(*options, "seen") == 0
-    assert opened == []
-    (folder / "seen" / "one.png").unlink()
-    assert read(*options, "seen") == 0
-    assert opened == ["one.png"]
-    (folder / "seen" / "book-0002.png").unlink()
-    assert read(*options, "seen") == 0
-    assert opened == ["one.png", "book.pdf"]
-    assert read(*options, "other") == 0
-    assert len(list((folder / "other").iterdir())) == 3
-
-
-def test_lines_asked_for_by_a_setting_exclude_given_ones_too(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["read", "one.png", "--set", "lines=true", "--segmentation", "x.xml"]) == 2
-    assert "--lines and --segmentation exclude each other" in capsys.readouterr().err
-
-
-def test_a_segmentation_file_is_about_one_input(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "x.xml").write_text("", encoding="utf-8")
-    assert main(["read", "one.png", "two.png", "--segmentation", "x.xml"]) == 2
-    assert "x.xml is about one page, and there are 2 inputs" in capsys.readouterr().err
-
-
-def test_without_resume_all_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "--output", "out")
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out")
-    assert opened == ["one.png"]
-
-
-def test_resume_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupt(path: Path, *_: Any, **__: Any) -> Any:
-        if str(path) == "two.png":
-            raise KeyboardInterrupt
-        return open_document(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("quillread.pages.transcribe.open_document", interrupt)
-        assert read("one.png", "two.png", "blank.png", "--output", "out") == 130
-    opened = sources_read(monkeypatch)
-    assert read("one.png", "two.png", "blank.png", "--output", "out", "--resume") == 0
-    assert opened == ["two.png", "blank.png"]
-    assert written(folder / "out") == {"blank.txt": "", "one.txt": "a bad cab\n", "two.txt": "dead\n"}
-
-
-def test_a_document_with_a_failed_page_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    write_document(folder / "book.pdf", ["dead", None])
-    assert read("book.pdf", "--output", "out") == 3
-    opened = sources_read(monkeypatch)
-    read("book.pdf", "--output", "out", "--resume")
-    assert opened == ["book.pdf"]
-
-
-def lines_read(monkeypatch: pytest.MonkeyPatch, *, stop_at: int = -1) -> list[int]:
-    """Note the widths of the lines that are read; the one after `stop_at` of them meets Ctrl-C."""
-    seen: list[int] = []
-    read_lines = LineRecognizer.read
-
-    def note(recognizer: LineRecognizer, images: Any) -> Any:
-        if len(seen) == stop_at:
-            raise KeyboardInterrupt
-        seen.extend(image.shape[1] for image in images)
-        return read_lines(recognizer, images)
-
-    monkeypatch.setattr(LineRecognizer, "read", note)
-    return seen
-
-
-ALL = ",".join(FORMATS)
-
-
-def test_a_document_goes_on_at_the_page_where_it_was_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    write_document(folder / "book.pdf", ["dead", "a bad cab", "bead", "cab"])
-    assert read("book.pdf", "--output", "whole", "--format", ALL) == 0
-    with monkeypatch.context() as patch:
-        lines_read(patch, stop_at=2)
-        assert read("book.pdf", "--output", "out", "--format", ALL) == 130
-    assert (folder / "out" / ".book.quillread-pages.jsonl").exists()
-    seen = lines_read(monkeypatch)
-    assert read("book.pdf", "--output", "out", "--format", ALL, "--resume") == 0
-    assert len(seen) == 2
-    files = {path.name for path in (folder / "out").iterdir()}
-    assert files == {path.name for path in (folder / "whole").iterdir()}
-    for name in ("book.txt", "book.json", "book.csv", "book.md", "book.hocr", "book.pdf", "book-0002.alto.xml"):
-        made, whole = ((folder / place / name).read_bytes() for place in ("out", "whole"))
-        assert re.sub(rb"\d\d:\d\d:\d\dZ", b"", made) == re.sub(rb"\d\d:\d\d:\d\dZ", b"", whole)
-
-
-def test_of_a_document_with_failed_pages_only_those_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    write_document(folder / "book.pdf", ["dead", None, "bead"])
-    assert read("book.pdf", "--output", "out") == 3
-    seen = lines_read(monkeypatch)
-    assert read("book.pdf", "--output", "out", "--resume") == 3
-    assert seen == []
-    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == "dead\n\n[page 2 could not be read]\n\nbead\n"
-
-
-@pytest.mark.parametrize("gone", ["a page", "all"])
-def test_what_was_read_outlives_a_run_that_cannot_have_the_images(
-    gone: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    write_document(folder / "book.pdf", ["dead", None, "bead"])
-    read("book.pdf", "--output", "out", "--format", "txt,pdf")
-
-    page_of = Document.page
-
-    def lacks_one(document: Document, index: int) -> Any:
-        return page_of(document, index) if index else fail()
-
-    def fail(*_: Any, **__: Any) -> Any:
-        raise ImageError("the disk went away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(*((Document, "page", lacks_one) if gone == "a page" else (transcribe, "open_document", fail)))
-        assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
-    text = "dead\n\n[page 2 could not be read]\n\nbead\n"
-    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == text
-    seen = lines_read(monkeypatch)
-    assert read("book.pdf", "--output", "out", "--format", "txt,pdf", "--resume") == 3
-    assert seen == []
-    assert (folder / "out" / "book.txt").read_text(encoding="utf-8") == text
-
-
-@pytest.mark.parametrize("change", ["no --resume", "settings", "lexicon", "file", "cut off", "nonsense"])
-def test_pages_of_another_run_are_not_taken_up(change: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    write_document(folder / "book.pdf", ["dead", None, "bead"])
-    names = folder / "names.txt"
-    names.write_text("Ann", encoding="utf-8")
-    read("book.pdf", "--output", "out", "--lexicon", names)
-    journal = folder / "out" / ".book.quillread-pages.jsonl"
-    if change == "file":
-        write_document(folder / "book.pdf", ["dead", None, "bead", "cab"])
-    elif change == "lexicon":
-        names.write_text("Anna", encoding="utf-8")
-    elif change == "cut off":
-        journal.write_bytes(journal.read_bytes()[:-30])
-    elif change == "nonsense":
-        journal.write_bytes(b"\xff\n[1]\n{")
-    seen = lines_read(monkeypatch)
-    options = {"no --resume": [], "settings": ["--resume", "--set", "read.pdf_dpi=299"]}.get(change, ["--resume"])
-    read("book.pdf", "--output", "out", "--lexicon", names, *options)
-    assert len(seen) == {"file": 3, "cut off": 1}.get(change, 2)
-    assert (
-        (folder / "out" / "book.txt")
-        .read_text(encoding="utf-8")
-        .startswith("dead\n\n[page 2 could not be read]\n\nbead\n")
-    )
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        ["--set", "read.pdf_dpi=200"],
-        ["--model", "other"],
-        ["--format", "json"],
-        ["--format", "txt,md"],
-        ["--overlay", "seen"],
-    ],
-    ids=str,
-)
-def test_other_settings_or_formats_are_read_again(change: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "--output", "out")
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out", "--resume", *change)
-    assert opened == ["one.png"]
-
-
-@pytest.mark.parametrize("option", ["--model", "--lm", "--lexicon", "--segmenter"])
-def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    (folder / "with").mkdir()
-    file = folder / "with" / "lines.onnx"
-    file.write_text("a", encoding="utf-8")
-    monkeypatch.setattr("quillread.pages.transcribe.load_segmenter", lambda name: lambda image: ())
-    named = "with" if option == "--model" else "with/lines.onnx"
-    arguments = ["read", "one.png", option, named, "--output", "out", "--resume"]
-    assert main(arguments) == 0
-    opened = sources_read(monkeypatch)
-    main(arguments)
-    assert opened == []
-    file.write_text("ab", encoding="utf-8")
-    main(arguments)
-    assert opened == ["one.png"]
-
-
-def test_what_is_read_with_lines_that_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    (folder / "seg").mkdir()
-    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
-    arguments = ["read", "one.png", "--segmentation", "seg", "--output", "out", "--resume"]
-    assert main(arguments) == 0
-    opened = sources_read(monkeypatch)
-    main(arguments)
-    assert opened == []
-    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
-    main(arguments)
-    assert opened == ["one.png"]
-
-
-def test_other_options_of_trocr_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("quillread.cli.readers.generate_config", lambda args, name: None)
-    read("one.png", "--output", "out", "--beams", "2")
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out", "--resume", "--beams", "2")
-    assert opened == []
-    read("one.png", "--output", "out", "--resume", "--beams", "3")
-    assert opened == ["one.png"]
-
-
-def test_a_file_that_changed_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "--output", "out")
-    (folder / "one.png").write_bytes(png(bar_line("bead")))
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out", "--resume")
-    assert opened == ["one.png"]
-
-
-def test_fewer_formats_than_were_written_are_complete(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "--output", "out", "--format", "txt,json")
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out", "--resume", "--format", "json")
-    assert opened == []
-
-
-def test_a_log_that_is_cut_off_costs_its_last_input_only(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "two.png", "--output", "out")
-    log = folder / "out" / LOG_NAME
-    log.write_bytes(log.read_bytes()[:-20] + b"\xff")
-    opened = sources_read(monkeypatch)
-    assert read("one.png", "two.png", "--output", "out", "--resume") == 0
-    assert opened == ["two.png"]
-
-
-def test_a_result_that_was_removed_is_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    read("one.png", "--output", "out")
-    (folder / "out" / "one.txt").unlink()
-    opened = sources_read(monkeypatch)
-    read("one.png", "--output", "out", "--resume")
-    assert opened == ["one.png"]
-
-
-# --- many pages ------------------------------------------------------------------------------------------------------
-
-
-def test_a_page_that_failed_is_in_every_format(folder: Path):
-    write_document(folder / "book.pdf", ["dead", None, "bead"])
-    assert read("book.pdf", "--output", "out", "--format", ",".join(FORMATS)) == 3
-    out = folder / "out"
-    assert (out / "book.txt").read_text(encoding="utf-8") == "dead\n\n[page 2 could not be read]\n\nbead\n"
-    pages = json.loads((out / "book.json").read_text(encoding="utf-8"))["pages"]
-    assert [page.get("error", "")[:16] for page in pages] == ["", "book.pdf, page 2", ""]
-    for name in ("book.md", "book.csv", "book.hocr", "book-0002.page.xml", "book-0002.alto.xml"):
-        assert "book.pdf, page 2" in (out / name).read_text(encoding="utf-8")
-    with pypdfium2.PdfDocument(out / "book.pdf") as pdf:
-        assert len(pdf) == 3
-        assert "Page 2 could not be read" in pdf[1].get_textpage().get_text_range()
-
-
-def test_a_document_of_failed_pages_has_its_errors_and_no_text(folder: Path, capsys: pytest.CaptureFixture[str]):
-    write_document(folder / "book.pdf", [None, None])
-    assert read("book.pdf", "--output", "out", "--format", "txt,json") == 3
-    assert list(written(folder / "out")) == ["book.json"]
-    document = json.loads((folder / "out" / "book.json").read_text(encoding="utf-8"))
-    assert document["error"] == "book.pdf: none of its 2 pages could be read"
-    assert len(document["pages"]) == 2
-
-
-def peak_of(document: Path, formats: str) -> int:
-    """Bytes that Python and numpy held at most while a document was read."""
-    tracemalloc.start()
-    try:
-        assert read(document, "--output", document.stem, "--format", formats) == 0
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_pages_of_a_document(folder: Path):
-    formats = ",".join(FORMATS)
-    short = write_document(folder / "short.pdf", ["a bad cab"] * 20)
-    long = write_document(folder / "long.pdf", ["a bad cab"] * 500)
-    peak_of(short, formats)  # what is loaded once
-    # A line of text a page and the table of contents of a PDF are kept.
-    # Python's table of interned strings may double at any time, by 2 MB; not twice in a row.
-    assert min(peak_of(long, formats) for _ in range(2)) < peak_of(short, formats) + 500 * 1500
-    assert len(json.loads((folder / "long" / "long.json").read_text(encoding="utf-8"))["pages"]) == 500
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_inputs(folder: Path):
-    def peak(count: int) -> int:
-        many = folder / f"many{count}"
-        many.mkdir()
-        image = png(bar_line("a bad cab", scale=3))
-        for number in range(count):
-            (many / f"{number}.png").write_bytes(image)
-        return peak_of(many, "txt,json,page,pdf")
-
-    peak(5)
-    # Their names are kept; their images, 100 kB each, are not.
-    assert peak(500) < peak(20) + 500 * 20_000
-
-
-@pytest.mark.slow
-def test_a_pdf_of_two_thousand_pages_is_read(folder: Path):
-    write_document(folder / "long.pdf", ["a bad cab"] * 2000)
-    assert read("long.pdf", "--output", "out") == 0
-    assert (folder / "out" / "long.txt").read_text(encoding="utf-8") == "a bad cab\n\n" * 1999 + "a bad cab\n"
-
-
-# --- given lines -----------------------------------------------------------------------------------------------------
-
-
-def write_segmentation(path: Path, image: str, size: tuple[int, int]) -> None:
-    outline = Polygon(((0.0, 0.0), (size[0], 0.0), (size[0], size[1]), (0.0, size[1])))
-    line = Line(((0.0, size[1] * 0.9), (size[0], size[1] * 0.9)), outline, None, "eSc_line_1")
-    page = Page(image, 1, *size, (Region(outline, (line,), "eSc_block_1"),))
-    path.write_bytes(export("page", Scan(page), info=ExportInfo(image)))
-
-
-def size_of(text: str) -> tuple[int, int]:
-    height, width, _ = bar_line(text).shape
-    return width, height
-
-
-@pytest.mark.parametrize("inputs", [["one.png"], []], ids=["named", "found"])
-def test_lines_of_a_segmentation_are_read_and_keep_their_names(inputs: list[str], folder: Path):
-    write_segmentation(folder / "one.xml", "one.png", size_of("a bad cab"))
-    options = ["--segmentation", "one.xml", "--set", "crop.margin=0", "--output", "out", "--format", "page,alto,json"]
-    assert main(["read", *inputs, *options]) == 0
-    for found in (read_page_xml(folder / "out/one-0001.page.xml"), read_alto(folder / "out/one-0001.alto.xml")):
-        assert (found.regions[0].id, found.lines[0].id, found.text) == ("eSc_block_1", "eSc_line_1", "a bad cab")
-    document = json.loads((folder / "out/one.json").read_text(encoding="utf-8"))
-    assert document["pages"][0]["lines"][0]["id"] == "eSc_line_1"
-    assert document["provenance"]["segmentation"] == "one.xml"
-
-
-def test_a_folder_of_segmentations_is_matched_by_name(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "seg").mkdir()
-    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
-    write_segmentation(folder / "seg" / "two.xml", "two.png", size_of("a bad cab"))
-    arguments = ["one.png", "two.png", "blank.png", "--segmentation", "seg", "--set", "crop.margin=0"]
-    assert main(["read", *arguments, "--format", "json"]) == 3
-    out, err = capsys.readouterr()
-    one, two, blank = documents(out)
-    assert one["text"] == "a bad cab"
-    assert "two.xml is about one of " in two["error"]
-    assert "seg has no segmentation of it" in blank["error"]
-    assert "2 of 3 inputs could not be read" in err
-
-
-def test_segmentations_whose_images_are_missing_fail_and_the_others_are_read(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-):
-    (folder / "seg").mkdir()
-    shutil.copy(folder / "one.png", folder / "seg" / "one.png")
-    write_segmentation(folder / "seg" / "one.xml", "one.png", size_of("a bad cab"))
-    write_segmentation(folder / "seg" / "gone.xml", "gone.png", (100, 100))
-    assert main(["read", "--segmentation", "seg", "--set", "crop.margin=0"]) == 3
-    out, err = capsys.readouterr()
-    assert out == "a bad cab\n"
-    assert "seg/gone.xml: has no image of its name beside it" in err
-
-
-# --- the web ---------------------------------------------------------------------------------------------------------
+# --- the web ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -828,7 +408,7 @@ def test_a_manifest_is_read_page_by_page(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_verbose_tells_of_each_input(folder: Path, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level("INFO", "quillread.cli.read"):
+    with caplog.at_level("INFO", "quillread.batch.run"):
         assert main(["-v", "read", "--lines", "one.png", "two.png"]) == 0
     told = [re.fullmatch(r"(\S+): pages read: (\d+), in \d+\.\d s", message) for message in caplog.messages]
     assert [match and match.groups() for match in told] == [("one.png", "1"), ("two.png", "1")]

@@ -1,9 +1,12 @@
+import io
+
 import pytest
 from documents import INFO, blank, failed, scan
-from quillread.cli.show import ShowSink, uses_colours
 
-from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Line, Page, Polygon, Region, Transcript, Word
+from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colours
+from quillread.errors import Fault
+from quillread.formats.export import FORMATS
+from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript, Word
 
 BOX = Polygon(((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0)))
 
@@ -15,22 +18,27 @@ def words(*confidences: float) -> Scan:
     return Scan(Page("a.png", 1, 9, 9, (Region(BOX, (Line(((0.0, 9.0), (9.0, 9.0)), BOX, read),)),)))
 
 
+def show(info: DocumentInfo, *scans: Scan, colours: bool = False, fault: Fault | None = None) -> None:
+    writer = ShowWriter(colours)
+    writer.begin(info)
+    for item in scans:
+        writer.add(item)
+    writer.close(fault)
+
+
 def test_doubtful_words_are_marked(capsys: pytest.CaptureFixture[str]):
-    ShowSink(False, ExportInfo("a.png")).add(words(0.3, 0.6, 0.9))
+    show(DocumentInfo("a.png"), words(0.3, 0.6, 0.9))
     assert capsys.readouterr().out == "== a.png\n  1  w0.3[?] w0.6 w0.9\n"
 
 
 def test_doubtful_words_are_coloured_in_a_terminal(capsys: pytest.CaptureFixture[str]):
-    ShowSink(True, ExportInfo("a.png")).add(words(0.3, 0.6, 0.9))
+    show(DocumentInfo("a.png"), words(0.3, 0.6, 0.9), colours=True)
     line = capsys.readouterr().out.splitlines()[1]
     assert line.endswith("\x1b[31;4mw0.3\x1b[0m \x1b[33mw0.6\x1b[0m w0.9")
 
 
 def test_pages_and_regions_are_told_apart(capsys: pytest.CaptureFixture[str]):
-    sink = ShowSink(False, INFO)
-    for item in (scan(1), failed(2), blank(3)):
-        sink.add(item)
-    sink.close(None)
+    show(INFO, scan(1), failed(2), blank(3))
     out = capsys.readouterr().out.splitlines()
     assert [row for row in out if row.startswith("==")] == [f"== {INFO.source}, page {n}" for n in (1, 2, 3)]
     assert out[1:4] == ["  1  Dear Sir,", "  2  I am, yours", ""]
@@ -38,7 +46,7 @@ def test_pages_and_regions_are_told_apart(capsys: pytest.CaptureFixture[str]):
 
 
 def test_an_input_that_failed_says_so(capsys: pytest.CaptureFixture[str]):
-    ShowSink(False, ExportInfo("a.png", 0)).close("a.png: broken")
+    show(DocumentInfo("a.png", 0), fault=Fault("image", "a.png: broken"))
     assert capsys.readouterr().out == "== a.png\n[could not be read]\n"
 
 
@@ -59,3 +67,51 @@ def test_colours_are_for_terminals(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
     assert uses_colours() is expected
+
+
+BROKEN = Fault("image", "a.png: broken", "scan it again")
+
+
+def write(stdout: Stdout, name: str, *scans: Scan, fault: Fault | None = None) -> None:
+    writer = StdoutWriter(stdout, FORMATS[name])
+    writer.begin(INFO)
+    for item in scans:
+        writer.add(item)
+    writer.close(fault)
+    writer.abort()
+
+
+def test_documents_on_stdout_are_parted_by_the_gap(capsysbinary: pytest.CaptureFixture[bytes]):
+    stdout = Stdout(b"--\n")
+    for item in (words(0.5), blank(), words(0.25)):
+        write(stdout, "txt", item)
+    assert capsysbinary.readouterr().out == b"w0.5\n--\nw0.25\n"
+
+
+def test_an_input_that_failed_is_on_stdout_only_if_its_format_can_say_why(capsysbinary: pytest.CaptureFixture[bytes]):
+    write(Stdout(b"\n"), "txt", fault=BROKEN)
+    assert capsysbinary.readouterr().out == b""
+    write(Stdout(b""), "json", fault=BROKEN)
+    assert b'"error": "a.png: broken\\n  hint: scan it again"' in capsysbinary.readouterr().out
+
+
+def test_a_page_is_seen_as_soon_as_it_is_read(monkeypatch: pytest.MonkeyPatch):
+    terminal = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(Unbuffered(terminal), 4096), "utf-8"))
+    writer = StdoutWriter(Stdout(b"\n"), FORMATS["txt"])
+    writer.begin(INFO)
+    writer.add(words(0.5))
+    assert terminal.getvalue().startswith(b"w0.5")
+
+
+class Unbuffered(io.RawIOBase):
+    """Hands what is flushed to a buffer that is not closed with it."""
+
+    def __init__(self, target: io.BytesIO) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+        return self._target.write(content)

@@ -39,8 +39,8 @@ def test_no_pages_and_no_lines_give_2(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_folder_without_ground_truth_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "empty").mkdir()
-    assert train("--pages", tmp_path / "empty", "--output", tmp_path / "run") != 0
-    assert "holds no PAGE or ALTO file" in capsys.readouterr().err
+    assert train("--pages", tmp_path / "empty", "--output", tmp_path / "run") == 3
+    assert f"{tmp_path / 'empty'}: holds no PAGE or ALTO file" in capsys.readouterr().err
 
 
 def test_a_mistyped_setting_is_refused_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -8,15 +8,13 @@ import pytest
 from documents import box, export
 from fakes import BarBackend, bar_info, bar_line, bar_recognizer, png
 
+from quillread import reader as readers
 from quillread.errors import DataError
 from quillread.evaluate.page_report import PageEvaluation, evaluate_pages, pages_summary, pages_table
-from quillread.formats.export import ExportInfo, Scan
-from quillread.images.crop import CropConfig
-from quillread.pages import transcribe
-from quillread.pages.transcribe import PageConfig, PageReader
+from quillread.reader import Reader
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
-from quillread.types import Line, Page, Region, Transcript, UInt8Image
+from quillread.types import DocumentInfo, Line, Page, Region, Scan, Transcript, UInt8Image
 
 SCALE = 4
 PITCH, HEIGHT = 240, 48 * SCALE
@@ -51,7 +49,7 @@ def write_page(folder: Path, name: str, texts: list[str], truth: list[str] | Non
     image.write_bytes(png(pixels))
     lines = [line_at(row, text) for row, text in enumerate(truth or texts)]
     page = Page(image.name, 1, pixels.shape[1], pixels.shape[0], (region(*lines),))
-    image.with_suffix(".xml").write_bytes(export("page", Scan(page), info=ExportInfo(image.name)))
+    image.with_suffix(".xml").write_bytes(export("page", Scan(page), info=DocumentInfo(image.name)))
     return image
 
 
@@ -62,10 +60,9 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., P
     def run(*rows: int, segment: Segment | None = None, by_baseline: bool = False) -> PageEvaluation:
         lines = [line_at(row) for row in rows]
         found = segment or (lambda _: tuple(map(region, lines)))
-        monkeypatch.setattr(transcribe, "load_segmenter", lambda _: found)
-        recognizer = bar_recognizer()
-        reader = PageReader(recognizer, "bars", PageConfig(crop=CropConfig(margin=0)))
-        return evaluate_pages(tmp_path, reader, recognizer, by_baseline=by_baseline)
+        monkeypatch.setattr(readers, "load_segmenter", lambda *_: found)
+        reader = Reader(crop={"margin": 0}, recognizer=bar_recognizer())
+        return evaluate_pages(tmp_path, reader, by_baseline=by_baseline)
 
     return run
 
@@ -143,7 +140,7 @@ def test_lines_of_the_ground_truth_are_cut_along_polygons_or_baselines(
     image = write_page(tmp_path, "a", TEXTS)
     thin = [replace(line_at(row, text), polygon=box(40, 100, 90, 101)) for row, text in enumerate(TEXTS)]
     page = Page(image.name, 1, 1000, PITCH * 3, (region(*thin),))
-    image.with_suffix(".xml").write_bytes(export("page", Scan(page), info=ExportInfo(image.name)))
+    image.with_suffix(".xml").write_bytes(export("page", Scan(page), info=DocumentInfo(image.name)))
     heights: list[int] = []
 
     class Recorder(LineRecognizer):
@@ -151,10 +148,9 @@ def test_lines_of_the_ground_truth_are_cut_along_polygons_or_baselines(
             heights.extend(image.shape[0] for image in images)
             return [Transcript("", 0.0) for _ in images]
 
-    monkeypatch.setattr(transcribe, "load_segmenter", lambda _: lambda _: ())
-    recognizer = Recorder(CtcEngine(BarBackend(), bar_info()), bar_info())
-    config = PageConfig(crop=CropConfig(margin=0))
-    evaluate_pages(tmp_path, PageReader(recognizer, "bars", config), recognizer, by_baseline=by_baseline)
+    monkeypatch.setattr(readers, "load_segmenter", lambda *_: lambda _: ())
+    recorder = Recorder(CtcEngine(BarBackend(), bar_info()), bar_info())
+    evaluate_pages(tmp_path, Reader(crop={"margin": 0}, recognizer=recorder), by_baseline=by_baseline)
     assert heights[:2] == pytest.approx([height] * 2, abs=4)  # the last reaches the border of the page
 
 
@@ -165,7 +161,7 @@ def test_folders_are_groups_with_figures_of_their_own(evaluate: Callable[..., Pa
     groups = found["groups"]
     assert isinstance(groups, dict)
     assert [groups[name]["page_cer"] > 0 for name in ("x", "y")] == [False, True]
-    assert [row.split("|")[1].strip() for row in pages_table(found).splitlines()] == ["", "---", "x", "y", "all"]
+    assert [row.split("|")[1].strip() for row in pages_table(found).splitlines()] == ["", ":--", "x", "y", "all"]
 
 
 def test_predictions_have_a_row_for_each_page(evaluate: Callable[..., PageEvaluation], tmp_path: Path):
@@ -204,12 +200,17 @@ def test_ground_truth_that_cannot_be_used_is_named(evaluate: Callable[..., PageE
         assert what in said
 
 
-@pytest.mark.parametrize("kind", ["empty", "missing", "without lines"])
-def test_a_folder_without_ground_truth_says_so(kind: str, evaluate: Callable[..., PageEvaluation], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("empty", "holds no XML"), ("missing", "is not a folder"), ("without lines", "holds no page with ground truth")],
+)
+def test_a_folder_without_ground_truth_says_so(
+    kind: str, message: str, evaluate: Callable[..., PageEvaluation], tmp_path: Path
+):
     if kind == "missing":
         tmp_path.rmdir()
     elif kind == "without lines":
         image = write_page(tmp_path, "a", TEXTS)
         image.with_suffix(".xml").write_bytes(export("page", Scan(Page("a.png", 1, 1000, PITCH * 3))))
-    with pytest.raises(DataError, match=r"is no folder|holds no page with ground truth"):
+    with pytest.raises(DataError, match=message):
         evaluate(0)

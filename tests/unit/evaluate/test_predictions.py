@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quillread.errors import DataError, OutputError
-from quillread.evaluate.predictions import Prediction, read_predictions, write_atomically, write_predictions
+from quillread.evaluate.predictions import Prediction, read_predictions, write_predictions
 
 ROW = {"id": "1", "group": "w", "reference": "a", "text": "b", "confidence": 0.5}
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_utf8_is_a_data_error(tmp_path):
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "below.txt", "text")
+        write_predictions(tmp_path / "file" / "rows.jsonl", [Prediction(**ROW)])
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
@@ -80,5 +80,5 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
-        write_atomically(path, "new")
+        write_predictions(path, [Prediction(**ROW)])
     assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [("rows.jsonl", "old")]

@@ -5,8 +5,8 @@ import pytest
 from documents import box, export, page
 
 from quillread.errors import DataError, ImageError
-from quillread.formats.export import ExportInfo, Scan
 from quillread.formats.ground_truth import GroundTruth
+from quillread.types import DocumentInfo, Scan
 
 SIZE = (1000, 1400)
 
@@ -17,7 +17,7 @@ def write(path: Path, image: str = "a.jpg", first: str = "l1", kind: str = "page
     region = source.regions[0]
     named = replace(region, id="block", lines=(replace(region.lines[0], id=first), region.lines[1]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = export(kind, Scan(replace(source, regions=(named,))), info=ExportInfo(image))
+    content = export(kind, Scan(replace(source, regions=(named,))), info=DocumentInfo(image))
     path.write_bytes(content)
     return path
 
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_used_is_named(content: str, message: str, tmp_pat
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
 def test_a_place_without_segmentations_says_so(kind: str, tmp_path: Path):
-    with pytest.raises(DataError, match=r"no such file or folder|holds no XML"):
+    with pytest.raises(DataError, match=r"no such file or folder|holds no PAGE or ALTO file"):
         GroundTruth(tmp_path / "none" if kind == "missing" else tmp_path)
 
 
@@ -138,3 +138,33 @@ def test_a_number_in_the_name_of_another_image_is_not_taken_for_a_page(tmp_path:
     write(tmp_path / "a-0001.xml", first="other")
     assert first_line(tmp_path, "a.jpg") == "l1"
     assert first_line(tmp_path, "a-0001.jpg") == "other"
+
+
+def image(path: Path) -> Path:
+    """Put something there: images are found by name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"image")
+    return path
+
+
+def test_page_and_alto_of_the_same_image_are_one_pair(tmp_path: Path):
+    write(tmp_path / "alto" / "a.xml", kind="alto", first="alto")
+    write(tmp_path / "page" / "a.xml", first="page")
+    (pair,) = GroundTruth(tmp_path).pairs() if image(tmp_path / "a.jpg") else ()
+    assert pair.image == tmp_path / "a.jpg"
+    assert pair.page is not None and pair.page.lines[0].id == "page"
+
+
+def test_pairs_come_in_the_order_of_the_numbers_of_their_images(tmp_path: Path):
+    for number in (10, 2, 1):
+        write(tmp_path / f"page-{number}.xml", image=image(tmp_path / f"page-{number}.png").name)
+    assert [pair.xml.stem for pair in GroundTruth(tmp_path).pairs()] == ["page-1", "page-2", "page-10"]
+
+
+def test_a_file_without_an_image_or_damaged_has_a_fault(tmp_path: Path):
+    write(tmp_path / "a.xml", image="gone.jpg")
+    (tmp_path / "b.xml").write_text("<PcGts>", encoding="utf-8")
+    (tmp_path / "mets.xml").write_text("<mets/>", encoding="utf-8")
+    without, damaged = GroundTruth(tmp_path).pairs()
+    assert without.fault is not None and "has no image of its name" in without.fault.message
+    assert damaged.fault is not None and "malformed XML" in damaged.fault.message

@@ -4,6 +4,8 @@ from xml.etree import ElementTree
 
 from documents import blank, export, failed, scan
 
+from quillread.errors import Fault
+
 SPACE = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -58,7 +60,7 @@ def test_a_page_that_failed_says_why():
     assert "<!-- not read: letters/a&amp;b.pdf, page 2: broken" in export("hocr", failed()).decode()
 
 
-def test_an_error_with_dashes_keeps_the_document_well_formed():
+def test_a_fault_with_dashes_keeps_the_document_well_formed():
     page = failed(2)
-    content = export("hocr", replace(page, page=replace(page.page, error="a---b.jpg: cannot be read")))
+    content = export("hocr", replace(page, page=replace(page.page, fault=Fault("image", "a---b.jpg: cannot be read"))))
     assert len(elements("ocr_page", content)) == 1

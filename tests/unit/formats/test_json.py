@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 from documents import INFO, blank, export, failed, scan
 
+from quillread.errors import Fault
 from quillread.formats.json import json_schema, page_data, page_of_data, to_data, to_json
 from quillread.types import Alternative, Character, Line, Page, Polygon, Reading, Region, Transcript, Word
 
@@ -71,16 +72,21 @@ def test_a_blank_page_stays_in_the_document():
     assert data["pages"] == [{"number": 1, "width": 40, "height": 30, "lines": [], "regions": []}]
 
 
-def test_an_input_that_failed_has_its_error():
-    data = to_data(Reading("a.png", error="a.png: is empty"))
-    assert (data["error"], data["text"], data["pages"]) == ("a.png: is empty", "", [])
+def test_an_input_that_failed_has_its_fault_for_people_and_for_programs():
+    data = to_data(Reading("a.png", fault=Fault("image", "a.png: is empty", "scan it again")))
+    assert (data["text"], data["pages"]) == ("", [])
+    assert data["error"] == "a.png: is empty\n  hint: scan it again"
+    assert data["fault"] == {"kind": "image", "message": "a.png: is empty", "hint": "scan it again"}
 
 
-def test_a_page_that_failed_has_its_error_beside_the_others():
-    pages = (Page("a.tif", 1, 0, 0, error="a.tif, page 1: broken"), page())
+def test_a_page_that_failed_has_its_fault_beside_the_others():
+    pages = (Page("a.tif", 1, 0, 0, fault=Fault("image", "a.tif, page 1: broken")), page())
     data = to_data(Reading("a.tif", pages))
     assert [p.get("error") for p in data["pages"]] == ["a.tif, page 1: broken", None]
+    assert data["pages"][0]["fault"] == {"kind": "image", "message": "a.tif, page 1: broken", "hint": None}
+    assert "fault" not in data["pages"][1]
     assert "error" not in data
+    assert "fault" not in data
 
 
 def test_letters_are_written_as_they_are():
@@ -131,7 +137,7 @@ def alternatives() -> Page:
     "document",
     [
         json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), blank(3))),
-        json.loads(export("json", error="a.pdf: is encrypted")),
+        json.loads(export("json", fault=Fault("image", "a.pdf: is encrypted"))),
         to_data(Reading("a.png", (alternatives(),), provenance=INFO.provenance)),
     ],
     ids=["pages", "failed", "alternatives"],
@@ -157,7 +163,7 @@ def test_the_schema_describes_every_field_that_is_written():
         for item in data if isinstance(data, list) and "items" in schema else ():
             described(item, schema["items"])
 
-    described(json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), error="x")), json_schema())
+    described(json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), fault=Fault("image", "x"))), json_schema())
     described(to_data(Reading("a.png", (alternatives(),))), json_schema())
 
 
@@ -166,7 +172,7 @@ def test_a_page_is_read_again(source: Page):
     data = json.loads(json.dumps(page_data(source)))
     again = page_of_data(data, source.source)
     assert page_data(again) == data
-    assert (again.text, again.error, again.source) == (source.text, source.error, source.source)
+    assert (again.text, again.fault, again.source) == (source.text, source.fault, source.source)
 
 
 def test_a_line_in_which_nothing_is_written_stays_a_line_that_was_read():

@@ -9,9 +9,8 @@ from documents import blank, export, failed, page, scan, schema
 from lxml import etree
 
 from quillread.formats.alto import read_alto
-from quillread.formats.export import Scan
 from quillread.formats.pagexml import read_page_xml
-from quillread.types import Page
+from quillread.types import Page, Scan
 
 
 @dataclass(frozen=True)

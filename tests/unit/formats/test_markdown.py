@@ -3,15 +3,14 @@ from dataclasses import replace
 import pytest
 from documents import INFO, blank, export, failed, line, scan
 
-from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Page, Polygon, Region
+from quillread.types import DocumentInfo, Page, Polygon, Region, Scan
 
 BOX = Polygon(((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)))
 
 
 def markdown_of(text: str) -> str:
     page = Page("a.png", 1, 900, 900, (Region(BOX, (line(text, 0),)),))
-    return export("md", Scan(page), info=ExportInfo("a.png")).decode()
+    return export("md", Scan(page), info=DocumentInfo("a.png")).decode()
 
 
 def test_regions_are_paragraphs_whose_lines_stay_lines():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from documents import ODD, blank, failed, line, page, scan
 
-from quillread.formats.export import Scan
+from quillread.errors import Fault
 from quillread.formats.overlay import colour_of, draw_overlay
-from quillread.types import Page, Region, UInt8Image
+from quillread.types import Page, Region, Scan, UInt8Image
 
 
 def drawn(item: Scan) -> UInt8Image:
@@ -64,7 +64,7 @@ def test_a_page_without_an_image_has_no_picture():
 
 
 def test_a_page_that_failed_says_why():
-    item = replace(scan(), page=Page("a", 1, 1000, 1400, error="broken"))
+    item = replace(scan(), page=Page("a", 1, 1000, 1400, fault=Fault("image", "broken")))
     assert (drawn(item)[:60, 1001:] < 200).any()
 
 

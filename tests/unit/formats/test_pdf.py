@@ -14,8 +14,8 @@ from PIL import Image
 from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
 import quillread.formats.pdf
-from quillread.formats.export import ExportInfo, Scan
-from quillread.types import Line, Page, Polygon, Region, Transcript, Word
+from quillread.errors import Fault
+from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript, Word
 
 ASSETS = Path(quillread.formats.pdf.__file__).parent / "assets"
 
@@ -43,7 +43,7 @@ def boxes(content: bytes) -> dict[str, list[float]]:
 
 def one_line(item: Line, points: tuple[float, float] | None = (500.0, 700.0)) -> bytes:
     found = Page("a.png", 1, 1000, 1400, (Region(item.polygon, (item,)),))
-    return export("pdf", Scan(found, scan().image, points), info=ExportInfo("a.png"))
+    return export("pdf", Scan(found, scan().image, points), info=DocumentInfo("a.png"))
 
 
 def test_words_stand_where_they_are_written():
@@ -151,15 +151,15 @@ def test_pages_follow_each_other_and_a_failed_one_says_so():
 
 
 def test_a_page_without_its_image_keeps_its_text_and_says_so():
-    content = export("pdf", replace(scan(), image=None, missing="a.pdf, page 1: HTTP 404"))
+    content = export("pdf", replace(scan(), image=None, missing=Fault("image", "a.pdf, page 1: HTTP 404")))
     text, whole = text_of(content, 0), text_of(export("pdf", scan()), 0)
-    assert "The image of page 1 could not be read again." in text
+    assert "The image of page 1 is not available." in text
     assert whole.split()
     assert set(whole.split()) <= set(text.split())
 
 
 def test_a_page_that_failed_keeps_its_image():
-    content = export("pdf", replace(scan(), page=Page("a.pdf", 1, 1000, 1400, error="broken")))
+    content = export("pdf", replace(scan(), page=Page("a.pdf", 1, 1000, 1400, fault=Fault("image", "broken"))))
     with pypdfium2.PdfDocument(content) as pdf:
         assert len(list(pdf[0].get_objects())) == 1
 

@@ -1,7 +1,7 @@
 from documents import INFO, blank, export, failed, scan
 
-from quillread.formats.export import Scan
-from quillread.types import Line, Page, Polygon, Region, Transcript
+from quillread.errors import Fault
+from quillread.types import Line, Page, Polygon, Region, Scan, Transcript
 
 BOX = Polygon(((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)))
 
@@ -37,4 +37,4 @@ def test_a_page_that_failed_does_not_look_blank():
 
 
 def test_an_input_that_failed_has_no_text():
-    assert export("txt", error=f"{INFO.source}: broken") == b""
+    assert export("txt", fault=Fault("image", f"{INFO.source}: broken")) == b""

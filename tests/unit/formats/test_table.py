@@ -3,12 +3,13 @@ import io
 
 from documents import INFO, ODD, blank, export, failed, scan
 
-from quillread.formats.export import Scan
+from quillread.errors import Fault
 from quillread.formats.plain import COLUMNS
+from quillread.types import Scan
 
 
-def rows(*scans: Scan, error: str | None = None) -> list[dict[str, str]]:
-    text = export("csv", *scans, error=error).decode()
+def rows(*scans: Scan, fault: Fault | None = None) -> list[dict[str, str]]:
+    text = export("csv", *scans, fault=fault).decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -29,17 +30,17 @@ def test_a_row_says_where_the_line_is_and_how_sure_it_is():
     assert [float(first[name]) for name in ("x0", "y0", "x1", "y1")] == [95, 95, 375, 155]
 
 
-def test_a_page_that_failed_is_a_row_with_its_error():
+def test_a_page_that_failed_is_a_row_with_its_fault():
     found = rows(failed(2), scan(3))
     assert (found[0]["page"], found[0]["text"]) == ("2", "")
     assert found[0]["error"].startswith("letters/a&b.pdf, page 2: broken")
 
 
-def test_an_input_that_failed_is_a_row_with_its_error():
-    (row,) = rows(error="a: broken")
-    assert (row["source"], row["error"]) == (INFO.source, "a: broken")
+def test_an_input_that_failed_is_a_row_with_its_fault():
+    (row,) = rows(fault=Fault("image", "a: broken", "mend it"))
+    assert (row["source"], row["error"]) == (INFO.source, "a: broken\n  hint: mend it")
 
 
 def test_every_row_has_all_columns():
-    text = export("csv", scan(), failed(), error="x").decode()
+    text = export("csv", scan(), failed(), fault=Fault("image", "x")).decode()
     assert {len(row) for row in csv.reader(io.StringIO(text, newline=""))} == {len(COLUMNS)}

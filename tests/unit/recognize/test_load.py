@@ -11,7 +11,7 @@ from quillread.errors import MissingExtraError, ModelError, UsageError
 from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, write_info
-from quillread.models.trocr.settings import GenerateConfig
+from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
 
 
@@ -75,7 +75,7 @@ def test_stored_settings_are_used(recorded: Path):
 
 
 def test_settings_of_the_call_replace_the_stored_ones(recorded: Path):
-    recognizer = load(str(recorded), threads=1, generate=GenerateConfig(max_tokens=1))
+    recognizer = load(str(recorded), threads=1, generate=GenerateChanges(max_tokens=1))
     assert recognizer.info.generate == GenerateConfig(max_tokens=1)
     assert len(recognizer.read([IMAGE])[0].characters) <= len("the")
 
@@ -87,8 +87,8 @@ def test_the_stored_canvas_is_that_of_the_network(recorded: Path):
 
 
 def test_settings_of_generation_are_refused_for_a_compact_model():
-    with pytest.raises(UsageError, match="compact"):
-        load("builtin", threads=1, generate=GenerateConfig(beams=2))
+    with pytest.raises(UsageError, match=r"generate\.beams: only for TrOCR models, and .* is a compact model"):
+        load("builtin", threads=1, generate=GenerateChanges(beams=2))
 
 
 @pytest.mark.parametrize("module", ["torch", "transformers"])
@@ -104,12 +104,12 @@ def test_a_model_that_cuts_lines_short_is_warned_of(trocr: Path, caplog: pytest.
     load(str(trocr))
     assert [r.getMessage() for r in caplog.records] == [
         f"{trocr}: its generation settings end a line after 20 tokens: "
-        "longer ones are cut, unless --max-tokens says otherwise"
+        "longer ones are cut, unless generate.max_tokens says otherwise"
     ]
 
 
 def test_a_model_that_is_told_how_long_lines_are_is_not_warned_of(trocr: Path, caplog: pytest.LogCaptureFixture):
-    load(str(trocr), generate=GenerateConfig(max_tokens=20))
+    load(str(trocr), generate=GenerateChanges(max_tokens=20))
     assert caplog.records == []
 
 

@@ -145,6 +145,16 @@ def test_a_setting_out_of_range_is_refused(setting: str, message: str):
         config.build(TrainConfig, config.apply_overrides({}, [setting]))
 
 
+def test_a_source_that_is_not_parsed_is_refused():
+    with pytest.raises(ConfigError, match="'folder:x': is not a parsed source"):
+        TrainConfig(data=("folder:x",))  # type: ignore[arg-type]
+
+
+def test_a_start_that_is_no_name_is_refused():
+    with pytest.raises(ConfigError, match="start: expected str, got 5"):
+        assemble({}, overrides=["start=5"])
+
+
 def test_a_schedule_that_does_not_fit_into_a_run_is_refused():
     with pytest.raises(ConfigError, match="do not fit into one run"):
         ScheduleConfig(shape="warmup_stable_decay", warmup=0.7, decay=0.4)

@@ -9,8 +9,7 @@ from fakes import TROCR_VARIANTS, write_trocr
 from safetensors.torch import load_file
 
 from quillread.errors import ModelError
-from quillread.models.trocr.files import convert
-from quillread.models.trocr.loading import load_trocr
+from quillread.models.trocr.loading import convert, load_trocr
 
 
 @pytest.mark.parametrize("variant", TROCR_VARIANTS)
