@@ -60,7 +60,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(option: str, lin
 
 def test_a_split_that_no_data_set_has_is_refused(lines: Path, capsys: pytest.CaptureFixture[str]):
     assert evaluate(lines, "--split", "validaton") == 3
-    assert "has no splits, and 'validaton' is none of train, validation, test" in capsys.readouterr().err
+    assert "has no splits, and 'validaton' is not one of train, validation, test" in capsys.readouterr().err
 
 
 def test_predictions_hold_every_line(lines: Path, tmp_path: Path):
