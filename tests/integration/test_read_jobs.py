@@ -58,10 +58,15 @@ def read(jobs: int, *arguments: str | Path) -> int:
     return main(["read", "--lines", "--jobs", str(jobs), *map(str, arguments)])
 
 
-def start(*arguments: str | Path, before: str = "", **options: Any) -> subprocess.Popen[str]:
-    """Start `quill` with workers for bars; its output ends when the last process that holds it has ended."""
-    code = f"{before}; import page_workers; page_workers.main()".lstrip("; ")
-    command = [sys.executable, "-c", code, "read", "--lines", *map(str, arguments)]
+def quill(*arguments: str | Path, before: str = "pass") -> list[str]:
+    """The command of `quill` with workers for bars."""
+    code = f"{before}; import page_workers; page_workers.main()"
+    return [sys.executable, "-c", code, "read", "--lines", *map(str, arguments)]
+
+
+def start(*arguments: str | Path, before: str = "pass", **options: Any) -> subprocess.Popen[str]:
+    """Start it; its output ends when the last process that holds it has ended."""
+    command = quill(*arguments, before=before)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(command, text=True, env=ENVIRONMENT, start_new_session=True, **streams)
 
@@ -169,7 +174,7 @@ def test_a_book_from_stdin_is_read_in_processes(
     assert told[0] == told[1]
     _, second, third = map(json.loads, told[0][1].splitlines())
     assert [page["number"] for page in second["pages"]] == [1, 2, 3, 4, 5]
-    assert third["error"].startswith("-: nothing came from stdin")
+    assert third["error"].startswith("-: stdin is empty")
 
 
 @pytest.mark.slow
@@ -361,6 +366,29 @@ def test_two_runs_into_one_folder_do_not_spoil_each_other(folder: Path, started:
     assert {name for name in between if name.endswith((".txt", ".json"))} == set(after)
     assert all(between[name] == content for name, content in after.items())
     assert ended(started(*arguments, "--resume"))[2] == "quill: skipped 3 of 3 inputs that an earlier run has read\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_streams_that_are_closed_lead_nowhere(closed: str, folder: Path):
+    command = quill("bad.png", "one.png", "book.tif", "--jobs", "2", "--format", "json")
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+    assert done.returncode == 3
+    assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == ["bad.png", "one.png", "book.tif"]
+    assert (done.stderr == "") == ("2" in closed)
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_the_run_and_all_its_workers(folder: Path, started: Any):
+    write_book(folder / "wait-3.tif")
+    run = started("one.png", "wait-3.tif", "--jobs", "2")
+    assert run.stdout.readline() == "a bad cab\n"
+    waiting_at(folder / "wait-3.tif", run)
+    run.stdout.close()
+    let_go(folder / "wait-3.tif")
+    assert run.stderr.read() == ""
+    assert run.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("model", ["bultin", "damaged"])

@@ -34,7 +34,7 @@ from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines
 from quillread.train.plan import LineKey, Plan
-from quillread.train.run_folder import average_run
+from quillread.train.run_folder import average_models, average_run
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -428,6 +428,21 @@ def test_checkpoints_are_averaged(config: TrainConfig, unbroken: Path, tmp_path:
         wanted = (first[f"network.{name}"].double() + second[f"network.{name}"].double()) / 2
         assert np.allclose(value, wanted.numpy(), rtol=1e-6, atol=1e-9), name
     assert read_info(tmp_path / "mean").provenance["averaged"] == [path.name for path in checkpoints]
+
+
+def test_models_are_averaged(unbroken: Path, tmp_path: Path):
+    average_run(unbroken, 2, tmp_path / "other")
+    folders = [unbroken / "model", tmp_path / "other"]
+    average_models([str(folder) for folder in folders], tmp_path / "mean")
+    first, second, mean = (read_weights(folder / ONNX_NAME) for folder in (*folders, tmp_path / "mean"))
+    assert any(not np.array_equal(first[name], second[name]) for name in first)
+    for name in mean:
+        assert np.allclose(mean[name], (first[name] + second[name]) / 2, atol=1e-6)
+
+
+def test_models_of_other_letters_cannot_be_averaged(unbroken: Path, tmp_path: Path):
+    with pytest.raises(ModelError, match="cannot be averaged"):
+        average_models(["builtin", str(unbroken / "model")], tmp_path / "mean")
 
 
 def test_more_checkpoints_than_there_are_cannot_be_averaged(unbroken: Path, tmp_path: Path):

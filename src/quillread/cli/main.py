@@ -17,13 +17,13 @@ from quillread.version import __version__
 
 COMMANDS = {
     "read": "read handwriting in images and PDFs",
-    "train": "train a model, or teach one a hand",
+    "train": "train a model, or adapt one to a hand",
     "train-segmenter": "train a line finder on pages",
     "evaluate": "measure a model on lines or pages with known text",
     "compare": "compare the predictions of two models on the same lines",
-    "data": "look into data sets, fetch, divide and convert them",
+    "data": "inspect, fetch, split and convert data sets",
     "models": "list models, show one, convert, quantise or calibrate one, average checkpoints",
-    "lm": "language models: list, train, look into, score texts with, tune a recogniser for",
+    "lm": "train and inspect language models, score texts with them, tune a recogniser for one",
 }
 """Each is a module of this folder with `configure(parser)`; a hyphen is an underscore there."""
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     args = make_parser(argv).parse_args(argv)
-    _write_utf8()
+    _prepare_streams()
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="quill: %(message)s",
@@ -106,12 +106,24 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def _write_utf8() -> None:
-    """Make stdout UTF-8 whatever the locale says; bytes of a file name that are no text become JSON escapes."""
-    if sys.stdout is None:  # closed by the caller
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
-    elif isinstance(sys.stdout, io.TextIOWrapper):
+def _prepare_streams() -> None:
+    """Make stdout UTF-8 whatever the locale says; bytes of a file name that are not text become JSON escapes.
+
+    Streams that the caller closed lead nowhere: files that are opened, here or in workers, must not take their places.
+    """
+    if sys.stdin is None:
+        _open_nothing(os.O_RDONLY)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(_open_nothing(os.O_WRONLY), "w", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _open_nothing(mode: int) -> int:
+    descriptor = os.open(os.devnull, mode)  # the lowest that is free: the one that was closed
+    os.set_inheritable(descriptor, True)
+    return descriptor
 
 
 def _drop_stdout() -> None:

@@ -67,9 +67,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="lines of each data set, evenly spread (default: %(default)s)",
     )
     calibrate.set_defaults(run=run_calibrate)
-    text = "make one model of the last checkpoints of a run: the mean of their weights"
+    text = "make one model of the last checkpoints of a run, or of several models: the mean of their weights"
     average = actions.add_parser("average", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    average.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run")
+    average.add_argument(
+        "sources",
+        nargs="+",
+        metavar="RUN|MODEL",
+        help="folder of a run; or two models and more: the mean of their weights, in place of that of checkpoints",
+    )
     average.add_argument("target", type=Path, metavar="DEST", help="folder to make")
     average.add_argument(
         "--last", type=positive_number, default=2, metavar="N", help="how many checkpoints (default: %(default)s)"
@@ -171,13 +176,17 @@ def run_calibrate(args: argparse.Namespace) -> int:
 
 
 def run_average(args: argparse.Namespace) -> int:
-    """Average checkpoints."""
+    """Average checkpoints or models."""
     require("torch", "train")
     # Late, because it imports torch.
-    from quillread.train.run_folder import average_run
+    from quillread.train.run_folder import average_models, average_run
 
     if args.target.exists():
         raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")
-    checkpoints = average_run(args.run_folder, args.last, args.target)
-    print(f"{args.target}: the mean of {', '.join(path.name for path in checkpoints)}")
+    if len(args.sources) > 1:
+        average_models(args.sources, args.target)
+        names = args.sources
+    else:
+        names = [path.name for path in average_run(Path(args.sources[0]), args.last, args.target)]
+    print(f"{args.target}: the mean of {', '.join(names)}")
     return 0

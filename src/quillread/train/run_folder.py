@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.files import write_json
-from quillread.models.catalog import resolve
-from quillread.models.model_folder import read_info
+from quillread.models.catalog import describe, resolve
+from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
+from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
 from quillread.train.family_settings import CompactPart, TrocrPart
@@ -106,17 +108,17 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not (output / CONFIG_NAME).is_file():
-        raise ConfigError(f"{output}: is a folder with other files in it, and no run", hint="name another --output")
+        raise ConfigError(f"{output}: holds other files, and no run", hint="name another folder")
     if not overwrite:
         raise ConfigError(
             f"{output}: holds a run already",
-            hint="add --resume to go on, --overwrite to start anew, or name another --output",
+            hint="resume it, overwrite it, or name another folder",
         )
     data = [spec.where for spec in config.placed((*config.data, *config.validation))]
     tokenizer = config.part.tokenizer if isinstance(config.part, TrocrPart) else None
     for place in [*data, *(str(needed) for needed in (config.start, config.teacher, tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
-            raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another --output")
+            raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another folder")
 
 
 def delete_run(output: Path) -> None:
@@ -155,7 +157,7 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
         listed = "; ".join(f"{key}: {before.get(key)} before, {now[key]} now" for key in changed)
         raise ConfigError(
             f"{output}: the run was started with other settings: {listed}",
-            hint="resume with --resume --output DIR alone, or start a new run in another folder",
+            hint="resume it without naming settings, or start a new run in another folder",
         )
     return replace(config, micro_batch=config.micro_batch or first.micro_batch)
 
@@ -242,7 +244,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
 
     Raises:
         ConfigError: If the folder holds no run, or fewer whole checkpoints.
-        ModelError: If it trained adapters, whose products with each other are no mean, or a checkpoint is damaged.
+        ModelError: If it trained adapters, whose products with each other are not a mean, or a checkpoint is damaged.
     """
     if not (run / CONFIG_NAME).is_file():
         raise ConfigError(f"{run}: holds no run: it has no {CONFIG_NAME}")
@@ -254,7 +256,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     if len(checkpoints) < max(last, 2):
         raise ConfigError(
             f"{run}: holds {len(checkpoints)} whole checkpoints, {max(last, 2)} are asked for",
-            hint="train with --set keep_checkpoints=5",
+            hint="train with keep_checkpoints=5",
         )
     if isinstance(part, CompactPart):
         config = replace(config, part=replace(part, teacher=None))
@@ -273,3 +275,42 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     target.mkdir(parents=True)
     family.save(target, replace(info, provenance={**info.provenance, "averaged": names}))
     return checkpoints
+
+
+def average_models(names: Sequence[str], target: Path) -> None:
+    """Write a model whose weights are the means of those of several compact models of the same network.
+
+    A model that was trained on and the one that it started from, averaged, often read new hands nearly as well as the
+    former and the old ones as well as the latter.
+
+    Source: M. Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022 (there with other shares, too).
+    Confidences and all else are those of the last model; fit them anew with `quill models calibrate`.
+
+    Args:
+        names: Names or folders of the models, at least two.
+        target: Folder to make.
+
+    Raises:
+        ModelError: If a model is not compact, or of another network or charset than the last.
+    """
+    entries = [describe(name) for name in names]
+    last = entries[-1].info
+    for entry in entries:
+        if entry.info.family != "compact" or entry.info.charset != last.charset or entry.info.ink != last.ink:
+            raise ModelError(
+                f"{entry.name}: cannot be averaged with {names[-1]}: not compact, of the same letters and height",
+                hint="average a model with the one that its training started from",
+            )
+    weights = [read_weights(entry.folder / ONNX_NAME) for entry in entries]
+    shapes = [{name: value.shape for name, value in each.items()} for each in weights]
+    if any(shape != shapes[-1] for shape in shapes):
+        raise ModelError(f"{names[-1]}: its network has another shape than the others", hint="see the model cards")
+    network = configs.build(CompactConfig, last.provenance.get("training", {}).get("network", {}), names[-1])
+    means = {
+        name: np.mean([each[name].astype(np.float64) for each in weights], axis=0).astype(value.dtype)
+        for name, value in weights[-1].items()
+    }
+    target.mkdir(parents=True)
+    write_onnx(means, network, target / ONNX_NAME)
+    kept = {**last.provenance, "averaged": [entry.info.name for entry in entries]}
+    write_info(replace(last, provenance=kept), target)
