@@ -147,7 +147,7 @@ def group_table(results: dict[str, dict]) -> str:
 
 
 def length_table(results: dict[str, dict]) -> str:
-    """CER by length; classes with fewer than 10 lines are left out."""
+    """CER by length; classes with fewer than 10 lines are skipped."""
     labels = list(dict.fromkeys(b["label"] for r in results.values() for b in r["by_length"]))
     labels.sort(key=lambda label: int(label.rstrip("+").partition("–")[0]))
     rows = ["| CER by length, characters | " + " | ".join(labels) + " |", "|---" * (len(labels) + 1) + "|"]
@@ -159,7 +159,7 @@ def length_table(results: dict[str, dict]) -> str:
 
 
 def character_table(results: dict[str, dict]) -> str:
-    """Share not read right by kind of character; kinds written fewer than 50 times are left out."""
+    """Share not read right by kind of character; kinds written fewer than 50 times are skipped."""
     kinds = ("small letters", "accented letters", "capitals", "digits", "punctuation", "spaces")
     rows = ["| not read right | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
     for name, r in results.items():
@@ -170,7 +170,7 @@ def character_table(results: dict[str, dict]) -> str:
 
 
 def confusion_table(results: dict[str, dict]) -> str:
-    rows = ["| most frequent | taken for another | left out | put in |", "|---|---|---|---|"]
+    rows = ["| most frequent | taken for another | skipped | put in |", "|---|---|---|---|"]
     for name, r in results.items():
         c = r["confusions"]
         cells = [

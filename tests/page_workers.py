@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fakes import bar_recognizer
 
-from quillread.batch.run import Executor, PageJob, PageResult, PageWorker, ProcessExecutor, SerialExecutor
+from quillread.batch.executors import Executor, PageJob, PageResult, PageWorker, ProcessExecutor, SerialExecutor
 from quillread.cli import main as command
 from quillread.cli import read
 from quillread.options import ReadOptions

@@ -47,12 +47,12 @@ def write_document(path: Path, texts: list[str | None]) -> Path:
     return path
 
 
-def write_segmentation(path: Path, image: str, size: tuple[int, int]) -> None:
-    """Write a PAGE file of one line, the whole image, with names as eScriptorium gives them."""
+def write_segmentation(path: Path, image: str, size: tuple[int, int], name: str = "page") -> None:
+    """Write a PAGE or ALTO file of one line, the whole image, with names as eScriptorium gives them."""
     outline = Polygon(((0.0, 0.0), (size[0], 0.0), (size[0], size[1]), (0.0, size[1])))
     line = Line(((0.0, size[1] * 0.9), (size[0], size[1] * 0.9)), outline, None, "eSc_line_1")
     page = Page(image, 1, *size, (Region(outline, (line,), "eSc_block_1"),))
-    path.write_bytes(export("page", Scan(page), info=DocumentInfo(image)))
+    path.write_bytes(export(name, Scan(page), info=DocumentInfo(image)))
 
 
 def size_of(text: str) -> tuple[int, int]:

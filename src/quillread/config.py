@@ -48,7 +48,7 @@ def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """Read a YAML file into a dataclass, with `a.b=c` settings on top.
 
     Raises:
-        ConfigError: If the file is missing, is no YAML mapping, or has a fault that `build` reports.
+        ConfigError: If the file is missing, is not a YAML mapping, or has a fault that `build` reports.
     """
     return build(cls, apply_overrides(read_yaml(path), overrides), str(path))
 

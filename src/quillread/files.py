@@ -82,7 +82,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, as `write_atomic` does; bytes of a file name that are no text become escapes."""
+    """Write text as UTF-8, as `write_atomic` does; bytes of a file name that are not text become escapes."""
     write_atomic(path, text.encode(errors="backslashreplace"))
 
 
@@ -93,7 +93,7 @@ def write_json(path: Path, document: Any) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn a fault of the file system into one that names the file.
+    """Turn an error of the file system into one that names the file.
 
     Raises:
         OutputError: In place of an OSError.

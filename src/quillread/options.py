@@ -43,7 +43,7 @@ class ReadOptions:
     """How TrOCR generates text, where that is to differ from what is stored with the model."""
     lm: tuple[str, ...] | None = None
     """Languages to read with: "none"; "auto", which chooses line by line; shipped ones and files of `quill lm train`,
-    each with `@WEIGHT` if several are mixed. If left out, auto with compact models, none with TrOCR."""
+    each with `@WEIGHT` if several are mixed. If not given, auto with compact models, none with TrOCR."""
     lexicons: tuple[Path, ...] = ()
     """Files of names and other words that are to be known, one a line; others stay possible."""
     correct: bool = False
@@ -53,7 +53,7 @@ class ReadOptions:
     threads: int = 0
     """CPU threads of the line finder, the models and OpenCV; 0 for all cores. They change no result."""
     pages: str | None = None
-    """Pages of each document, such as "2-5,9" or "10-"; all if left out."""
+    """Pages of each document, such as "2-5,9" or "10-"; all if not given."""
     segmenter: str = "neural"
     """Name of the line finder, or an ONNX file of `quill train-segmenter`."""
     lines: bool = False
@@ -66,7 +66,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise ConfigError("models: none is named")
+            raise ConfigError("models: name at least one")
         if not 1 <= self.variants <= MOST_VARIANTS:
             raise ConfigError(f"variants must be 1 to {MOST_VARIANTS}, got {self.variants}")
         if self.threads < 0:
@@ -115,7 +115,7 @@ class ReadOptions:
         if self.correct:
             return LanguageConfig((AUTO,), self.lexicons, decode=False, correct=True)
         if self.lexicons:
-            raise ConfigError(f"lexicons go with a language model, and lm is {_NONE}")
+            raise ConfigError(f"lexicons need a language model, and lm is {_NONE}")
         return None
 
     def selected(self, count: int) -> list[int]:

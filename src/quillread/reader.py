@@ -54,7 +54,7 @@ class Reader:
     ...     texts = [reader.read(path).text for path in paths]
 
     Args:
-        options: What to read with; the defaults of `quill read` if left out.
+        options: What to read with; the defaults of `quill read` if not given.
         recognizer: Reads the lines in place of the models that the options name: a network in training, or a fake.
         **changes: Options by name, on top of them.
 
@@ -132,7 +132,7 @@ class Reader:
 
         Args:
             source: An image, or an address of the web.
-            name: How the result names the input; the path or address if left out.
+            name: How the result names the input; the path or address if not given.
             seconds: Time limit. It is looked at between pages; pages beyond it carry a fault.
             cancelled: Asked between pages whether to stop, likewise.
         """
@@ -304,7 +304,7 @@ def read(source: Picture, options: ReadOptions | None = None, **changes: Any) ->
 
     Args:
         source: An image, or an address of the web.
-        options: What to read with; the defaults if left out.
+        options: What to read with; the defaults if not given.
         **changes: Options by name, on top of them.
 
     Returns:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -187,7 +186,7 @@ class Page:
             UsageError: If there is no such format.
             OutputError: If the file cannot be written.
         """
-        _writing().write_reading(Reading(self.source, (self,)), name, Path(path))
+        _write(Reading(self.source, (self,)), name, Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ class Reading:
                 read and it has no way to say so.
             OutputError: If the file cannot be written.
         """
-        _writing().write_reading(self, name, Path(path))
+        _write(self, name, Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +278,13 @@ class PageWriter(Protocol):
         """Leave nothing half written; called in place of `close`, or after it, when it changes nothing."""
 
 
-def _writing() -> ModuleType:
-    # By name, as the formats stand to the right of this module: results write themselves, but know nothing of how.
-    return importlib.import_module("quillread.formats.export")
+_WRITER = "quillread.formats.export:write_reading"
+"""What writes readings, by name and resolved late: results say "write yourself", and know nothing of formats."""
+
+
+def _write(reading: Reading, name: str, path: Path) -> None:
+    module, _, function = _WRITER.partition(":")
+    getattr(importlib.import_module(module), function)(reading, name, path)
 
 
 @dataclass(frozen=True, slots=True)

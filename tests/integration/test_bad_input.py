@@ -204,7 +204,7 @@ def test_an_unknown_model_gives_2(capsys: pytest.CaptureFixture[str]):
     [
         (ONNX_NAME, None, "lacks its weights"),
         (ONNX_NAME, b"", "cannot be loaded as an ONNX model"),
-        (INFO_NAME, None, "is no model folder"),
+        (INFO_NAME, None, "is not a model folder"),
         (INFO_NAME, b"{", "cannot be read"),
         (INFO_NAME, b'{"family": "compact", "name": "x", "charset": "abc"}', "do not belong together"),
         (INFO_NAME, b'{"family": "compact", "name": "x", "charest": "abc"}', "did you mean 'charset'?"),
@@ -242,8 +242,8 @@ def test_a_model_folder_that_is_not_there_is_sought_on_the_hub_in_a_fresh_proces
     result = subprocess.run(command, capture_output=True, env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1"})
     assert result.returncode == 2
     assert result.stderr.decode() == (
-        "quill: error: my/model: the Hugging Face hub cannot be reached, and the model is not whole in its cache\n"
-        "  hint: connect once to download it; if a folder is meant, there is none of this name\n"
+        "quill: error: my/model: the Hugging Face hub cannot be reached, and its cache does not hold the whole model\n"
+        "  hint: connect once to download it; if you mean a folder, there is none of this name\n"
     )
 
 

@@ -174,7 +174,7 @@ def test_a_book_from_stdin_is_read_in_processes(
     assert told[0] == told[1]
     _, second, third = map(json.loads, told[0][1].splitlines())
     assert [page["number"] for page in second["pages"]] == [1, 2, 3, 4, 5]
-    assert third["error"].startswith("-: nothing came from stdin")
+    assert third["error"].startswith("-: stdin is empty")
 
 
 @pytest.mark.slow

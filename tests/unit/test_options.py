@@ -103,12 +103,12 @@ def test_options_cannot_be_written_to():
         ({"threads": "2"}, "threads: expected int, got '2'"),
         ({"threads": -1}, "threads must be at least 0, got -1"),
         ({"variants": 8}, "variants must be 1 to 7, got 8"),
-        ({"models": []}, "models: none is named"),
+        ({"models": []}, "models: name at least one"),
         ({"generate": {"rows": "cut"}}, "generate.rows: 'cut' is not one of"),
         ({"lines": True, "segmentation": "page.xml"}, "lines and segmentation exclude each other"),
         ({"lm": ["none", "en"]}, "lm: none and en contradict each other"),
         ({"lm": ["auto", "en"]}, "auto chooses by itself, and cannot be mixed with others"),
-        ({"lm": ["none"], "lexicons": ["names.txt"]}, "lexicons go with a language model, and lm is none"),
+        ({"lm": ["none"], "lexicons": ["names.txt"]}, "lexicons need a language model, and lm is none"),
     ],
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any], message: str):

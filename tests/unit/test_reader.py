@@ -140,7 +140,7 @@ def test_pages_beyond_the_document_are_a_fault(tiff: Path):
     assert reading.fault is not None
     assert (reading.fault.kind, reading.fault.message) == (
         "usage",
-        f"{tiff}: has 3 pages, none of those asked for: 7",
+        f"{tiff}: ends at page 3, with none of those asked for: 7",
     )
 
 

@@ -139,7 +139,9 @@ def refuse_overwriting(inputs: Iterable[Input], sources: Iterable[Path], results
         for entry in inputs:
             result = beside(folder / entry.stem, ending)
             if result.resolve() in taken:
-                raise OutputError(f"{result}: what is read here would be written over", hint="name another folder")
+                raise OutputError(
+                    f"{result}: is one of the inputs, and would be overwritten", hint="name another folder"
+                )
 
 
 def beside(stem: Path, ending: str, *, hidden: bool = False) -> Path:

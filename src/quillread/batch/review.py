@@ -10,7 +10,7 @@ from quillread.files import write_atomic
 from quillread.types import DocumentInfo, Scan, Transcript
 
 REVIEW_NAME = "review.tsv"
-"""The list, in the folder of --output."""
+"""The list, in the output folder."""
 
 
 @dataclass

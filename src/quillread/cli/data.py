@@ -39,7 +39,7 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
     entry = describe(name)
     if entry.info.family == "compact":
         if max_tokens is not None:
-            raise UsageError(f"{name} writes characters, not tokens", hint="leave out --max-tokens")
+            raise UsageError(f"{name} writes characters, not tokens", hint="drop --max-tokens")
         return CtcLimits(Charset(entry.info.charset), entry.info.ink.height / entry.info.column_width)
     from quillread.text.tokenizer import TokenizerSpeller, load_tokenizer
 
@@ -64,7 +64,7 @@ _FAULTS_FOUND = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description = (
-        "Look into data sets, fetch, divide and convert them. SPEC is a folder of "
+        "Inspect, fetch, split and convert data sets. SPEC is a folder of "
         "line images, or kind:where, such as csv:FILE or hub:org/name."
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -122,7 +122,11 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     looks.add_argument("--augment", action="store_true", help="draw each distortion, and all together")
     looks.add_argument("--steps", action="store_true", help="draw each cleaning step, and the classic chain")
     parser.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="of the choice and looks (default: 0)"
+        "--seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="seed of the random choice of lines and looks (default: 0)",
     )
     parser.add_argument(
         "--set",

@@ -32,7 +32,7 @@ def add_fetch(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "fetch",
         help=text,
         description=f"{text[0].upper()}{text[1:]}. What is there already is kept, so the command can be stopped and "
-        "given again. Exit code 3 if images failed that a later run may bring; 0 if only dead links and changed "
+        "run again. Exit code 3 if images failed that a later run may bring; 0 if only dead links and changed "
         "images are missing.",
     )
     parser.add_argument("name", choices=("imgur5k",), help="the data set")
@@ -86,12 +86,12 @@ def _report_text(report: "FetchReport") -> str:
             f"{len(held.outside)} lie mostly off their image, {len(held.leaving)} reach beyond it"
         )
     if not report.is_complete:
-        lines.append("give the command again to try those that failed or were not tried")
+        lines.append("run the command again to try those that failed or were not tried")
     return "\n".join(lines)
 
 
 _LEFT_OUT = 3
-_EXIT_CODE = "Exit code 3 if lines were left out as their images cannot be read; each is named."
+_EXIT_CODE = "Exit code 3 if lines were skipped because their images cannot be read; each is named."
 
 
 def add_convert(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -120,7 +120,9 @@ def add_split(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--validation", type=_share, default=0.1, metavar="SHARE", help="share of all lines (default: %(default)s)"
     )
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of all lines (default: no test split)")
-    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of the choice (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="seed of the random choice (default: 0)"
+    )
     parser.add_argument("--split", choices=SPLITS, default="train", help="split to divide (default: train)")
     parser.set_defaults(run=_run_split)
 
@@ -180,7 +182,7 @@ def _parse(args: argparse.Namespace) -> "DataSpec":
 
 
 def _write(source: "Source", rows: Sequence[int], split: str, output: Path, height: int | None) -> int:
-    """Write one split and say what became of it; returns the number of lines left out."""
+    """Write one split and say what became of it; returns the number of lines skipped."""
     from quillread.data.parquet import write_parquet
 
     report = write_parquet(source, rows, output, split, height=height, progress=ProgressLine("lines"))
@@ -189,10 +191,10 @@ def _write(source: "Source", rows: Sequence[int], split: str, output: Path, heig
         f"{split}: {report.lines:,} lines"
         + (f" of {groups:,} groups" if groups else "")
         + f", files: {len(report.files):,}"
-        + (f", left out as unreadable: {len(report.unreadable):,}" if report.unreadable else "")
+        + (f", skipped as unreadable: {len(report.unreadable):,}" if report.unreadable else "")
     )
     for message in report.unreadable:
-        say(f"left out: {message}")
+        say(f"skipped: {message}")
     return len(report.unreadable)
 
 
@@ -264,7 +266,7 @@ def add_cuts(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("specs", nargs=1, metavar="SPEC", help="a data set; its train split is read")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the file to write, JSON lines")
-    parser.add_argument("--model", default="builtin", metavar="NAME", help="who reads (default: %(default)s)")
+    parser.add_argument("--model", default="builtin", metavar="NAME", help="model that reads (default: %(default)s)")
     parser.add_argument("--threads", type=positive_number, default=0, metavar="N", help="CPU threads (default: all)")
     add_column_options(parser)
     parser.set_defaults(run=_run_cuts)

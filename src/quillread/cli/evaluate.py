@@ -123,7 +123,7 @@ def _run_pages(args: argparse.Namespace) -> int:
     for fault in faults:
         say(fault)
     if evaluation.left_out:
-        say(f"{len(evaluation.left_out)} files with ground truth could not be used, the figures are without them")
+        say(f"{len(evaluation.left_out)} files with ground truth could not be used, and are not part of the figures")
     return ExitCode.INPUT_FAILED if faults else ExitCode.OK
 
 

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "make a language model of a text"
+    text = "make a language model from text"
     train = actions.add_parser("train", help=text, description=f"{text[0].upper()}{text[1:]}.")
     train.add_argument(
         "--text",
@@ -85,11 +85,11 @@ def run_train(args: argparse.Namespace) -> int:
     from quillread.language.catalog import guess_language
 
     if args.output.resolve() in {path.resolve() for path in args.text}:
-        raise OutputError(f"{args.output}: what is read here would be written over", hint="name another file")
+        raise OutputError(f"{args.output}: is one of the inputs, and would be overwritten", hint="name another file")
     config = BuildConfig(order=args.order, keep=args.keep)
     corpus = read_corpus(args.text)
     if corpus.dropped:
-        say(f"{corpus.dropped} paragraphs left out: they hold characters of a text that was decoded wrongly")
+        say(f"{corpus.dropped} paragraphs skipped: they hold characters of a text that was decoded wrongly")
     language = args.language if args.language is not None else guess_language(corpus.paragraphs)
     content = build_language(corpus.paragraphs, args.output.stem, language, config)
     write_content(args.output, content)
@@ -157,7 +157,7 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="lines of each data set to choose weights on",
     )
     tune.add_argument("--keep-weights", action="store_true", help="choose no weights, fit the confidences only")
-    tune.add_argument("--seed", type=int, default=0, help="of the split into halves (default: %(default)s)")
+    tune.add_argument("--seed", type=int, default=0, help="seed of the split into halves (default: %(default)s)")
     tune.add_argument("--json", type=Path, metavar="FILE", help="write settings and figures")
     tune.add_argument("--save", action="store_true", help="write the settings into the folder of the model")
     tune.set_defaults(run=run_tune)

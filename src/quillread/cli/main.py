@@ -17,13 +17,13 @@ from quillread.version import __version__
 
 COMMANDS = {
     "read": "read handwriting in images and PDFs",
-    "train": "train a model, or teach one a hand",
+    "train": "train a model, or adapt one to a hand",
     "train-segmenter": "train a line finder on pages",
     "evaluate": "measure a model on lines or pages with known text",
     "compare": "compare the predictions of two models on the same lines",
-    "data": "look into data sets, fetch, divide and convert them",
+    "data": "inspect, fetch, split and convert data sets",
     "models": "list models, show one, convert, quantise or calibrate one, average checkpoints",
-    "lm": "language models: list, train, look into, score texts with, tune a recogniser for",
+    "lm": "train and inspect language models, score texts with them, tune a recogniser for one",
 }
 """Each is a module of this folder with `configure(parser)`; a hyphen is an underscore there."""
 
@@ -107,7 +107,7 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def _prepare_streams() -> None:
-    """Make stdout UTF-8 whatever the locale says; bytes of a file name that are no text become JSON escapes.
+    """Make stdout UTF-8 whatever the locale says; bytes of a file name that are not text become JSON escapes.
 
     Streams that the caller closed lead nowhere: files that are opened, here or in workers, must not take their places.
     """

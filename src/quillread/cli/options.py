@@ -63,12 +63,12 @@ def _has_columns(spec: "DataSpec") -> bool:
 def whole_number(text: str) -> int:
     """Read a number from 0 up, for `type=` of an argument."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 up, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, got {text!r}")
     return int(text)
 
 
 def positive_number(text: str) -> int:
     """Read a number from 1 up, for `type=` of an argument."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 up, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, got {text!r}")
     return int(text)

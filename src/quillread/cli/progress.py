@@ -27,7 +27,7 @@ def tell_skipped(faults: Sequence[str]) -> None:
 
 
 class ProgressLine:
-    """Shows how far a long command is, how fast, and the time left; silent when stderr is no terminal.
+    """Shows how far a long command is, how fast, and the time left; silent when stderr is not a terminal.
 
     Args:
         unit: What is counted, such as "lines".

@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Read handwriting in images, PDFs and IIIF manifests. Text goes to stdout, or into files with --output."
     )
     parser.epilog = "Exit code 0: all inputs were read; 3: some or all could not be read, each is named on stderr."
-    parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="file, folder, pattern, address of the web, or - for stdin"
-    )
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder, pattern, web address, or - for stdin")
     _add_page_flags(parser)
     _add_output_flags(parser)
     add_reading_flags(parser, "auto with compact models, none with TrOCR")
@@ -264,7 +262,7 @@ def _make_folder(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output}: cannot be made a folder: {error.strerror}", hint=hint) from error
+        raise OutputError(f"{output}: cannot be created: {error.strerror}", hint=hint) from error
     if not os.access(output, os.W_OK):
         raise OutputError(f"{output}: no permission to write there", hint=hint)
 
@@ -274,4 +272,4 @@ def _with_content(entry: Input) -> Input:
     if content:
         return replace(entry, content=content)
     hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"
-    return replace(entry, fault=Fault("input", "-: nothing came from stdin", hint))
+    return replace(entry, fault=Fault("input", "-: stdin is empty", hint))

@@ -71,14 +71,14 @@ def add_language_flags(parser: argparse.ArgumentParser, default: str, *, correct
         action="append",
         type=Path,
         metavar="FILE",
-        help="names and other words that are to be known, one a line; others stay possible; may be repeated",
+        help="file of names and other words to know, one a line; other words stay possible; may be repeated",
     )
     if corrects:
         group.add_argument(
             "--correct",
             action="store_true",
             default=None,
-            help="correct words that are in doubt to known words near them; what was changed is in the JSON",
+            help="correct doubtful words to known words near them; the JSON lists the changes",
         )
 
 
@@ -91,11 +91,14 @@ def add_reading_flags(parser: argparse.ArgumentParser, default_language: str) ->
         "--variants",
         type=int,
         metavar="N",
-        help=f"look at each line in N ways, sheared and stretched a little, up to {MOST_VARIANTS}, and let them vote: "
-        "about N times as long",
+        help=f"read each line in N variants, sheared and stretched a little, up to {MOST_VARIANTS}, and let them vote; "
+        "takes about N times as long",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of the options that --set takes; flags go before it"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of options, by the names that --set takes; flags override it",
     )
     parser.add_argument(
         "--set",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.description = "Train a model. Ctrl-C saves a checkpoint; --resume goes on from it."
+    parser.description = "Train a model. Ctrl-C saves a checkpoint; --resume continues from it."
     parser.add_argument("--config", metavar="FILE|PRESET", help=f"YAML settings, or one of: {', '.join(presets())}")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
     parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
@@ -30,11 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="start from a model of another shape, or a TrOCR model that lacks tensors: what is missing is drawn at "
+        help="start from a model of another shape, or a TrOCR model that lacks tensors: what is missing starts at "
         "random",
     )
     old = parser.add_mutually_exclusive_group()
-    old.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    old.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
     old.add_argument("--overwrite", action="store_true", help="delete the run that --output holds, and start anew")
     parser.add_argument(
         "--folds",

@@ -16,12 +16,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Train a line finder on pages with PAGE or ALTO files, and on pages made up of lines."
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings, such as the train.json of a run")
     parser.add_argument("--pages", action="append", default=[], metavar="DIR", help="training pages; may be repeated")
-    parser.add_argument("--lines", action="append", default=[], metavar="SPEC", help="lines that pages are made up of")
     parser.add_argument(
-        "--validation", action="append", default=[], metavar="DIR", help="pages to measure on now and then"
+        "--lines", action="append", default=[], metavar="SPEC", help="lines to compose synthetic pages of"
     )
+    parser.add_argument("--validation", action="append", default=[], metavar="DIR", help="validation pages")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="any setting, as a.b=c"
     )
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(args: argparse.Namespace) -> dict[str, Any]:
-    former = args.output / "train.json"
-    path = args.config or (former if args.resume and former.is_file() else None)
+    earlier = args.output / "train.json"
+    path = args.config or (earlier if args.resume and earlier.is_file() else None)
     values = apply_overrides(read_yaml(path) if path else {}, args.settings)
     return values | {name: given for name in ("pages", "lines", "validation") if (given := getattr(args, name))}

@@ -86,7 +86,7 @@ def draw_steps(
         name: Title of the sheet.
         count: Lines to show at most, each with rows of its own.
         seed: Of the selection, and of the look of synthetic lines.
-        config: Settings of the steps, the defaults if left out; its own chain is drawn, too, if it has one.
+        config: Settings of the steps, the defaults if not given; its own chain is drawn, too, if it has one.
 
     Returns:
         RGB, 1600 pixels wide.

@@ -128,7 +128,7 @@ def fetch_imgur5k(
 
     Args:
         folder: A copy of the data set's repository, which has the lists.
-        config: The defaults if left out.
+        config: The defaults if not given.
         splits: Of "train", "validation" and "test".
         progress: Counts images.
 

@@ -18,7 +18,7 @@ _SUFFIXES = {".ttf", ".otf", ".woff", ".woff2"}
 _SIZE = 44
 """Font size in pixels; the rendered line is cropped to its ink, so it only sets the resolution."""
 _TRIES = 1000
-"""Texts drawn for a line before it is given up that a font can write one."""
+"""Random texts that are tried for a line before a font is taken to have none that it can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class FontSource:
         if not self._fonts:
             raise DataError(f"{folder}: holds no usable fonts ({', '.join(sorted(_SUFFIXES))})")
         if not texts:
-            raise DataError(f"{self.name}: names no text to write", hint="add ?text=FILE, a text file in UTF-8")
+            raise DataError(f"{self.name}: has no text to write", hint="add ?text=FILE, a text file in UTF-8")
         self._words: list[list[str]] = []
         for path in texts:
             try:
@@ -87,7 +87,7 @@ class FontSource:
         return 0.36 * len(self.text(index)) + 0.5
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Render line `index`, with ink, paper and spacing drawn from `rng`."""
+        """Render line `index`, with random ink, paper and spacing."""
         text, path = self._choose(index)
         grey = _render(text, self._font(path), rng)
         return Sample(f"{path.stem}-{index}", np.repeat(grey[..., None], 3, axis=2), text, group=path.stem)
@@ -172,7 +172,7 @@ def _characters(path: Path) -> frozenset[str]:
             mapping = font.getBestCmap() or {}
         drawn = ImageFont.truetype(str(path), 16)
     except (tt.TTLibError, OSError, AssertionError) as error:
-        raise DataError(f"{path}: is no font that can be read: {error}") from error
+        raise DataError(f"{path}: is not a font that can be read: {error}") from error
     known = {c for c in WESTERN_EUROPEAN if mapping.get(ord(c), ".notdef") != ".notdef"}
     return frozenset(c for c in known if c == " " or drawn.getmask(c).getbbox())
 

@@ -44,7 +44,7 @@ def undo_codes(token: str) -> str:
 
 
 def written_tokens(tokens: Sequence[str]) -> list[str]:
-    """Leave out crossed-out words and undo the codes of the others."""
+    """Drop crossed-out words and undo the codes of the others."""
     return [word for token in tokens if token != "#" and (word := undo_codes(token))]
 
 
@@ -240,7 +240,7 @@ def _read_ascii(folder: Path, level: str) -> list[list[_Entry]]:
             continue
         match = pattern.fullmatch(row.rstrip())
         if match is None:
-            raise DataError(f"{path}, row {number}: is no row of {level}.txt: {row[:80]!r}")
+            raise DataError(f"{path}, row {number}: is not a row of {level}.txt: {row[:80]!r}")
         tokens = match[3].split("|") if level == "lines" else [match[3]]
         entries.append(_Entry(match[1], match[2] == "ok", tuple(tokens)))
     return _by_form(entries)
@@ -330,6 +330,6 @@ def _find_images(folder: Path, entries: Sequence[_Entry], name: str) -> dict[str
             hint=f"unpack {folder.name}.tgz into that folder, so that it holds a01, a02 and so on",
         )
     if missing:
-        message = "%s: %d of %d images are missing or empty, and left out: %s"
+        message = "%s: %d of %d images are missing or empty, and skipped: %s"
         log.warning(message, name, len(missing), len(entries), list_few(missing))
     return found

@@ -108,8 +108,8 @@ def open_imgur5k(spec: DataSpec, split: str) -> Source:
     """Open a split of a folder in the official layout (source `imgur5k:`).
 
     Options: `margin`, kept around each box, as a fraction of its height (default 0); `check=none`, which
-    takes images as they are. Otherwise every file is read and hashed, and left out if it is another than the annotators
-    saw. What is left out is logged.
+    takes images as they are. Otherwise every file is read and hashed, and skipped if it is another than the annotators
+    saw. What is skipped is logged.
     """
     spec.refuse_unknown(("margin", "check"))
     name = f"imgur5k:{spec.where}"
@@ -276,12 +276,12 @@ def _image_size(path: Path) -> tuple[int, int] | None:
 
 def _log_faults(name: str, report: SplitReport) -> None:
     what = {
-        "missing": "images are missing (left out)",
-        "changed": "images are other files than were annotated (left out)",
-        "unreadable": "images cannot be read (left out)",
-        "illegible": "words are marked illegible (left out)",
-        "degenerate": "words have no box with an area (left out)",
-        "outside": "words lie mostly off their image (left out)",
+        "missing": "images are missing (skipped)",
+        "changed": "images are other files than were annotated (skipped)",
+        "unreadable": "images cannot be read (skipped)",
+        "illegible": "words are marked illegible (skipped)",
+        "degenerate": "words have no box with an area (skipped)",
+        "outside": "words lie mostly off their image (skipped)",
         "leaving": "words reach beyond their image (kept)",
     }
     for kind, text in what.items():

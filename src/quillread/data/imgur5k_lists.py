@@ -94,7 +94,7 @@ def read_hashes(folder: Path) -> dict[str, str]:
 def list_images(folder: Path, splits: Sequence[str]) -> list[ListedImage]:
     """List the photographs of some splits, in the order of the lists, each once.
 
-    The annotations may lack images of the other lists: the repository's own script leaves out what it could not
+    The annotations may lack images of the other lists: the repository's own script skips what it could not
     download.
 
     Raises:
@@ -123,10 +123,10 @@ def list_image(image_id: str, entry: Mapping[str, Any], hashes: Mapping[str, str
     """
     # The id becomes a file name, and the address is asked for: neither may lead elsewhere.
     if not re.fullmatch(r"[A-Za-z0-9_-]+", image_id):
-        raise DataError(f"{image_id!r} is no id of an image on imgur.com", hint=_TAKE_ANEW)
+        raise DataError(f"{image_id!r} is not the id of an image on imgur.com", hint=_TAKE_ANEW)
     url = str(entry.get("image_url") or f"https://i.imgur.com/{image_id}.jpg")
     if not url.startswith(("https://", "http://")):
-        raise DataError(f"image {image_id}: {url!r} is no web address", hint=_TAKE_ANEW)
+        raise DataError(f"image {image_id}: {url!r} is not a web address", hint=_TAKE_ANEW)
     md5 = hashes.get(image_id) or str(entry.get("image_hash") or "").lower()
     if not md5:
         raise DataError(f"image {image_id}: the lists give no hash", hint=_TAKE_ANEW)
@@ -178,7 +178,7 @@ def _parse(path: Path) -> Annotations:
     try:
         document = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: is no JSON: {error}", hint=_TAKE_ANEW) from error
+        raise DataError(f"{path}: is not JSON: {error}", hint=_TAKE_ANEW) from error
     tables = []
     for key, kind in (("index_id", dict), ("index_to_ann_map", list), ("ann_id", dict)):
         table = document.get(key) if isinstance(document, dict) else None

@@ -33,7 +33,7 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
 
     The XML has the stem of its image, or names it, and lies beside it or in a folder `page` or `alto` there. If the
     folder has folders named after splits, the one asked for is opened. The group of a line is its page. Lines
-    without text are left out and counted; files that cannot be used are left out and named in a warning.
+    without text are skipped and counted; files that cannot be used are skipped and named in a warning.
 
     Option `outline`: `polygon` cuts along the polygons, or along the baseline where there is none; `baseline` always
     along the baseline, as high as lines are apart, where the polygons are of no use.
@@ -60,9 +60,9 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
             else:
                 faults.append(f"{place.id}: its baseline or polygon has no extent on the page")
     if faults:
-        log.warning("%s: left out, %d faults: %s", name, len(faults), list_few(faults))
+        log.warning("%s: skipped, %d faults: %s", name, len(faults), list_few(faults))
     if without_text:
-        log.warning("%s: %d lines have no text and are left out", name, without_text)
+        log.warning("%s: %d lines have no text and are skipped", name, without_text)
     if not lines:
         raise DataError(
             f"{name}: holds no line with text on an image of its own", hint="put page-1.xml beside page-1.jpg"

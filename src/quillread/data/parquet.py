@@ -33,7 +33,7 @@ class WriteReport:
     files: tuple[Path, ...]
     lines: int
     unreadable: tuple[str, ...]
-    """A message for each line that was left out because its image cannot be read; names source and row."""
+    """A message for each line that was skipped because its image cannot be read; names source and row."""
 
 
 def write_parquet(

@@ -78,14 +78,14 @@ def read_cuts(path: Path) -> Iterator[LineCuts]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="make it with `quill data cuts`") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no file of cuts", hint="make it with `quill data cuts`") from error
+        raise DataError(f"{path}: is not a file of cuts", hint="make it with `quill data cuts`") from error
     for number, row in enumerate(rows, 1):
         try:
             fields = json.loads(row)
             cuts = tuple((int(at), float(x)) for at, x in fields["cuts"])
             yield LineCuts(int(fields["index"]), str(fields["text"]), cuts)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}, row {number}: is no row of cuts: {error}") from error
+            raise DataError(f"{path}, row {number}: is not a row of cuts: {error}") from error
 
 
 _MOST_WIDTH = 4096
@@ -109,7 +109,7 @@ class RecombinedSource:
     Args:
         source: The lines.
         cuts: Where they can be cut.
-        lines: How many to make; their texts are always the same, the gaps between words are drawn at each look.
+        lines: How many to make; their texts are always the same, the gaps between words are random at each look.
         characters: Least and most characters of a line, roughly.
 
     Raises:
@@ -132,7 +132,7 @@ class RecombinedSource:
             groups.setdefault(source.group(line.index), []).extend(_fragments(line))
         pools = {name: fragments for name, fragments in groups.items() if len(fragments) >= 4}
         if not pools:
-            raise DataError(f"{self.name}: no writer has words enough")
+            raise DataError(f"{self.name}: no writer has enough words")
         rng = np.random.default_rng(0)
         names = list(pools)
         counts = np.array([len(pools[name]) for name in names], np.float64)

@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 def _warn(fault: DataError) -> None:
-    log.warning("%s; the line is left out", fault.message)
+    log.warning("%s; the line is skipped", fault.message)
 
 
 class RewrittenSource:
@@ -99,7 +99,7 @@ def readable(
     Args:
         source: The lines.
         indices: Which of them.
-        tell: Called for each whose image cannot be read; a warning if left out.
+        tell: Called for each whose image cannot be read; a warning if not given.
 
     Raises:
         DataError: If no image can be read: that of the first.

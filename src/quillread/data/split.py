@@ -97,7 +97,7 @@ def divide(groups: Sequence[str], shares: Mapping[str, float], rng: np.random.Ge
             what = ("group" if has_groups else "line") + "s" * (count > 1)
             raise DataError(
                 f"{count} {what} cannot be split into {' and '.join(('train', *shares))}: one of them would be empty",
-                hint="make fewer parts; if the groups are of very different size, draw with another seed",
+                hint="make fewer parts; if the groups are of very different size, use another seed",
             )
         kept, held = hold_out([names[i] for i in rest], share / left, rng)
         parts[name] = [rest[i] for i in held]

@@ -18,7 +18,7 @@ _SHIFT = 4  # cv2 takes coordinates with this many binary places
 
 @dataclass(frozen=True, slots=True)
 class StrokeStyle:
-    """Ranges from which the look of a rendered line is drawn."""
+    """Ranges of the random look of a rendered line."""
 
     pen_width: tuple[float, float] = (1.2, 4.2)
     """Stroke width in pixels at a line height of 64."""
@@ -54,7 +54,7 @@ class StrokeSource:
                 texts = [join_tokens(str(t)) for t in arrays["text"]]
                 ids = [str(i) for i in arrays["id"]]
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: is no file of pen strokes: {error}") from error
+            raise DataError(f"{path}: is not a file of pen strokes: {error}") from error
         # "#" stands for a word that the transcribers could not read.
         self._lines = [
             (ids[i], texts[i], int(offsets[i]), int(offsets[i + 1])) for i in range(len(texts)) if "#" not in texts[i]
@@ -76,7 +76,7 @@ class StrokeSource:
         return 0.33 * len(self._lines[index][1]) + 0.5
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Render a line with a look drawn from `rng`."""
+        """Render a line with a random look."""
         line_id, text, start, stop = self._lines[index]
         points = np.cumsum(self._delta[start:stop].astype(np.float64), axis=0)
         grey = render_strokes(points, self._starts[start:stop], rng, self._style)

@@ -57,7 +57,7 @@ def open_folder(spec: DataSpec, split: str) -> Source:
     """Open a folder: images with a .txt of the same stem, or metadata.csv / .jsonl (source `folder:`)."""
     folder = Path(spec.where)
     if not folder.is_dir():
-        raise DataError(f"folder:{spec.where}: is no folder")
+        raise DataError(f"folder:{spec.where}: is not a folder")
     for table, reader in (("metadata.csv", _read_csv), ("metadata.jsonl", _read_jsonl)):
         if (folder / table).is_file():
             return _open_table(spec, split, folder / table, reader)
@@ -120,14 +120,14 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
 def _refuse_misspelt(where: str, split: str) -> None:
     """Data without splits gives all its lines for the usual names; another name asks for what is not there."""
     if split not in SPLITS:
-        raise DataError(f"{where}: has no splits, and {split!r} is none of {', '.join(SPLITS)}")
+        raise DataError(f"{where}: has no splits, and {split!r} is not one of {', '.join(SPLITS)}")
 
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        DataError: If it cannot be read, or is no UTF-8.
+        DataError: If it cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -139,7 +139,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     try:
         records = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     except csv.Error as error:
-        raise DataError(f"{path}: is no CSV table: {error}") from error
+        raise DataError(f"{path}: is not a CSV table: {error}") from error
     for number, record in enumerate(records, 1):
         if None in record:  # where the reader puts what the header has no column for
             raise DataError(
@@ -157,7 +157,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: is no JSON: {error}") from error
+            raise DataError(f"{path}, line {number}: is not JSON: {error}") from error
         if not isinstance(record, dict):
             raise DataError(f"{path}, line {number}: expected an object with image and text, got {record!r}")
         records.append(record)

@@ -1,7 +1,7 @@
 """Prefix beam search over the columns of a line, of one view of it or of several at once.
 
 Trained networks are sure of most columns: only characters with some probability are followed, columns where nothing but
-the blank has any are passed over, and readings far behind the best are dropped. The language's factors are multiplied
+the blank has any are skipped, and readings far behind the best are dropped. The language's factors are multiplied
 into the masses as a reading grows, so that all prefixes compare.
 """
 
@@ -222,7 +222,7 @@ def search_jointly(
 
 
 def _extend(labellings: Sequence[Sequence[int]]) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
-    """Put blanks around all classes: (N, S), whether the blank before a place may be left out, and the last places."""
+    """Put blanks around all classes: (N, S), whether the blank before a place may be skipped, and the last places."""
     size = 2 * max(map(len, labellings)) + 1
     extended = np.full((len(labellings), size), BLANK, np.intp)
     skips = np.zeros((len(labellings), size), bool)

@@ -50,7 +50,7 @@ class Hypothesis:
 
 
 def strip_emissions(emissions: Sequence[Emission]) -> Sequence[Emission]:
-    """Leave out the spaces at both ends: a line of spaces alone is an empty line, and they are no writing."""
+    """Drop the spaces at both ends: a line of spaces alone is an empty line, and they are not writing."""
     inked = [i for i, e in enumerate(emissions) if e.text != " "]
     return emissions[inked[0] : inked[-1] + 1] if inked else ()
 

@@ -133,7 +133,7 @@ def mean_score(scores: Sequence[BaselineScore]) -> BaselineScore:
 def line_distance(lines: Sequence[Line]) -> float:
     """Median distance in pixels from a baseline down to the next one that overlaps it in x.
 
-    Lines without one below are left out; if no line has any, the median height of the polygons stands in.
+    Lines without one below are skipped; if no line has any, the median height of the polygons stands in.
     `lines` must not be empty.
     """
     curves = [np.asarray(line.baseline, np.float64) for line in lines]

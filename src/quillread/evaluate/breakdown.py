@@ -70,7 +70,7 @@ def confusions(rows: Sequence[Prediction], top: int = 30) -> Confusions:
 
 
 def cer_by_length(scores: Sequence[LineScore]) -> list[Bucket]:
-    """Part the lines by the length of their reference in characters; classes without lines are left out."""
+    """Part the lines by the length of their reference in characters; classes without lines are skipped."""
     numbers = np.searchsorted(LENGTH_LIMITS, [score.cer.length for score in scores])
     starts = (0, *(limit + 1 for limit in LENGTH_LIMITS))
     labels = [f"{low}–{high}" for low, high in zip(starts, LENGTH_LIMITS, strict=False)]
@@ -79,7 +79,7 @@ def cer_by_length(scores: Sequence[LineScore]) -> list[Bucket]:
 
 
 def cer_by_confidence(rows: Sequence[Prediction], scores: Sequence[LineScore], bins: int = 10) -> list[Bucket]:
-    """Part the lines into bins of equal width by confidence in percent; bins without lines are left out."""
+    """Part the lines into bins of equal width by confidence in percent; bins without lines are skipped."""
     numbers = bin_numbers(np.array([row.confidence for row in rows], np.float64), bins)
     return [
         Bucket(f"{100 * number / bins:.0f}–{100 * (number + 1) / bins:.0f}", lines, cer)
@@ -88,7 +88,7 @@ def cer_by_confidence(rows: Sequence[Prediction], scores: Sequence[LineScore], b
 
 
 def cer_by_group(rows: Sequence[Prediction], scores: Sequence[LineScore]) -> list[Bucket]:
-    """Part the lines by group, worst group first; lines without a group are left out."""
+    """Part the lines by group, worst group first; lines without a group are skipped."""
     named = [(row.group, score) for row, score in zip(rows, scores, strict=True) if row.group]
     buckets = [
         Bucket(group, lines, cer)

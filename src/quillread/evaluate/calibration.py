@@ -38,7 +38,7 @@ class AcceptancePoint:
 
 
 def reliability_bins(confidence: Sequence[float], is_exact: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
-    """Sort lines into bins of equal width by confidence, 0 to 1; bins without lines are left out."""
+    """Sort lines into bins of equal width by confidence, 0 to 1; bins without lines are skipped."""
     values, exact = np.asarray(confidence, np.float64), np.asarray(is_exact, np.float64)
     return [
         ReliabilityBin(

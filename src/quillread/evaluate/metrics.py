@@ -36,7 +36,7 @@ class EditCounts:
     def rate(self) -> float:
         """Edits over length: 0 or more, above 1 if many were inserted; nan if the references are empty.
 
-        jiwer gives the number of insertions for empty references; a count is no rate, so this gives nan.
+        jiwer gives the number of insertions for empty references; a count is not a rate, so this gives nan.
         """
         return self.edits / self.length if self.length else math.nan
 

@@ -57,7 +57,7 @@ class PageResult:
     on_lines_edits: EditCounts
     """Of the words that stand on each true line, whatever their place in the order."""
     astray: int
-    """Characters that were read elsewhere, such as print that the ground truth leaves out."""
+    """Characters that were read elsewhere, such as print that the ground truth lacks."""
     line_edits: EditCounts
     """Of the true lines, cut out along the ground truth."""
     seconds: float

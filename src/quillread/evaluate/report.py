@@ -39,11 +39,11 @@ class EvaluationRun:
     image_of: Callable[[str], UInt8Image | None]
     """Gives the image of a line by its id, uint8 RGB (H, W, 3)."""
     faults: Sequence[str] = ()
-    """What is wrong with the images that could not be read; their lines are left out."""
+    """What is wrong with the images that could not be read; their lines are skipped."""
 
 
 def run_evaluation(reader: Reader, source: Source, progress: Progress | None = None) -> EvaluationRun:
-    """Read every line of a source; those whose images cannot be read are left out, and told in `faults`.
+    """Read every line of a source; those whose images cannot be read are skipped, and told in `faults`.
 
     Raises:
         DataError: If the source is empty, no image can be read, or two lines have the same id.
@@ -82,7 +82,7 @@ def measure(
 
     Args:
         data: A data source, `kind:where`.
-        options: What to read with; the defaults if left out.
+        options: What to read with; the defaults if not given.
         split: Split of the data.
         **changes: Options by name, on top of them.
 

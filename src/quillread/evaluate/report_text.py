@@ -45,7 +45,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 def facts(summary: Mapping[str, Any]) -> str:
     """Put the size, speed and calibration of an evaluation in one sentence."""
     parts = [f"{summary['lines']:,} lines"]
-    if summary.get("unreadable"):  # figures of former versions do not say
+    if summary.get("unreadable"):  # figures of earlier versions do not say
         parts.append(f"{summary['unreadable']:,} more without a readable image")
     if summary["groups"]:
         parts.append(f"{summary['groups']:,} groups")

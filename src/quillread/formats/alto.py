@@ -23,14 +23,14 @@ def read_alto(path: Path) -> Page:
     """Read the ground truth of the first page of a file.
 
     Blocks and lines come in the order of the file, which is ALTO's reading order. Blocks without lines are
-    left out. A line without a baseline gets the bottom of its box for one, and a baseline of one number (ALTO
+    skipped. A line without a baseline gets the bottom of its box for one, and a baseline of one number (ALTO
     2 and 3) is level. Text is the strings of a line, with confidence 1; without text, no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.
 
     Raises:
-        DataError: If the file cannot be read, is no ALTO, is not measured in pixels, or has a bad number.
+        DataError: If the file cannot be read, is not ALTO, is not measured in pixels, or has a bad number.
     """
     root = parse_xml(path, "alto")
     unit = next((e.text or "" for e in root.iter() if e.tag == "MeasurementUnit"), "pixel").strip()

@@ -102,7 +102,7 @@ def _dump(data: Mapping[str, Any]) -> str:
 
 
 def _encode(text: str) -> bytes:
-    # Bytes of a file name that are no text become JSON escapes.
+    # Bytes of a file name that are not text become JSON escapes.
     return text.encode(errors="backslashreplace")
 
 
@@ -121,7 +121,7 @@ def page_of_data(data: Mapping[str, Any], source: str) -> Page:
     """Read a page of a document again: all of it but where on the line image its characters were seen.
 
     Raises:
-        LookupError, TypeError, ValueError: If it is no page of ours.
+        LookupError, TypeError, ValueError: If it is not a page of ours.
     """
     lines = [_line_of(line) for line in data["lines"]]
     regions = (

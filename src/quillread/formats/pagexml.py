@@ -20,15 +20,15 @@ def read_page_xml(path: Path) -> Page:
     """Read the ground truth of one page.
 
     Regions come in the order of `ReadingOrder` where the file has one; those it does not name follow in the
-    order of the file, as lines do. Regions without lines are left out. A line without a baseline of two points has
-    the lower edge of its outline for one; a line that has neither is left out. Text comes without
+    order of the file, as lines do. Regions without lines are skipped. A line without a baseline of two points has
+    the lower edge of its outline for one; a line that has neither is skipped. Text comes without
     spaces around it, with confidence 1; lines without text have no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.
 
     Raises:
-        DataError: If the file cannot be read, is no PAGE XML, or holds a malformed number.
+        DataError: If the file cannot be read, is not PAGE XML, or holds a malformed number.
     """
     root = parse_xml(path, "PcGts")
     page = root.find("Page")

@@ -14,7 +14,7 @@ class TextWriter:
     """Each line of writing is a line, with an empty line between regions and between pages.
 
     A page that could not be read leaves one line in square brackets, which says so: without it the page would seem
-    to be blank. Bytes of a file name that are no text are written as escapes.
+    to be blank. Bytes of a file name that are not text are written as escapes.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -102,7 +102,7 @@ def clean(text: str) -> str:
 
 
 def add(parent: Element, tag: str, text: str | None = None, /, **attributes: object) -> Element:
-    """Add an element; attributes that are None are left out."""
+    """Add an element; attributes that are None are skipped."""
     values = {name: clean(str(value)) for name, value in attributes.items() if value is not None}
     child = SubElement(parent, tag, values)
     child.text = None if text is None else clean(text)

@@ -257,5 +257,5 @@ STEPS: dict[str, Step] = {
 if {f.name for f in fields(AugmentConfig)} != {
     *STEPS,
     "strength",
-}:  # a step without its setting is a fault of ours
+}:  # a step without its setting is a bug of ours
     raise TypeError("AugmentConfig and STEPS name different steps")

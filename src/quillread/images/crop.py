@@ -54,7 +54,7 @@ def crop_line(image: UInt8Image, line: Line, config: CropConfig | None = None) -
     Args:
         image: The page; uint8 RGB, shape (H, W, 3).
         line: On the page, in its pixels.
-        config: The defaults if left out.
+        config: The defaults if not given.
 
     Returns:
         The crop, uint8 RGB (h, w, 3), and the map from its pixels back to those of the page.
@@ -97,7 +97,7 @@ def _confine(line: Line, width: int, height: int) -> tuple[Points, Points]:
     baseline = np.clip(np.array(line.baseline, np.float64).reshape(-1, 2), -far, 2 * far)
     polygon = np.array(line.polygon.points, np.float64).reshape(-1, 2)
     if not (np.isfinite(baseline).all() and np.isfinite(polygon).all()):
-        raise _fault(line, "has coordinates that are no numbers")
+        raise _fault(line, "has coordinates that are not numbers")
     if len(baseline) < 2 or polyline_length(baseline) == 0:
         raise _fault(line, "has a baseline without length")
     if len(polygon) < 3 or cv2.contourArea(_on_page(polygon, width, height)) < 1:
@@ -107,7 +107,7 @@ def _confine(line: Line, width: int, height: int) -> tuple[Points, Points]:
 
 def _fault(line: Line, what: str) -> ImageError:
     ends = " to ".join(f"({x:.0f}, {y:.0f})" for x, y in (line.baseline[:1] + line.baseline[-1:]))
-    return ImageError(f"the line from {ends} {what}", hint="correct the segmentation, or leave the line out")
+    return ImageError(f"the line from {ends} {what}", hint="correct the segmentation, or drop the line")
 
 
 def _on_page(points: Points, width: int, height: int) -> NDArray[np.float32]:

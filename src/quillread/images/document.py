@@ -78,7 +78,7 @@ class OnePage:
         """Nothing is known of paper."""
 
     def jpeg(self, index: int) -> None:
-        """It is no file."""
+        """It is not a file."""
 
     def close(self) -> None:
         """Nothing is open."""

@@ -160,7 +160,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _turn_of(image: Image.Image) -> Image.Transpose | None:
-    """Look up the EXIF orientation; unreadable EXIF data is no reason to refuse a good picture."""
+    """Look up the EXIF orientation; unreadable EXIF data is not a reason to refuse a good picture."""
     try:
         return _TURNS.get(image.getexif().get(0x0112, 1))
     except FAULTS:

@@ -18,11 +18,11 @@ _MAX_WIDTH = 2048
 _STRIP = 32
 """Width of the strips that are shifted against each other to level a slope."""
 _STROKE = 15
-"""Thicker things than this are no strokes: edges of the paper, shadows, blots."""
+"""Thicker things than this are not strokes: edges of the paper, shadows, blots."""
 _MIN_CONTRAST = 12.0
 """Grey levels between ink and the paper around it."""
 _INK_SHARE = 0.35
-"""The same, as a share of the contrast of the strokes: leaves out squared paper and what shines through."""
+"""The same, as a share of the contrast of the strokes: skips squared paper and what shines through."""
 _RULING = 32
 """Longer horizontal strokes are rulings and underlines."""
 _SLOPES = np.linspace(-0.16, 0.16, 17)
@@ -169,7 +169,7 @@ def _valleys(profile: Profile, start: int, end: int, least: float) -> list[tuple
 
 
 def _even_gaps(profile: Profile, cuts: list[int]) -> tuple[float, ...]:
-    """Middles of the gaps between rows, as shares of the height; empty if these are no rows that fill the crop."""
+    """Middles of the gaps between rows, as shares of the height; empty if these are not rows that fill the crop."""
     pitch = _HEIGHT / (len(cuts) + 1)
     edges = [0, *cuts, len(profile)]
     bodies = [_body(profile, start, end) for start, end in pairwise(edges)]
@@ -206,7 +206,7 @@ def ink_mask(image: UInt8Image) -> NDArray[np.bool_]:
         image: uint8 RGB (H, W, 3) or grey (H, W).
 
     Returns:
-        bool (H, W), true for ink. Specks of a single pixel are left out, and ruled lines.
+        bool (H, W), true for ink. Specks of a single pixel are skipped, and ruled lines.
     """
     grey = to_grey(image)
     block = max(3, grey.shape[0]) | 1

@@ -82,7 +82,7 @@ def read_content(path: Path) -> Content:
 
 def _parse(data: mmap.mmap, path: Path) -> Content:
     if len(data) < _START.size or data[: len(_MAGIC)] != _MAGIC:
-        raise ModelError(f"{path}: is no language model of quillread", hint="make one with: quill lm train")
+        raise ModelError(f"{path}: is not a language model of quillread", hint="make one with: quill lm train")
     _, version, length, checksum = _START.unpack(data[: _START.size])
     if version != _VERSION:
         raise ModelError(f"{path}: has format {version}", hint="it needs a newer version of quillread")
@@ -234,7 +234,7 @@ class Corpus:
 
     paragraphs: list[str]
     dropped: int
-    """Paragraphs that were left out because they had been decoded wrongly at some time."""
+    """Paragraphs that were skipped because they had been decoded wrongly at some time."""
 
 
 def read_corpus(paths: Sequence[Path]) -> Corpus:

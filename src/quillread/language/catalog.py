@@ -53,7 +53,7 @@ class LanguageConfig:
     correct: bool = False
     """Correct words that are in doubt, after reading."""
     only_compact: bool = False
-    """Read without a language where the model is no compact one: TrOCR has learnt a language of its own, and plain
+    """Read without a language where the model is not a compact one: TrOCR has learnt a language of its own, and plain
     folders are read as transformers reads them."""
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ def resolve_language(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
         if name in (AUTO, "none"):
-            raise ModelError(f"{name!r} names no language model here", hint="name en, fr, or a file of quill lm train")
+            raise ModelError(f"{name!r} is not a language model here", hint="name en, fr, or a file of quill lm train")
         known = [*SHIPPED_LANGUAGES, AUTO, "none"]
         raise ModelError(
             f"unknown language model {name!r}{suggest(name, known)}", hint="or name a file of quill lm train"
@@ -92,7 +92,7 @@ class LanguageOpener:
     Raises:
         ModelError: If a model is missing or damaged, or of another writing system than the reader.
         DataError: If a lexicon cannot be read.
-        ConfigError: If a weight is no positive number.
+        ConfigError: If a weight is not a positive number.
     """
 
     def __init__(self, config: LanguageConfig, charset: str | None) -> None:
@@ -132,10 +132,10 @@ def _is_in(choice: LanguageChoice, tongue: Tongue, text: str) -> bool:
 
 
 def split_weight(name: str) -> tuple[str, float]:
-    """Split `NAME@WEIGHT`; the weight is 1 if it is left out.
+    """Split `NAME@WEIGHT`; the weight is 1 if it is not given.
 
     Raises:
-        ConfigError: If the weight is no positive number.
+        ConfigError: If the weight is not a positive number.
     """
     stem, at, weight = name.rpartition("@")
     if not at or Path(name).is_file():

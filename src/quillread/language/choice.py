@@ -25,8 +25,8 @@ class LanguageChoice:
 
     Args:
         tongues: Languages to choose from.
-        rivals: Characters of other languages: a text that one of them foresees better is in none of `tongues`.
-        least_evidence: A reading has this much evidence for its language, or the language is left out.
+        rivals: Characters of other languages: a text that one of them predicts better is in none of `tongues`.
+        least_evidence: A reading has this much evidence for its language, or the language is dropped.
     """
 
     def __init__(self, tongues: Sequence[Tongue], rivals: Sequence[Characters], least_evidence: float) -> None:
@@ -59,7 +59,7 @@ class LanguageSettings:
     weights: LanguageWeights = field(default_factory=lambda: LanguageWeights(0.5, 0.3, 0.6))
     beam: BeamConfig = field(default_factory=BeamConfig)
     least_evidence: float = 1.4
-    """Readings that the language foresees by less than this, in nats a character, are left as they are without it."""
+    """Readings that the language predicts by less than this, in nats a character, are left as they are without it."""
     spelling: SpellingConfig = field(default_factory=SpellingConfig)
     """How boldly words are corrected."""
     line_calibration: Calibration = field(default_factory=Calibration)

@@ -88,7 +88,7 @@ def mean_log_probability(characters: Characters, text: str) -> float:
 
 
 def evidence(characters: Characters, text: str) -> float:
-    """Tell how much better a model foresees the letters of a text than by their frequency: nats a letter.
+    """Tell how much better a model predicts the letters of a text than by their frequency: nats a letter.
 
     About 2 for a text in the model's language, much less for one in another; 0 if there are no letters.
     """

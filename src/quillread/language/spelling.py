@@ -118,7 +118,9 @@ class SpellingCorrector:
         if not best or (others and scores[best] < scores[others[0]] + self._config.lead):
             return None
         shaped = best[0].upper() + best[1:] if core[0].isupper() else best
-        reason = f"{core!r} is no known word and was read with {word.confidence:.2f}; {shaped!r} is one and near"
+        reason = (
+            f"{core!r} is not a known word, its confidence is {word.confidence:.2f}; {shaped!r} is a known word near it"
+        )
         return word.text.replace(core, shaped, 1), reason
 
     def _is_open(self, core: str, text: str, line: str, offset: int, vocabulary: Vocabulary) -> bool:

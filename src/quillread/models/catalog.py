@@ -57,7 +57,7 @@ def fetch_model(name: str) -> Path:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ModelError(f"{name!r} is no name of the form org/name@revision")
+        raise ModelError(f"{name!r} is not a name of the form org/name@revision")
     repository, revision = match["repository"], match["revision"]
     folder = _download(repository, revision, _WANTED)
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
@@ -83,8 +83,8 @@ def _download(repository: str, revision: str | None, patterns: tuple[str, ...]) 
         raise ModelError(f"{where}: the model has no such revision", hint="see its page on the hub") from error
     except errors.LocalEntryNotFoundError as error:
         raise ModelError(
-            f"{where}: the Hugging Face hub cannot be reached, and the model is not whole in its cache",
-            hint="connect once to download it; if a folder is meant, there is none of this name",
+            f"{where}: the Hugging Face hub cannot be reached, and its cache does not hold the whole model",
+            hint="connect once to download it; if you mean a folder, there is none of this name",
         ) from error
     except Exception as error:  # the hub client raises dozens of unrelated types; the cause is kept
         raise ModelError(f"{where}: cannot be downloaded from the Hugging Face hub: {error}") from error
@@ -147,7 +147,7 @@ def resolve(name: str) -> Path:
     if folder.is_dir():
         inside = folder / "model"
         hint = f"name the folder in it: {inside}" if is_model(inside) else "see: quill models list"
-        raise ModelError(f"{name}: is no model folder: it has no {INFO_NAME}", hint=hint)
+        raise ModelError(f"{name}: is not a model folder: it has no {INFO_NAME}", hint=hint)
     if is_hub_name(name):
         return fetch_model(name)
     raise ModelError(f"unknown model {name!r}{suggest(name, list(SHIPPED))}", hint="see: quill models list")

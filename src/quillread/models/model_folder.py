@@ -63,7 +63,7 @@ def read_info(folder: Path) -> ModelInfo:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: is no model folder: it has no {INFO_NAME}") from error
+        raise ModelError(f"{folder}: is not a model folder: it has no {INFO_NAME}") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if isinstance(values, dict) and values.get("format", 1) != 1:

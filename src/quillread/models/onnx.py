@@ -48,7 +48,7 @@ class OnnxBackend:
             self.height: int = self._session.get_inputs()[0].shape[2]
             self.classes: int = self._session.get_outputs()[0].shape[2]
         except IndexError as error:
-            raise ModelError(f"{path}: is no model that reads lines") from error
+            raise ModelError(f"{path}: is not a model that reads lines") from error
 
     def __call__(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
         """Map lines, float32 (h, W) each, to log probabilities, float32 (W / column_width, classes) each, in order."""

@@ -144,7 +144,7 @@ def read_page_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         raise ModelError(f"{path}: cannot be read as ONNX: {error}") from error
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     if "turn.weight" not in weights:
-        raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
+        raise ModelError(f"{path}: is not a line finder", hint="name an .onnx file of quill train-segmenter")
     return {name: value for name, value in weights.items() if "." in name}
 
 
@@ -164,7 +164,7 @@ class PageBackend:
             raise ModelError(f"{path}: no such file", hint="name an .onnx file of quill train-segmenter")
         self._session = open_session(path, threads, keeps_memory=False)
         if {output.name for output in self._session.get_outputs()} != {"maps", "turn"}:
-            raise ModelError(f"{path}: is no line finder", hint="name an .onnx file of quill train-segmenter")
+            raise ModelError(f"{path}: is not a line finder", hint="name an .onnx file of quill train-segmenter")
 
     def __call__(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Map float32 (H, W), sides divisible by 32, to maps float32 (4, H / 2, W / 2) and turn float32 (4,)."""

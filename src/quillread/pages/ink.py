@@ -38,7 +38,7 @@ def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE) -> Ink:
     """Separate writing from paper on a reduced copy.
 
     Lines come out level to a few tenths of a degree if the page is turned by no more than 8 degrees. Rules
-    across the page, the surroundings of a photographed page and specks are left out.
+    across the page, the surroundings of a photographed page and specks are skipped.
 
     Args:
         image: uint8 RGB, shape (H, W, 3), not empty.

@@ -65,7 +65,7 @@ _SUPPORT = 0.4
 _SCRAP = 2.0
 """Columns are further apart than this, in heights of small letters: a bar in a narrower gap was put too early."""
 _WRITING = 0.5
-"""Where a smaller share of all lines is writing, print is no side matter: it is kept."""
+"""Where a smaller share of all lines is writing, print is not a side matter: it is kept."""
 _EDGE = 0.012
 """A line that comes this near to the side of the image, over its width, may be cut off by it."""
 _FEWEST_CUT, _MOSTLY = 3, 0.6
@@ -159,7 +159,7 @@ def join_marks(marks: list[Mark], end: Floats, reach: float) -> list[Mark]:
 
 
 def drop_print(marks: list[Mark]) -> list[Mark]:
-    """Leave out print that stands beside writing: small print of forms, letterheads, stamps.
+    """Drop print that stands beside writing: small print of forms, letterheads, stamps.
 
     Where less than half of the length of all lines is writing, all of them are kept; and so is print with letters about
     as high as those of the writing.
@@ -173,7 +173,7 @@ def drop_print(marks: list[Mark]) -> list[Mark]:
 
 
 def drop_cut(marks: list[Mark], width: int) -> list[Mark]:
-    """Leave out a column that the left or right edge of the image cuts off while most of the writing is elsewhere.
+    """Drop a column that the left or right edge of the image cuts off while most of the writing is elsewhere.
 
     In a photograph of an open book it holds the ends of the lines of the facing page.
 

@@ -50,7 +50,7 @@ bodies."""
 
 @dataclass(frozen=True, slots=True)
 class NeuralConfig:
-    """What the line finder leaves out."""
+    """What the line finder skips."""
 
     keep_print: bool = False
     """Keep print that stands beside writing."""
@@ -78,8 +78,8 @@ class NeuralSegmenter:
     The same page gives the same lines.
 
     Args:
-        network: Marks lines; the one that ships if left out.
-        config: The defaults if left out.
+        network: Marks lines; the one that ships if not given.
+        config: The defaults if not given.
     """
 
     def __init__(self, network: Network | None = None, config: NeuralConfig | None = None) -> None:
@@ -163,7 +163,7 @@ def _take_marks(maps: Floats, view: PageView, config: NeuralConfig) -> list[Mark
         return marks
     kept = drop_cut(marks, columns)
     if len(kept) < len(marks):
-        told = "%d lines that the edge of the image cuts off were left out; --segmenter neural-all reads them"
+        told = "%d lines that the edge of the image cuts off were skipped; segmenter=neural-all reads them"
         log.warning(told, len(marks) - len(kept))
     return kept
 

@@ -17,7 +17,7 @@ Curves = tuple[tuple[Point, ...], tuple[Point, ...]]
 
 
 def check_page(image: UInt8Image) -> None:
-    """Refuse what is no page image.
+    """Refuse what is not a page image.
 
     Raises:
         ImageError: If `image` is not uint8 (H, W, 3).

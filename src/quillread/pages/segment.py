@@ -22,7 +22,7 @@ class Segmenter(Protocol):
             image: One page, uint8 RGB, shape (H, W, 3).
 
         Returns:
-            Regions in pixels of `image`; () for a page without writing, which is no error. Baselines run from
+            Regions in pixels of `image`; () for a page without writing, which is not an error. Baselines run from
             left to right along the feet of the letters; polygons hold the ink of their own line, ascenders
             and descenders included, with a margin of a few pixels.
 

@@ -39,7 +39,7 @@ class PageTranscriber:
 
         Args:
             image: uint8 RGB, shape (H, W, 3).
-            regions: Lines that are known already, in pixels of the image; they are found if left out.
+            regions: Lines that are known already, in pixels of the image; they are found if not given.
             where: How warnings name the page.
 
         Returns:

@@ -40,7 +40,7 @@ class CtcEngine:
     Args:
         backend: The network.
         info: Its preprocessing and charset.
-        decode: How columns become text; the best class of each if left out.
+        decode: How columns become text; the best class of each if not given.
         variants: How many ways each line is looked at; 1 for as it is.
     """
 

@@ -41,7 +41,7 @@ def load(
         name: "builtin", a model folder, or a model of the hub.
         threads: CPU threads; 0 for all cores.
         generate: How TrOCR generates text, where that is to differ from what is stored with the model.
-        language: Languages to read with; none if left out.
+        language: Languages to read with; none if not given.
         variants: How many ways each line is looked at; what is read in them votes.
 
     Raises:
@@ -73,7 +73,7 @@ def load(
 def load_compact(
     entry: ModelEntry, threads: int = 0, decode: CtcDecoder | None = None, variants: int = 1
 ) -> LineEngine:
-    """Load a compact network; `decode` turns columns into text, the best class of each if left out.
+    """Load a compact network; `decode` turns columns into text, the best class of each if not given.
 
     Raises:
         ModelError: If it is damaged.
@@ -90,7 +90,7 @@ def load_compact(
 
 
 def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = None) -> LineEngine:
-    """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if left out.
+    """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if not given.
 
     Raises:
         ModelError: If it is damaged.

@@ -66,7 +66,7 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
 
 
 def decode_tokens(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Turn tokens into text as transformers does, special tokens left out."""
+    """Turn tokens into text as transformers does, without special tokens."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 

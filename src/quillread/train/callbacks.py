@@ -55,7 +55,7 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
 
 
 class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Counts the steps that were left out because their gradient was not finite; the count survives an interruption."""
+    """Counts the steps that were skipped because their gradient was not finite; the count survives an interruption."""
 
     def __init__(self) -> None:
         self.skipped = 0
@@ -71,10 +71,10 @@ class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
         if finite:
             return
         self.skipped += 1
-        log.warning("step %d left out: its gradient is not finite (%d so far)", step, self.skipped)
+        log.warning("step %d skipped: its gradient is not finite (%d so far)", step, self.skipped)
         if self._in_a_row == most:
             raise TrainingError(
-                f"the training diverged: {most} gradients one after the other are not finite",
+                f"the training diverged: {most} gradients in a row are not finite",
                 hint="start again with a lower schedule.learning_rate, such as a tenth",
             )
 
@@ -169,7 +169,7 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Draw training loss and validation CER and WER over the steps as a PNG."""
     from matplotlib.figure import Figure
 
-    # A loss of 0 is that of steps that were left out.
+    # A loss of 0 is that of steps that were skipped.
     losses = [(e["step"], e["loss"]) for e in history if e.get("loss", 0) > 0]
     rates = [e for e in history if "eval_cer_spacing" in e]
     figure = Figure(figsize=(8, 4.5), layout="constrained")

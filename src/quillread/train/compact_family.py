@@ -184,8 +184,8 @@ def _network(config: TrainConfig) -> CompactNetwork:
         _, state = _known(config.start, config)
         if config.allow_partial:
             state = _shared_layers(state, network.state_dict())
-            drawn = sum(name not in state for name in _needed(network))
-            log.info("%s: %d tensors are taken over, %d drawn at random", config.start, len(state), drawn)
+            missing = sum(name not in state for name in _needed(network))
+            log.info("%s: %d tensors are taken over, %d start at random", config.start, len(state), missing)
         _fill(network, state, config.start, partial=config.allow_partial)
     return network
 
@@ -196,7 +196,7 @@ def _teacher(config: TrainConfig) -> CompactNetwork | None:
     info, state = _known(config.teacher, config)
     shape = info.provenance.get("training", {}).get("network")
     if shape is None:
-        raise ModelError(f"{config.teacher}: does not say what network it is", hint="take a model of `quill train`")
+        raise ModelError(f"{config.teacher}: does not say what network it is", hint="name a model of `quill train`")
     if info.preprocess != config.preprocess:
         raise ModelError(f"{config.teacher}: cleans lines in another way than this run (preprocess)")
     network = CompactNetwork(configs.build(CompactConfig, shape), len(Charset(info.charset)))
@@ -209,14 +209,14 @@ def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, Tensor]
     folder = resolve(name)
     info = read_info(folder)
     if info.family != "compact":
-        hint = f"add --set family={info.family}" if name == config.start else "a teacher must be a compact model"
-        raise ModelError(f"{name}: is no compact model", hint=hint)
+        hint = f"set family={info.family}" if name == config.start else "a teacher must be a compact model"
+        raise ModelError(f"{name}: is not a compact model", hint=hint)
     if info.charset != config.compact.charset:
-        raise ModelError(f"{name}: has another charset than this run asks for", hint="take the model's charset setting")
+        raise ModelError(f"{name}: has another charset than this run", hint="set charset to that of the model")
     if info.ink != config.compact.ink:
         raise ModelError(
-            f"{name}: measures ink in another way than this run asks for: {info.ink}, not {config.compact.ink}",
-            hint=f"add --set ink.height={info.ink.height} --set network.height={info.ink.height}",
+            f"{name}: measures ink in another way than this run: {info.ink}, not {config.compact.ink}",
+            hint=f"set ink.height={info.ink.height} and network.height={info.ink.height}",
         )
     return info, {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
 
@@ -226,7 +226,7 @@ def _fill(network: CompactNetwork, state: Mapping[str, Tensor], name: str, *, pa
     wrong = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
     missing = [n for n in _needed(network) if n not in state]
     if (wrong or missing) and not partial:
-        hint = "to start from the layers that both have: --allow-partial"
+        hint = "set allow_partial=true to start from the layers that both have"
         raise ModelError(f"{name}: is a network of another shape (first: {(wrong + missing)[0]})", hint=hint)
     network.load_state_dict(state, strict=False)
 

@@ -48,7 +48,7 @@ class CompactForm:
         return "too narrow for their text" if narrow else None
 
     def cuts(self, text: str) -> bool:
-        """Never: what is too long is left out."""
+        """Never: what is too long is skipped."""
         return False
 
     def remark(self, aspects: NDArray[np.float64]) -> str | None:

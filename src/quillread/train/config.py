@@ -62,7 +62,7 @@ class TrainConfig:
     start: str | None = None
     """Model whose weights the run starts from: a name, a folder, or `org/name@revision`."""
     allow_partial: bool = False
-    """trocr: start from a folder that lacks tensors or holds others; those missing are drawn at random. compact: start
+    """trocr: start from a folder that lacks tensors or holds others; those missing start at random. compact: start
     from a network of another shape, from the layers that both have: the first blocks of each stage, and of a wider
     stage the first channels."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -80,7 +80,7 @@ class TrainConfig:
     epochs: int = 30
     """Passes; each ends with a validation and a checkpoint."""
     epoch_lines: int | None = None
-    """Lines drawn in one epoch; the number of lines of all sources if not set."""
+    """Lines of one epoch, chosen at random; the number of lines of all sources if not set."""
     validation_lines: int = 300
     """Lines of each validation source that are read at the end of each epoch, evenly spread; 0 for all."""
     minutes: float | None = None
@@ -219,7 +219,7 @@ class TrainConfig:
             ConfigError: If a source needs `root` and it is not set.
         """
         if self.root is None and any(spec.needs_root for spec in specs):
-            raise ConfigError("the sources lie under {root}, which is not set", hint="add --set root=DIR")
+            raise ConfigError("the sources lie under {root}, which is not set", hint="set root to a folder")
         return [spec.under(self.root) if self.root else spec for spec in specs]
 
 

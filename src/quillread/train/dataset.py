@@ -41,7 +41,7 @@ class LineForm(Protocol):
         """
 
     def cuts(self, text: str) -> bool:
-        """Whether the end of a text is left out of what is learnt."""
+        """Whether the end of a text is not learnt."""
 
     def remark(self, aspects: NDArray[np.float64]) -> str | None:
         """What people should know of how lines of these aspects (width over height) are brought to the network."""
@@ -137,7 +137,7 @@ class LineDataset(Dataset[Any]):
                 self._unreadable.add(line)
                 if len(self._unreadable) > _MOST_UNREADABLE:
                     raise
-                log.warning("%s; the line is left out", error.message)
+                log.warning("%s; the line is skipped", error.message)
             return None
         return self.form.make(sample.image, sample.text, rng)
 

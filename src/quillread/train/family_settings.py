@@ -77,9 +77,9 @@ class TuningConfig:
     """Learning rate of each layer, as a share of that of the layer above it: decoder over encoder, top to bottom."""
     lora: LoraConfig | None = None
     mask_tokens: float = 0.0
-    """Largest share of the tokens before it that the decoder does not see in training, drawn for each line from 0 up: a
-    network from scratch learns the texts by heart first, and to look at the image last (compare Ghazvininejad et al.
-    2019, "Mask-Predict")."""
+    """Largest share of the tokens before it that the decoder does not see in training; the share of a line is random,
+    from 0 up. A network from scratch learns the texts by heart first, and to look at the image last (compare
+    Ghazvininejad et al. 2019, "Mask-Predict")."""
 
     columns: float = 0.0
     """Weight of a second loss, for training only: a head that reads the columns of the encoder by CTC. It teaches the

@@ -342,7 +342,7 @@ def _recipe(info: ModelInfo, training: Mapping[str, Any]) -> list[str]:
     skipped = info.provenance["skipped_steps"]
     facts = {
         "steps": f"{info.provenance['steps']:,} of {training['batch_size']} lines",
-        "left-out steps (gradient not finite)": skipped or None,
+        "skipped steps (gradient not finite)": skipped or None,
         "learning rate": f"{schedule['learning_rate']:g}, warm-up {schedule['warmup']:g}, {schedule['shape']}",
         "precision": info.provenance["precision"],
         "preprocessing": ", ".join(training["preprocess"]["steps"]) or "none",

@@ -46,7 +46,7 @@ class RunLines:
     plan: Plan
     validation: Sequence[ValidationSet]
     report: Sequence[str]
-    """For each source: how many lines are used, how many left out, and why."""
+    """For each source: how many lines are used, how many are skipped, and why."""
     remark: str | None
     """What the form of the lines has to say of them."""
 
@@ -57,15 +57,15 @@ class Usable:
 
     indices: NDArray[np.int64]
     left_out: Counter[str]
-    """Why lines are left out -> how many."""
+    """Why lines are skipped -> how many."""
     truncated: int = 0
     """Lines the end of whose text is not learnt."""
 
     def report(self, name: str) -> str:
-        """One line that says what is used and what is left out, and why."""
+        """One line that says what is used and what is skipped, and why."""
         reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.most_common(10))
         cut = f"; {self.truncated} of them truncated" if self.truncated else ""
-        return f"{name}: {len(self.indices)} lines" + (f" (left out: {reasons})" if reasons else "") + cut
+        return f"{name}: {len(self.indices)} lines" + (f" (skipped: {reasons})" if reasons else "") + cut
 
 
 def find_usable(source: Source, form: LineForm) -> Usable:
@@ -94,14 +94,14 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
 
     Args:
         config: Names them.
-        form: Lines that it finds fault with are left out, and counted.
+        form: Lines that it finds fault with are skipped, and counted.
 
     Raises:
         ConfigError: If a source needs `root` and it is not set, or only some sources have a weight.
         DataError: If a source is missing, malformed or has no usable line.
     """
     if not config.data:
-        raise DataError("no training data is named", hint="add --data SPEC")
+        raise DataError("no training data is named", hint="name at least one source in data")
     specs = config.placed(config.data)
     sources = [open_source(spec, "train") for spec in specs]
     parts = [find_usable(source, form) for source in sources]
@@ -112,7 +112,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     validation = open_validation(config.placed(named_validation), config.validation_lines)
     if not validation and (config.validation_share > 0 or config.fold):
         if any(spec.kind == "recombined" for spec in specs):
-            hint = "name --validation, or validation_share=0"
+            hint = "set validation, or validation_share=0"
             raise ConfigError("lines that are held out would be trained on as recombined words", hint=hint)
         real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
         for i in real:
@@ -125,8 +125,8 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
     remark = form.remark(aspects)
     for line in [*report, *([remark] if remark else [])]:
-        # What is left out must be seen without asking for it.
-        log.log(logging.WARNING if "left out" in line or "truncated" in line else logging.INFO, "%s", line)
+        # What is skipped must be seen without asking for it.
+        log.log(logging.WARNING if "skipped" in line or "truncated" in line else logging.INFO, "%s", line)
     named = [spec.weight is not None for spec in specs]
     if any(named) and not all(named):
         raise ConfigError(
@@ -190,7 +190,7 @@ def _hold_out(
     source: Source, indices: NDArray[np.int64], config: TrainConfig, number: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if len(indices) < 2:
-        raise DataError(f"{source.name}: one line cannot be split", hint="name --validation, or validation_share=0")
+        raise DataError(f"{source.name}: one line cannot be split", hint="set validation, or validation_share=0")
     groups = [source.group(int(i)) for i in indices]
     rng = np.random.default_rng((config.seed, 3, number))
     if config.fold:

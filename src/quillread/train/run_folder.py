@@ -106,17 +106,17 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not (output / CONFIG_NAME).is_file():
-        raise ConfigError(f"{output}: is a folder with other files in it, and no run", hint="name another --output")
+        raise ConfigError(f"{output}: holds other files, and no run", hint="name another folder")
     if not overwrite:
         raise ConfigError(
             f"{output}: holds a run already",
-            hint="add --resume to go on, --overwrite to start anew, or name another --output",
+            hint="resume it, overwrite it, or name another folder",
         )
     data = [spec.where for spec in config.placed((*config.data, *config.validation))]
     tokenizer = config.part.tokenizer if isinstance(config.part, TrocrPart) else None
     for place in [*data, *(str(needed) for needed in (config.start, config.teacher, tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
-            raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another --output")
+            raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another folder")
 
 
 def delete_run(output: Path) -> None:
@@ -155,7 +155,7 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
         listed = "; ".join(f"{key}: {before.get(key)} before, {now[key]} now" for key in changed)
         raise ConfigError(
             f"{output}: the run was started with other settings: {listed}",
-            hint="resume with --resume --output DIR alone, or start a new run in another folder",
+            hint="resume it without naming settings, or start a new run in another folder",
         )
     return replace(config, micro_batch=config.micro_batch or first.micro_batch)
 
@@ -242,7 +242,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
 
     Raises:
         ConfigError: If the folder holds no run, or fewer whole checkpoints.
-        ModelError: If it trained adapters, whose products with each other are no mean, or a checkpoint is damaged.
+        ModelError: If it trained adapters, whose products with each other are not a mean, or a checkpoint is damaged.
     """
     if not (run / CONFIG_NAME).is_file():
         raise ConfigError(f"{run}: holds no run: it has no {CONFIG_NAME}")
@@ -254,7 +254,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     if len(checkpoints) < max(last, 2):
         raise ConfigError(
             f"{run}: holds {len(checkpoints)} whole checkpoints, {max(last, 2)} are asked for",
-            hint="train with --set keep_checkpoints=5",
+            hint="train with keep_checkpoints=5",
         )
     if isinstance(part, CompactPart):
         config = replace(config, part=replace(part, teacher=None))

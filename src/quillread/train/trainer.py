@@ -38,7 +38,7 @@ from quillread.types import Transcript
 log = logging.getLogger(__name__)
 
 MOST_SKIPPED, MOST_SCALED = 10, 40
-"""Steps that may be left out one after the other before the training is given up; more in fp16."""
+"""Steps that may be skipped in a row before the training is given up; more in fp16."""
 
 
 class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
@@ -307,7 +307,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Leave out the validation if the epoch was broken off: an unbroken run would not have it."""
+        """Skip the validation if the epoch was broken off: an unbroken run would not have it."""
         if self.stopped and state.epoch % 1:
             control.should_evaluate = False
             control.should_save = False

@@ -220,7 +220,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 def test_what_is_read_is_not_written_over(
     arguments: list[str], results: list[tuple[str, str]], sources: list[str], check: Callable[..., None]
 ):
-    with pytest.raises(OutputError, match="would be written over"):
+    with pytest.raises(OutputError, match="would be overwritten"):
         check(arguments, *results, sources=tuple(sources))
 
 

@@ -157,7 +157,7 @@ def test_mistyped_setting_is_refused(lines, tmp_path, setting, message):
 def test_number_of_lines_must_be_positive(lines, tmp_path, capsys, number):
     with pytest.raises(SystemExit):
         quill("show", lines, "--output", tmp_path / "x.png", f"--lines={number}")
-    assert "must be a number from 1 up" in capsys.readouterr().err
+    assert "must be a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_progress_is_shown_on_a_terminal_only(lines, capsys, monkeypatch):

@@ -67,8 +67,8 @@ def test_unreadable_lines_give_3_and_are_named(
     (lines / "line-05.png").write_bytes(b"nothing")
     assert quill(action, lines, "--output", tmp_path / "set") == 3
     out, err = capsys.readouterr()
-    assert "left out as unreadable: 1" in out
-    assert "left out: " in err and "line-05.png" in err
+    assert "skipped as unreadable: 1" in out
+    assert "skipped: " in err and "line-05.png" in err
 
 
 def test_a_source_without_splits_is_not_written_as_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

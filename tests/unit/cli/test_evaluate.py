@@ -8,6 +8,7 @@ from fakes import bar_line, png, write_hub
 
 from quillread.cli.main import main
 from quillread.evaluate.predictions import read_predictions
+from quillread.formats.pagexml import read_page_xml
 from quillread.options import ReadOptions
 from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript
 
@@ -59,7 +60,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(option: str, lin
 
 def test_a_split_that_no_data_set_has_is_refused(lines: Path, capsys: pytest.CaptureFixture[str]):
     assert evaluate(lines, "--split", "validaton") == 3
-    assert "has no splits, and 'validaton' is none of train, validation, test" in capsys.readouterr().err
+    assert "has no splits, and 'validaton' is not one of train, validation, test" in capsys.readouterr().err
 
 
 def test_predictions_hold_every_line(lines: Path, tmp_path: Path):
@@ -175,6 +176,15 @@ def test_pages_are_scored(pages: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (row.id, row.reference) == ("a", "deal")
     head = capsys.readouterr().out.splitlines()[0].split("|")
     assert [cell.strip() for cell in head][1:4] == ["", "pages", "baseline_precision"]
+
+
+def test_a_page_that_has_page_and_alto_counts_once(pages: Path, tmp_path: Path):
+    truth = read_page_xml(pages / "a.xml")
+    (pages / "alto").mkdir()
+    (pages / "alto" / "a.xml").write_bytes(export("alto", Scan(truth), info=DocumentInfo("a.png")))
+    assert main(["evaluate", "--pages", str(pages), "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["pages"], figures["lines"]) == (1, 1)
 
 
 def test_a_page_that_cannot_be_read_gives_3_and_counts_as_read_without_a_line(

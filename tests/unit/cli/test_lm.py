@@ -60,7 +60,7 @@ def test_an_order_out_of_range_is_refused(text: Path, tmp_path: Path, order: str
 def test_text_that_was_decoded_wrongly_is_left_out_and_counted(text: Path, tmp_path: Path, capsys):
     text.write_text(text.read_text(encoding="utf-8") + "\nâ\x80\x94 so\n", encoding="utf-8")
     assert train(text, tmp_path / "my.lm") == 0
-    assert "1 paragraphs left out" in capsys.readouterr().err
+    assert "1 paragraphs skipped" in capsys.readouterr().err
 
 
 def test_a_cut_model_is_refused(text: Path, tmp_path: Path, capsys):
@@ -133,14 +133,14 @@ def test_the_settings_of_a_shipped_model_stay(lines: Path, capsys: pytest.Captur
 def test_a_text_is_not_written_over(text: Path, capsys: pytest.CaptureFixture[str]):
     before = text.read_bytes()
     assert main(["lm", "train", "--text", str(text), "--output", str(text)]) == 3
-    assert "would be written over" in capsys.readouterr().err
+    assert "would be overwritten" in capsys.readouterr().err
     assert text.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["none", "auto"])
 def test_no_language_is_no_model(name: str, capsys: pytest.CaptureFixture[str]):
     assert main(["lm", "info", name]) == 2
-    assert f"{name!r} names no language model here" in capsys.readouterr().err
+    assert f"{name!r} is not a language model here" in capsys.readouterr().err
 
 
 def test_little_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

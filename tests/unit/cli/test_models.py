@@ -61,7 +61,7 @@ def test_a_model_with_pickled_weights_points_to_the_conversion(tmp_path: Path, c
 def test_a_conversion_over_a_folder_in_use_gives_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     source = write_trocr(tmp_path / "pickled", pickled=True)
     assert main(["models", "convert", str(source), str(source)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_a_model_without_a_card_shows_its_record(folder: Path, capsys: pytest.CaptureFixture[str]):

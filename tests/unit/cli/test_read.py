@@ -125,7 +125,7 @@ def test_empty_stdin_says_what_to_pipe(
     else:
         set_stdin(monkeypatch, b"")
     assert read("-") == 3
-    assert capsys.readouterr().err.startswith("quill: -: nothing came from stdin\n  hint: pipe an image")
+    assert capsys.readouterr().err.startswith("quill: -: stdin is empty\n  hint: pipe an image")
 
 
 @pytest.mark.parametrize("name", ["my letter.png", "lettre d'été – 1.png", "手紙.png", "--name.png"])
@@ -163,7 +163,7 @@ def test_a_file_name_that_is_no_text_can_be_written_in_every_format(folder: Path
 
 def test_an_output_folder_that_is_a_file_is_found_before_reading(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("one.png", "--output", "two.png") == 3
-    assert capsys.readouterr().err.startswith("quill: error: two.png: cannot be made a folder: File exists\n  hint: ")
+    assert capsys.readouterr().err.startswith("quill: error: two.png: cannot be created: File exists\n  hint: ")
 
 
 def test_an_output_folder_without_permission_is_found_before_reading(
@@ -371,7 +371,7 @@ def test_what_is_read_is_never_written_over(
     shutil.copy(folder / "one.png", folder / "book-0002.png")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert read(*inputs, *options) == 3
-    assert "what is read here would be written over\n  hint: name another folder" in capsys.readouterr().err
+    assert "is one of the inputs, and would be overwritten\n  hint: name another folder" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
@@ -380,7 +380,7 @@ def test_a_segmentation_is_never_written_over(folder: Path, capsys: pytest.Captu
     before = (folder / "one-0001.page.xml").read_bytes()
     options = ["--segmentation", ".", "--format", "page", "--output", "."]
     assert main(["read", "one.png", *options]) == 3
-    assert "one.page.xml: what is read here would be written over" in capsys.readouterr().err
+    assert "one.page.xml: is one of the inputs, and would be overwritten" in capsys.readouterr().err
     assert (folder / "one-0001.page.xml").read_bytes() == before
 
 

@@ -200,6 +200,14 @@ def test_a_folder_of_segmentations_is_matched_by_name(folder: Path, capsys: pyte
     assert "2 of 3 inputs could not be read" in err
 
 
+def test_a_page_that_has_page_and_alto_is_read_once(folder: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("page", "alto"):
+        write_segmentation(folder / f"one.{name}.xml", "one.png", size_of("a bad cab"), name)
+    assert main(["read", "--segmentation", ".", "--set", "crop.margin=0", "--format", "json"]) == 0
+    (document,) = documents(capsys.readouterr().out)
+    assert (document["source"], document["text"]) == ("one.png", "a bad cab")
+
+
 def test_segmentations_whose_images_are_missing_fail_and_the_others_are_read(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -97,13 +97,13 @@ def test_a_font_of_extended_letters_only_is_not_used(tmp_path: Path):
 def test_a_font_that_is_cut_off_is_named(tmp_path: Path, kept: int):
     path = write_font(tmp_path / "fonts" / "broken.ttf", PLAIN)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"broken\.ttf: is no font"):
+    with pytest.raises(DataError, match=r"broken\.ttf: is not a font"):
         make(tmp_path, "text")
 
 
 def test_a_source_without_text_says_how_to_name_one(tmp_path: Path):
     write_font(tmp_path / "plain.ttf", PLAIN)
-    with pytest.raises(DataError, match="names no text") as caught:
+    with pytest.raises(DataError, match="has no text") as caught:
         FontSource(tmp_path, [])
     assert "?text=FILE" in str(caught.value)
 

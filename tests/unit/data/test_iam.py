@@ -176,7 +176,7 @@ def test_missing_and_empty_images_are_named_and_left_out(iam: Path, caplog: pyte
     image_of(iam, "lines", "a01-000u-00").unlink()
     image_of(iam, "lines", "a01-000x-00").write_bytes(b"")
     assert ids(open_at(iam)) == ["a01-000u-01"]
-    assert "2 of 3 images are missing or empty, and left out: a01-000u-00, a01-000x-00" in caplog.text
+    assert "2 of 3 images are missing or empty, and skipped: a01-000u-00, a01-000x-00" in caplog.text
 
 
 def test_a_folder_without_images_says_what_to_unpack(iam: Path):
@@ -196,7 +196,7 @@ def test_a_quotation_is_followed_into_a_line_of_a_dropped_image(iam: Path):
 @pytest.mark.parametrize("row", ["a01-000u-00", "a01-000u-00 ok 154 19 408 x 1661 89 A", "a01-000u-00 ok 1 1 1 1 1 1"])
 def test_a_malformed_row_is_named(iam: Path, row: str):
     (iam / "ascii" / "lines.txt").write_text(f"# head\n{row}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"lines\.txt, row 2: is no row of lines\.txt"):
+    with pytest.raises(DataError, match=r"lines\.txt, row 2: is not a row of lines\.txt"):
         open_at(iam)
 
 

@@ -151,7 +151,7 @@ def test_missing_images_are_named_in_a_warning(tmp_path, caplog):
         (folder / "images" / f"{name}.jpg").unlink()
     with caplog.at_level(logging.WARNING):
         assert len(open_words(folder)) == 1
-    assert "4 images are missing (left out): b, c, d and 1 more" in caplog.text
+    assert "4 images are missing (skipped): b, c, d and 1 more" in caplog.text
 
 
 def test_file_that_is_no_image_is_left_out_and_listed(tmp_path):
@@ -220,7 +220,7 @@ def test_missing_annotations_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[]", "no table 'index_id'"),
         ('{"index_id": {"a": {}}, "index_to_ann_map": {"a": 1}, "ann_id": {}}', "no table 'index_to_ann_map'"),
         ('{"index_id": {"a": {}}, "index_to_ann_map": {"a": ["a_0"]}, "ann_id": {}}', "no entry 'a_0' for image a"),
@@ -272,7 +272,7 @@ def test_hash_is_taken_from_the_annotations_if_there_is_no_list(tmp_path):
 def test_id_that_leads_out_of_the_folder_is_refused(tmp_path):
     folder = official_folder(tmp_path, {"a": (PHOTO, [("Hand", BOX)])})
     (folder / "dataset_info" / "val_index_ids.lst").write_text("../../a\n", encoding="utf-8")
-    with pytest.raises(DataError, match="is no id"):
+    with pytest.raises(DataError, match="is not the id"):
         list_images(folder, ["validation"])
 
 
@@ -280,7 +280,7 @@ def test_address_that_is_not_of_the_web_is_refused(tmp_path):
     folder = official_folder(tmp_path, {"a": (PHOTO, [("Hand", BOX)])})
     path = folder / "dataset_info" / "imgur5k_annotations_val.json"
     path.write_text(path.read_text(encoding="utf-8").replace("https://i.imgur.com", "file://"), encoding="utf-8")
-    with pytest.raises(DataError, match="is no web address"):
+    with pytest.raises(DataError, match="is not a web address"):
         list_images(folder, ["validation"])
 
 

@@ -49,7 +49,7 @@ def test_a_folder_without_texts_says_what_to_do(tmp_path: Path):
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         open_at(f"folder:{tmp_path / 'none'}")
 
 
@@ -136,7 +136,7 @@ def test_a_table_without_text_column_lists_the_columns(tmp_path: Path):
         open_at(f"csv:{path}")
 
 
-@pytest.mark.parametrize(("line", "message"), [("{", "line 2: is no JSON"), ("[1]", "line 2: expected an object")])
+@pytest.mark.parametrize(("line", "message"), [("{", "line 2: is not JSON"), ("[1]", "line 2: expected an object")])
 def test_a_json_line_of_another_form_is_named(tmp_path: Path, line: str, message: str):
     path = write_table(tmp_path, "lines.jsonl", '{"image": "0.png", "text": "one"}\n' + line)
     with pytest.raises(DataError, match=message):

@@ -219,7 +219,7 @@ def test_an_image_of_another_size_is_reported(tmp_path: Path, caplog: pytest.Log
 def test_lines_without_text_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_page(tmp_path, "p1", line(1, "one"), line(2, ""), line(3, ""))
     assert texts(open_at(tmp_path)) == ["one"]
-    assert "2 lines have no text and are left out" in caplog.text
+    assert "2 lines have no text and are skipped" in caplog.text
 
 
 def test_a_line_without_extent_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -264,7 +264,7 @@ def test_a_folder_without_pages_says_what_to_do(tmp_path: Path):
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         open_at(tmp_path / "none")
 
 

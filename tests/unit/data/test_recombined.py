@@ -94,5 +94,5 @@ def test_cuts_of_other_lines_are_refused():
 
 
 def test_too_few_words_are_refused():
-    with pytest.raises(DataError, match="no writer has words enough"):
+    with pytest.raises(DataError, match="no writer has enough words"):
         RecombinedSource(TwoWriters(), CUTS[:1], lines=3)

@@ -74,12 +74,12 @@ def test_longer_text_is_wider(source: StrokeSource):
 def test_a_file_of_another_form_is_an_error(tmp_path: Path, content: bytes):
     path = tmp_path / "strokes.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"strokes\.npz: is no file of pen strokes"):
+    with pytest.raises(DataError, match=r"strokes\.npz: is not a file of pen strokes"):
         StrokeSource(path)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="is no file of pen strokes"):
+    with pytest.raises(DataError, match="is not a file of pen strokes"):
         StrokeSource(tmp_path / "none.npz")
 
 
@@ -91,5 +91,5 @@ def test_a_file_that_lacks_an_array_is_an_error(tmp_path: Path):
 
 def test_a_bare_array_is_an_error(tmp_path: Path):
     np.save(tmp_path / "strokes.npy", np.zeros(3))
-    with pytest.raises(DataError, match="is no file of pen strokes"):
+    with pytest.raises(DataError, match="is not a file of pen strokes"):
         StrokeSource(tmp_path / "strokes.npy")

@@ -114,7 +114,7 @@ def test_if_no_image_can_be_read_the_first_fault_is_the_error():
 def test_readable_lines_come_with_their_numbers(caplog: pytest.LogCaptureFixture):
     found = list(readable(Damaged(["dead", "BAD", "cab"]), range(3)))
     assert [(index, sample.text) for index, sample in found] == [(0, "dead"), (2, "cab")]
-    assert caplog.messages == ["line 1: cannot be decoded; the line is left out"]
+    assert caplog.messages == ["line 1: cannot be decoded; the line is skipped"]
 
 
 def test_if_nothing_is_readable_the_first_fault_is_the_error():

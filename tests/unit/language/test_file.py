@@ -56,7 +56,7 @@ def test_a_changed_byte_is_noticed(file: Path):
 
 def test_a_text_file_is_no_language_model(tmp_path: Path):
     (tmp_path / "x.lm").write_text("the cat sat on the mat\n" * 5, encoding="utf-8")
-    with pytest.raises(ModelError, match="is no language model"):
+    with pytest.raises(ModelError, match="is not a language model"):
         read_content(tmp_path / "x.lm")
 
 

@@ -84,7 +84,7 @@ def test_a_change_tells_what_was_there_and_why(corrector):
     (read,) = corrector([line("in the viltage, now", "          ^")])
     (change,) = read.changes
     assert (change.start, change.before, change.after) == (7, "viltage,", "village,")
-    assert "no known word" in change.reason
+    assert "not a known word" in change.reason
     assert read.raw_text == "in the viltage, now"
 
 

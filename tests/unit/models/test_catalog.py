@@ -41,7 +41,7 @@ def test_an_unknown_name_is_told_with_the_nearest():
 
 
 def test_a_folder_without_a_record_is_no_model(tmp_path: Path):
-    with pytest.raises(ModelError, match=f"is no model folder: it has no {INFO_NAME}"):
+    with pytest.raises(ModelError, match=f"is not a model folder: it has no {INFO_NAME}"):
         resolve(str(tmp_path))
 
 

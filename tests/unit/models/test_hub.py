@@ -86,7 +86,7 @@ def response_error(kind: type[Exception]) -> Exception:
         (response_error(errors.RepositoryNotFoundError), "there is no such model"),
         (response_error(errors.GatedRepoError), "its owner must grant access"),
         (response_error(errors.RevisionNotFoundError), "the model has no such revision"),
-        (errors.LocalEntryNotFoundError("offline"), "cannot be reached, and the model is not whole in its cache"),
+        (errors.LocalEntryNotFoundError("offline"), "cannot be reached, and its cache does not hold the whole model"),
         (OSError("disk full"), "cannot be downloaded from the Hugging Face hub: disk full"),
     ],
     ids=lambda value: type(value).__name__,
@@ -134,5 +134,5 @@ def test_a_path_into_a_folder_that_is_there_is_no_name_of_the_hub(tmp_path: Path
 
 
 def test_a_name_of_another_form_is_refused():
-    with pytest.raises(ModelError, match="is no name of the form org/name@revision"):
+    with pytest.raises(ModelError, match="is not a name of the form org/name@revision"):
         fetch_model("name")

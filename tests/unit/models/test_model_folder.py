@@ -30,7 +30,7 @@ def test_characters_are_written_plainly(tmp_path: Path):
 
 
 def test_a_folder_without_the_file_is_no_model(tmp_path: Path):
-    with pytest.raises(ModelError, match=r"is no model folder: it has no quillread\.json"):
+    with pytest.raises(ModelError, match=r"is not a model folder: it has no quillread\.json"):
         read_info(tmp_path)
 
 

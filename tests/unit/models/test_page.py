@@ -63,7 +63,7 @@ def test_another_network_is_refused(tmp_path: Path):
     graph = onnx.helper.make_graph(nodes, "g", [tensor("a", 1, [1])], [tensor("b", 1, [1])])
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(tmp_path / "other.onnx"))
-    with pytest.raises(ModelError, match="is no line finder"):
+    with pytest.raises(ModelError, match="is not a line finder"):
         PageBackend(tmp_path / "other.onnx")
 
 

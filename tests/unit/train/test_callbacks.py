@@ -49,7 +49,7 @@ def test_steps_left_out_now_and_then_are_counted():
 def test_too_many_in_a_row_end_the_run():
     skips = CountSkips()
     skips.count(False, 1, most=2)
-    with pytest.raises(TrainingError, match="2 gradients one after the other"):
+    with pytest.raises(TrainingError, match="2 gradients in a row"):
         skips.count(False, 2, most=2)
 
 

@@ -117,7 +117,7 @@ def test_root_is_filled_in():
 def test_a_source_below_root_needs_it():
     with pytest.raises(ConfigError, match="which is not set") as caught:
         TrainConfig().placed(train_config(data=["hub:{root}/a"]).data)
-    assert "--set root=DIR" in str(caught.value)
+    assert "set root to a folder" in str(caught.value)
 
 
 @pytest.mark.parametrize(

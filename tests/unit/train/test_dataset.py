@@ -60,7 +60,7 @@ def test_a_line_without_a_readable_image_is_named_once_and_left_out(tmp_path: Pa
     damage(tmp_path, 1)
     items = [lines[LineKey(0, index, seed=1)] for index in (0, 1, 2, 1)]
     assert [item is None for item in items] == [False, True, False, True]
-    assert caplog.text.count("the line is left out") == 1
+    assert caplog.text.count("the line is skipped") == 1
     assert len(collate_readable(lines.form, items)["weights"]) == 2
 
 

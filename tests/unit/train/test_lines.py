@@ -127,13 +127,13 @@ def test_truncated_texts_are_counted_in_the_report():
 
 
 def test_a_source_without_any_usable_line_says_why():
-    with pytest.raises(DataError, match=r"no line can be used: lines: 0 lines \(left out: 2 without text\)"):
+    with pytest.raises(DataError, match=r"no line can be used: lines: 0 lines \(skipped: 2 without text\)"):
         find_usable(TextSource([("", 1.0), ("", 1.0)]), NoX())
 
 
 def test_the_report_names_what_is_left_out():
     usable = Usable(np.arange(5), Counter({"too narrow": 1, "without text": 2}))
-    assert usable.report("hub:x") == "hub:x: 5 lines (left out: 2 without text; 1 too narrow)"
+    assert usable.report("hub:x") == "hub:x: 5 lines (skipped: 2 without text; 1 too narrow)"
 
 
 def test_the_report_of_a_clean_source_is_its_size():

@@ -72,7 +72,7 @@ def test_a_new_folder_is_free(tmp_path: Path):
 def test_a_folder_with_a_run_is_not_written_into(tmp_path: Path):
     with pytest.raises(ConfigError, match="holds a run already") as caught:
         check_free(write_run(tmp_path), CONFIG, overwrite=False)
-    assert "--overwrite" in str(caught.value)
+    assert "overwrite it" in str(caught.value)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

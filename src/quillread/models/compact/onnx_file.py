@@ -85,7 +85,7 @@ def write_onnx(weights: Weights, config: CompactConfig, path: Path, *, folded: b
     """Write the network as an ONNX file (float32).
 
     Input `pixels` float32 (N, 1, height, W); output `log_probs` float32 (N, W / 4, classes). The shortcut head, which
-    only training uses, is left out.
+    only training uses, is skipped.
 
     Args:
         weights: State of `CompactNetwork`, by name.
@@ -129,7 +129,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     The shortcut head is not there. Of eight-bit weights each is within half a step of what it was.
 
     Raises:
-        ModelError: If the file is no ONNX file of ours.
+        ModelError: If the file is not an ONNX file of ours.
     """
     onnx = require("onnx", "train")
     try:

@@ -63,7 +63,7 @@ def load_trocr(folder: Path, *, allow_partial: bool = False) -> Trocr:
 
     Args:
         folder: With `config.json`, safetensors, tokenizer and image processor.
-        allow_partial: Take tensors that are missing or of another shape as they are initialised, and leave out those
+        allow_partial: Take tensors that are missing or of another shape as they are initialised, and skip those
             that are not known, with a warning; only of use before a training.
 
     Raises:
@@ -143,7 +143,7 @@ def _load_network(folder: Path, allow_partial: bool) -> Any:
     if faults and not allow_partial:
         raise ModelError(
             f"{folder}: the tensors in its file are not those of its {network.config.model_type} network: {faults}",
-            hint="config.json belongs to another model, or the weights are not whole; --allow-partial trains from them",
+            hint="config.json is of another model, or the weights are not whole; allow_partial=true trains from them",
         )
     if faults:
         log.warning("%s: loaded in part: %s", folder, faults)
@@ -266,7 +266,7 @@ def convert(source: Path, target: Path) -> None:
     if not pickles:
         raise ModelError(f"{source}: has no pickled weights, pytorch_model.bin", hint="there is nothing to convert")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target}: is there already", hint="name a folder that is not")
+        raise ModelError(f"{target}: exists already", hint="name a new folder")
     with replace_folder(target) as part:
         shutil.copytree(source, part, ignore=_LEFT_OUT, dirs_exist_ok=True)
         places: dict[str, str] = {}

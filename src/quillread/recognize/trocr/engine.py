@@ -104,7 +104,7 @@ def _moved(reading: Hypothesis, part: Part) -> Hypothesis:
 
 
 def _without_rims(emissions: Sequence[Emission]) -> Sequence[Emission]:
-    """Leave out the spaces at both ends."""
+    """Drop the spaces at both ends."""
     inked = [i for i, e in enumerate(emissions) if not e.text.isspace()]
     return emissions[inked[0] : inked[-1] + 1] if inked else ()
 
@@ -158,7 +158,7 @@ class TrocrEngine:
         batch_size: Most images in one call of the network.
         mixed: Number type of mixed precision, or None for that of the weights.
         threads: CPU threads while it reads; 0 for those of torch.
-        rank: Orders the readings of a line, the best first; that of the search if left out.
+        rank: Orders the readings of a line, the best first; that of the search if not given.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class SegmenterConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """As in the training of lines: auto, bf16 or fp32."""
     workers: int | None = None
-    """Processes that make pages; left out: one on a CPU, up to 12 on a GPU."""
+    """Processes that make pages; if not set, one on a CPU, up to 12 on a GPU."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -207,7 +207,7 @@ class Learner:
         """Measure, add to the record, and write a checkpoint, unless that was done after the last step.
 
         Raises:
-            TrainingError: If the loss is no number any more.
+            TrainingError: If the loss is not a number any more.
         """
         if not self._losses:
             return
@@ -242,4 +242,4 @@ class Learner:
             self._optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds_before = int(state["step"]), float(state["seconds"])
         except (KeyError, RuntimeError, ValueError, EOFError, OSError) as error:
-            raise DataError(f"{path}: is no checkpoint of this network: {error}") from error
+            raise DataError(f"{path}: is not a checkpoint of this network: {error}") from error

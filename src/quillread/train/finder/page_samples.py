@@ -91,7 +91,7 @@ def _fixed(points: Floats) -> NDArray[np.int32]:
 def load_pages(folders: Sequence[Path]) -> list[PageSample]:
     """Load pages that have a PAGE or ALTO file, reduced.
 
-    Where the ground truth leaves out writing cannot be told from the file: only the hull of its lines counts as known,
+    Where the ground truth lacks writing cannot be told from the file: only the hull of its lines counts as known,
     with a margin of a line.
 
     Raises:
@@ -108,7 +108,7 @@ def pages_with_lines(folder: Path) -> list[tuple[Path, Page]]:
     """
     pages, faults = read_pages(folder)
     if faults:
-        raise DataError(f"{folder}: {faults[0]}", hint="mend the file, or take it out of the folder")
+        raise DataError(f"{folder}: {faults[0]}", hint="repair the file, or remove it from the folder")
     found = [(image, page) for image, page in pages.items() if page.lines]
     if not found:
         raise DataError(f"{folder}: holds no PAGE or ALTO file with lines", hint="name a folder of pages with XML")

@@ -201,7 +201,7 @@ def cross_out(ink: Alpha, line: TargetLine, rng: np.random.Generator) -> None:
 
 
 def draw(ink: Alpha, block: Block, rng: np.random.Generator) -> None:
-    """Draw something that is no writing: curves, ovals, boxes, hatching."""
+    """Draw something that is not writing: curves, ovals, boxes, hatching."""
     low, high = np.array((block.x0, block.y0)), np.array((block.x1, block.y1))
     if (high <= low).any():
         return

@@ -46,7 +46,7 @@ def print_text(text: str, face: int) -> Written:
     """Set a line of text in one of the types.
 
     Args:
-        text: Of at least one character that is no space.
+        text: Of at least one character that is not a space.
         face: Any number; the same gives the same type.
     """
     font = _open_face(_FACES[face % len(_FACES)])

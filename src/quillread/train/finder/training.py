@@ -63,7 +63,7 @@ def train_segmenter(
     """
     start = clock()
     if not resume and output.is_dir() and any(output.iterdir()):
-        raise ConfigError(f"{output}: is not empty", hint="add --resume to go on, or name another --output")
+        raise ConfigError(f"{output}: is not empty", hint="resume the run in it, or name another folder")
     if resume and not (output / CHECKPOINT_NAME).is_file():
         raise ConfigError(f"{output}: holds no checkpoint to resume from")
     cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive the fork of the loader's workers

@@ -184,7 +184,7 @@ class TrocrFamily:
     def load_weights(self, folder: Path) -> None:
         """Take every trained tensor from a checkpoint.
 
-        The folder is opened as any model is: loading its tensors by their names in the file would leave out those that
+        The folder is opened as any model is: loading its tensors by their names in the file would skip those that
         transformers renames between file and network.
         """
         if self._lora:
@@ -209,7 +209,7 @@ def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
         folder = resolve(config.start)
         info = read_info(folder) if (folder / INFO_NAME).is_file() else ModelInfo(family="trocr", name=config.start)
         if info.family != "trocr":
-            raise ModelError(f"{config.start}: is no TrOCR model", hint=f"add --set family={info.family}")
+            raise ModelError(f"{config.start}: is not a TrOCR model", hint=f"set family={info.family}")
         return load_trocr(folder, allow_partial=config.allow_partial), info
     canvas = config.trocr.canvas or CanvasConfig(height=64, width=768, fit="pad")
     model = new_trocr(config.trocr.shape, canvas, config.trocr.tokenizer, config.seed)

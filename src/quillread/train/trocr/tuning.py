@@ -104,7 +104,7 @@ def compile_layers(network: nn.Module) -> None:
     except Exception as error:  # the compilers that torch calls raise what they like
         raise ConfigError(
             f"tuning.compile: torch cannot compile on this machine: {str(error).strip().splitlines()[0]}",
-            hint="install a C compiler, or leave tuning.compile out",
+            hint="install a C compiler, or drop tuning.compile",
         ) from error
     for module in network.modules():
         if isinstance(module, GradientCheckpointingLayer):
@@ -171,7 +171,7 @@ class ColumnHead(nn.Module):
 
     Args:
         network: A VisionEncoderDecoderModel with a ViT or DeiT encoder.
-        tokenizer: Its padding is the blank, its end token is no letter.
+        tokenizer: Its padding is the blank, its end token is not a letter.
         seed: Of the weights.
 
     Raises:

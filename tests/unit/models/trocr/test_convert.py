@@ -99,5 +99,5 @@ def test_a_folder_without_pickles_is_refused(tmp_path: Path):
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path):
     source = write_trocr(tmp_path / "pickled", pickled=True)
-    with pytest.raises(ModelError, match="is there already"):
+    with pytest.raises(ModelError, match="exists already"):
         convert(source, source)

@@ -208,7 +208,7 @@ def test_missing_extra_and_misshapen_tensors_are_listed(folder: Path):
         "1 missing: encoder.layers.0.mlp.fc2.weight; 1 not known: foo; "
         "1 of another shape: encoder.embeddings.cls_token (1, 1, 3) instead of (1, 1, 16)"
     )
-    assert "--allow-partial" in (caught.value.hint or "")
+    assert "allow_partial=true" in (caught.value.hint or "")
 
 
 def test_a_partial_model_is_loaded_on_request(folder: Path, caplog: pytest.LogCaptureFixture):

@@ -109,7 +109,7 @@ def test_nothing_to_resume_is_said(pages: Path, tmp_path: Path):
 def test_a_checkpoint_of_another_network_is_refused(pages: Path, tmp_path: Path):
     train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
     other = config(pages, network=PageNetConfig((4, 8, 12), (1, 1, 1)))
-    with pytest.raises(DataError, match="no checkpoint of this network"):
+    with pytest.raises(DataError, match="not a checkpoint of this network"):
         train_segmenter(other, tmp_path / "run", clock(), resume=True)
 
 
