@@ -2,7 +2,9 @@
 
     python benchmarks/accuracy.py --root DIR [--model builtin] [--failures docs/images] [--predictions FOLDER]
 
-DIR holds iam-line, copiste, timeus, poilus, hooker in the hub's parquet layout. Greedy, one pass, no language model.
+DIR holds iam-line, copiste, timeus, poilus, hooker, lettres, registres in the hub's parquet layout. Greedy, one pass,
+no language model. Texts of lettres and registres are written as those of the other sets: no sign for superscripts, no
+long s.
 Prints the rates, then those by writer or document, by length, by kind of character, and the confusions.
 `--predictions` keeps what was read, one file a set, for `quill compare`.
 """
@@ -23,7 +25,7 @@ from quillread.evaluate.metrics import score_line
 from quillread.evaluate.predictions import Prediction, write_predictions
 from quillread.evaluate.report import EvaluationRun, evaluation_summary, run_evaluation
 from quillread.evaluate.report_text import interval, percent
-from quillread.recognize.load import load
+from quillread.reader import Reader
 from quillread.text.align import align
 
 SETS = {
@@ -32,7 +34,10 @@ SETS = {
     "timeus": "Time Us, French 1858-78",
     "poilus": "Poilus, French 1914-18",
     "hooker": "Hooker, English 1850-1911",
+    "lettres": "Lettres, French 17th to 19th century, new manuscripts",
+    "registres": "Registres, French notaries 1742-1939, new pages",
 }
+REWRITTEN = {"lettres": "?replace=^:&replace=ſ:s", "registres": "?replace=^:&replace=ſ:s"}
 SHOWN = ("copiste", "timeus")
 """Sets whose licence (CC-BY) allows pictures of their lines in the documentation."""
 
@@ -45,11 +50,13 @@ def main() -> None:
     parser.add_argument("--failures", type=Path, help="folder for a picture of the worst lines of the CC-BY sets")
     parser.add_argument("--predictions", type=Path, help="folder for what was read")
     args = parser.parse_args()
-    recognizer = load(args.model)
+    reader = Reader(model=args.model, lm=("none",), lines=True)
     results = {}
     worst: list[tuple[Prediction, np.ndarray]] = []
     for name in SETS:
-        run = run_evaluation(recognizer, open_source(parse_spec(f"hub:{args.root / name}"), "validation"))
+        run = run_evaluation(
+            reader, open_source(parse_spec(f"hub:{args.root / name}{REWRITTEN.get(name, '')}"), "validation")
+        )
         if run.faults:
             raise SystemExit("\n".join(run.faults))
         summary = evaluation_summary(
