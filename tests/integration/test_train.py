@@ -208,7 +208,7 @@ def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: Tr
 def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):
     with pytest.raises(ConfigError, match="holds a run already") as caught:
         finetune(config, unbroken, progress=False)
-    assert "--resume" in str(caught.value)
+    assert "resume it" in str(caught.value)
 
 
 def test_nothing_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):

@@ -350,7 +350,7 @@ def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
 
 
 def test_a_compact_model_is_no_start_for_trocr(config: TrainConfig, tmp_path: Path):
-    with pytest.raises(ModelError, match="no TrOCR model"):
+    with pytest.raises(ModelError, match="is not a TrOCR model"):
         finetune(changed(config, start="builtin"), tmp_path / "run", progress=False)
 
 
