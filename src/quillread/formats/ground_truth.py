@@ -109,7 +109,10 @@ class GroundTruth:
             raise DataError(f"{where}: no such file or folder", hint="name a PAGE or ALTO file, or a folder of them")
         self.files = list_layouts(where)
         if not self.files:
-            raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name a folder that does")
+            raise DataError(
+                f"{where}: holds no PAGE or ALTO file",
+                hint="put the XML beside the images, as page-1.xml beside page-1.jpg",
+            )
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.files:
             self._by_stem.setdefault(_SUFFIX.sub("", path.name), []).append(path)

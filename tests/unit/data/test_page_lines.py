@@ -258,7 +258,7 @@ def test_a_split_without_folder_lists_the_others(tmp_path: Path):
 
 
 def test_a_folder_without_pages_says_what_to_do(tmp_path: Path):
-    with pytest.raises(DataError, match="holds no line with text") as caught:
+    with pytest.raises(DataError, match="holds no PAGE or ALTO file") as caught:
         open_at(tmp_path)
     assert "page-1.xml beside page-1.jpg" in str(caught.value)
 

@@ -196,7 +196,7 @@ def test_line_longer_than_opencv_allows_is_cropped():
         (((5, 5), (90, 5)), ((0, 0), (90, 0)), "no area on the page"),
         (((5, 5), (90, 5)), (), "no area on the page"),
         (((40, 40), (45, 40), (40, 40)), ((0, 0), (90, 0), (90, 60), (0, 60)), "turns back on itself"),
-        (((5, 5), (float("nan"), 5)), ((0, 0), (9, 0), (9, 9)), "no numbers"),
+        (((5, 5), (float("nan"), 5)), ((0, 0), (9, 0), (9, 9)), "not numbers"),
     ],
 )
 def test_degenerate_line_is_refused(baseline, polygon, message):
