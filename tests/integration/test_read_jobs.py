@@ -68,7 +68,7 @@ def start(*arguments: str | Path, before: str = "pass", **options: Any) -> subpr
     """Start it; its output ends when the last process that holds it has ended."""
     command = quill(*arguments, before=before)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(command, text=True, env=ENVIRONMENT, start_new_session=True, **streams)
+    return subprocess.Popen(command, encoding="utf-8", env=ENVIRONMENT, start_new_session=True, **streams)
 
 
 @pytest.fixture
@@ -373,7 +373,7 @@ def test_two_runs_into_one_folder_do_not_spoil_each_other(folder: Path, started:
 def test_streams_that_are_closed_lead_nowhere(closed: str, folder: Path):
     command = quill("bad.png", "one.png", "book.tif", "--jobs", "2", "--format", "json")
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
-    done = subprocess.run(shell, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+    done = subprocess.run(shell, capture_output=True, encoding="utf-8", env=ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 3
     assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == ["bad.png", "one.png", "book.tif"]
     assert (done.stderr == "") == ("2" in closed)

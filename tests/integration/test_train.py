@@ -70,7 +70,7 @@ def unbroken(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """All that a run goes on from, flat: every tensor and number by its path."""
-    state = json.loads((folder / "trainer_state.json").read_text())
+    state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     parts = {
         "model": load_file(folder / "model.safetensors"),
         "optimizer": torch.load(folder / "optimizer.pt", weights_only=True),
@@ -111,7 +111,7 @@ def assert_model_is_checkpoint(output: Path, step: int) -> None:
 
 def test_a_run_writes_checkpoints_metrics_curve_and_model(unbroken: Path):
     assert (unbroken / f"checkpoint-{LAST}").is_dir()
-    entries = [json.loads(line) for line in (unbroken / METRICS_NAME).read_text().splitlines()]
+    entries = [json.loads(line) for line in (unbroken / METRICS_NAME).read_text(encoding="utf-8").splitlines()]
     assert [e["step"] for e in entries if "eval_cer" in e] == [4, 8, 12]
     assert all(0 < e["loss"] < 100 for e in entries if "loss" in e)
     assert (unbroken / CURVE_NAME).read_bytes().startswith(b"\x89PNG")
@@ -201,7 +201,7 @@ def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: Tr
     quiet = changed(config, validation=(), validation_share=0.0, patience=0, epochs=1)
     result = finetune(quiet, tmp_path, progress=False)
     assert result == TrainResult(tmp_path / "model", finished=True, metrics={})
-    assert len((tmp_path / METRICS_NAME).read_text().splitlines()) == EPOCH_STEPS
+    assert len((tmp_path / METRICS_NAME).read_text(encoding="utf-8").splitlines()) == EPOCH_STEPS
     assert_model_is_checkpoint(tmp_path, step=EPOCH_STEPS)
 
 
@@ -304,7 +304,7 @@ def config_of(folder: Path) -> CompactConfig:
 
 def test_the_card_names_the_teacher_and_what_was_taken_over(taught: TrainConfig, tmp_path: Path):
     finetune(changed(taught, epochs=1), tmp_path / "run", progress=False)
-    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "Started from: teacher, in part.\nTaught by: teacher.\n" in card
     assert "was taught by, bind this model too" in card
     weights = read_weights(tmp_path / "run" / "model" / ONNX_NAME)
@@ -323,13 +323,13 @@ def test_a_run_does_not_overwrite_its_teacher(taught: TrainConfig, tmp_path: Pat
 @pytest.mark.slow
 def test_two_processes_share_the_steps_of_a_compact_network(taught: TrainConfig, tmp_path: Path):
     settings = changed(taught, batch_size=4, micro_batch=0, epochs=1)
-    (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)), encoding="utf-8")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command = ["-m", "quillread.cli.main", "-v", "train", "--config", str(tmp_path / "train.json"), "--output"]
     run = subprocess.run(
         [*launcher, *command, str(tmp_path / "run")],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         timeout=300,
     )

@@ -77,11 +77,11 @@ def unequal(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def test_a_run_writes_what_people_look_at(unbroken: Path):
-    entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    entries = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [e["step"] for e in entries if "eval_cer" in e and "eval_wer" in e] == [4, 8, 12]
     assert (unbroken / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "wrote: a bad cab" in (unbroken / "samples" / "step-4.txt").read_text()
-    assert "folder:" in (unbroken / "model" / "README.md").read_text()
+    assert "wrote: a bad cab" in (unbroken / "samples" / "step-4.txt").read_text(encoding="utf-8")
+    assert "folder:" in (unbroken / "model" / "README.md").read_text(encoding="utf-8")
     assert list((unbroken / "runs").rglob("events.*"))
 
 
@@ -212,10 +212,10 @@ def test_a_run_that_was_broken_off_before_its_first_step_can_be_overwritten(
 @pytest.mark.slow
 def test_termination_of_the_whole_process_group_saves_a_checkpoint(config: TrainConfig, tmp_path: Path):
     settings = dump(changed(config, epochs=1000, workers=1))
-    (tmp_path / "train.json").write_text(json.dumps(settings))
+    (tmp_path / "train.json").write_text(json.dumps(settings), encoding="utf-8")
     command = [sys.executable, "-m", "quillread.cli.main", "train", "--config", str(tmp_path / "train.json")]
     command += ["--output", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True)
     for _ in range(600):
         if list((tmp_path / "run").glob("checkpoint-*/trainer_state.json")):
             break
@@ -330,7 +330,7 @@ def test_adapters_are_trained_resumed_and_merged(config: TrainConfig, tmp_path: 
     assert trained
     assert all("q_proj" in name or "v_proj" in name for name in trained)
     size = sum(value.numel() for value in load_trocr(start).network.parameters())
-    assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert f" {size:,} parameters, " in (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_frozen_layers_stay_as_they_are(config: TrainConfig, tmp_path: Path):
@@ -359,7 +359,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
     shape = dataclasses.replace(config.trocr.shape, dropout=0.0)
     # 8 lines, of which each process validates 4, and batches of 3, that cannot be shared out evenly.
     settings = changed(config, shape=shape, batch_size=3, micro_batch=2, epochs=2, epoch_lines=6)
-    (tmp_path / "train.json").write_text(json.dumps(dump(settings)))
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)), encoding="utf-8")
     for name, launcher in {
         "one": [sys.executable],
         "two": [
@@ -372,7 +372,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         run = subprocess.run(
             [*launcher, *command, "--output", str(tmp_path / name)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             env=environment,
             timeout=300,
         )
@@ -381,7 +381,7 @@ def test_two_processes_train_as_one_does(config: TrainConfig, tmp_path: Path):
         assert {"one": "; 1 process\n", "two": "; 2 processes\n"}[name] in run.stderr
     assert gradient_gap(*(tmp_path / name / "checkpoint-4" for name in ("one", "two"))) < ROUNDING
     alone, shared = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         for name in ("one", "two")
     )
     assert len(alone) == len(shared)

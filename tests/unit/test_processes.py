@@ -392,7 +392,7 @@ def start_script(source: str, *, file: Path | None = None) -> subprocess.Popen:
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": path},
     )

@@ -158,9 +158,9 @@ def test_a_run_of_version_0_1_0_goes_on(tmp_path: Path):
     record_run(
         config, many := SimpleNamespace(sources=[Texts("a")] * len(config.data), validation=[]), tmp_path / "new"
     )
-    digests = json.loads((tmp_path / "new" / "data.json").read_text())
+    digests = json.loads((tmp_path / "new" / "data.json").read_text(encoding="utf-8"))
     typed = {name.replace("hooker@0.1", "hooker@0.10"): digest for name, digest in digests.items()}
-    (tmp_path / "data.json").write_text(json.dumps(typed))
+    (tmp_path / "data.json").write_text(json.dumps(typed), encoding="utf-8")
     assert check_same_settings(config, tmp_path) == config
     check_same_data(config, many, tmp_path)
 
