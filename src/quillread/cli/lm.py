@@ -116,7 +116,7 @@ def run_info(args: argparse.Namespace) -> int:
 
 
 def run_score(args: argparse.Namespace) -> int:
-    """Print how well the model foresees each file, as JSON."""
+    """Print how well the model predicts each file, as JSON."""
     from quillread.language.build import read_corpus, read_language
     from quillread.language.catalog import resolve_language
     from quillread.language.scoring import evidence, mean_log_probability
