@@ -170,8 +170,18 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             self.optimizer.zero_grad(set_to_none=True)
         return norm
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the weights of a checkpoint; the other processes put nothing into its folder before they are there."""
+        super().save_model(output_dir, _internal_call)
+        self.accelerator.wait_for_everyone()
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the weights of a checkpoint in the way of the family."""
+        """Write the weights of a checkpoint in the way of the family, in the first process alone.
+
+        transformers 5.23 calls this in every process; two that replace the folder would lose what the first wrote.
+        """
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         self.family.save_weights(folder)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,3 +49,16 @@ def test_gradients_that_stay_not_finite_end_the_run(monkeypatch: pytest.MonkeyPa
         made._clip_grad_norm(torch.nn.Identity())
     with pytest.raises(TrainingError, match="diverged"):
         made._clip_grad_norm(torch.nn.Identity())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_first_process_alone_writes_a_checkpoint_and_the_others_wait(tmp_path: Path, first: bool):
+    made: Any = LineTrainer.__new__(LineTrainer)
+    events: list[str] = []
+    made.args = SimpleNamespace(should_save=first, push_to_hub=False, output_dir=str(tmp_path))
+    made.family = SimpleNamespace(save_weights=lambda folder: events.append(f"wrote {folder.name}"))
+    made.accelerator = SimpleNamespace(wait_for_everyone=lambda: events.append("waited"))
+    made.is_fsdp_xla_v1_enabled = made.is_fsdp_enabled = made.is_deepspeed_enabled = False
+    made.save_model(str(tmp_path / "checkpoint-1"), _internal_call=True)
+    assert events == (["wrote checkpoint-1", "waited"] if first else ["waited"])
+    assert (tmp_path / "checkpoint-1").is_dir() == first
