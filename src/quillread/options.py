@@ -65,6 +65,9 @@ class ReadOptions:
     crop: CropConfig = field(default_factory=CropConfig)
 
     def __post_init__(self) -> None:
+        for name in ("models", "lm", "lexicons"):
+            if isinstance(getattr(self, name), list):  # readers are kept by their options, and lists have no hash
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.models:
             raise ConfigError("models: name at least one")
         if not 1 <= self.variants <= MOST_VARIANTS:

@@ -304,3 +304,9 @@ def test_provenance_of_a_model_that_is_missing_is_refused_when_it_is_asked_for()
     provenance = Provenance(ReadOptions().changed(model="buildin"))
     with pytest.raises(ModelError, match="did you mean 'builtin'"):
         _ = provenance["model"]
+
+
+def test_lists_are_taken_for_tuples():
+    options = ReadOptions(models=["builtin"], lm=["fr"], lexicons=[Path("names.txt")])  # type: ignore[arg-type]
+    assert options == ReadOptions(models=("builtin",), lm=("fr",), lexicons=(Path("names.txt"),))
+    assert hash(options) == hash(ReadOptions(lm=("fr",), lexicons=(Path("names.txt"),)))

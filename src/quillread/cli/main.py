@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from quillread.cli.progress import say
 from quillread.errors import ExitCode, OutputError, QuillreadError
@@ -68,10 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
-        code: int = args.run(args)
+        with _ended_by_sigterm():
+            code: int = args.run(args)
         sys.stdout.flush()
         return code
     except _Terminated:
@@ -100,6 +100,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.verbose:
             raise
         return ExitCode.BUG
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what is done here; who called `main` has the signal back afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may ask for signals
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: object) -> None:

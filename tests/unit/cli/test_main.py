@@ -227,3 +227,9 @@ def test_sigterm_ends_a_command_with_its_own_code(monkeypatch: pytest.MonkeyPatc
     finally:
         signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr().err == "quill: ended by SIGTERM\n"
+
+
+def test_who_calls_a_command_has_sigterm_back():
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["models", "list"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
