@@ -68,7 +68,7 @@ def measure_folder(folder: Path, segment: Segmenter) -> Iterator[PageResult]:
         if not number:
             segment(image)  # the first call loads and prepares
         start = time.perf_counter()
-        regions = segment(image)
+        regions = segment(image).regions
         seconds = time.perf_counter() - start
         found = [line for region in regions for line in region.lines]
         near = keep_labelled(truth.lines, found)

@@ -30,7 +30,7 @@ def main() -> None:
             image = document.page(0)
         for quarters in range(4):
             turned = np.ascontiguousarray(np.rot90(image, quarters))
-            found = [line for region in segmenter(turned) for line in region.lines]
+            found = [line for region in segmenter(turned).regions for line in region.lines]
             truth = [turn_line(line, quarters, image) for line in page.lines]
             looked_at += 1
             if not runs_as_written(truth, found):

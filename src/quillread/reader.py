@@ -274,7 +274,10 @@ class Reader:
         if self._truth is not None:
             size = (image.shape[1], image.shape[0])
             regions = self._truth.regions(document.name, index + 1, len(document), size)
-        return transcribe(image, regions, where)
+        page = transcribe(image, regions)
+        for note in page.notes:
+            log.warning("%s: %s", where, note)
+        return page
 
     def _pixels(self, image: Picture) -> UInt8Image:
         if isinstance(image, np.ndarray):

@@ -139,6 +139,8 @@ class Line:
     transcript: Transcript | None = None
     id: str | None = None
     """Name in the PAGE or ALTO file that it comes from."""
+    printed: bool = False
+    """Whether the line finder took it for print, such as a letterhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Page:
     regions: tuple[Region, ...] = ()
     fault: Fault | None = None
     """Why the page could not be read; then there are no regions and width and height may be 0."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the page should know: what was skipped on it, what looks wrong."""
 
     @property
     def lines(self) -> tuple[Line, ...]:

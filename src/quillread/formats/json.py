@@ -32,12 +32,13 @@ _IN_MEMORY = 1 << 18
 def to_json(reading: Reading) -> str:
     """One JSON document, on one line, without a newline at its end.
 
-    Keys: `source`, `pages`, `text`, `provenance`, and `error` and `fault` (kind, message, hint) if the input could not
-    be opened. A page has `number`, `width`, `height`, `lines`, `regions`, and `error` and `fault` if it could not be
-    read. A line has `text`, `confidence`, `baseline` and `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`,
-    `box` [x0, y0, x1, y1], `polygon`) and `character_confidences`, one for each character of `text`, and `alternatives`
-    (each `text`, `confidence`) if other readings were asked for. A region has its `polygon` and the indices of its
-    `lines`. Pixels of the page image, origin top-left.
+    Keys: `source`, `pages`, `text`, `provenance`, and `error` and `fault` (kind, message, hint) if the input could
+    not be opened. A page has `number`, `width`, `height`, `lines`, `regions`, and `error` and `fault` if it could
+    not be read, and `notes` on what was skipped or looks wrong. A line has `text`, `confidence`, `baseline` and
+    `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`) and
+    `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if
+    other readings were asked for, and `printed` if it looks like print. A region has its `polygon` and the indices
+    of its `lines`. Pixels of the page image, origin top-left.
     """
     return _dump(to_data(reading))
 
@@ -112,6 +113,8 @@ def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str
     if points is not None:
         data["points"] = [round(value, 2) for value in points]
     data |= _fault(page.fault)
+    if page.notes:
+        data["notes"] = list(page.notes)
     data["lines"] = [_line(line) for line in page.lines]
     data["regions"] = _regions(page)
     return data
@@ -129,7 +132,8 @@ def page_of_data(data: Mapping[str, Any], source: str) -> Page:
         for region in data["regions"]
     )
     size = int(data["width"]), int(data["height"])
-    return Page(source, int(data["number"]), *size, tuple(regions), _fault_of(data))
+    notes = tuple(str(note) for note in data.get("notes", ()))
+    return Page(source, int(data["number"]), *size, tuple(regions), _fault_of(data), notes)
 
 
 def _fault(fault: Fault | None) -> dict[str, Any]:
@@ -163,7 +167,8 @@ def _line_of(data: Mapping[str, Any]) -> Line:
     )
     # A line that was not read has no text and no confidence; one in which nothing is written has a confidence.
     is_read = bool(read.text or read.confidence)
-    return Line(_points_of(data["baseline"]), _polygon_of(data["polygon"]), read if is_read else None, data.get("id"))
+    outline = _points_of(data["baseline"]), _polygon_of(data["polygon"])
+    return Line(*outline, read if is_read else None, data.get("id"), bool(data.get("printed")))
 
 
 def _polygon_of(points: Iterable[Iterable[float]]) -> Polygon:
@@ -206,6 +211,8 @@ def _line(line: Line) -> dict[str, Any]:
     }
     if line.id is not None:
         data["id"] = line.id
+    if line.printed:
+        data["printed"] = True
     if read and read.alternatives:
         data["alternatives"] = [{"text": a.text, "confidence": round(a.confidence, 4)} for a in read.alternatives]
     if read and read.expected_error is not None:

@@ -7,8 +7,9 @@ from quillread.pages.bodies import Owners, assign_ink, measure_body
 from quillread.pages.ink import Mask, count_strokes, drop_blots, find_ink
 from quillread.pages.order import order_lines
 from quillread.pages.outline import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region, outline_ink
+from quillread.pages.segment import Layout
 from quillread.pages.trace import Trace, estimate_pitch, trace_lines, writing_height
-from quillread.types import Line, Polygon, Region, UInt8Image
+from quillread.types import Line, Polygon, UInt8Image
 
 
 def open_classical(*, threads: int = 0) -> "ClassicalSegmenter":
@@ -23,18 +24,18 @@ class ClassicalSegmenter:
     upside down as such. The same page gives the same lines.
     """
 
-    def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
+    def __call__(self, image: UInt8Image) -> Layout:
         """Find the lines of one page; see `Segmenter`."""
         check_page(image)
         if min(image.shape[:2]) < MIN_SIDE:
-            return ()
+            return Layout()
         ink = find_ink(image)
         if not ink.mask.any():
-            return ()
+            return Layout()
         size = image.shape[1], image.shape[0]
         # Lines are put in order where the page lies level.
         regions = order_lines([Line(baseline, Polygon(polygon)) for baseline, polygon in _find_lines(ink.mask)])
-        return tuple(map_region(region, ink.to_page, size) for region in regions)
+        return Layout(tuple(map_region(region, ink.to_page, size) for region in regions))
 
 
 def _find_lines(mask: Mask) -> list[Curves]:

@@ -1,11 +1,13 @@
 """From a page image to its ink: even light, no paper edge, no ruling, level lines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.images.geometry import Points
 from quillread.types import UInt8Image
 
 Mask = NDArray[np.uint8]
@@ -16,6 +18,9 @@ Floats = NDArray[np.float32]
 _LONG_SIDE = 1600
 _MIN_AREA = 6
 _MAX_TURN = 8.0
+_STEEPEST, _TILT_SIDE, _PLAIN = 45.0, 1024, 4.0
+"""Greatest tilt that is looked for, in degrees; longer side of the copy on which it is; how much more rows must differ
+at it than at most angles."""
 _FAINTEST = 0.06
 """Least darkness of ink, as a share of the paper's brightness."""
 _LEVEL_RULE, _UPRIGHT_RULE = 6, 11
@@ -34,7 +39,7 @@ class Ink:
     """Affine map, shape (2, 3), from pixels of `mask` to pixels of the page."""
 
 
-def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE) -> Ink:
+def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE, bands: Sequence[Points] = ()) -> Ink:
     """Separate writing from paper on a reduced copy.
 
     Lines come out level to a few tenths of a degree if the page is turned by no more than 8 degrees. Rules
@@ -43,17 +48,18 @@ def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE) -> Ink:
     Args:
         image: uint8 RGB, shape (H, W, 3), not empty.
         long_side: The copy's longer side is at most this long; letters should be some 10 to 40 pixels high on it.
+        bands: Outlines of what is known to be paper, however dark it is: lines of writing that were seen in a shadow or
+            on a sheet darker than the brightest. Pixels of the image, each of shape (n, 2).
     """
-    scale = min(1.0, long_side / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    # The darkest channel shows coloured ink best: blue on white is nearly white in luminance.
-    grey = reduced.min(axis=2)
-    light, edge = _find_paper(grey)
-    darkness = np.clip(1 - grey.astype(np.float32) / light, 0, 1).astype(np.float32)
+    grey, scale = _reduce(image, long_side)
+    size = (grey.shape[1], grey.shape[0])
+    known = np.zeros(grey.shape, np.uint8)
+    for band in bands:
+        cv2.fillPoly(known, [np.rint(band / scale).astype(np.int32)], 1)
+    darkness, edge = _find_darkness(grey, known)
     mask = _binarise(darkness)
     turn = _estimate_turn(mask)
-    to_page = np.diag([image.shape[1] / size[0], image.shape[0] / size[1], 1.0])[:2]
+    to_page = np.diag([*scale, 1.0])[:2]
     if abs(turn) >= 0.25:
         forward = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), turn, 1.0)
         mask = _binarise(cv2.warpAffine(darkness, forward, size, flags=cv2.INTER_LINEAR))
@@ -62,10 +68,47 @@ def find_ink(image: UInt8Image, long_side: int = _LONG_SIDE) -> Ink:
     return Ink(_drop_noise(mask, edge), to_page)
 
 
-def _find_paper(grey: Mask) -> tuple[Floats, Mask]:
+def estimate_tilt(image: UInt8Image) -> float:
+    """Angle in degrees by which to turn a page (counter-clockwise) to make its lines level, from -45 to 45.
+
+    0 where no angle stands out.
+
+    Args:
+        image: uint8 RGB, shape (H, W, 3), not empty.
+    """
+    grey, _ = _reduce(image, _TILT_SIDE)
+    darkness, edge = _find_darkness(grey, np.zeros(grey.shape, np.uint8))
+    xs, ys = _sample_points(_drop_noise(_binarise(darkness), edge))
+    if not len(xs):
+        return 0.0
+    angles = np.arange(-_STEEPEST, _STEEPEST + 0.1, 1.0)
+    contrasts = np.array([_row_contrast(xs, ys, angle) for angle in angles])
+    best = int(contrasts.argmax())
+    return float(angles[best]) if contrasts[best] > _PLAIN * np.median(contrasts) else 0.0
+
+
+def _reduce(image: UInt8Image, long_side: int) -> tuple[Mask, tuple[float, float]]:
+    """A copy in its darkest channel, shape (h, w), and how many pixels of the page one of it is wide and high.
+
+    The darkest channel shows coloured ink best: blue on white is nearly white in luminance.
+    """
+    scale = min(1.0, long_side / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced.min(axis=2), np.uint8), (image.shape[1] / size[0], image.shape[0] / size[1])
+
+
+def _find_darkness(grey: Mask, known: Mask) -> tuple[Floats, Mask]:
+    """How much darker than its paper each pixel is, 0 to 1, and 1 for the surroundings and outer edge of the paper."""
+    light, edge = _find_paper(grey, known)
+    return np.clip(1 - grey.astype(np.float32) / light, 0, 1).astype(np.float32), edge
+
+
+def _find_paper(grey: Mask, known: Mask) -> tuple[Floats, Mask]:
     """Brightness of the paper under each pixel, at least 1, and 1 for its surroundings and outer edge.
 
-    The surroundings are as bright as themselves, so that nothing there is darker than its paper.
+    The surroundings are as bright as themselves, so that nothing there is darker than its paper. What is `known` to be
+    paper is not among them.
     """
     small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_PATCH // 4, _PATCH // 4))
@@ -73,11 +116,11 @@ def _find_paper(grey: Mask) -> tuple[Floats, Mask]:
     size = (grey.shape[1], grey.shape[0])
     light = cv2.resize(cv2.GaussianBlur(paper, (0, 0), 2), size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
     surroundings = (paper < 0.55 * np.percentile(paper, 90)).astype(np.uint8)
-    surroundings = cv2.resize(surroundings, size, interpolation=cv2.INTER_NEAREST)
+    surroundings = cv2.resize(surroundings, size, interpolation=cv2.INTER_NEAREST) & (1 - known)
     light[surroundings > 0] = np.minimum(light, grey)[surroundings > 0]
     band = round(0.025 * min(size))
     framed = cv2.copyMakeBorder(surroundings, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    edge = cv2.dilate(framed, np.ones((2 * band + 1, 2 * band + 1), np.uint8))[1:-1, 1:-1]
+    edge = cv2.dilate(framed, np.ones((2 * band + 1, 2 * band + 1), np.uint8))[1:-1, 1:-1] & (1 - known)
     return np.maximum(light, 1), np.ascontiguousarray(edge)
 
 
@@ -105,18 +148,32 @@ def _estimate_turn(mask: Mask) -> float:
 
     Lines are level when the rows differ most in how many strokes they cross.
     """
-    ys, xs = np.nonzero(count_strokes(mask))
-    if len(xs) < 50:
+    xs, ys = _sample_points(count_strokes(mask))
+    if not len(xs):
         return 0.0
-    keep = slice(None, None, max(1, len(xs) // 60_000))
-    xs, ys = xs[keep] - mask.shape[1] / 2, ys[keep]
 
     def contrast(angle: float) -> float:
-        rows = ((ys - xs * np.tan(np.radians(angle)) + mask.shape[1]) / 3).astype(np.int64)
-        return float((np.diff(np.bincount(rows).astype(np.float64)) ** 2).sum())
+        return _row_contrast(xs, ys, angle)
 
     coarse = max(np.arange(-_MAX_TURN, _MAX_TURN + 0.1, 0.5), key=lambda a: (contrast(a), -abs(a)))
     return float(max(coarse + np.arange(-0.4, 0.41, 0.1), key=contrast))
+
+
+def _sample_points(mask: Mask) -> tuple[Floats, Floats]:
+    """Coordinates of up to some 60,000 marked pixels from the middle of the mask; none if they are too few to tell."""
+    ys, xs = np.nonzero(mask)
+    if len(xs) < 50:
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+    keep = slice(None, None, max(1, len(xs) // 60_000))
+    middle = mask.shape[1] / 2, mask.shape[0] / 2
+    return (xs[keep] - middle[0]).astype(np.float32), (ys[keep] - middle[1]).astype(np.float32)
+
+
+def _row_contrast(xs: Floats, ys: Floats, angle: float) -> float:
+    """How much neighbouring rows, three pixels high, differ in their points once these are turned by degrees."""
+    turned = ys * np.cos(np.radians(angle)) - xs * np.sin(np.radians(angle))
+    rows = ((turned - turned.min()) / 3).astype(np.int64)
+    return float((np.diff(np.bincount(rows).astype(np.float64)) ** 2).sum())
 
 
 def count_strokes(mask: Mask) -> Mask:

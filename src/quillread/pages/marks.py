@@ -172,6 +172,17 @@ def drop_print(marks: list[Mark]) -> list[Mark]:
     return [mark for mark in marks if not mark.printed or mark.body > most]
 
 
+def median_slope(marks: list[Mark]) -> float:
+    """Slope in degrees, downwards, that half of the length of all lines does not exceed; 0 without lines."""
+    if not marks:
+        return 0.0
+    rises = np.array([(mark.ys[-1] - mark.ys[0], mark.xs[-1] - mark.xs[0]) for mark in marks])
+    slopes = np.degrees(np.arctan2(rises[:, 0], rises[:, 1]))
+    order = np.argsort(slopes, kind="stable")
+    lengths = np.cumsum(rises[order, 1])
+    return float(slopes[order][np.searchsorted(lengths, lengths[-1] / 2)])
+
+
 def drop_cut(marks: list[Mark], width: int) -> list[Mark]:
     """Drop a column that the left or right edge of the image cuts off while most of the writing is elsewhere.
 

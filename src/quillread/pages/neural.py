@@ -1,23 +1,22 @@
 """The trained line finder: a network marks baselines, and each takes the ink that stands on it."""
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.images.geometry import Points
 from quillread.models.page import SHIPPED_NETWORK, STRIDE, TURNS, PageBackend, PageView, page_pixels, view_page
 from quillread.pages.bodies import Body, Owners, assign_ink, line_pitches
-from quillread.pages.ink import Floats, find_ink
-from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, is_small_print, join_marks
+from quillread.pages.ink import Floats, estimate_tilt, find_ink
+from quillread.pages.marks import Mark, drop_cut, drop_print, find_marks, is_small_print, join_marks, median_slope
 from quillread.pages.order import order_lines
 from quillread.pages.outline import MIN_SIDE, Curves, baseline_points, check_page, keep_words, map_region, outline_ink
-from quillread.types import Line, Polygon, Region, UInt8Image
-
-log = logging.getLogger(__name__)
+from quillread.pages.segment import Layout
+from quillread.types import Line, Polygon, UInt8Image
 
 Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Pixels float32 (H, W) to maps float32 (4, H / 2, W / 2) and the probabilities of the turns, float32 (4,)."""
@@ -26,6 +25,9 @@ _MULTIPLE = 32
 """What the sides of the network's input are divisible by."""
 _SURE = 0.5
 """Least probability at which a page is taken for turned."""
+_LEVEL, _STEEP, _LEAST_TILT = 0.97, 6.0, 6.0
+"""Where the network is less sure than this how a page lies, or its lines are steeper than this in degrees, the page may
+be tilted; by less than the last it is read as it is."""
 _REACH = 4.0
 """Widest gap within a line, in heights of small letters."""
 _ABOVE, _BELOW = 0.7, 0.27
@@ -52,8 +54,8 @@ bodies."""
 class NeuralConfig:
     """What the line finder skips."""
 
-    keep_print: bool = False
-    """Keep print that stands beside writing."""
+    skip_print: bool = False
+    """Skip print that stands beside writing: letterheads, the small print of forms, stamps."""
     keep_cut: bool = False
     """Keep columns that the edge of the image cuts off, as those of the facing page in a photograph."""
 
@@ -68,8 +70,25 @@ def open_network(path: Path = SHIPPED_NETWORK, *, threads: int = 0) -> "NeuralSe
 
 
 def find_everything(*, threads: int = 0) -> "NeuralSegmenter":
-    """Build the line finder that skips nothing: neither print nor the cut lines of a facing page."""
-    return NeuralSegmenter(PageBackend(SHIPPED_NETWORK, threads), NeuralConfig(keep_print=True, keep_cut=True))
+    """Build the line finder that skips nothing, not even the cut lines of a facing page."""
+    return NeuralSegmenter(PageBackend(SHIPPED_NETWORK, threads), NeuralConfig(keep_cut=True))
+
+
+def find_handwriting(*, threads: int = 0) -> "NeuralSegmenter":
+    """Build the line finder that skips print beside writing."""
+    return NeuralSegmenter(PageBackend(SHIPPED_NETWORK, threads), NeuralConfig(skip_print=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A page as it was turned, and what the network sees on it."""
+
+    image: UInt8Image
+    view: PageView
+    maps: Floats
+    turns: NDArray[np.float32]
+    to_page: NDArray[np.float64]
+    """Map of its pixels to those of the page as it lay; (3, 3)."""
 
 
 class NeuralSegmenter:
@@ -86,37 +105,66 @@ class NeuralSegmenter:
         self._network = network or PageBackend(SHIPPED_NETWORK)
         self._config = config or NeuralConfig()
 
-    def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
+    def __call__(self, image: UInt8Image) -> Layout:
         """Find the lines of one page; see `Segmenter`."""
         check_page(image)
         if min(image.shape[:2]) < MIN_SIDE:
-            return ()
-        view = view_page(image)
-        maps, turns = self._network(page_pixels(view.grey, _MULTIPLE))
-        quarters = int(turns.argmax())
-        if quarters and turns[quarters] >= _SURE:
-            upright = np.ascontiguousarray(np.rot90(image, -quarters))
-            turned_view = view_page(upright)
-            turned_maps, turns = self._network(page_pixels(turned_view.grey, _MULTIPLE))
-            # Only if the network finds that page upright was it right about the first.
-            if not turns.argmax():
-                marks, view = self._look(upright, turned_view, turned_maps)
-                return _find_lines(upright, view, marks, quarters, self._config)
-        marks, view = self._look(image, view, maps)
-        return _find_lines(image, view, marks, 0, self._config)
+            return Layout()
+        sight = self._level(self._see(image, np.eye(3)))
+        marks, view, cut = self._look(sight)
+        layout = _find_lines(sight, view, marks, self._config, image.shape[1::-1])
+        if not cut:
+            return layout
+        told = f"{_count(cut)} cut off by the edge of the image skipped; segmenter=neural-all reads lines cut off"
+        return replace(layout, notes=(*layout.notes, told))
 
-    def _look(self, image: UInt8Image, view: PageView, maps: Floats) -> tuple[list[Mark], PageView]:
-        """Take the lines off the maps; look again at another size while letters are too small or too large for them."""
-        marks = _take_marks(maps, view, self._config)
-        for side in self._other_sides(image, view, marks):
-            other = view_page(image, side)
-            maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
-            found = _take_marks(maps, other, self._config)
+    def _see(self, image: UInt8Image, to_page: NDArray[np.float64]) -> _Sight:
+        view = view_page(image)
+        return _Sight(image, view, *self._network(page_pixels(view.grey, _MULTIPLE)), to_page)
+
+    def _level(self, sight: _Sight) -> _Sight:
+        """Turn a page that lies on its side, upside down or tilted, where the network reads it better then."""
+        upright = self._upright(sight)
+        marks = _take_marks(upright.maps, upright.view)
+        if upright.turns.max() >= _LEVEL and abs(median_slope(marks)) < _STEEP:
+            return upright
+        tilt = estimate_tilt(sight.image)
+        if abs(tilt) < _LEAST_TILT:
+            return upright
+        image, back = _turn(sight.image, tilt)
+        level = self._upright(self._see(image, sight.to_page @ back))
+        more = _amount(_take_marks(level.maps, level.view), level.view) > _amount(marks, upright.view)
+        return level if more and not level.turns.argmax() else upright
+
+    def _upright(self, sight: _Sight) -> _Sight:
+        """Turn a page by the quarters that the network says, if it finds it upright then."""
+        quarters = int(sight.turns.argmax())
+        if not quarters or sight.turns[quarters] < _SURE:
+            return sight
+        image = np.ascontiguousarray(np.rot90(sight.image, -quarters))
+        turned = self._see(image, sight.to_page @ _turn_back(quarters, image.shape[1::-1]))
+        return sight if turned.turns.argmax() else turned
+
+    def _look(self, sight: _Sight) -> tuple[list[Mark], PageView, int]:
+        """Take the lines off the maps; look again at another size while letters are too small or too large for them.
+
+        Returns:
+            The lines, the view that they are seen on, and how many were skipped as cut off.
+        """
+        view, maps = sight.view, sight.maps
+        marks = _take_marks(maps, view)
+        for side in self._other_sides(sight.image, view, marks):
+            other = view_page(sight.image, side)
+            other_maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
+            found = _take_marks(other_maps, other)
             if _amount(found, other) > _amount(marks, view):
                 marks, view = found, other
             if marks and _body(marks) >= _SMALL:
                 break
-        return marks, view
+        if self._config.skip_print:
+            marks = drop_print(marks)
+        kept = marks if self._config.keep_cut else drop_cut(marks, -(-view.grey.shape[1] // STRIDE))
+        return kept, view, len(marks) - len(kept)
 
     def _other_sides(self, image: UInt8Image, view: PageView, marks: list[Mark]) -> Iterator[int]:
         """Longer sides of the views that are worth another look."""
@@ -136,7 +184,7 @@ def mark_baselines(view: PageView, network: Network) -> list[Line]:
     maps, _ = network(page_pixels(view.grey, _MULTIPLE))
     to_page = _maps_to_page(view)
     lines = []
-    for mark in _take_marks(maps, view, NeuralConfig()):
+    for mark in drop_print(_take_marks(maps, view)):
         points = np.stack([mark.xs, mark.ys], axis=1) @ to_page[:2, :2].T + to_page[:2, 2]
         baseline = tuple((float(x), float(y)) for x, y in points)
         lines.append(Line(baseline, Polygon(baseline)))
@@ -149,23 +197,14 @@ def _body(marks: list[Mark]) -> float:
 
 
 def _amount(marks: list[Mark], view: PageView) -> float:
-    """Length of all lines, in widths of the page."""
-    return float(sum(len(mark.xs) for mark in marks) / view.grey.shape[1])
+    """Length of all lines, in pixels of the page."""
+    return float(sum(len(mark.xs) for mark in marks) * STRIDE * view.scale[0])
 
 
-def _take_marks(maps: Floats, view: PageView, config: NeuralConfig) -> list[Mark]:
+def _take_marks(maps: Floats, view: PageView) -> list[Mark]:
     rows, columns = (-(-side // STRIDE) for side in view.grey.shape)
     maps = maps[:, :rows, :columns]
-    marks = join_marks(find_marks(maps), maps[2], _REACH)
-    if not config.keep_print:
-        marks = drop_print(marks)
-    if config.keep_cut:
-        return marks
-    kept = drop_cut(marks, columns)
-    if len(kept) < len(marks):
-        told = "%d lines that the edge of the image cuts off were skipped; segmenter=neural-all reads them"
-        log.warning(told, len(marks) - len(kept))
-    return kept
+    return join_marks(find_marks(maps), maps[2], _REACH)
 
 
 def _maps_to_page(view: PageView) -> NDArray[np.float64]:
@@ -177,20 +216,39 @@ def _maps_to_page(view: PageView) -> NDArray[np.float64]:
 
 
 def _find_lines(
-    image: UInt8Image, view: PageView, marks: list[Mark], quarters: int, config: NeuralConfig
-) -> tuple[Region, ...]:
-    """Give the marks of an upright page, which was turned by `quarters` before, their ink, and put them in order."""
+    sight: _Sight, view: PageView, marks: list[Mark], config: NeuralConfig, size: tuple[int, int]
+) -> Layout:
+    """Give the marks of a page their ink, and put them in order on the page of that size as it lay."""
     if not marks:
-        return ()
-    ink = find_ink(image, round(_INK * max(view.grey.shape)))
-    to_mask = np.linalg.inv(np.vstack([ink.to_page, [0, 0, 1]])) @ _maps_to_page(view)
+        return Layout()
+    to_image = _maps_to_page(view)
+    ink = find_ink(sight.image, round(_INK * max(view.grey.shape)), [_band(mark, to_image) for mark in marks])
+    to_mask = np.linalg.inv(np.vstack([ink.to_page, [0, 0, 1]])) @ to_image
     bodies = [_follow(mark, to_mask, ink.mask.shape[1]) for mark in marks]
-    size = image.shape[1], image.shape[0]
+    drawn = _draw_lines(ink.mask, bodies, config)
+    lines = [
+        Line(curves[0], Polygon(curves[1]), printed=mark.printed)
+        for mark, curves in zip(marks, drawn, strict=True)
+        if curves
+    ]
+    matrix = sight.to_page @ np.vstack([ink.to_page, [0, 0, 1]])
     # Lines are put in order where the page lies level.
-    regions = order_lines([Line(feet, Polygon(rim)) for feet, rim in _draw_lines(ink.mask, bodies, config)])
-    matrix = _turn_back(quarters, size) @ np.vstack([ink.to_page, [0, 0, 1]])
-    size = size[::-1] if quarters % 2 else size
-    return tuple(map_region(region, matrix[:2], size) for region in regions)
+    regions = tuple(map_region(region, matrix[:2], size) for region in order_lines(lines))
+    lost = len(marks) - len(lines)
+    return Layout(regions, (f"{_count(lost)} without the ink of a word skipped",) if lost else ())
+
+
+def _count(lines: int) -> str:
+    return "1 line" if lines == 1 else f"{lines} lines"
+
+
+def _band(mark: Mark, to_image: NDArray[np.float64]) -> Points:
+    """Outline of a line with its ascenders and descenders, in pixels of the image."""
+    reach = _MOST_ABOVE * mark.body
+    xs = np.concatenate([mark.xs[:1] - mark.body, mark.xs, mark.xs[-1:] + mark.body])
+    ys = np.concatenate([mark.ys[:1], mark.ys, mark.ys[-1:]])
+    rim = np.stack([np.concatenate([xs, xs[::-1]]), np.concatenate([ys - reach, ys[::-1] + reach / 2])], axis=1)
+    return np.asarray(rim @ to_image[:2, :2].T + to_image[:2, 2])
 
 
 def _follow(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
@@ -206,14 +264,13 @@ def _follow(mark: Mark, to_mask: NDArray[np.float64], width: int) -> Body:
     return Body(xs, feet - np.float32(height), feet)
 
 
-def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body], config: NeuralConfig) -> list[Curves]:
-    """Return baseline and polygon of each line in pixels of the mask."""
+def _draw_lines(mask: NDArray[np.uint8], bodies: list[Body], config: NeuralConfig) -> list[Curves | None]:
+    """Return baseline and polygon of each line in pixels of the mask, nothing for one without the ink of a word."""
     pitches = line_pitches(bodies)
     owners = assign_ink(mask, bodies, float(np.median(pitches)))
-    usual = 0.0 if config.keep_print else float(np.median([body.height for body in bodies]))
+    usual = float(np.median([body.height for body in bodies])) if config.skip_print else 0.0
     numbered = enumerate(zip(bodies, pitches, strict=True), start=1)
-    drawn = (_draw_line(owners, number, body, pitch, usual) for number, (body, pitch) in numbered)
-    return [curves for curves in drawn if curves]
+    return [_draw_line(owners, number, body, pitch, usual) for number, (body, pitch) in numbered]
 
 
 def _draw_line(owners: Owners, number: int, body: Body, pitch: float, usual: float) -> Curves | None:
@@ -263,6 +320,18 @@ def _fit_to_ink(body: Body, own: NDArray[np.bool_]) -> Body:
     return Body(
         xs, np.interp(xs, body.xs, body.tops).astype(np.float32), np.interp(xs, body.xs, body.feet).astype(np.float32)
     )
+
+
+def _turn(image: UInt8Image, angle: float) -> tuple[UInt8Image, NDArray[np.float64]]:
+    """Turn a page by degrees (counter-clockwise) on a larger canvas; with the map of its pixels back, (3, 3)."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = round(height * sine + width * cosine), round(height * cosine + width * sine)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    paper = np.median(image[::16, ::16].reshape(-1, 3), axis=0).tolist()
+    turned = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=paper)
+    return np.asarray(turned, np.uint8), np.vstack([cv2.invertAffineTransform(matrix), [0, 0, 1]])
 
 
 def _turn_back(quarters: int, size: tuple[int, int]) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Baselines and outlines of lines, drawn from their ink: what both line finders do last."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +9,7 @@ from numpy.typing import NDArray
 from quillread.errors import ImageError
 from quillread.pages.bodies import Body
 from quillread.pages.ink import Floats
-from quillread.types import Line, Point, Polygon, Region, UInt8Image
+from quillread.types import Point, Polygon, Region, UInt8Image
 
 MIN_SIDE = 8
 """Images with a shorter side, in pixels, hold no writing."""
@@ -48,7 +50,11 @@ def baseline_points(body: Body, pitch: float) -> tuple[Point, ...]:
 def map_region(region: Region, matrix: NDArray[np.float64], size: tuple[int, int]) -> Region:
     """Map a region with an affine matrix, shape (2, 3), onto a page of a width and height."""
     lines = tuple(
-        Line(_map_points(line.baseline, matrix, size), Polygon(_map_points(line.polygon.points, matrix, size)))
+        replace(
+            line,
+            baseline=_map_points(line.baseline, matrix, size),
+            polygon=Polygon(_map_points(line.polygon.points, matrix, size)),
+        )
         for line in region.lines
     )
     return Region(Polygon(_map_points(region.polygon.points, matrix, size)), lines)

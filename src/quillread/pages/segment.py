@@ -1,6 +1,7 @@
 """Line finders by name."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -12,19 +13,29 @@ from quillread.types import Region, UInt8Image
 from quillread.version import __version__
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The lines of a page."""
+
+    regions: tuple[Region, ...] = ()
+    """In reading order, each with its lines in reading order; pixels of the page image."""
+    notes: tuple[str, ...] = ()
+    """What was seen and skipped, and why, for people."""
+
+
 class Segmenter(Protocol):
     """Finds the lines of writing on a page."""
 
-    def __call__(self, image: UInt8Image) -> tuple[Region, ...]:
-        """Return the regions of a page in reading order, each with its lines in reading order.
+    def __call__(self, image: UInt8Image) -> Layout:
+        """Find the lines of a page.
 
         Args:
             image: One page, uint8 RGB, shape (H, W, 3).
 
         Returns:
-            Regions in pixels of `image`; () for a page without writing, which is not an error. Baselines run from
-            left to right along the feet of the letters; polygons hold the ink of their own line, ascenders
-            and descenders included, with a margin of a few pixels.
+            The regions; none for a page without writing, which is not an error. Baselines run in the direction of
+            reading along the feet of the letters; polygons hold the ink of their own line, ascenders and descenders
+            included, with a margin of a few pixels.
 
         Raises:
             ImageError: If `image` is not uint8 (H, W, 3).
@@ -34,6 +45,7 @@ class Segmenter(Protocol):
 SEGMENTERS = {
     "neural": "quillread.pages.neural:open_network",
     "neural-all": "quillread.pages.neural:find_everything",
+    "neural-handwriting": "quillread.pages.neural:find_handwriting",
     "classical": "quillread.pages.classical:open_classical",
 }
 """Name -> "module:name"; what has that name is called with the number of `threads`."""

@@ -1,6 +1,5 @@
 """From a page image to its text: find lines, cut them out, read them, put the words back on the page."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,6 @@ from quillread.images.sheet import flatten_sheet
 from quillread.pages.segment import Segmenter
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
-
-log = logging.getLogger(__name__)
 
 
 class PageTranscriber:
@@ -34,51 +31,56 @@ class PageTranscriber:
         self._crop = crop
         self._flatten = flatten
 
-    def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None, where: str = "page") -> Page:
+    def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None) -> Page:
         """Read a page.
 
         Args:
             image: uint8 RGB, shape (H, W, 3).
             regions: Lines that are known already, in pixels of the image; they are found if not given.
-            where: How warnings name the page.
 
         Returns:
-            The page with its lines, words in pixels of the image; its source is empty and its number 1.
+            The page with its lines, words in pixels of the image, and notes on what was skipped or looks wrong; its
+            source is empty and its number 1.
 
         Raises:
             ImageError: If the image is empty or of another form.
         """
-        size = (image.shape[1], image.shape[0])
+        page = Page("", 1, image.shape[1], image.shape[0])
         if regions is not None:
-            return Page("", 1, *size, self._read_lines(image, regions, where))
+            return self._read_lines(page, image, regions)
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
-            if read.rows > 1:
-                log.warning("%s: holds %d rows of writing", where, read.rows)
-            return Page("", 1, *size, (_whole_image(image, read),))
+            notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
+            return replace(page, regions=(_whole_image(image, read),), notes=notes)
         flat, back = flatten_sheet(image) if self._flatten else (image, None)
-        found = self._read_lines(flat, self._segmenter(flat), where)
-        return Page("", 1, *size, found if back is None else tuple(_move(region, back, size) for region in found))
+        layout = self._segmenter(flat)
+        page = self._read_lines(replace(page, notes=layout.notes), flat, layout.regions)
+        if back is None:
+            return page
+        return replace(page, regions=tuple(_move(region, back, (page.width, page.height)) for region in page.regions))
 
-    def _read_lines(self, image: UInt8Image, regions: tuple[Region, ...], where: str) -> tuple[Region, ...]:
-        cuts = [self._cut(image, line, where) for region in regions for line in region.lines]
+    def _read_lines(self, page: Page, image: UInt8Image, regions: tuple[Region, ...]) -> Page:
+        """Put regions with their lines read on a page, and notes on what is wrong with them."""
+        notes = [*page.notes] if any(region.lines for region in regions) else [*page.notes, "no writing found"]
+        cuts = [self._cut(image, line, notes) for region in regions for line in region.lines]
         read = iter(self.recognizer.read([cut[0] for cut in cuts if cut]))
         placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
         for number, transcript in enumerate(placed, start=1):
             if transcript and transcript.rows > 1:
-                log.warning("%s: line %d holds %d rows of writing", where, number, transcript.rows)
+                notes.append(f"line {number} holds {transcript.rows} rows of writing")
         transcripts = iter(placed)
-        return tuple(
+        known = tuple(
             replace(region, lines=tuple(replace(line, transcript=next(transcripts)) for line in region.lines))
             for region in regions
         )
+        return replace(page, regions=known, notes=tuple(notes))
 
-    def _cut(self, image: UInt8Image, line: Line, where: str) -> tuple[UInt8Image, CoordMap] | None:
+    def _cut(self, image: UInt8Image, line: Line, notes: list[str]) -> tuple[UInt8Image, CoordMap] | None:
         try:
             return crop_line(image, line, self._crop)
         except ImageError as error:
             # The line stays on the page without a transcript, where a reader will see that it was found.
-            log.warning("%s: %s", where, error.message)
+            notes.append(error.message)
             return None
 
 

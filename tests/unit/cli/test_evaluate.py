@@ -10,6 +10,7 @@ from quillread.cli.main import main
 from quillread.evaluate.predictions import read_predictions
 from quillread.formats.pagexml import read_page_xml
 from quillread.options import ReadOptions
+from quillread.pages.segment import Layout
 from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
@@ -156,7 +157,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "a.png").write_bytes(png(image))
     (folder / "a.xml").write_bytes(export("page", Scan(page), info=DocumentInfo("a.png")))
     found = Region(outline, (replace(line, transcript=None),))
-    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda _: (found,))
+    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda _: Layout((found,)))
     return folder
 
 

@@ -13,6 +13,7 @@ from quillread.cli.main import main
 from quillread.errors import ImageError
 from quillread.formats.export import FORMATS
 from quillread.images.read import Document, open_document
+from quillread.pages.segment import Layout
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -199,7 +200,7 @@ def test_what_is_read_with_files_that_changed_is_read_again(option: str, folder:
     (folder / "with").mkdir()
     file = folder / "with" / "lines.onnx"
     file.write_text("a", encoding="utf-8")
-    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda image: ())
+    monkeypatch.setattr("quillread.reader.load_segmenter", lambda *_: lambda image: Layout())
     write_bar_folder(folder / "with")
     named = "with" if option == "--model" else "with/lines.onnx"
     arguments = ["read", "one.png", option, named, "--output", "out", "--resume"]

@@ -11,6 +11,7 @@ from fakes import BarBackend, bar_info, bar_line, bar_recognizer, png
 from quillread import reader as readers
 from quillread.errors import DataError
 from quillread.evaluate.page_report import PageEvaluation, evaluate_pages, pages_summary, pages_table
+from quillread.pages.segment import Layout
 from quillread.reader import Reader
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
@@ -60,7 +61,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., P
     def run(*rows: int, segment: Segment | None = None, by_baseline: bool = False) -> PageEvaluation:
         lines = [line_at(row) for row in rows]
         found = segment or (lambda _: tuple(map(region, lines)))
-        monkeypatch.setattr(readers, "load_segmenter", lambda *_: found)
+        monkeypatch.setattr(readers, "load_segmenter", lambda *_: lambda image: Layout(found(image)))
         reader = Reader(crop={"margin": 0}, recognizer=bar_recognizer())
         return evaluate_pages(tmp_path, reader, by_baseline=by_baseline)
 
@@ -148,7 +149,7 @@ def test_lines_of_the_ground_truth_are_cut_along_polygons_or_baselines(
             heights.extend(image.shape[0] for image in images)
             return [Transcript("", 0.0) for _ in images]
 
-    monkeypatch.setattr(readers, "load_segmenter", lambda *_: lambda _: ())
+    monkeypatch.setattr(readers, "load_segmenter", lambda *_: lambda _: Layout())
     recorder = Recorder(CtcEngine(BarBackend(), bar_info()), bar_info())
     evaluate_pages(tmp_path, Reader(crop={"margin": 0}, recognizer=recorder), by_baseline=by_baseline)
     assert heights[:2] == pytest.approx([height] * 2, abs=4)  # the last reaches the border of the page

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from quillread.types import Line, Polygon, Region, UInt8Image
+from quillread.pages.segment import Layout
+from quillread.types import Line, Polygon, UInt8Image
 
 TEXTS = [
     "the quick brown fox jumps",
@@ -30,12 +31,12 @@ def write_page(first: int = 140, pitch: int = 100, lines: int = 6) -> tuple[UInt
     return page, heights
 
 
-def lines_of(regions: tuple[Region, ...]) -> list[Line]:
-    return [line for region in regions for line in region.lines]
+def lines_of(layout: Layout) -> list[Line]:
+    return [line for region in layout.regions for line in region.lines]
 
 
-def baseline_heights(regions: tuple[Region, ...]) -> list[float]:
-    return [float(np.mean([y for _, y in line.baseline])) for line in lines_of(regions)]
+def baseline_heights(layout: Layout) -> list[float]:
+    return [float(np.mean([y for _, y in line.baseline])) for line in lines_of(layout)]
 
 
 def fill(polygon: Polygon, shape: tuple[int, ...]) -> np.ndarray:

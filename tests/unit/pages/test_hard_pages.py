@@ -84,6 +84,32 @@ def test_one_word_is_one_line(find):
     assert np.mean([y for _, y in line.baseline]) == pytest.approx(300, abs=10)
 
 
+def test_the_shadowed_half_of_a_page_gives_its_lines():
+    page, heights = write_page()
+    light = cv2.GaussianBlur(np.repeat([1.0, 0.35], 500)[None].astype(np.float32), (0, 0), 20)
+    shadowed = (page * light[..., None]).astype(np.uint8)
+    assert baseline_heights(load_segmenter("neural")(shadowed)) == pytest.approx(heights, abs=10)
+
+
+def test_a_dark_sheet_beside_a_white_one_gives_its_lines():
+    page, heights = write_page()
+    dark = np.hstack([(page * 0.42).astype(np.uint8), np.full((800, 600, 3), 250, np.uint8)])
+    assert baseline_heights(load_segmenter("neural")(dark)) == pytest.approx(heights, abs=10)
+
+
+@pytest.mark.parametrize("angle", [-40, -12, 25])
+def test_a_tilted_page_gives_its_lines_where_they_stand(angle):
+    page, heights = write_page()
+    # Around its middle, as the lines are told by how far they are from it.
+    tilt = cv2.getRotationMatrix2D((500, 400), angle, 1.0)
+    tilt[:, 2] += 200
+    tilted = cv2.warpAffine(page, tilt, (1400, 1200), borderValue=(60, 60, 60))
+    found = lines_of(load_segmenter("neural")(tilted))
+    level = [cv2.transform(np.array([line.baseline]), cv2.invertAffineTransform(tilt))[0] for line in found]
+    assert [points[:, 1].mean() for points in level] == pytest.approx(heights, abs=10)
+    assert all(np.ptp(points[:, 1]) < 10 for points in level)
+
+
 def test_print_alone_is_found(find):
     page = blank_page()
     for y in range(80, 760, 34):
@@ -152,4 +178,3 @@ def test_a_turned_page_is_found_and_its_lines_run_as_they_were_written(quarters)
 def test_the_lines_of_a_page_are_in_order(find):
     page, heights = write_page()
     assert [float(np.mean([y for _, y in line.baseline])) for line in find(page)] == pytest.approx(heights, abs=10)
-    assert baseline_heights(()) == []

@@ -99,24 +99,44 @@ def test_small_letters_are_looked_at_again_on_a_larger_view():
 
 def test_where_nothing_is_found_a_smaller_view_is_tried():
     network = PerfectNetwork([])
-    assert NeuralSegmenter(network)(blank_page()) == ()
+    assert NeuralSegmenter(network)(blank_page()).regions == ()
     assert [max(shape) for shape in network.shapes] == [1024, 384]
 
 
-def test_what_has_no_ink_is_no_line():
+def test_what_has_no_ink_is_no_line_and_is_told():
     network = PerfectNetwork([line(100, 800, y, body=16) for y in range(100, 700, 50)])
-    assert NeuralSegmenter(network)(blank_page()) == ()
+    layout = NeuralSegmenter(network)(blank_page())
+    assert layout.regions == ()
+    assert layout.notes == ("12 lines without the ink of a word skipped",)
 
 
-def test_what_is_left_out_can_be_kept():
+def test_print_is_found_and_marked_or_skipped_on_request():
     page, heights, network = page_with_truth()
     network._lines[0] = line(120, 600, heights[0], 12, printed=True)
-    assert len(lines_of(NeuralSegmenter(network)(page))) == len(heights) - 1
-    assert len(lines_of(NeuralSegmenter(network, NeuralConfig(keep_print=True))(page))) == len(heights)
+    found = lines_of(NeuralSegmenter(network)(page))
+    assert [line.printed for line in found] == [True] + [False] * (len(heights) - 1)
+    assert len(lines_of(NeuralSegmenter(network, NeuralConfig(skip_print=True))(page))) == len(heights) - 1
+
+
+def test_lines_of_a_facing_page_that_the_edge_cuts_off_are_skipped_and_told_or_kept_on_request():
+    page, heights = write_page()
+    page = np.hstack([page, page[:, 100:300]])
+    factor = max(view_page(page).grey.shape) / max(page.shape)
+    own, cut = (
+        [line(first * factor, last * factor, height * factor, 20) for height in heights]
+        for first, last in ((120, 600), (1020, 1199))
+    )
+    layout = NeuralSegmenter(PerfectNetwork(own + cut))(page)
+    assert len(lines_of(layout)) == len(heights)
+    told = "6 lines cut off by the edge of the image skipped; segmenter=neural-all reads lines cut off"
+    assert layout.notes == (told,)
+    kept = NeuralSegmenter(PerfectNetwork(own + cut), NeuralConfig(keep_cut=True))(page)
+    assert len(lines_of(kept)) == 2 * len(heights)
+    assert kept.notes == ()
 
 
 def test_an_image_too_small_for_writing_has_no_lines():
-    assert NeuralSegmenter(PerfectNetwork([]))(np.full((4, 500, 3), 255, np.uint8)) == ()
+    assert NeuralSegmenter(PerfectNetwork([]))(np.full((4, 500, 3), 255, np.uint8)).regions == ()
 
 
 def test_what_is_no_page_is_refused():

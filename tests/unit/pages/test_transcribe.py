@@ -9,6 +9,7 @@ from quillread.errors import ImageError
 from quillread.images.crop import CropConfig
 from quillread.images.geometry import AffineMap
 from quillread.pages import transcribe
+from quillread.pages.segment import Layout, Segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.types import Line, Page, Polygon, Region, Transcript, UInt8Image
 
@@ -43,7 +44,11 @@ Segment = Callable[[UInt8Image], tuple[Region, ...]]
 
 def make(segment: Segment | None = every_line, *, flatten: bool = False) -> PageTranscriber:
     """Build what reads bars on pages, with a line finder of the test's own."""
-    return PageTranscriber(bar_recognizer(), segment, CropConfig(margin=0), flatten=flatten)
+    return PageTranscriber(bar_recognizer(), layout_of(segment), CropConfig(margin=0), flatten=flatten)
+
+
+def layout_of(segment: Segment | None) -> Segmenter | None:
+    return None if segment is None else lambda image: Layout(segment(image))
 
 
 def texts_of(page: Page) -> list[str | None]:
@@ -86,15 +91,15 @@ def test_words_of_a_line_that_sticks_out_end_at_the_border():
     assert all(0 <= x <= page.width and 0 <= y <= page.height for x, y in points)
 
 
-def test_a_line_that_cannot_be_cut_out_stays_without_a_transcript(caplog: pytest.LogCaptureFixture):
+def test_a_line_that_cannot_be_cut_out_stays_without_a_transcript():
     def with_a_flat_line(image: UInt8Image) -> tuple[Region, ...]:
         first, *rest = every_line(image)
         flat = Line(((5.0, 5.0), (5.0, 5.0)), first.polygon)
         return (Region(first.polygon, (flat, *first.lines)), *rest)
 
-    page = make(with_a_flat_line)(page_of(TEXTS), where="letter.png")
+    page = make(with_a_flat_line)(page_of(TEXTS))
     assert texts_of(page) == [None, *TEXTS]
-    assert "letter.png: the line from (5, 5) to (5, 5) has a baseline without length" in caplog.text
+    assert page.notes == ("the line from (5, 5) to (5, 5) has a baseline without length",)
 
 
 def test_an_image_taken_as_a_line_is_read_whole():
@@ -132,16 +137,18 @@ class SeesTwoRows:
 @pytest.mark.parametrize(
     ("segment", "told"),
     [
-        (None, ["b.png: holds 2 rows of writing"]),
-        (every_line, ["b.png: line 1 holds 2 rows of writing", "b.png: line 2 holds 2 rows of writing"]),
+        (None, ("2 rows of writing in one line",)),
+        (every_line, ("line 1 holds 2 rows of writing", "line 2 holds 2 rows of writing")),
     ],
     ids=["a line", "a page"],
 )
-def test_lines_that_hold_several_rows_are_told(
-    segment: Segment | None, told: list[str], caplog: pytest.LogCaptureFixture
-):
-    PageTranscriber(SeesTwoRows(), segment, CropConfig())(page_of(TEXTS[:2]), where="b.png")
-    assert caplog.messages == told
+def test_lines_that_hold_several_rows_are_told(segment: Segment | None, told: tuple[str, ...]):
+    page = PageTranscriber(SeesTwoRows(), layout_of(segment), CropConfig())(page_of(TEXTS[:2]))
+    assert page.notes == told
+
+
+def test_a_page_on_which_nothing_is_found_says_so():
+    assert make(lambda image: ())(page_of(TEXTS)).notes == ("no writing found",)
 
 
 # --- a sheet laid flat ------------------------------------------------------------------------------------------------
