@@ -1,6 +1,7 @@
 # make demo           reads the pages in examples/ with the built-in model; needs only Python 3.11 or newer
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
+# make fuzz           damages files of every kind and opens them: MINUTES=10
 # make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
 #                     open: without the data for non-commercial research; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
@@ -16,11 +17,12 @@ endif
 PRESET = $(if $(filter all,$(SOURCES)),builtin,builtin-$(SOURCES))
 OUTPUT ?= runs/$(PRESET)
 
+FUZZ_MINUTES := $(or $(MINUTES),10)
 MINUTES ?= 60
 COLLECTIONS = copiste timeus hooker
 SEGMENTER_OUTPUT = $(if $(filter command% environment%,$(origin OUTPUT)),$(OUTPUT),runs/segmenter)
 
-.PHONY: demo test check train-builtin train-segmenter data-is-there clean
+.PHONY: demo test check fuzz train-builtin train-segmenter data-is-there clean
 
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
@@ -46,6 +48,9 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
+
+fuzz: $(VENV)/installed
+	$(VENV)/bin/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
 
 # Before anything is installed for it.
 data-is-there:
