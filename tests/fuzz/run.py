@@ -26,6 +26,9 @@ from quillread.processes import Limits, WorkerPool
 LIMITS = Limits(memory=2_500_000_000, seconds=60)
 """More than the limits within which quillread itself keeps."""
 
+_SHOWN = 2000
+"""Characters of a finding that are printed: file names in it may be long."""
+
 
 def _until(end: float, jobs: Iterable[Damaged]) -> Iterator[Damaged]:
     return takewhile(lambda _: time.monotonic() < end, jobs)
@@ -40,7 +43,7 @@ def fuzz(doors: list[str], first: int, count: int, seconds: float = float("inf")
             what, how = ("lost", str(outcome.error)) if outcome.value is None else outcome.value
             counts[what] += 1
             if what in ("raised", "lost"):
-                print(f"\n--door {outcome.job.door} --first {outcome.job.number} --count 1: {what}\n{how}", flush=True)
+                print(f"\n--door {outcome.job.door} --first {outcome.job.number} --count 1: {what}\n{how[-_SHOWN:]}", flush=True)
     return counts
 
 
