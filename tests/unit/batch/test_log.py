@@ -114,8 +114,8 @@ def test_pages_of_an_interrupted_input_are_known_with_the_same_settings_only():
     journal.begin(DocumentInfo(ENTRY.name, 2, INFO.provenance))
     journal.add(scan(2))
     journal.abort()
-    assert [log().known(ENTRY)(number) is None for number in (1, 2)] == [True, False]
-    assert log(settings="t").known(ENTRY)(2) is None
+    assert [log().journal(ENTRY, True).page(number) is None for number in (1, 2)] == [True, False]
+    assert log(settings="t").journal(ENTRY, True).page(2) is None
 
 
 def test_the_journal_of_an_input_is_hidden_beside_its_results(folder: Path):

@@ -9,7 +9,7 @@ from quillread.types import Scan
 
 
 def rows(*scans: Scan, fault: Fault | None = None) -> list[dict[str, str]]:
-    text = export("csv", *scans, fault=fault).decode()
+    text = export("csv", *scans, fault=fault).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
