@@ -1,6 +1,7 @@
 # make demo           reads the pages in examples/ with the built-in model; needs only Python 3.11 or newer
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
+# make fault          ends runs at random moments, fills disks, and compares what is resumed: [ROUNDS=100] of each
 # make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
 #                     open: without the data for non-commercial research; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
@@ -17,10 +18,11 @@ PRESET = $(if $(filter all,$(SOURCES)),builtin,builtin-$(SOURCES))
 OUTPUT ?= runs/$(PRESET)
 
 MINUTES ?= 60
+ROUNDS ?= 100
 COLLECTIONS = copiste timeus hooker
 SEGMENTER_OUTPUT = $(if $(filter command% environment%,$(origin OUTPUT)),$(OUTPUT),runs/segmenter)
 
-.PHONY: demo test check train-builtin train-segmenter data-is-there clean
+.PHONY: demo test check fault train-builtin train-segmenter data-is-there clean
 
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
@@ -46,6 +48,10 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --cov-report=term-missing:skip-covered
+
+# A part of the tests, at length.
+fault: $(VENV)/installed
+	FAULT_ROUNDS=$(ROUNDS) $(VENV)/bin/pytest tests/integration/test_fault.py
 
 # Before anything is installed for it.
 data-is-there:

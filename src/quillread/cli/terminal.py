@@ -31,6 +31,7 @@ class StdoutWriter:
 
     def add(self, scan: Scan) -> None:
         """Write a page."""
+        self._stdout.name()
         self._writer.add(scan)
         self._stdout.flush()
 
@@ -38,8 +39,6 @@ class StdoutWriter:
         """End the document."""
         if fault is None or self._says_faults:
             self._writer.close(fault)
-        elif self._stdout.title is not None:
-            self._stdout.file.write(f"{_UNREADABLE}\n".encode())
         self._stdout.flush()
 
     def abort(self) -> None:
@@ -56,15 +55,21 @@ class Stdout:
     """
 
     def __init__(self, gap: bytes, title: Callable[[str], str] | None = None) -> None:
-        self.title = title
+        self._title = title
+        self._name = ""
         self._gapped = _Gapped(gap)
         self.file: BinaryIO = self._gapped
 
     def begin(self, name: str) -> None:
         """Begin a document."""
         self._gapped.is_new = True
-        if self.title is not None:
-            self.file.write(f"{self.title(name)}\n".encode())
+        self._name = name
+
+    def name(self) -> None:
+        """Name the document, unless that is done; one that failed is named on stderr only."""
+        if self._title is not None and self._name:
+            self.file.write(f"{self._title(self._name)}\n".encode())
+        self._name = ""
 
     def flush(self) -> None:
         """Let it be seen."""

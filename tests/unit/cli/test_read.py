@@ -51,7 +51,7 @@ def test_json_is_one_document_for_each_input_in_order(folder: Path, capsys: pyte
 def test_a_bad_input_gives_3_and_the_others_are_read(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("one.png", "bad.png", "two.png") == 3
     out, err = capsys.readouterr()
-    assert out == "== one.png\na bad cab\n\n== bad.png\n[could not be read]\n\n== two.png\ndead\n"
+    assert out == "== one.png\na bad cab\n\n== two.png\ndead\n"
     assert err.startswith("quill: bad.png: is not an image or PDF that can be read\n  hint: ")
     assert err.endswith("quill: 1 of 3 inputs could not be read in full\n")
 
@@ -351,7 +351,7 @@ def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.Capture
     assert sorted(path.name for path in (folder / "seen").glob("*.png")) == ["book-0001.png", "book-0002.png", "one.png"]
     with Image.open(folder / "seen" / "one.png") as picture:
         assert picture.size == (2 * bar_line("a bad cab").shape[1], bar_line("a bad cab").shape[0])
-    assert "== book.pdf\ndead\n\nbead\n\n== bad.png" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("\n== book.pdf\ndead\n\nbead\n")
 
 
 def test_the_pages_of_a_pdf_keep_their_size_on_paper(folder: Path):
