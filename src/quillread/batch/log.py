@@ -21,6 +21,41 @@ for each of its files."""
 _OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
+class _Ledger:
+    """The log of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / LOG_NAME
+        self.records = _read(self._path)
+        self.owners = {name: stem for stem, record in self.records.items() for name in record.get("files", ())}
+        lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
+        write_atomic(self._path, lines.encode())
+
+    def record(self, entry: Input) -> dict[str, Any]:
+        """What is known of an input, or of another one whose results have the same names."""
+        return self.records.get(entry.stem.as_posix(), {})
+
+    def add(self, entry: Input, **facts: Any) -> None:
+        """Remember something of an input."""
+        line = {"stem": entry.stem.as_posix(), "source": entry.name, "place": self.place(entry), **facts}
+        with naming(self._path), open_own(self._path, "ab") as file:
+            file.write(f"{json.dumps(line)}\n".encode())
+        _take(self.records, line)
+
+    def place(self, entry: Input) -> str:
+        """Where an input is, seen from the folder: the same if both are moved; of stdin, its content."""
+        if entry.content is not None:
+            return hashlib.sha256(entry.content).hexdigest()
+        if entry.is_address:
+            return entry.name
+        return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
+
+    def name(self, path: Path) -> str:
+        """How it names a file."""
+        return os.path.relpath(path, self._folder)
+
+
 class ReadLog:
     """Remembers which inputs were read in full, with what, into which formats, and what their files hold.
 
@@ -28,7 +63,7 @@ class ReadLog:
         folder: The output folder, which must exist.
         formats: What is written now.
         fingerprint: Of the reader: all that results depend on.
-        overlays: The folder of pictures, if they are drawn.
+        overlays: The folder of pictures, if they are drawn, which must exist, too. It has a log of its own.
 
     Raises:
         OutputError: If the log cannot be written.
@@ -37,21 +72,17 @@ class ReadLog:
     def __init__(self, folder: Path, formats: Sequence[str], fingerprint: str, overlays: Path | None = None) -> None:
         self._folder = folder
         self._overlays = overlays
-        self._path = folder / LOG_NAME
         self._formats = {*formats, *(["overlay"] if overlays else [])}
         self._settings = fingerprint
-        self._records = _read(self._path)
-        self._owners = {name: stem for stem, record in self._records.items() for name in record.get("files", ())}
+        self._main = _Ledger(folder)
+        self._drawn = self._main if overlays in (None, folder) else _Ledger(overlays)
         self._standing: dict[Path, dict[str, list[str]]] = {}
-        lines = "".join(json.dumps(record) + "\n" for record in self._records.values())
-        write_atomic(self._path, lines.encode())
 
     def has(self, entry: Input) -> bool:
         """Tell whether an input was read in full as it would be now: same file, settings and formats."""
-        record = self._records.get(entry.stem.as_posix())
+        record = self._main.record(entry)
         return (
-            record is not None
-            and record.get("failed") == 0
+            record.get("failed") == 0
             and record.get("source") == entry.name
             and record.get("file") is not None
             and record.get("file") == _fingerprint(entry)
@@ -62,15 +93,14 @@ class ReadLog:
 
     def refusal(self, entry: Input) -> str | None:
         """Say why the results of an input must not be written: others stand in their places; None if none do."""
-        record = self._records.get(entry.stem.as_posix(), {})
-        is_same = record.get("place") == self._place(entry)
-        for path in self._in_the_way(entry):
-            digest = record.get("files", {}).get(self._name(path))
+        for ledger, path in self._in_the_way(entry):
+            record = ledger.record(entry)
+            digest = record.get("files", {}).get(ledger.name(path))
             if "files" not in record and record.get("source") == entry.name:
                 continue  # of an earlier version, which kept no digests
             if digest is None:
                 return f"{path} stands there, and was not written for it"
-            if not is_same:
+            if record.get("place") != ledger.place(entry):
                 return f"{path} holds what was read in {record['source']}"
             if digest != _digest(path):
                 return f"{path} was changed after it was written"
@@ -87,7 +117,9 @@ class ReadLog:
         Raises:
             OutputError: If the log cannot be written.
         """
-        self._add({**self._head(entry), "name": self._name(path), "digest": digest})
+        is_drawn = self._overlays is not None and path.parent == (self._overlays / entry.stem).parent
+        ledger = self._drawn if is_drawn else self._main
+        ledger.add(entry, name=ledger.name(path), digest=digest)
 
     def add(self, entry: Input, pages: int, failed: int, last: int | None = None) -> None:
         """Remember an input, once its files are in place.
@@ -101,35 +133,16 @@ class ReadLog:
         Raises:
             OutputError: If the log cannot be written.
         """
-        facts = {
-            "file": _fingerprint(entry),
-            "settings": self._settings,
-            "formats": sorted(self._formats),
-            "pages": pages,
-            "last": pages if last is None else last,
-            "failed": failed,
-            "files": self._records.get(entry.stem.as_posix(), {}).get("files", {}),
-        }
-        self._add({**self._head(entry), **facts})
-
-    def _add(self, record: dict[str, Any]) -> None:
-        with naming(self._path), open_own(self._path, "ab") as file:
-            file.write(f"{json.dumps(record)}\n".encode())
-        _take(self._records, record)
-
-    def _head(self, entry: Input) -> dict[str, Any]:
-        return {"stem": entry.stem.as_posix(), "source": entry.name, "place": self._place(entry)}
-
-    def _place(self, entry: Input) -> str:
-        """Where an input is, seen from the output folder: the same if both are moved; of stdin, its content."""
-        if entry.content is not None:
-            return hashlib.sha256(entry.content).hexdigest()
-        if entry.is_address:
-            return entry.name
-        return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
-
-    def _name(self, path: Path) -> str:
-        return os.path.relpath(path, self._folder)
+        self._main.add(
+            entry,
+            file=_fingerprint(entry),
+            settings=self._settings,
+            formats=sorted(self._formats),
+            pages=pages,
+            last=pages if last is None else last,
+            failed=failed,
+            files=self._main.record(entry).get("files", {}),
+        )
 
     def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
         """Name the files of an input; of those that hold a page each, the last."""
@@ -140,22 +153,27 @@ class ReadLog:
         if self._overlays:
             yield overlay_path(self._overlays / entry.stem, last, pages)
 
-    def _in_the_way(self, entry: Input) -> Iterator[Path]:
+    def _in_the_way(self, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
         """The files that stood before the run where an input has its results; those of its pages, of any number."""
         stem = self._folder / entry.stem
         for output in (FORMATS[name] for name in sorted(self._formats) if name in FORMATS):
             path = beside(stem, f".{output.suffix}")
-            yield from self._numbered(path, entry) if output.a_file_a_page else filter(self._stands, [path])
+            if output.a_file_a_page:
+                yield from self._numbered(self._main, path, entry)
+            elif self._stands(path):
+                yield self._main, path
         if self._overlays:
             path = beside(self._overlays / entry.stem, ".png")
-            yield from (*filter(self._stands, [path]), *self._numbered(path, entry))
+            if self._stands(path):
+                yield self._drawn, path
+            yield from self._numbered(self._drawn, path, entry)
 
-    def _numbered(self, path: Path, entry: Input) -> Iterator[Path]:
+    def _numbered(self, ledger: _Ledger, path: Path, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
         for name in self._names(path.parent).get(path.name, ()):
             found = path.with_name(name)
             # scan-2024.png may be the second thousand of scan, or all of scan-2024.
-            if name != path.name and self._owners.get(self._name(found), "") in ("", entry.stem.as_posix()):
-                yield found
+            if name != path.name and ledger.owners.get(ledger.name(found), "") in ("", entry.stem.as_posix()):
+                yield ledger, found
 
     def _stands(self, path: Path) -> bool:
         return path.name in self._names(path.parent).get(_OF_PAGE.sub(r"\1", path.name), ())

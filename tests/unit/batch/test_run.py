@@ -288,7 +288,11 @@ def test_what_a_page_logs_is_told_where_it_is_written(caplog: pytest.LogCaptureF
 def test_a_run_tells_how_many_pages_are_done_and_known_of():
     told: list[tuple[int, int]] = []
     executor = FakeExecutor({"a": ["x"], "book": ["x"] * 3})
-    list(Run(ReadOptions(), {}, executor, on_page=lambda *n: told.append(n))(inputs("a", "book"), lambda _: Tee([Pages()])))
+    list(
+        Run(ReadOptions(), {}, executor, on_page=lambda *n: told.append(n))(
+            inputs("a", "book"), lambda _: Tee([Pages()])
+        )
+    )
     assert told == [(1, 1), (2, 4), (3, 4), (4, 4)]
 
 

@@ -348,7 +348,11 @@ def test_show_and_files_go_together(folder: Path, capsys: pytest.CaptureFixture[
 def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.CaptureFixture[str]):
     write_document(folder / "book.pdf", ["dead", "bead"])
     assert read("one.png", "book.pdf", "bad.png", "--overlay", "seen") == 3
-    assert sorted(path.name for path in (folder / "seen").glob("*.png")) == ["book-0001.png", "book-0002.png", "one.png"]
+    assert sorted(path.name for path in (folder / "seen").glob("*.png")) == [
+        "book-0001.png",
+        "book-0002.png",
+        "one.png",
+    ]
     with Image.open(folder / "seen" / "one.png") as picture:
         assert picture.size == (2 * bar_line("a bad cab").shape[1], bar_line("a bad cab").shape[0])
     assert capsys.readouterr().out.endswith("\n== book.pdf\ndead\n\nbead\n")
