@@ -2,6 +2,7 @@
 # make test           installs everything and runs all tests
 # make check          format, lint, types, tests with coverage: what a change must pass
 # make fuzz           damages files of every kind and opens them: MINUTES=10
+# make fault          ends runs at random moments, fills disks, and compares what is resumed: [ROUNDS=100] of each
 # make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
 #                     open: without the data for non-commercial research; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
@@ -19,10 +20,11 @@ OUTPUT ?= runs/$(PRESET)
 
 FUZZ_MINUTES := $(or $(MINUTES),10)
 MINUTES ?= 60
+ROUNDS ?= 100
 COLLECTIONS = copiste timeus hooker
 SEGMENTER_OUTPUT = $(if $(filter command% environment%,$(origin OUTPUT)),$(OUTPUT),runs/segmenter)
 
-.PHONY: demo test check fuzz train-builtin train-segmenter data-is-there clean
+.PHONY: demo test check fuzz fault train-builtin train-segmenter data-is-there clean
 
 demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/quill read examples/*.jpg
@@ -51,6 +53,10 @@ check: $(VENV)/installed
 
 fuzz: $(VENV)/installed
 	$(VENV)/bin/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
+
+# A part of the tests, at length.
+fault: $(VENV)/installed
+	FAULT_ROUNDS=$(ROUNDS) $(VENV)/bin/pytest tests/integration/test_fault.py
 
 # Before anything is installed for it.
 data-is-there:

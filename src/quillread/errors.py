@@ -19,6 +19,7 @@ QuillreadError
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Literal, Self
+from unicodedata import category
 
 FaultKind = Literal[
     "usage", "config", "model", "extra", "input", "image", "data", "output", "training",
@@ -36,8 +37,25 @@ class ExitCode(IntEnum):
     INPUT_FAILED = 3
     INTERRUPTED = 130
     """Ctrl-C, as shells expect it: 128 and the number of the signal."""
+    HANGUP = 129
+    """The terminal was closed: SIGHUP."""
     TERMINATED = 143
     """SIGTERM."""
+
+
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of what follows them, so that a name shows as another one."""
+
+
+def printable(text: str) -> str:
+    """Make what others wrote, a name or a text, fit for a terminal and for one line of a message.
+
+    Characters that a terminal would obey, ends of lines and what is not text become U+FFFD. Letters of private use
+    stay, as those of medieval fonts are, and so do the joiners of Persian and Indic scripts.
+    """
+    if text.isprintable():
+        return text
+    return "".join("\ufffd" if c in _TURNING or category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +69,9 @@ class Fault:
     """What to do next, as one sentence."""
 
     def __str__(self) -> str:
-        """The message, and the hint below it."""
-        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        """The message, and the hint below it, fit for a terminal."""
+        message = printable(self.message)
+        return f"{message}\n  hint: {printable(self.hint)}" if self.hint else message
 
 
 class QuillreadError(Exception):

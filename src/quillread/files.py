@@ -1,38 +1,48 @@
 """Writing files: whole or not at all."""
 
+import hashlib
 import json
 import os
+import re
+import secrets
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, cast
 
 from quillread.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class AtomicFile:
     """A file that is written piece by piece and stands in its place only when it is committed.
 
     Devices and pipes, such as /dev/stdout, are written to as they are. What is neither committed nor discarded, because
-    Ctrl-C came in between, goes with the object, at the latest when the program ends.
+    Ctrl-C came in between, goes with the object, at the latest when the program ends. What a killed program leaves is
+    known by its name and by the lock that nobody holds any more: see `clear_parts`.
 
     Args:
         path: Its place; missing folders are made. A file that stands there stays as it is until the commit.
+        told: Told the place and the SHA-256 of the content just before it stands there; not for devices and pipes.
 
     Raises:
         OutputError: If it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Callable[[Path, str], None] | None = None) -> None:
         self._path = path
+        self._told = told
+        self._held: list[int] = []
         with naming(path):
-            is_device = path.exists() and not path.is_file()
+            self._is_device = path.exists() and not path.is_file()
             path.parent.mkdir(parents=True, exist_ok=True)
-            # In the same folder, because only within one file system is the move a single step.
-            self._part = path if is_device else path.parent / f".{os.getpid()}.{path.name[-64:]}.part"
-            self._remains = weakref.finalize(self, _remove, None if is_device else self._part)
-            self.file: BinaryIO = self._part.open("wb")
+            self.file: BinaryIO = self._open()
 
     def commit(self) -> None:
         """Put the file in its place.
@@ -42,8 +52,12 @@ class AtomicFile:
         """
         try:
             with naming(self._path):
+                self.file.flush()
+                if self._told and not self._is_device:
+                    self.file.seek(0)
+                    self._told(self._path, hashlib.file_digest(cast(BufferedRandom, self.file), "sha256").hexdigest())
                 self.file.close()
-                if self._part != self._path:
+                if not self._is_device:
                     self._part.replace(self._path)
         finally:  # Ctrl-C too
             self.discard()
@@ -57,11 +71,67 @@ class AtomicFile:
         finally:
             self._remains()
 
+    def _open(self) -> BinaryIO:
+        if self._is_device:
+            self._part, self._remains = self._path, weakref.finalize(self, _remove, None, self._held)
+            return self._path.open("wb")
+        while True:
+            # In the same folder, because only within one file system is the move a single step.
+            self._part = self._path.with_name(f".quillread-{secrets.token_hex(8)}.part")
+            self._remains = weakref.finalize(self, _remove, self._part, self._held)
+            file: BinaryIO = self._part.open("x+b")  # never through a link that stands there
+            # The lock outlives the file, which is closed before it is moved.
+            self._held.extend(_lock(file))
+            if self._part.exists():
+                return file
+            file.close()  # taken for a remainder before it was locked
 
-def _remove(path: Path | None) -> None:
+
+_PART = re.compile(r"\.quillread-[0-9a-f]{16}\.part")
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove the unfinished files of programs that were killed from a folder; those still at work hold a lock."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PART.fullmatch(entry.name):
+                _clear(entry.path)
+
+
+def _clear(path: str) -> None:
+    if fcntl is None:
+        return  # nothing tells whether it is still written
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)  # noqa: PTH108  names may hold what a Path would change
+        finally:
+            os.close(descriptor)
+
+
+def _lock(file: BinaryIO) -> list[int]:
+    """Lock a file; the lock lasts until the descriptors returned are closed, none where there are no locks."""
+    if fcntl is None:
+        return []
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return [os.dup(file.fileno())]
+    return []
+
+
+def _remove(path: Path | None, held: list[int]) -> None:
     if path is not None:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+    while held:
+        os.close(held.pop())
+
+
+def open_own(path: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
+    """Open a file that nobody but us writes; a link or pipe that stands in its place is not followed."""
+    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))
 
 
 def write_atomic(path: Path, content: bytes) -> None:

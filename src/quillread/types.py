@@ -8,6 +8,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -259,6 +260,8 @@ class DocumentInfo:
     """Pages of the input; 0 if it could not be opened."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Version, models and settings; plain data."""
+    began: datetime | None = None
+    """When the reading began, which formats with a date say; None: now."""
 
     @property
     def image_name(self) -> str:

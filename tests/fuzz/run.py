@@ -43,7 +43,10 @@ def fuzz(doors: list[str], first: int, count: int, seconds: float = float("inf")
             what, how = ("lost", str(outcome.error)) if outcome.value is None else outcome.value
             counts[what] += 1
             if what in ("raised", "lost"):
-                print(f"\n--door {outcome.job.door} --first {outcome.job.number} --count 1: {what}\n{how[-_SHOWN:]}", flush=True)
+                print(
+                    f"\n--door {outcome.job.door} --first {outcome.job.number} --count 1: {what}\n{how[-_SHOWN:]}",
+                    flush=True,
+                )
     return counts
 
 

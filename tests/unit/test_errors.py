@@ -5,7 +5,7 @@ import typing
 import pytest
 
 from quillread import errors
-from quillread.errors import ExitCode, Fault, FaultKind
+from quillread.errors import ExitCode, Fault, FaultKind, printable
 
 TREE = [
     (errors.UsageError, "usage", ExitCode.USAGE),
@@ -40,7 +40,7 @@ def test_every_error_is_in_the_tree():
 
 
 def test_exit_codes_are_those_that_are_documented():
-    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 130, 143]
+    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 130, 129, 143]
 
 
 def test_a_fault_is_put_into_words_with_its_hint_below():
@@ -61,3 +61,23 @@ def test_an_error_without_hint_is_its_message():
 def test_an_error_survives_the_way_to_another_process():
     error = pickle.loads(pickle.dumps(errors.ImageError("page.png: is empty", hint="scan it again")))
     assert (type(error), error.message, error.hint) == (errors.ImageError, "page.png: is empty", "scan it again")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Brief – 1.jpg", "Brief – 1.jpg"),
+        ("a\x1b[2Jb\x9bc", "a\ufffd[2Jb\ufffdc"),
+        ("a\nquill: b\r\t\u2028", "a\ufffdquill: b\ufffd\ufffd\ufffd"),
+        ("gpj.\u202efdp", "gpj.\ufffdfdp"),
+        ("caf\udce9", "caf\ufffd"),
+        (
+            "\ue8bf \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u00a0",
+            "\ue8bf \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u00a0",
+        ),
+    ],
+    ids=ascii,
+)
+def test_what_a_terminal_would_obey_is_shown_as_a_sign(text: str, shown: str):
+    assert printable(text) == shown
+    assert str(Fault("image", text, text)) == f"{shown}\n  hint: {shown}"

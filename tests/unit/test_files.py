@@ -1,12 +1,17 @@
 import gc
+import hashlib
 import json
 import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quillread.errors import OutputError
-from quillread.files import AtomicFile, naming, write_atomic, write_json, write_text
+from quillread.files import AtomicFile, clear_parts, naming, open_own, write_atomic, write_json, write_text
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path):
@@ -134,3 +139,45 @@ def test_json_is_written_for_people_and_read_back(tmp_path: Path):
     assert '"source": "é.jpg"' in text
     assert text.endswith("}\n")
     assert json.loads(text) == document
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+def test_what_a_killed_program_left_is_cleared_and_what_is_being_written_stays(tmp_path: Path):
+    write = "import os, sys; from pathlib import Path; from quillread.files import AtomicFile; from signal import *\n"
+    write += "part = AtomicFile(Path(sys.argv[1])); part.file.write(b'half'); part.file.flush(); raise_signal(SIGKILL)"
+    subprocess.run([sys.executable, "-c", write, str(tmp_path / "out.txt")])
+    (tmp_path / "letter.part").touch()
+    part = AtomicFile(tmp_path / "out.txt")
+    assert len(list(tmp_path.glob(".quillread-*.part"))) == 2
+    clear_parts(tmp_path)
+    assert len(list(tmp_path.glob(".quillread-*.part"))) == 1
+    part.file.write(b"whole")
+    part.commit()
+    assert {path.name for path in tmp_path.iterdir()} == {"out.txt", "letter.part"}
+
+
+def test_there_is_nothing_to_clear_in_a_folder_that_is_not_there(tmp_path: Path):
+    clear_parts(tmp_path / "none")
+
+
+def test_the_content_of_a_file_is_told_before_it_stands_in_its_place(tmp_path: Path):
+    told = []
+    part = AtomicFile(tmp_path / "out.txt", lambda path, digest: told.append((path, digest, path.exists())))
+    part.file.write(b"text")
+    part.commit()
+    assert told == [(tmp_path / "out.txt", hashlib.sha256(b"text").hexdigest(), False)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes links and pipes")
+@pytest.mark.parametrize("mode", ["rb", "ab", "wb"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_pipe_in_the_place_of_a_file_of_ours_is_not_followed(kind: str, mode: Any, tmp_path: Path):
+    (tmp_path / "precious").write_bytes(b"x")
+    if kind == "link":
+        (tmp_path / "log").symlink_to("precious")
+    else:
+        os.mkfifo(tmp_path / "log")
+    with suppress(OSError), open_own(tmp_path / "log", mode) as file:
+        assert mode == "rb"
+        assert not file.read()
+    assert (tmp_path / "precious").read_bytes() == b"x"

@@ -1,8 +1,11 @@
 """Which files a command line names."""
 
 import glob
+import logging
+import os
 import re
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,6 +17,8 @@ from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
 
 STDIN = "-"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Input:
     fault: Fault | None = None
     content: bytes | None = field(default=None, repr=False)
     """What came from stdin."""
+    has_results: bool = True
+    """Whether files may be written for it: not if they would take the places of others."""
 
     @property
     def is_address(self) -> bool:
@@ -40,17 +47,27 @@ class Input:
             return self.content
         return self.name if self.is_address else Path(self.name)
 
+    def refused(self, why: str, hint: str = "write into another folder") -> "Input":
+        """The same, which cannot be read since its results would take the places of others."""
+        return replace(self, fault=Fault("output", f"{self.name}: {why}", hint), has_results=False)
 
-def find_inputs(arguments: list[str]) -> list[Input]:
+
+def find_inputs(arguments: list[str], results: Collection[Path] = ()) -> list[Input]:
     """Expand folders (recursively, readable files only) and patterns, in order; every argument gives at least one.
 
-    A JSON file of a folder is an input if it is a IIIF manifest.
+    A JSON file of a folder is an input if it is a IIIF manifest. A folder that may not be opened is an input that
+    failed.
 
-    Files found are sorted with their numbers as numbers: `page-2` comes before `page-10`. No two inputs have the same
-    `stem`, upper and lower case taken as equal: where names collide, the suffix is kept (`a.jpg`, `a.png`), and then a
-    number is added.
+    Files found are sorted with their numbers as numbers: `page-2` comes before `page-10`. No two inputs of an argument
+    have the same `stem`, upper and lower case taken as equal: where names collide, the suffix is kept (`a.jpg`,
+    `a.png`), and then a number is added. The stem of an input does not depend on other arguments; see `part_results`.
+
+    Args:
+        arguments: Of the command line.
+        results: Real paths of folders that are written into, and of files written before: a folder or pattern does not
+            stand for them, unless it is that folder.
     """
-    return _with_own_stems([entry for argument in arguments for entry in _expand(argument)])
+    return [entry for argument in arguments for entry in _with_own_stems(_expand(argument, results))]
 
 
 def find_segmented(where: Path) -> list[Input]:
@@ -74,7 +91,25 @@ def find_segmented(where: Path) -> list[Input]:
     return _with_own_stems(found)
 
 
-def _expand(argument: str) -> list[Input]:
+def part_results(inputs: Iterable[Input]) -> list[Input]:
+    """See to it that no input has the results of another one: of several with equal stems, the first has them.
+
+    The others are inputs that failed. One that is named twice is read once.
+    """
+    owners: dict[str, Input] = {}
+    result = []
+    for entry in inputs:
+        owner = owners.setdefault(_folded(entry.stem), entry)
+        if owner is entry:
+            result.append(entry)
+        elif os.path.realpath(owner.name) != os.path.realpath(entry.name) or entry.content is not None:
+            result.append(entry.refused(f"its results would have the names of those of {owner.name}"))
+        else:
+            log.warning("%s: is named twice, and read once", entry.name)
+    return result
+
+
+def _expand(argument: str, results: Collection[Path]) -> list[Input]:
     if argument == STDIN:
         return [Input(STDIN, Path("stdin"))]
     if not argument:
@@ -85,29 +120,53 @@ def _expand(argument: str) -> list[Input]:
     path = Path(argument)
     try:
         if path.is_dir():
-            files = sorted((p for p in path.rglob("*") if _is_page(p, path)), key=by_number)
-            nothing = _fault(argument, "holds no images or PDFs", "name another folder, or the files themselves")
-            return [Input(str(p), p.relative_to(path)) for p in files] or [nothing]
+            return _expand_folder(path, results)
         if glob.has_magic(argument) and not path.exists():
             # pathlib cannot expand a pattern that starts at the root.
             matches = (Path(m) for m in glob.glob(argument, recursive=True))  # noqa: PTH207
-            files = sorted((p for p in matches if p.is_file()), key=by_number)
-            return [Input(str(p), Path(p.name)) for p in files] or [_fault(argument, "matches no file", "check it")]
+            files = sorted((p for p in matches if p.is_file() and not _is_result(p, results)), key=by_number)
+            return [Input(str(p), _file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
-    return [Input(argument, Path(path.name))]
+    return [Input(argument, _file_stem(path))]
+
+
+def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
+    found: list[Path] = []
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=closed.append):
+        here, real = Path(place), Path(os.path.realpath(place))
+        for name in folders:
+            if (here / name).is_symlink() and not name.startswith("."):
+                log.warning("%s: is a link to a folder, and not followed", here / name)
+        folders[:] = [name for name in folders if name[0] != "." and real / name not in results]
+        found += [here / name for name in files if real / name not in results and _is_page(here / name)]
+    # One that cannot be opened is as good an input as any: it must not be missing without a word.
+    bad = [_fault(str(e.filename), f"cannot be opened: {e.strerror}", "check its permissions") for e in closed]
+    inputs = [*(Input(str(p), p.relative_to(folder)) for p in sorted(found, key=by_number)), *bad]
+    return inputs or [_fault(str(folder), "holds no images or PDFs", "name another folder, or the files themselves")]
+
+
+def _is_result(path: Path, results: Collection[Path]) -> bool:
+    real = Path(os.path.realpath(path))
+    return any(place in results for place in (real, *real.parents))
 
 
 def _fault(argument: str, what: str, hint: str) -> Input:
-    return Input(argument, Path("input"), Fault("input", f"{argument}: {what}", hint))
+    stem = re.sub(r"[^\w.\-]+", "_", argument).strip("._")
+    return Input(argument, Path(stem or "input"), Fault("input", f"{argument}: {what}", hint))
 
 
-def _is_page(path: Path, folder: Path) -> bool:
+def _is_page(path: Path) -> bool:
     """Tell whether a file of a folder is to be read; a link that leads nowhere is, so that it is reported."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    if hidden or path.is_dir():
+    if path.name.startswith("."):
         return False
-    return is_readable_name(path) or (path.suffix.lower() == ".json" and names_manifest(path))
+    return is_readable_name(path) or (path.suffix.lower() == ".json" and path.is_file() and names_manifest(path))
+
+
+def _file_stem(path: Path) -> Path:
+    """The name of a file; that of its folder for a manifest, as all of them have the same name."""
+    return Path(path.parent.name if path.name.lower() == "manifest.json" and path.parent.name else path.name)
 
 
 def _address_stem(address: str) -> Path:

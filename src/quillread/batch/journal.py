@@ -1,36 +1,55 @@
 """The pages of a long document, noted while it is read: an interruption costs one page."""
 
+import dataclasses
+import hashlib
 import json
 import re
+import types
+import typing
 from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from quillread.errors import Fault
-from quillread.files import naming
-from quillread.formats.json import page_data, page_of_data
+from quillread.files import naming, open_own
 from quillread.types import DocumentInfo, Page, Scan
 
 JOURNAL_SUFFIX = ".quillread-pages.jsonl"
 """Of the journal of an input, which is hidden."""
+_LONGEST_NAME = 255
+"""Bytes that file systems take."""
+
+
+def journal_path(stem: Path) -> Path:
+    """Where the journal of an input is, given where its results are; a name that would be too long is cut."""
+    name = f".{stem.name}{JOURNAL_SUFFIX}"
+    if len(name.encode(errors="surrogateescape")) > _LONGEST_NAME:
+        digest = hashlib.sha256(stem.name.encode(errors="surrogateescape")).hexdigest()
+        name = f".{stem.name[:32]}-{digest[:16]}{JOURNAL_SUFFIX}"
+    return stem.with_name(name)
 
 
 class PageJournal:
     """Keeps the pages of an input of several while it is read, and after that if some of them failed.
 
-    Its first line says what was read with what; each other line is a page that was read, as in the JSON.
+    Its first line says what was read with what, and when that began; each other line is a page that was read, in full:
+    from what is rounded, other results would be written.
 
     Args:
         path: Its place.
         key: What its first line must say; plain data.
         resume: Whether what is there is to be used, or else dropped.
+
+    Attributes:
+        began: When the reading began that is taken up; None if none is.
     """
 
     def __init__(self, path: Path, key: list[Any], resume: bool) -> None:
         self._path = path
         self._key = key
-        self._places = _index(path, key) if resume else {}
-        self._source = str(key[0])
+        self.began, self._places = _index(path, key) if resume else (None, {})
         self._file: BinaryIO | None = None
         self._failed = 0
 
@@ -39,26 +58,27 @@ class PageJournal:
         if number not in self._places:
             return None
         try:
-            with self._path.open("rb") as file:
+            with open_own(self._path, "rb") as file:
                 file.seek(self._places[number])
-                return page_of_data(json.loads(file.readline()), self._source)
+                page = _load(Page, json.loads(file.readline())["page"])
         except (OSError, ValueError, TypeError, LookupError):
             return None
+        return typing.cast(Page, page)
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin to note the pages of an input that has several."""
         if info.page_count > 1 and self._key[1] is not None:
             with naming(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("ab" if self._places else "wb")
+                self._file = open_own(self._path, "ab" if self._places else "wb")
                 if not self._places:
-                    self._note(self._key)
+                    self._note({"key": self._key, "began": info.began and info.began.isoformat()})
 
     def add(self, scan: Scan) -> None:
         """Note a page."""
         self._failed += (scan.page.fault or scan.missing) is not None
         if scan.page.fault is None and scan.page.number not in self._places:
-            self._note(page_data(scan.page))
+            self._note({"number": scan.page.number, "page": dataclasses.asdict(scan.page)})
 
     def close(self, fault: Fault | None) -> None:
         """Drop the journal, unless there are pages to try again, or the input cannot be opened this time."""
@@ -81,20 +101,48 @@ class PageJournal:
                 self._file.flush()
 
 
-def _index(path: Path, key: list[Any]) -> dict[int, int]:
-    """Find where the pages of a journal begin, by their number; none if its key is another one."""
+def _index(path: Path, key: list[Any]) -> tuple[datetime | None, dict[int, int]]:
+    """Find when the reading of a journal began, and where its pages are, by number; none if its key is another."""
     places: dict[int, int] = {}
     try:
-        with path.open("rb") as file:
+        with open_own(path, "rb") as file:
             file.readline()
-            if json.loads(file.readline()) != key:
-                return {}
+            head = json.loads(file.readline())
+            if head["key"] != key:
+                return None, {}
+            began = head["began"] and datetime.fromisoformat(head["began"])
             at = file.tell()
             while line := file.readline():
                 found = re.match(rb'\{"number": (\d+), .*\}\n$', line)
                 if found:
                     places[int(found[1])] = at
                 at = file.tell()
-    except (OSError, ValueError):
-        return {}
-    return places
+    except (OSError, ValueError, TypeError, LookupError):
+        return None, {}
+    return began, places
+
+
+def _load(kind: Any, data: Any) -> Any:
+    """Build what `dataclasses.asdict` and JSON made plain; numbers stay what they were.
+
+    Raises:
+        LookupError, TypeError: If it is something else.
+    """
+    origin, of = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return typing.cast(type, kind)(
+            **{name: _load(hint, data[name]) for name, hint in _hints(typing.cast(type, kind)).items()}
+        )
+    if origin is tuple:
+        kinds = [of[0]] * len(data) if of[-1] is Ellipsis else of
+        return tuple(_load(part, item) for part, item in zip(kinds, data, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        return None if data is None else _load(next(part for part in of if part is not type(None)), data)
+    if origin is None and not isinstance(data, (int, float) if kind is float else kind):
+        raise TypeError(f"expected {kind}, got {data!r}")
+    return data
+
+
+@lru_cache(maxsize=32)
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -1,30 +1,69 @@
 """What an output folder holds already: the log that a resumed run goes by."""
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from quillread.batch.inputs import Input
-from quillread.batch.journal import JOURNAL_SUFFIX, PageJournal
+from quillread.batch.journal import PageJournal, journal_path
 from quillread.batch.outputs import beside, overlay_path
-from quillread.files import naming, write_atomic
+from quillread.files import naming, open_own, write_atomic
 from quillread.formats.export import FORMATS
-from quillread.types import Page
 
 LOG_NAME = ".quillread-log.jsonl"
-"""In the output folder; one JSON object for each input that was read, the last one of a name counts."""
+"""In the output folder; JSON objects: one for each input that was read, of which the last one counts, and before it one
+for each of its files."""
+_OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
+
+
+class _Ledger:
+    """The log of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / LOG_NAME
+        self.records = _read(self._path)
+        self.owners = {name: stem for stem, record in self.records.items() for name in record.get("files", ())}
+        lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
+        write_atomic(self._path, lines.encode())
+
+    def record(self, entry: Input) -> dict[str, Any]:
+        """What is known of an input, or of another one whose results have the same names."""
+        return self.records.get(entry.stem.as_posix(), {})
+
+    def add(self, entry: Input, **facts: Any) -> None:
+        """Remember something of an input."""
+        line = {"stem": entry.stem.as_posix(), "source": entry.name, "place": self.place(entry), **facts}
+        with naming(self._path), open_own(self._path, "ab") as file:
+            file.write(f"{json.dumps(line)}\n".encode())
+        _take(self.records, line)
+
+    def place(self, entry: Input) -> str:
+        """Where an input is, seen from the folder: the same if both are moved; of stdin, its content."""
+        if entry.content is not None:
+            return hashlib.sha256(entry.content).hexdigest()
+        if entry.is_address:
+            return entry.name
+        return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
+
+    def name(self, path: Path) -> str:
+        """How it names a file."""
+        return os.path.relpath(path, self._folder)
 
 
 class ReadLog:
-    """Remembers which inputs were read in full, with what, and into which formats.
+    """Remembers which inputs were read in full, with what, into which formats, and what their files hold.
 
     Args:
         folder: The output folder, which must exist.
         formats: What is written now.
         fingerprint: Of the reader: all that results depend on.
-        overlays: The folder of pictures, if they are drawn.
+        overlays: The folder of pictures, if they are drawn, which must exist, too. It has a log of its own.
 
     Raises:
         OutputError: If the log cannot be written.
@@ -33,19 +72,17 @@ class ReadLog:
     def __init__(self, folder: Path, formats: Sequence[str], fingerprint: str, overlays: Path | None = None) -> None:
         self._folder = folder
         self._overlays = overlays
-        self._path = folder / LOG_NAME
         self._formats = {*formats, *(["overlay"] if overlays else [])}
         self._settings = fingerprint
-        self._records = _read(self._path)
-        lines = "".join(json.dumps(record) + "\n" for record in self._records.values())
-        write_atomic(self._path, lines.encode())
+        self._main = _Ledger(folder)
+        self._drawn = self._main if overlays in (None, folder) else _Ledger(overlays)
+        self._standing: dict[Path, dict[str, list[str]]] = {}
 
     def has(self, entry: Input) -> bool:
         """Tell whether an input was read in full as it would be now: same file, settings and formats."""
-        record = self._records.get(entry.stem.as_posix())
+        record = self._main.record(entry)
         return (
-            record is not None
-            and record.get("failed") == 0
+            record.get("failed") == 0
             and record.get("source") == entry.name
             and record.get("file") is not None
             and record.get("file") == _fingerprint(entry)
@@ -54,23 +91,35 @@ class ReadLog:
             and all(path.is_file() for path in self._results(entry, record))
         )
 
+    def refusal(self, entry: Input) -> str | None:
+        """Say why the results of an input must not be written: others stand in their places; None if none do."""
+        for ledger, path in self._in_the_way(entry):
+            record = ledger.record(entry)
+            digest = record.get("files", {}).get(ledger.name(path))
+            if "files" not in record and record.get("source") == entry.name:
+                continue  # of an earlier version, which kept no digests
+            if digest is None:
+                return f"{path} stands there, and was not written for it"
+            if record.get("place") != ledger.place(entry):
+                return f"{path} holds what was read in {record['source']}"
+            if digest != _digest(path):
+                return f"{path} was changed after it was written"
+        return None
+
     def journal(self, entry: Input, resume: bool) -> PageJournal:
         """Open the journal of an input, which is to be taken up if `resume` says so."""
         key = [entry.name, _fingerprint(entry), self._settings]
-        return PageJournal(beside(self._folder / entry.stem, JOURNAL_SUFFIX, hidden=True), key, resume)
+        return PageJournal(journal_path(self._folder / entry.stem), key, resume)
 
-    def known(self, entry: Input) -> Callable[[int], Page | None]:
-        """Give the pages of an input that an earlier run noted, by their number."""
-        return self.journal(entry, True).page
+    def note(self, entry: Input, path: Path, digest: str) -> None:
+        """Remember a file just before it stands in its place: so none can be there that is not known.
 
-    def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
-        """Name the files of an input; of those that hold a page each, the last."""
-        stem, pages = self._folder / entry.stem, record.get("pages", 0)
-        last = record.get("last", pages)
-        for output in (FORMATS[name] for name in self._formats if name in FORMATS):
-            yield beside(stem, f"-{last:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
-        if self._overlays:
-            yield overlay_path(self._overlays / entry.stem, last, pages)
+        Raises:
+            OutputError: If the log cannot be written.
+        """
+        is_drawn = self._overlays is not None and path.parent == (self._overlays / entry.stem).parent
+        ledger = self._drawn if is_drawn else self._main
+        ledger.add(entry, name=ledger.name(path), digest=digest)
 
     def add(self, entry: Input, pages: int, failed: int, last: int | None = None) -> None:
         """Remember an input, once its files are in place.
@@ -84,36 +133,101 @@ class ReadLog:
         Raises:
             OutputError: If the log cannot be written.
         """
-        stem = entry.stem.as_posix()
-        record = {
-            "stem": stem,
-            "source": entry.name,
-            "file": _fingerprint(entry),
-            "settings": self._settings,
-            "formats": sorted(self._formats),
-            "pages": pages,
-            "last": pages if last is None else last,
-            "failed": failed,
-        }
-        with naming(self._path), self._path.open("ab") as file:
-            file.write(f"{json.dumps(record)}\n".encode())
+        self._main.add(
+            entry,
+            file=_fingerprint(entry),
+            settings=self._settings,
+            formats=sorted(self._formats),
+            pages=pages,
+            last=pages if last is None else last,
+            failed=failed,
+            files=self._main.record(entry).get("files", {}),
+        )
+
+    def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
+        """Name the files of an input; of those that hold a page each, the last."""
+        stem, pages = self._folder / entry.stem, record.get("pages", 0)
+        last = record.get("last", pages)
+        for output in (FORMATS[name] for name in self._formats if name in FORMATS):
+            yield beside(stem, f"-{last:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
+        if self._overlays:
+            yield overlay_path(self._overlays / entry.stem, last, pages)
+
+    def _in_the_way(self, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
+        """The files that stood before the run where an input has its results; those of its pages, of any number."""
+        stem = self._folder / entry.stem
+        for output in (FORMATS[name] for name in sorted(self._formats) if name in FORMATS):
+            path = beside(stem, f".{output.suffix}")
+            if output.a_file_a_page:
+                yield from self._numbered(self._main, path, entry)
+            elif self._stands(path):
+                yield self._main, path
+        if self._overlays:
+            path = beside(self._overlays / entry.stem, ".png")
+            if self._stands(path):
+                yield self._drawn, path
+            yield from self._numbered(self._drawn, path, entry)
+
+    def _numbered(self, ledger: _Ledger, path: Path, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
+        for name in self._names(path.parent).get(path.name, ()):
+            found = path.with_name(name)
+            # scan-2024.png may be the second thousand of scan, or all of scan-2024.
+            if name != path.name and ledger.owners.get(ledger.name(found), "") in ("", entry.stem.as_posix()):
+                yield ledger, found
+
+    def _stands(self, path: Path) -> bool:
+        return path.name in self._names(path.parent).get(_OF_PAGE.sub(r"\1", path.name), ())
+
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        """Names in a folder before the run, by the names they have without the number of a page."""
+        if folder not in self._standing:
+            names = self._standing[folder] = {}
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    names.setdefault(_OF_PAGE.sub(r"\1", entry.name), []).append(entry.name)
+        return self._standing[folder]
+
+
+def written_files(folder: Path) -> set[Path]:
+    """Real paths of the files that the log of a folder knows."""
+    names = (name for record in _read(folder / LOG_NAME).values() for name in record.get("files", ()))
+    root = Path(os.path.realpath(folder))
+    return {Path(os.path.normpath(root / name)) for name in names}
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """Read a log; lines that are cut off or of another form count for nothing, so that their inputs are read again."""
-    records = {}
+    records: dict[str, dict[str, Any]] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with open_own(path, "rb") as file:
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return {}
     for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("stem"), str):
-            records[record["stem"]] = record
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
+            _take(records, json.loads(line))
     return records
+
+
+def _take(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
+    """Take a line of the log: a record that replaces the one before, or a file, with which a new reading begins."""
+    stem, before = line["stem"], records.get(line["stem"], {})
+    if not isinstance(stem, str) or not isinstance(line.get("files", {}), dict):
+        return
+    if "digest" not in line:
+        records[stem] = line
+        return
+    files = before.get("files", {}) if before.get("place") == line["place"] else {}
+    head = {key: line[key] for key in ("stem", "source", "place")}
+    records[stem] = {**head, "files": {**files, str(line["name"]): str(line["digest"])}}
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _fingerprint(entry: Input) -> list[int | str] | None:

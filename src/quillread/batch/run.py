@@ -5,20 +5,40 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from quillread.batch.executors import Executor, Outcome, Outcomes, PageJob, PageResult
 from quillread.batch.inputs import Input
+from quillread.batch.outputs import Tee
 from quillread.errors import Fault, WorkerError
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse, tell_kept
-from quillread.reader import KnownPages
-from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan
+from quillread.types import DocumentInfo, Page, Progress, Scan
 
 log = logging.getLogger(__name__)
 
-KnownOf = Callable[[Input], KnownPages]
-"""Gives the pages of an input that were read before."""
+
+class Known(Protocol):
+    """What an earlier run has read of an input."""
+
+    began: datetime | None
+    """When it began."""
+
+    def page(self, number: int) -> Page | None:
+        """Give a page, if it was read."""
+
+
+class _Nothing:
+    """What is known of an input that nobody has read."""
+
+    began: datetime | None = None
+
+    def page(self, number: int) -> Page | None:
+        return None
+
+
+KnownOf = Callable[[Input], Known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,8 @@ class Run:
         executor: Reads the pages.
         with_images: Whether something that is written shows the images.
         on_page: Told after each page how many are done, and how many are known of so far.
+        began: When the run began, for formats that say when they were made; an input that an earlier run has read in
+            part has the time of that one, so that it ends as it would have without the interruption.
     """
 
     def __init__(
@@ -52,25 +74,27 @@ class Run:
         *,
         with_images: bool = False,
         on_page: Progress | None = None,
+        began: datetime | None = None,
     ) -> None:
         self._options = options
         self._provenance = provenance
         self._executor = executor
         self._with_images = with_images
         self._on_page = on_page
+        self._began = began
         self._done = self._known = 0
 
     def __call__(
-        self, inputs: Iterable[Input], writer_of: Callable[[Input], PageWriter], known_of: KnownOf | None = None
+        self, inputs: Iterable[Input], writer_of: Callable[[Input], Tee], known_of: KnownOf | None = None
     ) -> Iterator[InputResult]:
         """Read inputs; each result comes when all of its input is written.
 
         Args:
             inputs: Taken a few ahead of what is written.
             writer_of: Makes what the pages of an input go to; what it raises is not caught.
-            known_of: Gives the pages of an input that were read before.
+            known_of: Gives what an earlier run has read of an input.
         """
-        schedule = _Schedule(inputs, self._options, self._with_images, known_of or (lambda _: lambda _: None))
+        schedule = _Schedule(inputs, self._options, self._with_images, known_of or (lambda _: _Nothing()))
         outcomes = self._executor.run(schedule.jobs())
         while (document := schedule.next_document(outcomes)) is not None:
             start = time.monotonic()
@@ -81,17 +105,19 @@ class Run:
             yield InputResult(document.entry, document.count or 0, last, faults)
 
     def _write(
-        self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes, writer: PageWriter
+        self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes, writer: Tee
     ) -> tuple[Fault, ...]:
         name = document.entry.name
         try:
             if document.fault is not None or document.count is None:
-                return refuse(writer, name, document.fault or Fault("input", name), self._provenance)
-            self._known += len(document.selected)
-            info = DocumentInfo(name, document.count, self._provenance)
-            return deliver(self._scans(document, schedule, outcomes), writer, info, len(document.selected))
+                faults = refuse(writer, name, document.fault or Fault("input", name), self._provenance)
+            else:
+                self._known += len(document.selected)
+                info = DocumentInfo(name, document.count, self._provenance, document.known.began or self._began)
+                faults = deliver(self._scans(document, schedule, outcomes), writer, info, len(document.selected))
         finally:
             writer.abort()  # what is closed already stays
+        return (*faults, *writer.faults)
 
     def _scans(self, document: "_Document", schedule: "_Schedule", outcomes: Outcomes) -> Iterator[Scan]:
         for index in document.selected:
@@ -107,7 +133,7 @@ class _Document:
 
     number: int
     entry: Input
-    known: KnownPages
+    known: Known
     fault: Fault | None
     """Why nothing of it can be read."""
     count: int | None = None
@@ -214,7 +240,7 @@ class _Schedule:
 
     def _job(self, document: _Document, index: int | None) -> PageJob:
         entry = document.entry
-        known = None if index is None else document.known(index + 1)
+        known = None if index is None else document.known.page(index + 1)
         return PageJob(document.number, entry.name, entry.source, index, known, self._with_images)
 
     def _await(self, outcomes: Outcomes) -> None:

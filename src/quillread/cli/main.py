@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from quillread.cli.progress import say
-from quillread.errors import ExitCode, OutputError, QuillreadError
+from quillread.errors import ExitCode, Fault, OutputError, QuillreadError, printable
 from quillread.version import __version__
 
 COMMANDS = {
@@ -28,16 +29,38 @@ COMMANDS = {
 }
 """Each is a module of this folder with `configure(parser)`; a hyphen is an underscore there."""
 
+_DISK = "check disk space and permissions"
 _REPORT = "This is a bug in quillread. Please report it with the command you ran and its output with -v"
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: ends a command as Ctrl-C does, with an exit code of its own."""
+class _Ended(KeyboardInterrupt):
+    """A signal that ends a command as Ctrl-C does, with an exit code of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = signal.Signals(number)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with arguments as `say` does: without the control characters that they may hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+class _Formatter(logging.Formatter):
+    """Says what is logged as `say` does."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return f"quill: {printable(record.message)}"
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; of the commands only the one that `argv` names is imported, as that takes time."""
-    parser = argparse.ArgumentParser(prog="quill", description="Handwritten text recognition on your own machine.")
+    parser = _Parser(prog="quill", description="Handwritten text recognition on your own machine.")
     parser.add_argument("--version", action="version", version=f"quill {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is being done")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -57,29 +80,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 all went well, 1 a bug of ours, 2 wrong usage or unknown model, 3 inputs failed, 130 interrupted, 143 ended
-        by SIGTERM.
+        0 all went well, 1 a bug of ours, 2 wrong usage or unknown model, 3 inputs failed, 129 ended by SIGHUP,
+        130 interrupted, 143 ended by SIGTERM.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    args = make_parser(argv).parse_args(argv)
-    _prepare_streams()
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING,
-        format="quill: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
     try:
-        with _ended_by_sigterm():
-            code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except _Terminated:
-        say("ended by SIGTERM")
-        return ExitCode.TERMINATED
+        with _ended_by_signals():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except _Ended as end:
+        say(f"ended by {end.number.name}")
+        return ExitCode(128 + end.number)
     except KeyboardInterrupt:
         say("interrupted")
         return ExitCode.INTERRUPTED
+
+
+def _run(argv: Sequence[str]) -> int:
+    args = make_parser(argv).parse_args(argv)
+    _prepare_streams()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, handlers=[handler])
+    logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
     except QuillreadError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -91,32 +116,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         if place is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             _drop_stdout()
             place = "stdout"
-        say(
-            f"error: {f'{place}: ' if place else ''}{error.strerror or error}\n  hint: check disk space and permissions"
-        )
+        fault = Fault("output", f"{f'{place}: ' if place else ''}{error.strerror or error}", _DISK)
+        say(f"error: {fault}")
         return OutputError.exit_code
     except Exception as error:
-        say(f"internal error: {type(error).__name__}: {error}\n  hint: {_REPORT}")
+        say(f"internal error: {Fault('internal', f'{type(error).__name__}: {error}', _REPORT)}")
         if args.verbose:
             raise
         return ExitCode.BUG
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end what is done here; who called `main` has the signal back afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may ask for signals
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and the end of the terminal, end what is done here; who called `main` has them back afterwards."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may ask for signals
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
+def _end(number: int, frame: object) -> None:
+    raise _Ended(number)
 
 
 def _prepare_streams() -> None:

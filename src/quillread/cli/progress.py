@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from quillread.errors import printable
+
 _CLEAR = "\r\x1b[K"
 _TOLD = 10
 """Lines that were skipped which are named one by one."""
@@ -14,8 +16,14 @@ def _is_terminal() -> bool:
 
 
 def say(message: str) -> None:
-    """Print a message on stderr, in place of a progress line that may stand there."""
-    print(f"{_CLEAR if _is_terminal() else ''}quill: {message}", file=sys.stderr, flush=True)
+    """Print a message on stderr, in place of a progress line that may stand there.
+
+    Names and texts in it that come from elsewhere may hold anything but ends of lines, which are those of the message.
+    """
+    if sys.stderr is None:
+        return  # print would take stdout instead
+    text = "\n".join(map(printable, message.split("\n")))
+    print(f"{_CLEAR if _is_terminal() else ''}quill: {text}", file=sys.stderr, flush=True)
 
 
 def tell_skipped(faults: Sequence[str]) -> None:

@@ -3,28 +3,24 @@
 import argparse
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from quillread.batch.executors import Executor, ProcessExecutor, SerialExecutor
-from quillread.batch.inputs import STDIN, Input, find_inputs, find_segmented
-from quillread.batch.log import ReadLog
-from quillread.batch.outputs import OverlayWriter, Tee, file_writer, refuse_overwriting
-from quillread.batch.review import REVIEW_NAME, ReviewList
-from quillread.batch.run import Run
+from quillread.batch.inputs import Input, find_inputs, find_segmented, part_results
+from quillread.batch.log import ReadLog, written_files
+from quillread.batch.outputs import refuse_overwriting
+from quillread.batch.review import REVIEW_NAME
 from quillread.cli.options import positive_number
-from quillread.cli.progress import ProgressLine, say
+from quillread.cli.reading import Reading
 from quillread.cli.reading_options import add_reading_flags, read_options
-from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colours
 from quillread.config import suggest
-from quillread.errors import ExitCode, Fault, OutputError, UsageError
+from quillread.errors import OutputError, UsageError
+from quillread.files import clear_parts
 from quillread.formats.export import FORMATS
 from quillread.formats.ground_truth import list_layouts
 from quillread.options import Provenance, ReadOptions
 from quillread.reader import Reader
-from quillread.types import PageWriter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,15 +61,23 @@ def _add_page_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "-f",
         "--format",
         type=_formats,
         metavar="NAME[,NAME]",
         help=f"{', '.join(FORMATS)}; several go into files (default: txt). json is one document for each input on a "
         "line of its own",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write one file for each input and format into DIR")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="write one file for each input and format into DIR"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="skip inputs that an earlier run has already written to --output"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write over files that hold the results of another input, were changed since, or were not written here",
     )
     parser.add_argument(
         "--overlay", type=Path, metavar="DIR", help="draw each page with its lines and text, coloured by confidence"
@@ -94,93 +98,16 @@ def run(args: argparse.Namespace) -> int:
     """Read all inputs, in order; one that fails is named on stderr and does not stop the others."""
     formats = _check_usage(args)
     options = read_options(args)
-    inputs = _find(args.inputs, options)
+    inputs = _find(args, options)
     _refuse_overwriting(args, formats, inputs, options)
     executor = _executor(args.jobs, options)
     with contextlib.closing(executor):
-        for folder in filter(None, (args.output, args.overlay)):
-            _make_folder(folder)
-        done = ReadLog(args.output, formats, Provenance(options).fingerprint(), args.overlay) if args.output else None
-        return _Reading(args, formats, inputs, options, done).run(executor)
-
-
-class _Reading:
-    """One call of the command."""
-
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        formats: Sequence[str],
-        inputs: Sequence[Input],
-        options: ReadOptions,
-        done: ReadLog | None,
-    ) -> None:
-        self._args = args
-        self._formats = formats
-        self._inputs = inputs
-        self._options = options
-        self._done = done
-        self._stdout = Stdout(b"" if formats == ("json",) else b"\n")
-        self._review = ReviewList()
-        self._progress = ProgressLine("pages")
-        self._skipped = self._begun = 0
-
-    def run(self, executor: Executor) -> int:
-        """Read all inputs."""
-        shows = self._args.overlay is not None or any(FORMATS[name].shows_images for name in self._formats)
-        read = Run(self._options, Provenance(self._options), executor, with_images=shows, on_page=self._show_progress)
-        failed = 0
-        journal = self._done.known if self._done and self._args.resume else None
-        for result in read(self._to_read(), self._writer, journal):
-            for fault in result.faults:
-                say(str(fault))
-            failed += bool(result.faults)
-            if self._done:
-                self._done.add(result.entry, result.pages, len(result.faults), result.last)
-        self._progress.end()
-        if self._args.review is not None:
-            self._review.finish(self._args.review, self._args.output, say)
-        if self._skipped:
-            say(f"skipped {self._skipped} of {len(self._inputs)} inputs that an earlier run has read")
-        if failed:
-            say(f"{failed} of {len(self._inputs)} inputs could not be read in full")
-        return ExitCode.INPUT_FAILED if failed else ExitCode.OK
-
-    def _to_read(self) -> Iterator[Input]:
-        for entry in self._inputs:
-            if self._args.resume and self._done and self._done.has(entry):
-                self._skipped += 1
-            elif entry.name == STDIN and entry.fault is None:
-                yield _with_content(entry)
-            else:
-                yield entry
-
-    def _writer(self, entry: Input) -> PageWriter:
-        self._begun += 1
-        args, writers = self._args, list[PageWriter]()
-        for name in self._formats:
-            if args.output:
-                writers.append(file_writer(args.output / entry.stem, name))
-            else:
-                writers.append(StdoutWriter(self._stdout, FORMATS[name]))
-        if args.overlay:
-            writers.append(OverlayWriter(args.overlay / entry.stem))
-        if args.show:
-            writers.append(ShowWriter(uses_colours()))
-        if args.review is not None:
-            writers.append(self._review.writer())
-        if self._done:
-            writers.append(self._done.journal(entry, args.resume))
-        return Tee(writers)
-
-    def _show_progress(self, done: int, total: int) -> None:
-        # Inputs that nobody has opened count as one page each.
-        self._progress(done, total + len(self._inputs) - self._skipped - self._begun)
+        return Reading(args, formats, inputs, options, _open_log(args, formats, inputs, options)).run(executor)
 
 
 def _formats(text: str) -> tuple[str, ...]:
     """Read a list of formats, for `type=` of an argument."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
     for name in names:
         if name not in FORMATS:
             raise argparse.ArgumentTypeError(f"unknown format {name!r}{suggest(name, list(FORMATS))}")
@@ -230,9 +157,11 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     return () if args.show else formats
 
 
-def _find(arguments: list[str], options: ReadOptions) -> list[Input]:
-    known = options.segmentation
-    inputs = find_inputs(arguments) if arguments or known is None else find_segmented(known)
+def _find(args: argparse.Namespace, options: ReadOptions) -> list[Input]:
+    known, folders = options.segmentation, list(filter(None, (args.output, args.overlay)))
+    results = {Path(os.path.realpath(folder)) for folder in folders}.union(*map(written_files, folders))
+    inputs = find_inputs(args.inputs, results) if args.inputs or known is None else find_segmented(known)
+    inputs = part_results(inputs) if folders else inputs
     if len(inputs) > 1 and known is not None and known.is_file():
         hint = "name a folder with a file for each"
         raise UsageError(f"{known} is about one page, and there are {len(inputs)} inputs", hint=hint)
@@ -252,6 +181,20 @@ def _executor(jobs: int, options: ReadOptions) -> Executor:
     return SerialExecutor(Reader(options)) if jobs == 1 else ProcessExecutor(options, jobs)
 
 
+def _open_log(
+    args: argparse.Namespace, formats: Sequence[str], inputs: Sequence[Input], options: ReadOptions
+) -> ReadLog | None:
+    """Make the folders of the results, and open the log of the first, without which nothing is remembered."""
+    folders = list(filter(None, (args.output, args.overlay)))
+    for folder in folders:
+        _make_folder(folder)
+        for place in {(folder / entry.stem).parent for entry in inputs}:
+            clear_parts(place)
+    if not folders:
+        return None
+    return ReadLog(folders[0], formats if args.output else (), Provenance(options).fingerprint(), args.overlay)
+
+
 def _make_folder(output: Path) -> None:
     """Make the output folder before anything is read: reading may take hours.
 
@@ -265,11 +208,3 @@ def _make_folder(output: Path) -> None:
         raise OutputError(f"{output}: cannot be created: {error.strerror}", hint=hint) from error
     if not os.access(output, os.W_OK):
         raise OutputError(f"{output}: no permission to write there", hint=hint)
-
-
-def _with_content(entry: Input) -> Input:
-    content = sys.stdin.buffer.read() if sys.stdin else b""
-    if content:
-        return replace(entry, content=content)
-    hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"
-    return replace(entry, fault=Fault("input", "-: stdin is empty", hint))

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
-from quillread.errors import Fault
+from quillread.errors import Fault, printable
 from quillread.formats.export import Format, words_of
 from quillread.types import DocumentInfo, Line, PageWriter, Scan
 
 _DOUBTFUL, _UNSURE = 0.5, 0.8
 """Words of a confidence below these are marked."""
+_UNREADABLE = "[could not be read]"
 _RED, _YELLOW, _DIM, _PLAIN = "\x1b[31;4m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
@@ -25,11 +26,12 @@ class StdoutWriter:
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin a document."""
-        self._stdout.begin()
+        self._stdout.begin(info.source)
         self._writer.begin(info)
 
     def add(self, scan: Scan) -> None:
         """Write a page."""
+        self._stdout.name()
         self._writer.add(scan)
         self._stdout.flush()
 
@@ -49,15 +51,25 @@ class Stdout:
 
     Args:
         gap: What stands between two of them: texts have an empty line, as between the pages of one.
+        title: Makes the line that stands before each, of its name; None if none does.
     """
 
-    def __init__(self, gap: bytes) -> None:
+    def __init__(self, gap: bytes, title: Callable[[str], str] | None = None) -> None:
+        self._title = title
+        self._name = ""
         self._gapped = _Gapped(gap)
         self.file: BinaryIO = self._gapped
 
-    def begin(self) -> None:
+    def begin(self, name: str) -> None:
         """Begin a document."""
         self._gapped.is_new = True
+        self._name = name
+
+    def name(self) -> None:
+        """Name the document, unless that is done; one that failed is named on stderr only."""
+        if self._title is not None and self._name:
+            self.file.write(f"{self._title(self._name)}\n".encode())
+        self._name = ""
 
     def flush(self) -> None:
         """Let it be seen."""
@@ -79,6 +91,14 @@ class _Gapped(io.BytesIO):
                 sys.stdout.buffer.write(self._gap)
             self.is_new = self._is_first = False
         return sys.stdout.buffer.write(content)
+
+
+def title_of(output: str) -> Callable[[str], str] | None:
+    """How several documents of a format that follow each other are named; None for JSON, which says it itself."""
+    marks = {"txt": "==", "md": "#"}
+    if output not in marks:
+        return None
+    return lambda name: f"{marks[output]} {printable(name)}" + ("\n" if output == "md" else "")
 
 
 def uses_colours() -> bool:
@@ -104,9 +124,10 @@ class ShowWriter:
     def add(self, scan: Scan) -> None:
         """Print a page."""
         page, info = scan.page, self._info
-        print(self._dim(f"== {info.source}" + (f", page {page.number}" if info.page_count > 1 else "")))
+        named = f"== {printable(info.source)}" + (f", page {page.number}" if info.page_count > 1 else "")
+        print(self._dim(named))
         if page.fault is not None:
-            print("[could not be read]")
+            print(_UNREADABLE)
         number = 0
         for region in page.regions:
             if number:
@@ -119,14 +140,14 @@ class ShowWriter:
     def close(self, fault: Fault | None) -> None:
         """Say that an input could not be read."""
         if fault is not None and self._info.page_count < 2:
-            print(self._dim(f"== {self._info.source}"))
-            print("[could not be read]", flush=True)
+            print(self._dim(f"== {printable(self._info.source)}"))
+            print(_UNREADABLE, flush=True)
 
     def abort(self) -> None:
         """What was printed stays."""
 
     def _text(self, line: Line) -> str:
-        return " ".join(self._paint(word.text, word.confidence) for word in words_of(line))
+        return " ".join(self._paint(printable(word.text), word.confidence) for word in words_of(line))
 
 
 def _colour(text: str, confidence: float) -> str:

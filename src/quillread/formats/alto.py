@@ -144,7 +144,8 @@ def _add_description(root: Element, page: Page, info: DocumentInfo, names: Names
     add(add(description, "sourceImageInformation"), "fileName", info.image_name)
     processing = add(description, "Processing", ID=names.take(None, "processing"))
     add(processing, "processingCategory", "contentGeneration")
-    add(processing, "processingDateTime", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    made = info.began or datetime.now(UTC)
+    add(processing, "processingDateTime", made.strftime("%Y-%m-%dT%H:%M:%SZ"))
     add(processing, "processingStepDescription", f"model {info.provenance.get('model', 'unknown')}")
     if page.fault is not None:
         add(processing, "processingStepSettings", f"not read: {page.fault}")

@@ -70,16 +70,18 @@ class FileWriter:
     Args:
         path: Its place.
         output: Its format.
+        told: As for `AtomicFile`.
     """
 
-    def __init__(self, path: Path, output: Format) -> None:
+    def __init__(self, path: Path, output: Format, told: Callable[[Path, str], None] | None = None) -> None:
         self._path = path
         self._format = output
+        self._told = told
         self._undo = ExitStack()
 
     def begin(self, info: DocumentInfo) -> None:
         """Open the file beside its place."""
-        self._part = AtomicFile(self._path)
+        self._part = AtomicFile(self._path, self._told)
         self._undo.callback(self._part.discard)
         with naming(self._path):
             self._writer = self._format.make(self._part.file)

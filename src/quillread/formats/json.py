@@ -3,26 +3,20 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from importlib import resources
 from typing import Any, BinaryIO, cast
 
 from quillread.errors import Fault
 from quillread.types import (
-    Alternative,
-    Change,
-    Character,
     DocumentInfo,
     Line,
     Page,
     Point,
     Polygon,
     Reading,
-    Region,
     Scan,
-    Transcript,
-    Word,
 )
 
 _IN_MEMORY = 1 << 18
@@ -120,63 +114,11 @@ def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str
     return data
 
 
-def page_of_data(data: Mapping[str, Any], source: str) -> Page:
-    """Read a page of a document again: all of it but where on the line image its characters were seen.
-
-    Raises:
-        LookupError, TypeError, ValueError: If it is not a page of ours.
-    """
-    lines = [_line_of(line) for line in data["lines"]]
-    regions = (
-        Region(_polygon_of(region["polygon"]), tuple(lines[index] for index in region["lines"]), region.get("id"))
-        for region in data["regions"]
-    )
-    size = int(data["width"]), int(data["height"])
-    notes = tuple(str(note) for note in data.get("notes", ()))
-    return Page(source, int(data["number"]), *size, tuple(regions), _fault_of(data), notes)
-
-
 def _fault(fault: Fault | None) -> dict[str, Any]:
     """The keys of what went wrong: `error` for people, `fault` for programs."""
     if fault is None:
         return {}
     return {"error": str(fault), "fault": {"kind": fault.kind, "message": fault.message, "hint": fault.hint}}
-
-
-def _fault_of(data: Mapping[str, Any]) -> Fault | None:
-    if "error" not in data:
-        return None
-    fault = data.get("fault") or {"kind": "input", "message": data["error"]}
-    return Fault(fault["kind"], str(fault["message"]), fault.get("hint"))
-
-
-def _line_of(data: Mapping[str, Any]) -> Line:
-    words = (Word(w["text"], float(w["confidence"]), _polygon_of(w["polygon"])) for w in data["words"])
-    characters = zip(data["text"], data["character_confidences"], strict=False)
-    others = (Alternative(a["text"], float(a["confidence"])) for a in data.get("alternatives", ()))
-    read = Transcript(
-        data["text"],
-        float(data["confidence"]),
-        tuple(words),
-        tuple(Character(text, float(confidence), 0.0, 0.0) for text, confidence in characters),
-        tuple(others),
-        data.get("expected_cer"),
-        data.get("raw_text"),
-        tuple(Change(c["start"], c["from"], c["to"], c["reason"]) for c in data.get("changes", ())),
-        int(data.get("rows", 1)),
-    )
-    # A line that was not read has no text and no confidence; one in which nothing is written has a confidence.
-    is_read = bool(read.text or read.confidence)
-    outline = _points_of(data["baseline"]), _polygon_of(data["polygon"])
-    return Line(*outline, read if is_read else None, data.get("id"), bool(data.get("printed")))
-
-
-def _polygon_of(points: Iterable[Iterable[float]]) -> Polygon:
-    return Polygon(_points_of(points))
-
-
-def _points_of(points: Iterable[Iterable[float]]) -> tuple[Point, ...]:
-    return tuple((float(x), float(y)) for x, y in points)
 
 
 def _regions(page: Page) -> list[dict[str, Any]]:

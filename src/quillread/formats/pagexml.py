@@ -152,7 +152,7 @@ class PageXmlWriter:
 def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
     metadata = add(root, "Metadata")
     add(metadata, "Creator", f"quillread {__version__}")
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = (info.began or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     add(metadata, "Created", now)
     add(metadata, "LastChange", now)
     if page.fault is not None:

@@ -1,5 +1,6 @@
 """Formats that are plain text: text, Markdown, CSV."""
 
+import codecs
 import csv
 import io
 import re
@@ -95,7 +96,7 @@ COLUMNS = (
 class CsvWriter:
     """One row a line, and one for each page that could not be read, with its error.
 
-    Commas, UTF-8, lines ended by CR and LF (RFC 4180).
+    Commas, UTF-8 with its mark, without which Excel takes it for another code, lines ended by CR and LF (RFC 4180).
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -104,6 +105,7 @@ class CsvWriter:
     def begin(self, info: DocumentInfo) -> None:
         """Write the names of the columns."""
         self._info = info
+        self._file.write(codecs.BOM_UTF8)
         self._write([COLUMNS])
 
     def add(self, scan: Scan) -> None:
@@ -120,8 +122,20 @@ class CsvWriter:
 
     def _write(self, rows: Iterable[tuple[object, ...]]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows(rows)
+        marked = ([as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        csv.writer(text).writerows(marked)
         self._file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def as_text(cell: str) -> str:
+    """Mark a cell that a spreadsheet would compute as text, with an apostrophe.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{cell}" if cell.startswith(_COMPUTED) else cell
+
+
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def _rows(source: str, page: Page) -> list[tuple[object, ...]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import quote, urlsplit
 
+from quillread import errors
 from quillread.errors import ConfigError, ImageError
 
 Allow = Literal["off", "named", "any"]
@@ -108,9 +109,8 @@ def parse_address(address: str) -> WebAddress:
 
 
 def printable(text: str) -> str:
-    """Make what others wrote fit for a message: no control characters, which a terminal would obey, and not endless."""
-    short = text if len(text) <= _LONGEST_QUOTATION else text[:_LONGEST_QUOTATION] + "…"
-    return "".join(character if character.isprintable() else "�" for character in short)
+    """Make what others wrote fit for a message: see `errors.printable`; and not endless."""
+    return errors.printable(text if len(text) <= _LONGEST_QUOTATION else text[:_LONGEST_QUOTATION] + "…")
 
 
 class WebPolicy:

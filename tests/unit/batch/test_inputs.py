@@ -1,10 +1,15 @@
+import errno
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import INFO, export, scan
 
-from quillread.batch.inputs import Input, find_inputs, find_segmented
+from quillread.batch.inputs import Input, find_inputs, find_segmented, part_results
+from quillread.batch.outputs import refuse_overwriting
 from quillread.errors import DataError
 
 
@@ -129,29 +134,85 @@ def test_a_name_that_the_file_system_cannot_hold_is_a_fault_of_that_input(folder
     assert [entry.fault is None for entry in found] == [False, True]
 
 
-def test_equal_names_in_different_folders_get_results_of_their_own(folder: Path):
+def test_names_that_differ_in_their_suffix_keep_it_in_a_folder(folder: Path):
+    touch("in/a.jpg", "in/a.png")
+    assert stems("in") == ["a.jpg", "a.png"]
+
+
+def test_names_of_a_folder_that_differ_in_case_only_do_not_share_a_result(folder: Path):
+    touch("in/A.jpg", "in/a.jpg")
+    assert len({stem.casefold() for stem in stems("in")}) == len(stems("in"))
+
+
+@pytest.mark.parametrize("arguments", [["x/a.jpg", "y/a.jpg"], ["x", "y"], ["x/*.jpg", "y/a.jpg"]], ids=str)
+def test_names_of_results_do_not_depend_on_what_else_is_in_the_call(arguments: list[str], folder: Path):
     touch("x/a.jpg", "y/a.jpg", "y/b.jpg")
-    assert stems("x/a.jpg", "y/a.jpg", "y/b.jpg") == ["a.jpg", "a.jpg-2", "b"]
+    assert stems(*arguments) == [stem for argument in arguments for stem in stems(argument)]
 
 
-def test_names_that_differ_in_their_suffix_keep_it(folder: Path):
-    touch("a.jpg", "a.png")
-    assert stems("a.jpg", "a.png") == ["a.jpg", "a.png"]
+def test_of_several_inputs_with_the_same_results_all_but_one_are_refused(folder: Path):
+    touch("x/a.jpg", "y/A.png", "y/b.jpg")
+    first, second, third = part_results(find_inputs(["x/a.jpg", "y/A.png", "y/b.jpg"]))
+    assert (first.fault, third.fault) == (None, None)
+    assert second.fault is not None
+    assert second.fault.message == "y/A.png: its results would have the names of those of x/a.jpg"
+    assert not second.has_results
 
 
-def test_names_that_differ_in_case_only_do_not_share_a_result(folder: Path):
-    touch("x/A.jpg", "y/a.jpg")
-    first, second = stems("x/A.jpg", "y/a.jpg")
-    assert first.casefold() != second.casefold()
+def test_what_is_named_twice_is_read_once(folder: Path, caplog: pytest.LogCaptureFixture):
+    touch("x/a.jpg")
+    assert [entry.name for entry in part_results(find_inputs(["x/a.jpg", "./x/../x/a.jpg", "x"]))] == ["x/a.jpg"]
+    assert caplog.messages[0] == "./x/../x/a.jpg: is named twice, and read once"
 
 
-def test_a_number_added_does_not_meet_the_name_of_another_input(folder: Path):
-    found = stems("x/a.jpg", "y/a.jpg", "z/a.jpg-2.png")
-    assert len(set(found)) == 3
+def test_results_of_faulty_inputs_have_names_of_their_own(folder: Path):
+    assert stems("", "*.none", "x/*.jpg") == ["input", "none", "x_"]
 
 
-def test_faulty_inputs_have_results_of_their_own(folder: Path):
-    assert stems("", "*.none") == ["input", "input-2"]
+def test_a_folder_that_is_written_into_is_not_searched(folder: Path):
+    touch("in/a.jpg", "in/out/a.pdf", "in/seen/a.png", "in/b.pdf", "in/deep/out/c.jpg")
+    results = {folder / "in" / "out", folder / "in" / "seen", folder / "in" / "b.pdf"}
+    assert [entry.name for entry in find_inputs(["in"], results)] == ["in/a.jpg", "in/deep/out/c.jpg"]
+    assert [entry.name for entry in find_inputs(["in/**/*.p*"], results)] == ["in/**/*.p*"]
+    assert [entry.name for entry in find_inputs(["in/out"], results)] == ["in/out/a.pdf"]
+
+
+def test_links_in_a_circle_are_left_to_the_reader(folder: Path):
+    touch("in/1.jpg")
+    Path("in/a.jpg").symlink_to("b.jpg")
+    Path("in/b.jpg").symlink_to("a.jpg")
+    found = find_inputs(["in"])
+    assert [entry.name for entry in part_results(found)] == ["in/1.jpg", "in/a.jpg", "in/b.jpg"]
+    refuse_overwriting(found, [], [(Path("out"), ".txt")])
+
+
+def test_a_link_to_a_folder_is_said_not_to_be_followed(folder: Path, caplog: pytest.LogCaptureFixture):
+    touch("in/1.jpg", "other/2.jpg")
+    Path("in/more").symlink_to("../other")
+    assert stems("in") == ["1"]
+    assert caplog.messages == ["in/more: is a link to a folder, and not followed"]
+
+
+def test_a_folder_that_may_not_be_opened_is_an_input_that_failed(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    touch("in/a.jpg", "in/closed/b.jpg")
+
+    def scan(place: str, scandir: Callable[..., Any] = os.scandir) -> Any:
+        if str(place).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    first, second = find_inputs(["in"])
+    assert (first.name, first.fault) == ("in/a.jpg", None)
+    assert str(second.fault).startswith("in/closed: cannot be opened: Permission denied\n  hint: check its permissions")
+    (only,) = find_inputs(["in/closed"])
+    assert "cannot be opened: Permission denied" in str(only.fault)
+
+
+@pytest.mark.parametrize(("path", "stem"), [("book1/manifest.json", "book1"), ("book1/b.json", "b")])
+def test_results_of_a_manifest_in_a_file_have_a_name_that_tells(path: str, stem: str, folder: Path):
+    touch(path)
+    assert stems(path) == [stem]
 
 
 def test_an_address_is_an_input(folder: Path):

@@ -1,13 +1,14 @@
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from documents import INFO, failed, page, scan
 
-from quillread.batch.journal import PageJournal
+from quillread.batch.journal import PageJournal, journal_path
 from quillread.errors import Fault, OutputError
-from quillread.types import DocumentInfo
+from quillread.types import Alternative, Change, DocumentInfo, Line, Polygon, Region, Scan
 
 KEY = ["letters/a&b.pdf", [120, 7], "settings"]
 FAULT = Fault("image", "broken")
@@ -145,3 +146,46 @@ def test_a_journal_that_cannot_be_written_is_named(path: Path):
     path.mkdir()
     with pytest.raises(OutputError, match=r"\.a\.jsonl: cannot be written"):
         begin(path)
+
+
+def test_a_page_is_known_with_all_digits(path: Path):
+    def odd(value: float) -> float:
+        return value + 1 / 3
+
+    first = page(1)
+    (line, *_), outline = first.lines, Polygon(((odd(1), 2), (odd(3), odd(4)), (5, 6)))
+    read = replace(line.transcript, confidence=odd(0), expected_error=odd(0), rows=2, raw_text="x")  # type: ignore
+    read = replace(read, changes=(Change(0, "a", "b", "c"),), alternatives=(Alternative("z", odd(0)),))
+    lines = (replace(line, transcript=read, baseline=((odd(1), 2), (3, odd(4)))), Line(((1, 2), (3, 4)), outline))
+    odd_page = replace(first, regions=(Region(outline, lines, "r"), *first.regions))
+    journal = begin(path)
+    journal.add(Scan(odd_page))
+    journal.abort()
+    assert repr(PageJournal(path, KEY, resume=True).page(1)) == repr(odd_page)
+
+
+def test_the_time_at_which_a_reading_began_is_known(path: Path):
+    began = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+    journal = PageJournal(path, KEY, resume=False)
+    journal.begin(DocumentInfo(INFO.source, 3, began=began))
+    journal.add(scan(1))
+    journal.abort()
+    assert PageJournal(path, KEY, resume=True).began == began
+    assert PageJournal(path, KEY, resume=False).began is None
+
+
+def test_a_link_in_the_place_of_a_journal_is_not_followed(path: Path):
+    path.parent.mkdir()
+    (path.parent / "precious").write_text("x", encoding="utf-8")
+    path.symlink_to("precious")
+    assert known(path) == []
+    with pytest.raises(OutputError, match=r"\.a\.jsonl: cannot be written"):
+        begin(path)
+    assert (path.parent / "precious").read_text(encoding="utf-8") == "x"
+
+
+def test_the_journal_of_a_long_name_has_room():
+    short, long, other = (journal_path(Path("out") / name) for name in ("a", "Ц" * 120, "Ц" * 121))
+    assert short == Path("out/.a.quillread-pages.jsonl")
+    assert long != other
+    assert len(long.name.encode()) < 255

@@ -1,13 +1,15 @@
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 from documents import INFO, scan
 
 from quillread.batch.inputs import Input
-from quillread.batch.log import LOG_NAME, ReadLog
+from quillread.batch.log import LOG_NAME, ReadLog, written_files
 from quillread.errors import OutputError
+from quillread.files import AtomicFile
 from quillread.types import DocumentInfo
 
 ENTRY = Input("a.png", Path("deep/a"))
@@ -64,10 +66,11 @@ def test_of_files_of_pages_the_last_must_be_there(folder: Path):
 
 
 def test_pictures_must_be_there(folder: Path):
+    (folder / "seen").mkdir()
     log(overlays=folder / "seen").add(ENTRY, 1, 0)
     assert log().has(ENTRY)
     assert not log(overlays=folder / "seen").has(ENTRY)
-    (folder / "seen" / "deep").mkdir(parents=True)
+    (folder / "seen" / "deep").mkdir()
     (folder / "seen" / "deep" / "a.png").touch()
     assert log(overlays=folder / "seen").has(ENTRY)
 
@@ -114,8 +117,8 @@ def test_pages_of_an_interrupted_input_are_known_with_the_same_settings_only():
     journal.begin(DocumentInfo(ENTRY.name, 2, INFO.provenance))
     journal.add(scan(2))
     journal.abort()
-    assert [log().known(ENTRY)(number) is None for number in (1, 2)] == [True, False]
-    assert log(settings="t").known(ENTRY)(2) is None
+    assert [log().journal(ENTRY, True).page(number) is None for number in (1, 2)] == [True, False]
+    assert log(settings="t").journal(ENTRY, True).page(2) is None
 
 
 def test_the_journal_of_an_input_is_hidden_beside_its_results(folder: Path):
@@ -124,3 +127,103 @@ def test_the_journal_of_an_input_is_hidden_beside_its_results(folder: Path):
     journal.abort()
     (hidden,) = (path for path in (folder / "out" / "deep").iterdir() if path.name.startswith("."))
     assert hidden.name == ".a.quillread-pages.jsonl"
+
+
+OTHER = Input("other/a.png", Path("deep/a"))
+
+
+def write(entry: Input, *names: str, known: ReadLog | None = None) -> None:
+    """Write files for an input as a run does."""
+    known = known or log("txt", "page")
+    for name in names:
+        file = AtomicFile(Path("out", "deep", name), partial(known.note, entry))
+        file.file.write(b"text")
+        file.commit()
+
+
+def test_results_of_another_input_are_in_the_way():
+    write(OTHER, "a.txt")
+    assert log().refusal(ENTRY) == "out/deep/a.txt holds what was read in other/a.png"
+    assert log().refusal(OTHER) is None
+    assert log("md").refusal(ENTRY) is None
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+@pytest.mark.parametrize("name", ["a.txt", "a-0002.page.xml"])
+def test_results_that_were_changed_are_in_the_way(name: str, is_finished: bool, folder: Path):
+    known = log("txt", "page")
+    write(ENTRY, "a.txt", "a-0002.page.xml", known=known)
+    if is_finished:
+        known.add(ENTRY, 2, 0)
+    assert log("txt", "page").refusal(ENTRY) is None
+    (folder / "out" / "deep" / name).write_bytes(b"better")
+    assert log("txt", "page").refusal(ENTRY) == f"out/deep/{name} was changed after it was written"
+
+
+@pytest.mark.parametrize("formats", [("txt",), ("json",), ("page",)])
+def test_files_that_nobody_knows_are_in_the_way(formats: tuple[str, ...]):
+    assert str(log(*formats).refusal(ENTRY)).endswith(" stands there, and was not written for it")
+    assert log("csv").refusal(ENTRY) is None
+
+
+def test_files_of_a_run_are_not_in_its_own_way():
+    known = log("csv")
+    assert known.refusal(ENTRY) is None
+    write(OTHER, "a.csv", known=known)
+    assert known.refusal(ENTRY) is None
+
+
+def test_the_same_file_by_another_name_is_the_same_input(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write(ENTRY, "a.txt")
+    assert log().refusal(Input(str(folder / "a.png"), ENTRY.stem)) is None
+    monkeypatch.chdir(folder / "out")
+    assert ReadLog(folder / "out", ("txt",), "s").refusal(Input("a.png", ENTRY.stem)) is not None
+
+
+def test_what_came_from_stdin_is_known_by_its_content():
+    one, other = (Input("-", Path("deep/a"), content=content) for content in (b"1", b"2"))
+    write(one, "a.txt")
+    assert log().refusal(one) is None
+    assert log().refusal(other) == "out/deep/a.txt holds what was read in -"
+
+
+def test_pictures_of_another_input_are_in_the_way(folder: Path):
+    known = ReadLog(folder / "out", (), "s", folder / "out")
+    for name in ("a.png", "b-0001.png", "c-2024.png"):
+        write(Input(f"x/{name}", Path("deep") / name.split("-0")[0].removesuffix(".png")), name, known=known)
+    again = ReadLog(folder / "out", (), "s", folder / "out")
+    assert "a.png holds what was read in x/a.png" in str(again.refusal(ENTRY))
+    assert "b-0001.png holds what was read in x/b-0001.png" in str(again.refusal(Input("b.png", Path("deep/b"))))
+    assert again.refusal(Input("c.png", Path("deep/c"))) is None  # of c-2024
+
+
+def test_what_an_earlier_version_wrote_may_be_written_over(folder: Path):
+    record = {"stem": "deep/a", "source": "a.png", "formats": ["txt"], "pages": 1, "failed": 0}
+    (folder / "out" / LOG_NAME).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    assert log().refusal(ENTRY) is None
+    assert log().refusal(OTHER) is not None
+
+
+def test_a_reading_that_is_begun_anew_is_not_done():
+    known = log()
+    write(ENTRY, "a.txt", known=known)
+    known.add(ENTRY, 1, 0)
+    assert log().has(ENTRY)
+    write(ENTRY, "a.txt")
+    assert not log().has(ENTRY)
+
+
+def test_written_files_are_named_by_their_real_paths(folder: Path):
+    write(ENTRY, "a.txt")
+    assert written_files(Path("out/../out")) == {(folder / "out" / "deep" / "a.txt").resolve()}
+    assert written_files(Path("none")) == set()
+
+
+def test_pictures_are_noted_in_their_own_folder(folder: Path):
+    seen = folder / "seen"
+    seen.mkdir()
+    for open_log in (lambda: log("csv", overlays=seen), lambda: ReadLog(seen, (), "s", seen)):
+        known = open_log()
+        assert known.refusal(ENTRY) is None
+        AtomicFile(seen / "deep" / "a.png", partial(known.note, ENTRY)).commit()
+        assert str(open_log().refusal(OTHER)).endswith("a.png holds what was read in a.png")

@@ -1,10 +1,13 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from fakes import bar_line, png
 
+from quillread.batch.review import ReviewList
 from quillread.cli.main import main
+from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
 
@@ -53,3 +56,29 @@ def test_a_target_that_is_not_a_share_is_refused(folder: Path, target: str, caps
         read(folder, "--review", target)
     assert caught.value.code == 2
     assert "5 % is 0.05" in capsys.readouterr().err
+
+
+def test_a_list_for_a_spreadsheet_computes_nothing_and_keeps_to_its_rows(tmp_path: Path):
+    review = ReviewList(0.0)
+    box = Polygon(((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)))
+    writer = review.writer()
+    writer.begin(DocumentInfo("=a\n\x1b.png"))
+    writer.add(
+        Scan(Page("", 1, 9, 9, (Region(box, (Line(((0.0, 9.0), (9.0, 9.0)), box, Transcript("=1\t2", 0.5)),)),)))
+    )
+    said: list[str] = []
+    review.finish(tmp_path, said.append)
+    (_, row) = (tmp_path / "review.tsv").read_text(encoding="utf-8").splitlines()
+    assert row.split("\t") == ["'=a\ufffd\ufffd.png", "1", "1", "1.0000", "'=1 2"]
+    review.finish(None, said.append)
+    assert "\n" not in said[1]
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_the_summary_says_what_was_read_and_what_is_to_be_proofread(
+    is_listed: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert read(folder, *(["--review", "0"] if is_listed else [])) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    proofread = "" if is_listed else r", \d of them to proofread \(--review 0.05 lists them\)"
+    assert re.fullmatch(rf"quill: 2 pages with 2 lines read{proofread}", said)

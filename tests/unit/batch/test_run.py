@@ -2,6 +2,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from quillread.batch.executors import Outcomes, PageJob, PageResult, PageWorker, ProcessExecutor, SerialExecutor
 from quillread.batch.inputs import Input
+from quillread.batch.outputs import Tee
 from quillread.batch.run import InputResult, Run
 from quillread.errors import Fault, OutputError, QuillreadError, WorkerDiedError
 from quillread.options import ReadOptions
@@ -89,6 +91,14 @@ class Pages:
         pass
 
 
+class Known:
+    """What an earlier run has read."""
+
+    def __init__(self, pages: dict[int, Page], began: datetime | None = None) -> None:
+        self.page = pages.get
+        self.began = began
+
+
 def inputs(*names: str) -> list[Input]:
     return [Input(name, Path(name)) for name in names]
 
@@ -98,7 +108,7 @@ def run(
 ) -> tuple[list[InputResult], list[str]]:
     writer = writer or Pages()
     read = Run(ReadOptions(pages=pages), {}, executor)  # type: ignore[arg-type]
-    return list(read(entries, lambda _: writer)), writer.seen
+    return list(read(entries, lambda _: Tee([writer]))), writer.seen
 
 
 def words(name: str, count: int) -> list[str]:
@@ -138,7 +148,7 @@ def test_inputs_are_not_taken_before_they_are_needed():
             yield Input(f"{i}", Path(f"{i}"))
 
     executor = FakeExecutor({f"{i}": ["x"] for i in range(1000)}, ahead=4)
-    results = Run(ReadOptions(), {}, executor)(many(), lambda _: Pages())
+    results = Run(ReadOptions(), {}, executor)(many(), lambda _: Tee([Pages()]))
     for number in range(1, 20):
         next(results)
         assert len(taken) <= number + 5
@@ -181,7 +191,7 @@ def test_pages_that_are_known_are_handed_to_whoever_reads():
     writer = Pages()
     executor = FakeExecutor({"book": ["p0", "p1", "p2"], "a": ["x"]})
     read = Run(ReadOptions(), {}, executor)
-    list(read(inputs("book", "a"), lambda _: writer, lambda entry: known.get if entry.name == "book" else {}.get))
+    list(read(inputs("book", "a"), lambda _: Tee([writer]), lambda entry: Known(known if entry.name == "book" else {})))
     assert writer.seen == ["book 3", "1 p0", "2 known", "3 p2", "end", "a 1", "x"]
 
 
@@ -246,7 +256,7 @@ def test_an_input_whose_pages_cannot_even_be_counted_is_lost_alone():
 def test_a_page_that_is_lost_keeps_the_text_that_is_known():
     writer = Pages()
     read = Run(ReadOptions(), {}, FakeExecutor({"book": ["p0", LOST]}))
-    (result,) = read(inputs("book"), lambda _: writer, lambda _: {2: Page("book", 2, 5, 5)}.get)
+    (result,) = read(inputs("book"), lambda _: Tee([writer]), lambda _: Known({2: Page("book", 2, 5, 5)}))
     assert writer.seen == ["book 2", "1 p0", "2 known", "end"]
     assert result.faults[-1] == Fault("crash", f"book, page 2: {KILLED}", "its text was read before and is kept")
 
@@ -278,24 +288,59 @@ def test_what_a_page_logs_is_told_where_it_is_written(caplog: pytest.LogCaptureF
 def test_a_run_tells_how_many_pages_are_done_and_known_of():
     told: list[tuple[int, int]] = []
     executor = FakeExecutor({"a": ["x"], "book": ["x"] * 3})
-    list(Run(ReadOptions(), {}, executor, on_page=lambda *n: told.append(n))(inputs("a", "book"), lambda _: Pages()))
+    list(
+        Run(ReadOptions(), {}, executor, on_page=lambda *n: told.append(n))(
+            inputs("a", "book"), lambda _: Tee([Pages()])
+        )
+    )
     assert told == [(1, 1), (2, 4), (3, 4), (4, 4)]
 
 
-def test_what_a_writer_raises_ends_the_run_and_aborts_the_writer():
-    class Full(Pages):
-        def add(self, scan: Scan) -> None:
-            raise OutputError("the disk is full")
+class Full(Pages):
+    """Raises an error at the first page."""
 
-        def abort(self) -> None:
-            self.seen.append("abort")
+    error: Exception = OutputError("the disk is full")
 
+    def add(self, scan: Scan) -> None:
+        raise self.error
+
+    def abort(self) -> None:
+        self.seen.append("abort")
+
+
+@pytest.mark.parametrize("error", [OutputError("the disk is full"), KeyError(11), MemoryError()], ids=repr)
+def test_what_cannot_be_written_is_a_fault_of_its_input_and_the_rest_is_read(error: Exception):
+    full, other = Full(), Pages()
+    full.error = error
+    executor = FakeExecutor({"book": ["x"] * 3, "b": ["x"] * 2})
+    first, second = Run(ReadOptions(), {}, executor)(inputs("book", "b"), lambda _: Tee([full, other]))
+    assert full.seen == ["book 3", "abort", "b 2", "abort"]
+    assert [word for word in other.seen if word[0].isdigit()] == ["1 x", "2 x", "3 x", "1 x", "2 x"]
+    assert [fault.message.split(":")[0] for fault in (first.faults[-1], second.faults[-1])] == ["book", "b"]
+    assert len(executor.done) == 5
+
+
+def test_a_stdout_that_takes_no_more_ends_the_run():
     writer = Full()
+    writer.error = BrokenPipeError()
     executor = FakeExecutor({"book": ["x"] * 3})
-    with pytest.raises(OutputError, match="the disk is full"):
+    with pytest.raises(BrokenPipeError):
         run(executor, *inputs("book"), writer=writer)
     assert writer.seen == ["book 3", "abort"]
     assert len(executor.done) == 1
+
+
+def test_what_is_taken_up_has_the_time_at_which_it_was_begun():
+    told = []
+
+    class Telling(Pages):
+        def begin(self, info: DocumentInfo) -> None:
+            told.append(info.began)
+
+    now, before = datetime(2026, 1, 2, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
+    read = Run(ReadOptions(), {}, FakeExecutor({"book": ["x"] * 3, "b": ["x"] * 2}), began=now)
+    list(read(inputs("book", "b"), lambda _: Tee([Telling()]), lambda e: Known({}, before if e.name == "b" else None)))
+    assert told == [now, before]
 
 
 def test_an_executor_that_ends_early_is_an_error_and_no_endless_wait():
@@ -381,7 +426,7 @@ def test_an_input_without_the_pages_that_are_asked_for_is_a_fault(book: Path, tm
     options = ReadOptions(lines=True, pages="2-")
     executor = SerialExecutor(Reader(options, recognizer=bar_recognizer()))
     entries = [Input(str(path), Path("x")) for path in (tmp_path / "a.png", book)]
-    first, second = Run(options, {}, executor)(entries, lambda _: Pages())
+    first, second = Run(options, {}, executor)(entries, lambda _: Tee([Pages()]))
     assert "none of those asked for: 2-" in first.faults[0].message
     assert (second.pages, second.last, second.faults) == (3, 3, ())
 

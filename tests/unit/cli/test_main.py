@@ -1,5 +1,6 @@
 import errno
 import io
+import logging
 import re
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quillread.cli import models
-from quillread.cli.main import COMMANDS, main, make_parser
+from quillread.cli.main import COMMANDS, _Formatter, main, make_parser
 from quillread.cli.progress import ProgressLine, say
 from quillread.errors import DataError, UsageError, WorkerDiedError
 from quillread.version import __version__
@@ -233,3 +234,46 @@ def test_who_calls_a_command_has_sigterm_back():
     before = signal.getsignal(signal.SIGTERM)
     assert main(["models", "list"]) == 0
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="has no terminals that hang up")
+def test_the_end_of_the_terminal_ends_a_command_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(models, "run_list", lambda _: signal.raise_signal(signal.SIGHUP))
+    assert main(["models", "list"]) == 129
+    assert capsys.readouterr().err == "quill: ended by SIGHUP\n"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(models, "run_list", lambda _: signal.raise_signal(signal.SIGHUP) or 0)
+        assert main(["models", "list"]) == 0  # as with nohup
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupt)
+    assert main(["models", "list"]) == 130
+    assert capsys.readouterr().err == "quill: interrupted\n"
+
+
+def test_what_is_logged_does_not_command_the_terminal():
+    try:
+        raise ValueError("a\x1b[2J")
+    except ValueError:
+        record = logging.LogRecord("x", 20, "x.py", 1, "%s: read", ("b\x1b[2J\nquill: c",), sys.exc_info())
+    first, *trace = _Formatter().format(record).split("\n")
+    assert first == "quill: b\ufffd[2J\ufffdquill: c: read"
+    assert trace[-1] == "ValueError: a\ufffd[2J"
+
+
+def test_without_stderr_nothing_is_said_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "stderr", None)
+    say("a.jpg: is empty")
+    assert capsys.readouterr().out == ""

@@ -33,9 +33,9 @@ def test_text_goes_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr() == ("a bad cab\n", "")
 
 
-def test_texts_are_parted_by_an_empty_line(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_texts_of_several_inputs_carry_their_names(folder: Path, capsys: pytest.CaptureFixture[str]):
     read("one.png", "blank.png", "two.png")
-    assert capsys.readouterr().out == "a bad cab\n\ndead\n"
+    assert capsys.readouterr().out == "== one.png\na bad cab\n\n== blank.png\n\n== two.png\ndead\n"
 
 
 def test_json_is_one_document_for_each_input_in_order(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -51,7 +51,7 @@ def test_json_is_one_document_for_each_input_in_order(folder: Path, capsys: pyte
 def test_a_bad_input_gives_3_and_the_others_are_read(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert read("one.png", "bad.png", "two.png") == 3
     out, err = capsys.readouterr()
-    assert out == "a bad cab\n\ndead\n"
+    assert out == "== one.png\na bad cab\n\n== two.png\ndead\n"
     assert err.startswith("quill: bad.png: is not an image or PDF that can be read\n  hint: ")
     assert err.endswith("quill: 1 of 3 inputs could not be read in full\n")
 
@@ -78,11 +78,17 @@ def test_output_has_a_json_file_for_each_input(folder: Path):
     assert "error" in json.loads(found["bad.json"])
 
 
-def test_equal_names_in_different_folders_overwrite_nothing(folder: Path):
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=str)
+def test_of_equal_names_in_different_folders_the_first_is_read(
+    options: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+):
     (folder / "x").mkdir()
     (folder / "x" / "one.png").write_bytes(png(bar_line("cabe")))
-    assert read("one.png", "x/one.png", "--output", "out") == 0
-    assert written(folder / "out") == {"one.png.txt": "a bad cab\n", "one.png-2.txt": "cabe\n"}
+    assert read("one.png", "x/one.png", "two.png", "--output", "out", "--format", "txt,json", *options) == 3
+    found = written(folder / "out")
+    assert list(found) == ["one.json", "one.txt", "two.json", "two.txt"]
+    assert found["one.txt"] == "a bad cab\n"
+    assert "x/one.png: its results would have the names of those of one.png\n  hint: " in capsys.readouterr().err
 
 
 def test_a_folder_is_read_into_the_same_folders(folder: Path):
@@ -146,7 +152,7 @@ def test_a_file_name_that_is_no_text_comes_back_as_it_was(
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     (folder / "one.png").rename(folder / name)
     assert read("--format", "json", name, *output) == 0
-    text = capsys.readouterr().out or next((folder / "out").iterdir()).read_text(encoding="utf-8")
+    text = capsys.readouterr().out or next((folder / "out").glob("*.json")).read_text(encoding="utf-8")
     assert json.loads(text)["source"] == name
 
 
@@ -184,8 +190,8 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(TextWriter, "add", fill_up)
     assert read("one.png", "--output", "out") == 3
     err = capsys.readouterr().err
-    assert err.startswith("quill: error: out/one.txt: cannot be written: No space left on device\n  hint: ")
-    assert written(folder / "out") == {}
+    assert err.startswith("quill: one.png: out/one.txt: cannot be written: No space left on device\n  hint: ")
+    assert [path.name for path in (folder / "out").iterdir()] == [LOG_NAME]
 
 
 def test_results_from_before_an_interruption_stay(folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -325,7 +331,7 @@ def test_nothing_to_read_gives_2(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_markdown_may_go_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]):
     read("one.png", "two.png", "--format", "md")
-    assert capsys.readouterr().out == "a bad cab\n\ndead\n"
+    assert capsys.readouterr().out == "# one.png\n\na bad cab\n\n# two.png\n\ndead\n"
 
 
 def test_show_takes_the_place_of_the_text(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -342,10 +348,14 @@ def test_show_and_files_go_together(folder: Path, capsys: pytest.CaptureFixture[
 def test_overlays_are_drawn_beside_the_text(folder: Path, capsys: pytest.CaptureFixture[str]):
     write_document(folder / "book.pdf", ["dead", "bead"])
     assert read("one.png", "book.pdf", "bad.png", "--overlay", "seen") == 3
-    assert sorted(path.name for path in (folder / "seen").iterdir()) == ["book-0001.png", "book-0002.png", "one.png"]
+    assert sorted(path.name for path in (folder / "seen").glob("*.png")) == [
+        "book-0001.png",
+        "book-0002.png",
+        "one.png",
+    ]
     with Image.open(folder / "seen" / "one.png") as picture:
         assert picture.size == (2 * bar_line("a bad cab").shape[1], bar_line("a bad cab").shape[0])
-    assert capsys.readouterr().out == "a bad cab\n\ndead\n\nbead\n"
+    assert capsys.readouterr().out.endswith("\n== book.pdf\ndead\n\nbead\n")
 
 
 def test_the_pages_of_a_pdf_keep_their_size_on_paper(folder: Path):

@@ -217,5 +217,5 @@ def test_segmentations_whose_images_are_missing_fail_and_the_others_are_read(
     write_segmentation(folder / "seg" / "gone.xml", "gone.png", (100, 100))
     assert main(["read", "--segmentation", "seg", "--set", "crop.margin=0"]) == 3
     out, err = capsys.readouterr()
-    assert out == "a bad cab\n"
+    assert out == "== seg/one.png\na bad cab\n"
     assert "seg/gone.xml: has no image of its name beside it" in err

@@ -1,6 +1,9 @@
 import json
 import re
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +47,7 @@ def test_resume_draws_missing_overlays(folder: Path, monkeypatch: pytest.MonkeyP
     assert read(*options, "seen") == 0
     assert opened == ["one.png", "book.pdf"]
     assert read(*options, "other") == 0
-    assert len(list((folder / "other").iterdir())) == 3
+    assert len(list((folder / "other").glob("*.png"))) == 3
 
 
 def test_lines_asked_for_by_a_setting_exclude_given_ones_too(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -293,3 +296,112 @@ def test_a_result_that_was_removed_is_written_again(folder: Path, monkeypatch: p
     opened = sources_read(monkeypatch)
     read("one.png", "--output", "out", "--resume")
     assert opened == ["one.png"]
+
+
+def test_results_of_another_input_are_not_written_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("x", "y"):
+        (folder / name).mkdir()
+        (folder / name / "1.png").write_bytes((folder / f"{'one' if name == 'x' else 'two'}.png").read_bytes())
+    assert read("x/1.png", "--output", "out", "--overlay", "seen") == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    for options in ([], ["--resume"]):
+        assert read("y/1.png", "blank.png", "--output", "out", "--overlay", "seen", *options) == 3
+        assert "y/1.png: out/1.txt holds what was read in x/1.png\n  hint: write into" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before if path.name[0] != "."} == {
+        path: content for path, content in before.items() if path.name[0] != "."
+    }
+    assert (folder / "out" / "blank.txt").exists()
+    assert read("y/1.png", "--output", "out", "--overlay", "seen", "--overwrite") == 0
+    assert written(folder / "out")["1.txt"] == "dead\n"
+    assert read("y", "--output", "out") == 0
+    assert read("y", "--overlay", "seen") == 0  # which keeps a log of its own
+    assert read("x", "--overlay", "seen") == 3
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--resume"], ["--resume", "--set", "read.pdf_dpi=200"], ["--overwrite"]], ids=str
+)
+def test_what_a_person_has_changed_is_not_written_over(
+    options: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert read("one.png", "--output", "out") == 0
+    (folder / "out" / "one.txt").write_text("a good cab\n", encoding="utf-8")
+    is_skipped, is_forced = options == ["--resume"], options == ["--overwrite"]
+    assert read("one.png", "--output", "out", *options) == (0 if is_skipped or is_forced else 3)
+    assert written(folder / "out") == {"one.txt": "a bad cab\n" if is_forced else "a good cab\n"}
+    if not is_skipped and not is_forced:
+        assert "one.png: out/one.txt was changed after it was written\n" in capsys.readouterr().err
+
+
+def test_a_text_that_lay_there_is_not_written_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "one.txt").write_text("by hand\n", encoding="utf-8")
+    assert read("one.png", "two.png", "--output", ".") == 3
+    assert (folder / "one.txt").read_text(encoding="utf-8") == "by hand\n"
+    assert (folder / "two.txt").read_text(encoding="utf-8") == "dead\n"
+    assert "one.png: one.txt stands there, and was not written for it" in capsys.readouterr().err
+
+
+def test_results_are_not_taken_for_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "bad.png").unlink()
+    options = (".", "--format", "txt,pdf", "--output", "out", "--overlay", "seen")
+    assert read(*options) == 0
+    opened = sources_read(monkeypatch)
+    assert read(*options) == 0
+    assert opened == ["blank.png", "one.png", "two.png"]
+    beside = (".", "--format", "txt,pdf", "--output", ".")
+    assert read(*beside, "--resume") == 3  # out and seen are other folders now
+    opened.clear()
+    assert read("one.png", "two.png", "--format", "pdf", "--output", ".") == 0
+    assert read(".", "--format", "pdf", "--output", ".", "--overlay", "seen", "--resume") == 3
+    assert not [name for name in opened if name in ("one.pdf", "two.pdf")]
+
+
+def test_a_run_that_finds_all_done_says_so(folder: Path, capsys: pytest.CaptureFixture[str]):
+    read("one.png", "two.png", "--output", "out")
+    capsys.readouterr()
+    assert read("one.png", "two.png", "--output", "out", "--resume") == 0
+    assert capsys.readouterr().err == "quill: all 2 inputs were read by an earlier run: there is nothing to do\n"
+
+
+def test_what_is_taken_up_is_dated_as_it_was_begun(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_document(folder / "book.pdf", ["dead", "a bad cab", "bead"])
+    now = iter((datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)))
+    monkeypatch.setattr("quillread.cli.reading.datetime", SimpleNamespace(now=lambda _: next(now)))
+    options = ("book.pdf", "one.png", "--output", "out", "--format", "page,alto")
+    with monkeypatch.context() as patch:
+        lines_read(patch, stop_at=2)
+        assert read(*options) == 130
+    assert read(*options, "--resume") == 0
+    for path in (folder / "out").glob("*.xml"):
+        assert f"{2025 if path.name.startswith('book') else 2026}-01-01T00:00:00Z" in path.read_text(encoding="utf-8")
+
+
+def test_short_names_of_options_do_as_well(folder: Path):
+    assert read("one.png", "-o", "out", "-f", "TXT,Json") == 0
+    assert list(written(folder / "out")) == ["one.json", "one.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_does_not_command_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]):
+    name = "a\x1b[2J\nquill: b.png"
+    (folder / "bad.png").rename(folder / name)
+    (folder / "one.png").rename(folder / f"c{name}")
+    assert main(["-v", "read", "--lines", name, f"c{name}", "--review", "0"]) == 3
+    with pytest.raises(SystemExit):
+        read("--nonsense\x1b[2J")
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "quill: a\ufffd[2J\ufffdquill: b.png: is not an image" in err
+    assert "review ca\ufffd[2J quill: b.png, page 1" in err
+
+
+def test_a_folder_that_is_gone_ends_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    def take_away(source: Path, *args: Any, **options: Any) -> Any:
+        if str(source) == "two.png":
+            (folder / "out").rename(folder / "away")
+        return open_document(source, *args, **options)
+
+    monkeypatch.setattr("quillread.reader.open_document", take_away)
+    assert read("one.png", "two.png", "blank.png", "--output", "out") == 3
+    assert "quill: error: out: is gone\n" in capsys.readouterr().err
+    assert not (folder / "out").exists()

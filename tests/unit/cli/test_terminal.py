@@ -3,7 +3,7 @@ import io
 import pytest
 from documents import INFO, blank, failed, scan
 
-from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colours
+from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, title_of, uses_colours
 from quillread.errors import Fault
 from quillread.formats.export import FORMATS
 from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript, Word
@@ -115,3 +115,24 @@ class Unbuffered(io.RawIOBase):
 
     def write(self, content: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
         return self._target.write(content)
+
+
+def test_documents_are_named_before_their_text(capsysbinary: pytest.CaptureFixture[bytes]):
+    stdout = Stdout(b"\n", title_of("txt"))
+    for item in (words(0.5), blank()):
+        write(stdout, "txt", item)
+    write(stdout, "txt", fault=BROKEN)
+    assert capsysbinary.readouterr().out.decode() == f"== {INFO.source}\nw0.5\n\n== {INFO.source}\n"
+
+
+def test_names_and_texts_do_not_command_the_terminal(capsys: pytest.CaptureFixture[str]):
+    odd = "a\x1b[2J\nb"
+    read = Transcript("x\x1b[31m", 0.9)
+    page = Page(odd, 1, 9, 9, (Region(BOX, (Line(((0.0, 9.0), (9.0, 9.0)), BOX, read),)),))
+    show(DocumentInfo(odd), Scan(page))
+    show(DocumentInfo(odd, 0), fault=BROKEN)
+    Stdout(b"", title_of("md"))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("== a\ufffd[2J\ufffdb\n") == 2
+    assert str(title_of("md")(odd)) == "# a\ufffd[2J\ufffdb\n"  # type: ignore[misc]

@@ -7,7 +7,7 @@ import pytest
 from documents import INFO, blank, export, failed, scan
 
 from quillread.errors import Fault
-from quillread.formats.json import json_schema, page_data, page_of_data, to_data, to_json
+from quillread.formats.json import json_schema, to_data, to_json
 from quillread.types import Alternative, Character, Line, Page, Polygon, Reading, Region, Transcript, Word
 
 OUTLINE = Polygon(((1.04, 2.0), (31.26, 2.0), (31.26, 20.0), (1.04, 20.0)))
@@ -165,24 +165,3 @@ def test_the_schema_describes_every_field_that_is_written():
 
     described(json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), fault=Fault("image", "x"))), json_schema())
     described(to_data(Reading("a.png", (alternatives(),))), json_schema())
-
-
-@pytest.mark.parametrize("source", [scan().page, failed().page, blank().page, alternatives(), page(None)])
-def test_a_page_is_read_again(source: Page):
-    data = json.loads(json.dumps(page_data(source)))
-    again = page_of_data(data, source.source)
-    assert page_data(again) == data
-    assert (again.text, again.fault, again.source) == (source.text, source.fault, source.source)
-
-
-def test_a_line_in_which_nothing_is_written_stays_a_line_that_was_read():
-    (line,) = page_of_data(page_data(page(Transcript("", 0.5))), "a").lines
-    assert line.transcript == Transcript("", 0.5)
-
-
-@pytest.mark.parametrize(
-    "data", [{}, {"lines": 5}, {**page_data(page()), "width": "x"}, {**page_data(page()), "regions": [{}]}]
-)
-def test_what_is_no_page_is_refused(data: dict[str, Any]):
-    with pytest.raises((LookupError, TypeError, ValueError)):
-        page_of_data(data, "a")

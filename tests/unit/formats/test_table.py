@@ -5,11 +5,11 @@ from documents import INFO, ODD, blank, export, failed, scan
 
 from quillread.errors import Fault
 from quillread.formats.plain import COLUMNS
-from quillread.types import Scan
+from quillread.types import Line, Page, Polygon, Region, Scan, Transcript
 
 
 def rows(*scans: Scan, fault: Fault | None = None) -> list[dict[str, str]]:
-    text = export("csv", *scans, fault=fault).decode()
+    text = export("csv", *scans, fault=fault).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -44,3 +44,22 @@ def test_an_input_that_failed_is_a_row_with_its_fault():
 def test_every_row_has_all_columns():
     text = export("csv", scan(), failed(), fault=Fault("image", "x")).decode()
     assert {len(row) for row in csv.reader(io.StringIO(text, newline=""))} == {len(COLUMNS)}
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_marked_as_text():
+    texts = ("=1+2", "- Non", "+1", "@a", "a = b", "'tis", "−1", "＝1")
+    page = Page("=a.pdf", 1, 9, 9, (Region(BOX, tuple(written(text) for text in texts)),))
+    found = rows(Scan(page))
+    assert [row["text"] for row in found] == ["'=1+2", "'- Non", "'+1", "'@a", "a = b", "'tis", "−1", "'＝1"]
+    assert {row["x0"] for row in found} == {"-1.0"}
+
+
+def test_the_table_says_which_code_it_is_in():
+    assert export("csv", scan()).startswith(b"\xef\xbb\xbfsource,page,")
+
+
+BOX = Polygon(((-1.0, 0.0), (9.0, 0.0), (9.0, 9.0)))
+
+
+def written(text: str) -> Line:
+    return Line(((0.0, 9.0), (9.0, 9.0)), BOX, Transcript(text, 0.5))
