@@ -314,7 +314,7 @@ def test_a_run_whose_parent_was_killed_is_resumed_and_gives_what_a_serial_run_gi
     let_go(folder / "wait-4.tif")
     again = ended(started(*inputs, "seen", "--output", "out", "--jobs", "2", "--resume"))
     assert again[:2] == (0, "")
-    assert again[2].startswith("quill: skipped 1 of 3 inputs that an earlier run has read\nquill: 5 pages with ")
+    assert again[2].startswith("quill: skipped 1 of 3 inputs that an earlier run has read\nquill: 6 pages with ")
     assert ended(started(*inputs, "serially seen", "--output", "serial"))[0] == 0
     for one, other in (("out", "serial"), ("seen", "serially seen")):
         assert written(folder / one) == written(folder / other)
