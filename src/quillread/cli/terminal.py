@@ -7,11 +7,9 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from quillread.errors import Fault, printable
-from quillread.formats.export import Format, words_of
+from quillread.formats.export import DOUBTFUL, UNSURE, Format, words_of
 from quillread.types import DocumentInfo, Line, PageWriter, Scan
 
-_DOUBTFUL, _UNSURE = 0.5, 0.8
-"""Words of a confidence below these are marked."""
 _UNREADABLE = "[could not be read]"
 _RED, _YELLOW, _DIM, _PLAIN = "\x1b[31;4m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
@@ -151,10 +149,10 @@ class ShowWriter:
 
 
 def _colour(text: str, confidence: float) -> str:
-    if confidence < _UNSURE:
-        return f"{_RED if confidence < _DOUBTFUL else _YELLOW}{text}{_PLAIN}"
+    if confidence < UNSURE:
+        return f"{_RED if confidence < DOUBTFUL else _YELLOW}{text}{_PLAIN}"
     return text
 
 
 def _annotate(text: str, confidence: float) -> str:
-    return f"{text}[?]" if confidence < _DOUBTFUL else text
+    return f"{text}[?]" if confidence < DOUBTFUL else text

@@ -1,35 +1,57 @@
 """Word documents (DOCX, Office Open XML, ECMA-376): the text as paragraphs, in the least that the format needs.
 
-Written without a library: three small files in a ZIP archive are enough, and pages need not wait in memory.
+Written without a library: five small files in a ZIP archive are enough, and pages need not wait in memory.
 """
 
 import zipfile
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import IO, BinaryIO
 from xml.sax.saxutils import escape
 
 from quillread.errors import Fault
+from quillread.formats.export import DOUBTFUL, UNSURE, words_of
 from quillread.formats.xml_io import clean
-from quillread.types import DocumentInfo, Scan
+from quillread.types import DocumentInfo, Line, Scan
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TYPES = (
     '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
     '<Override PartName="/word/document.xml" ContentType="application/'
-    'vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>'
+    'vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/>'
+    '<Override PartName="/word/styles.xml" ContentType="application/'
+    'vnd.openxmlformats-officedocument.wordprocessingml.styles+xml"/></Types>'
 )
 _RELATIONS = (
     '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" '
     'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" '
     'Target="word/document.xml"/></Relationships>'
 )
-_BODY = '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
-_PAGE_BREAK = '<w:br w:type="page"/>'
+_PARTS = (
+    '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" '
+    'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/>'
+    "</Relationships>"
+)
+_NAMESPACE = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+_STYLES = (
+    f"<w:styles {_NAMESPACE}>"
+    '<w:style w:type="paragraph" w:default="1" w:styleId="Normal"><w:name w:val="Normal"/></w:style>'
+    '<w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/><w:basedOn w:val="Normal"/>'
+    '<w:next w:val="Normal"/><w:qFormat/><w:pPr><w:keepNext/><w:spacing w:after="120"/><w:outlineLvl w:val="0"/>'
+    '</w:pPr><w:rPr><w:b/><w:sz w:val="28"/></w:rPr></w:style></w:styles>'
+)
+_BODY = f"<w:document {_NAMESPACE}><w:body>"
+_LINE_BREAK = "<w:r><w:br/></w:r>"
 
 
 class DocxWriter:
-    """Regions are paragraphs whose lines stay lines; each page begins a new page, one that failed says why."""
+    """Regions are paragraphs whose lines stay lines; each page begins a new page, one that failed says why.
+
+    Pages of a document have headings. Words in doubt are marked in yellow, those more likely wrong than right in
+    red.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED)
@@ -39,10 +61,13 @@ class DocxWriter:
         """Begin the archive."""
         self._archive.writestr(_file("[Content_Types].xml"), _HEAD + _TYPES)
         self._archive.writestr(_file("_rels/.rels"), _HEAD + _RELATIONS)
+        self._archive.writestr(_file("word/_rels/document.xml.rels"), _HEAD + _PARTS)
+        self._archive.writestr(_file("word/styles.xml"), _HEAD + _STYLES)
         self._document = self._archive.open(_file("word/document.xml"), "w", force_zip64=True)
         self._open.append(self._document)
         self._document.write((_HEAD + _BODY).encode())
-        self._page_break = ""
+        self._has_headings = info.page_count > 1
+        self._is_first = True
 
     def add(self, scan: Scan) -> None:
         """Write a page."""
@@ -51,13 +76,16 @@ class DocxWriter:
             why = " ".join(str(page.fault).split())
             paragraphs = [_run(f"[page {page.number} could not be read: {why}]", italic=True)]
         else:
-            texts = ([t.transcript.text for t in r.lines if t.transcript and t.transcript.text] for r in page.regions)
-            paragraphs = ["<w:r><w:br/></w:r>".join(map(_run, lines)) for lines in texts if lines]
+            regions = ([*filter(None, map(_runs, region.lines))] for region in page.regions)
+            paragraphs = [_LINE_BREAK.join(lines) for lines in regions if lines]
         first, *others = paragraphs or [""]
-        if self._page_break:
-            first = f"<w:r>{self._page_break}</w:r>{first}"
-        self._document.write("".join(f"<w:p>{content}</w:p>" for content in (first, *others)).encode())
-        self._page_break = _PAGE_BREAK
+        if self._has_headings:
+            first, others = _run(f"Page {page.number}"), paragraphs
+        style = '<w:pStyle w:val="Heading1"/>' if self._has_headings else ""
+        style += "" if self._is_first else "<w:pageBreakBefore/>"
+        self._document.write(f"<w:p><w:pPr>{style}</w:pPr>{first}</w:p>".encode())
+        self._document.write("".join(f"<w:p>{content}</w:p>" for content in others).encode())
+        self._is_first = False
 
     def close(self, fault: Fault | None) -> None:
         """End the archive."""
@@ -79,6 +107,19 @@ def _file(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _run(text: str, italic: bool = False) -> str:
-    style = "<w:rPr><w:i/></w:rPr>" if italic else ""
+def _runs(line: Line) -> str:
+    """The text of a line, in as few runs as its marks allow."""
+    words = [(_mark(word.confidence), word.text) for word in words_of(line)]
+    groups = [(mark, " ".join(text for _, text in group)) for mark, group in groupby(words, key=itemgetter(0))]
+    # The spaces between runs are not marked.
+    return _run(" ").join(_run(text, mark=mark) for mark, text in groups)
+
+
+def _mark(confidence: float) -> str:
+    return "red" if confidence < DOUBTFUL else "yellow" if confidence < UNSURE else ""
+
+
+def _run(text: str, italic: bool = False, mark: str = "") -> str:
+    style = ("<w:i/>" if italic else "") + (f'<w:highlight w:val="{mark}"/>' if mark else "")
+    style = f"<w:rPr>{style}</w:rPr>" if style else ""
     return f'<w:r>{style}<w:t xml:space="preserve">{escape(clean(text))}</w:t></w:r>'

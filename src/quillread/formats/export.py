@@ -106,6 +106,10 @@ class FileWriter:
         self._undo.close()
 
 
+DOUBTFUL, UNSURE = 0.5, 0.8
+"""Words of a confidence below these are marked for people: more likely wrong than right, and in doubt."""
+
+
 def words_of(line: Line) -> tuple[Word, ...]:
     """The words of a line; one that holds all of its text if it has no words of its own, none without text."""
     read = line.transcript

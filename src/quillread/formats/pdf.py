@@ -31,6 +31,8 @@ _DESCENT = 0.25
 """Share of a word's height that is below its baseline."""
 _CATALOG, _PAGES, _INFO, _FONT, _CID_FONT, _DESCRIPTOR, _FONT_FILE, _TO_UNICODE, _GLYPH_MAP, _PLAIN_FONT = range(1, 11)
 _QUALITY = 85
+_LONGEST_JPEG = 65_500
+"""Pixels of a side that libjpeg encodes."""
 
 
 class PdfWriter:
@@ -198,7 +200,11 @@ def _encode_image(image: UInt8Image, jpeg: bytes | None) -> tuple[str, bytes]:
         entries = f"{head} /ColorSpace /DeviceGray /BitsPerComponent 1 /Filter /FlateDecode"
         return entries, zlib.compress(np.packbits(grey > 0, axis=1).tobytes())
     buffer = io.BytesIO()
-    Image.fromarray(grey if is_grey else image).save(buffer, "JPEG", quality=_QUALITY)
+    picture = Image.fromarray(grey if is_grey else image)
+    if max(picture.size) > _LONGEST_JPEG:
+        picture.thumbnail((_LONGEST_JPEG, _LONGEST_JPEG))
+        head = f"/Type /XObject /Subtype /Image /Width {picture.width} /Height {picture.height}"
+    picture.save(buffer, "JPEG", quality=_QUALITY)
     space = "DeviceGray" if is_grey else "DeviceRGB"
     return f"{head} /ColorSpace /{space} /BitsPerComponent 8 /Filter /DCTDecode", buffer.getvalue()
 

@@ -198,3 +198,9 @@ def test_a_large_jpeg_goes_into_the_file_whatever_pillow_thinks_of_its_size(monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     head, content = quillread.formats.pdf._encode_image(scan().image, jpeg.getvalue())
     assert content == jpeg.getvalue() and "/DCTDecode" in head
+
+
+def test_an_image_that_is_longer_than_a_jpeg_can_be_is_made_shorter():
+    image = np.full((65_501 + 99, 4, 3), (200, 190, 180), np.uint8)
+    content = export("pdf", Scan(Page("a.png", 1, 4, len(image)), image))
+    assert b"/Width 4 /Height 65500" in content
