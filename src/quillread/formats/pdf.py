@@ -2,18 +2,24 @@
 
 The objects are written by hand, as they come: a few dozen lines are enough, pages need not wait in memory, and no
 library that we may depend on has a text layer for any script. As in the PDFs of Tesseract and OCRmyPDF, all characters
-share one blank glyph of an embedded font (`assets/glyphless.ttf`: 1000 units, glyph 1 is blank and 500 wide, nothing
-else); a table to Unicode says what they are. Characters are numbered as they first occur, so there are no limits of
-script or plane.
+share one blank glyph of an embedded font (`assets/glyphless.ttf`: 1000 units, glyph 1 is blank, 500 wide and 1600
+high, nothing else); a table to Unicode says what they are. Characters are numbered as they first occur, so there are
+no limits of script or plane.
+
+Poppler (pdftotext, Evince, Okular) takes a word apart where its baseline rises by half a point, and joins words whose
+gap is small for the size of the font. So words are level, or turned by quarters of a circle; those of a line have one
+size, less than their height. The glyph is higher than the size, so that a selection covers the writing.
 """
 
 import io
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from importlib import resources
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from quillread.errors import Fault
@@ -27,12 +33,17 @@ _LONGEST = 14400.0
 """Points; readers refuse larger pages (ISO 32000-1, annex C)."""
 _GLYPH = 0.5
 """Width of the blank glyph, in font sizes."""
-_DESCENT = 0.25
-"""Share of a word's height that is below its baseline."""
+_ASCENT, _DESCENT = 1.2, 0.4
+"""Extent of the blank glyph above and below the baseline, in font sizes. Of the 4,839 words of our validation pages,
+pdftotext loses 0.1 % with this height of 1.6, and 0.8 % with 1; with 2.5 it mixes up lines."""
+_GAP = 0.25
+"""Free space between two words, in font sizes; where they stand closer, the first one ends earlier."""
 _CATALOG, _PAGES, _INFO, _FONT, _CID_FONT, _DESCRIPTOR, _FONT_FILE, _TO_UNICODE, _GLYPH_MAP, _PLAIN_FONT = range(1, 11)
 _QUALITY = 85
 _LONGEST_JPEG = 65_500
 """Pixels of a side that libjpeg encodes."""
+
+FloatArray = NDArray[np.float64]
 
 
 class PdfWriter:
@@ -93,11 +104,13 @@ class PdfWriter:
         scale = (size[0] / page.width, size[1] / page.height)
         for line in page.lines:
             words = words_of(line)
-            for number, word in enumerate(words, start=1):
-                # The space belongs to the word, so that a selection has it too.
-                text = _in_visual_order(word.text) + (" " if number < len(words) else "")
-                codes = "".join(f"{self._code(character):04X}" for character in text)
-                rows.append(f"{_placement(word, scale, size[1])} <{codes}> Tj")
+            if not words:
+                continue
+            for word, placement in zip(words, _placements(words, scale, size[1]), strict=True):
+                # The space belongs to the word, so that a selection has it too; after the last one of a line, pypdf
+                # would join the next.
+                codes = "".join(f"{self._code(character):04X}" for character in f"{_in_visual_order(word.text)} ")
+                rows.append(f"{placement} <{codes}> Tj")
         return "\n".join([*rows, "ET"])
 
     def _code(self, character: str) -> int:
@@ -158,18 +171,43 @@ def _paper_size(scan: Scan) -> tuple[float, float]:
     return max(width * shrink, 1.0), max(height * shrink, 1.0)
 
 
-def _placement(word: Word, scale: tuple[float, float], height: float) -> str:
-    """Operators that set size, stretch and place of a word: its glyphs fill its outline from end to end."""
-    top_left, top_right, bottom_right, bottom_left = np.multiply(_corners(word), scale)
-    left, right = (top_left + bottom_left) / 2, (top_right + bottom_right) / 2
-    along, down = right - left, (bottom_left - top_left + bottom_right - top_right) / 2
-    size, length = max(float(np.hypot(*down)), 0.1), max(float(np.hypot(*along)), 0.1)
-    cos, sin = along / length
-    stretch = 100 * length / (len(word.text) * _GLYPH * size)
-    x, y = left + down * (0.5 - _DESCENT)
+def _placements(words: Sequence[Word], scale: tuple[float, float], height: float) -> list[str]:
+    """Operators that set size, stretch and place of each word of a line: its glyphs fill its box from end to end."""
+    # Word, corner, x and y; top left, top right, bottom right, bottom left.
+    corners = np.multiply([_corners(word) for word in words], scale)
+    along, down = _frame(corners)
+    starts = (corners[:, 0] + corners[:, 3]) @ along / 2
+    ends = (corners[:, 1] + corners[:, 2]) @ along / 2
+    starts, ends = np.minimum(starts, ends), np.maximum(starts, ends)
+    middles = corners.mean(axis=1) @ down
+    heights = (corners[:, 2:] - corners[:, 1::-1]).mean(axis=1) @ down
+    size = max(float(np.median(heights)) / (_ASCENT + _DESCENT), 0.1)
+    lengths = np.maximum(_ends_with_gaps(starts, ends, _GAP * size) - starts, 0.1)
+    stretches = 100 * lengths / (_GLYPH * size * np.array([len(word.text) for word in words]))
+    baselines = middles + size * (_ASCENT - _DESCENT) / 2
+    places = np.outer(starts, along) + np.outer(baselines, down)
+    cos, sin = along
     # y runs upwards in a PDF.
-    matrix = f"{cos:.5f} {-sin:.5f} {sin:.5f} {cos:.5f} {x:.2f} {height - y:.2f}"
-    return f"/F {size:.2f} Tf {stretch:.2f} Tz {matrix} Tm"
+    turn = f"{cos:.0f} {-sin:.0f} {sin:.0f} {cos:.0f}"
+    return [
+        f"/F {size:.3f} Tf {stretch:.3f} Tz {turn} {x:.2f} {height - y:.2f} Tm"
+        for stretch, (x, y) in zip(stretches, places, strict=True)
+    ]
+
+
+def _frame(corners: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unit vectors along a line and down from it, in the directions of the page that are nearest to its own."""
+    x, y = (corners[:, 1] - corners[:, 0] + corners[:, 2] - corners[:, 3]).sum(axis=0)
+    along = np.array([np.sign(x) or 1.0, 0.0] if abs(x) >= abs(y) else [0.0, np.sign(y)])
+    return along, np.array([-along[1], along[0]])
+
+
+def _ends_with_gaps(starts: FloatArray, ends: FloatArray, gap: float) -> FloatArray:
+    """Where words end so that a gap is free before the next one, of which half a word is given up at most."""
+    order = np.sort(starts)
+    after = np.searchsorted(order, starts, side="right")
+    following = np.append(order, np.inf)[after]
+    return np.maximum(np.minimum(ends, following - gap), (starts + ends) / 2)
 
 
 def _in_visual_order(word: str) -> str:
@@ -234,7 +272,7 @@ def _write_font(objects: _Objects, codes: dict[str, int]) -> None:
         f"/Type /Font /Subtype /CIDFontType2 {name} {system} /FontDescriptor {_DESCRIPTOR} 0 R "
         f"/DW {1000 * _GLYPH:.0f} /CIDToGIDMap {_GLYPH_MAP} 0 R",
     )
-    ascent, descent = 1000 * (1 - _DESCENT), 1000 * _DESCENT
+    ascent, descent = 1000 * _ASCENT, 1000 * _DESCENT
     objects.dictionary(
         _DESCRIPTOR,
         f"/Type /FontDescriptor /FontName /QuillreadGlyphless /Flags 5 /FontBBox [0 {-descent:.0f} {1000 * _GLYPH:.0f} "

@@ -1,6 +1,9 @@
 import io
+import re
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,28 @@ from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Tra
 ASSETS = Path(quillread.formats.pdf.__file__).parent / "assets"
 
 
+CAN_RUN_POPPLER = shutil.which("pdftotext") is not None
+poppler = pytest.mark.skipif(not CAN_RUN_POPPLER, reason="needs pdftotext: apt-get install poppler-utils")
+
+
 def text_of(content: bytes, index: int = 0) -> str:
+    """The text of a page as PDFium gives it, without spaces at either end of a line."""
     with pypdfium2.PdfDocument(content) as pdf:
-        return pdf[index].get_textpage().get_text_range().replace("\r\n", "\n")
+        lines = pdf[index].get_textpage().get_text_range().splitlines()
+    return "\n".join(line.strip(" ") for line in lines)
+
+
+def text_in_poppler(content: bytes, folder: Path, *options: str) -> str:
+    path = folder / "a.pdf"
+    path.write_bytes(content)
+    out = subprocess.run(["pdftotext", *options, path, "-"], capture_output=True, encoding="utf-8", check=True)
+    assert out.stderr == ""
+    return out.stdout
+
+
+def text_in_pypdf(content: bytes) -> str:
+    pypdf = pytest.importorskip("pypdf")
+    return str(pypdf.PdfReader(io.BytesIO(content)).pages[0].extract_text())
 
 
 def boxes(content: bytes) -> dict[str, list[float]]:
@@ -88,14 +110,60 @@ def test_any_unicode_is_found_again(text: str):
     assert text_of(one_line(line(text, 100))) == text
 
 
-@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed")
+@poppler
 def test_pdftotext_finds_the_text_and_its_places(tmp_path: Path):
-    path = tmp_path / "a.pdf"
-    path.write_bytes(one_line(line("Dear 日本 Sir,", 100)))
-    out = subprocess.run(["pdftotext", "-bbox", path, "-"], capture_output=True, encoding="utf-8", check=True)
-    assert out.stderr == ""
-    assert '<word xMin="50.000000" yMin="50.000000" xMax="110.000000" yMax="75.000000">Dear</word>' in out.stdout
-    assert '<word xMin="125.000000" yMin="50.000000" xMax="155.000000" yMax="75.000000">日本</word>' in out.stdout
+    found = text_in_poppler(one_line(line("Dear 日本 Sir,", 100)), tmp_path, "-bbox")
+    places = re.findall(r'<word xMin="(.*?)" yMin="(.*?)" xMax="(.*?)" yMax="(.*?)">(.*?)<', found)
+    assert [place[4] for place in places] == ["Dear", "日本", "Sir,"]
+    corners = [[float(number) for number in place[:4]] for place in places]
+    assert corners[0] == pytest.approx([50, 50, 110, 75], abs=0.03)
+    assert corners[1] == pytest.approx([125, 50, 155, 75], abs=0.03)
+
+
+def written_by_hand(rng: np.random.Generator, turns: int = 0) -> Page:
+    """A page of 25 close lines: they slope, words turn by themselves, are of all heights and nearly touch."""
+    lines = []
+    for row in range(25):
+        slope, along, words = np.radians(rng.uniform(-2, 2)), 60.0, []
+        for _ in range(12):
+            text = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz,'"), rng.integers(1, 9)))
+            width, height = 16.0 * len(text), rng.uniform(35, 75)
+            centre = along + width / 2, 120 + 60 * row + along * np.tan(slope)
+            tilt = slope + np.radians(rng.uniform(-3, 3))
+            x, y = (
+                np.array([np.cos(tilt), np.sin(tilt)]) * width / 2,
+                np.array([-np.sin(tilt), np.cos(tilt)]) * height / 2,
+            )
+            corners = np.array([-x - y, x - y, x + y, y - x]) + centre
+            for _ in range(turns):
+                corners = np.stack([1700 - corners[:, 1], corners[:, 0]], axis=1)
+            words.append(Word(text, 0.9, Polygon(tuple(map(tuple, corners.tolist())))))
+            along += width + rng.uniform(2, 25)
+        shape, told = words[0].polygon, " ".join(word.text for word in words)
+        lines.append(Line(shape.points[2:], shape, Transcript(told, 0.9, tuple(words))))
+    return Page("a.png", 1, 1700, 1700, (Region(lines[0].polygon, tuple(lines)),))
+
+
+@poppler
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_hardly_a_word_is_lost_in_pdftotext(turns: int, tmp_path: Path):
+    found = written_by_hand(np.random.default_rng(0), turns)
+    content = export("pdf", Scan(found, scan().image))
+    for options in ((), ("-raw",), ("-layout",)):
+        lost = Counter(found.text.split()) - Counter(text_in_poppler(content, tmp_path, *options).split())
+        assert lost.total() <= 6  # of 300; with words turned each, some 25
+
+
+@pytest.mark.parametrize("extract", [text_of, text_in_pypdf])
+def test_no_word_is_lost_elsewhere(extract: Callable[[bytes], str]):
+    found = written_by_hand(np.random.default_rng(0))
+    assert not Counter(found.text.split()) - Counter(extract(export("pdf", Scan(found, scan().image))).split())
+
+
+def test_a_sloping_word_has_a_level_box_around_its_middle():
+    corners = ((100.0, 100.0), (300.0, 120.0), (300.0, 170.0), (100.0, 150.0))
+    found = one_line(Line(corners[2:], Polygon(corners), Transcript("slope", 0.9)))
+    assert boxes(found)["slope"] == pytest.approx([50, 55, 150, 80], abs=0.5)
 
 
 def test_lines_are_lines_of_the_text():
@@ -184,7 +252,7 @@ def test_the_font_has_one_glyph_that_leaves_no_ink():
     points = list(font["glyf"]["glyph00001"].coordinates)
     xs, ys = np.array(points, float).T
     assert (xs * np.roll(ys, -1) - ys * np.roll(xs, -1)).sum() == 0  # no area
-    assert (min(ys), max(ys)) == (-250, 750)  # without an extent, PDFium drops text that runs downwards
+    assert (min(ys), max(ys)) == (-400, 1200)  # without an extent, PDFium drops text that runs downwards
 
 
 def test_pages_have_the_words_of_a_page_only():
