@@ -1,11 +1,13 @@
 """From a page image to its text: find lines, cut them out, read them, put the words back on the page."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from quillread.errors import ImageError
+from quillread.formats.outlines import outline_lines
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
@@ -50,7 +52,9 @@ class PageTranscriber:
         """
         size = (image.shape[1], image.shape[0])
         if regions is not None:
-            return Page("", 1, *size, self._read_lines(image, regions, where))
+            page = Page("", 1, *size, regions)
+            along = outline_lines(page, self._crop.outline).lines
+            return replace(page, regions=self._read_lines(image, regions, where, along))
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
             if read.rows > 1:
@@ -60,8 +64,12 @@ class PageTranscriber:
         found = self._read_lines(flat, self._segmenter(flat), where)
         return Page("", 1, *size, found if back is None else tuple(_move(region, back, size) for region in found))
 
-    def _read_lines(self, image: UInt8Image, regions: tuple[Region, ...], where: str) -> tuple[Region, ...]:
-        cuts = [self._cut(image, line, where) for region in regions for line in region.lines]
+    def _read_lines(
+        self, image: UInt8Image, regions: tuple[Region, ...], where: str, along: Sequence[Line] = ()
+    ) -> tuple[Region, ...]:
+        """Read the lines of regions, cut out along the outlines of others if those are given."""
+        lines = along or [line for region in regions for line in region.lines]
+        cuts = [self._cut(image, line, where) for line in lines]
         read = iter(self.recognizer.read([cut[0] for cut in cuts if cut]))
         placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
         for number, transcript in enumerate(placed, start=1):
