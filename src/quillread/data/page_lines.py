@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import cast, get_args
 
 import cv2
 import numpy as np
 
 from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
 from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.errors import DataError, ImageError
-from quillread.formats.ground_truth import GroundTruth, outline_lines
-from quillread.images.crop import crop_line
+from quillread.errors import DataError, ImageError, InputError
+from quillread.formats.ground_truth import GroundTruth, fit_page, place_below
+from quillread.formats.outlines import outline_lines
+from quillread.images.crop import Outline, crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
@@ -35,8 +37,9 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     folder has folders named after splits, the one asked for is opened. The group of a line is its page. Lines
     without text are skipped and counted; files that cannot be used are skipped and named in a warning.
 
-    Option `outline`: `polygon` cuts along the polygons, or along the baseline where there is none; `baseline` always
-    along the baseline, as high as lines are apart, where the polygons are of no use.
+    Option `outline`: `both` cuts along the polygon and the band along the baseline together, `polygon` along the
+    polygon, `baseline` along the baseline, as high as lines are apart. Lines without a polygon are cut along the
+    baseline.
 
     The lines of a page are cut when the first of them is asked for, and kept in a temporary folder, which goes
     with the process: 0.3 MB a line is usual.
@@ -45,13 +48,13 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
         DataError: If there is no page that can be used, no line with text, or not the split.
     """
     spec.refuse_unknown(("outline",))
-    by_baseline = spec.choice("outline", ("polygon", "baseline")) == "baseline"
+    outline = cast(Outline, spec.choice("outline", get_args(Outline)))
     folder, name = Path(spec.where), f"page:{spec.where} ({split})"
     pages, faults = read_pages(_split_folder(folder, split, name))
     lines, without_text = [], 0
     for image, page in pages.items():
-        start = image.relative_to(folder).with_suffix("")
-        for number, line in enumerate(outline_lines(page, by_baseline=by_baseline).lines, 1):
+        start = place_below(folder, image).with_suffix("")
+        for number, line in enumerate(outline_lines(page, outline).lines, 1):
             place = _PageLine(f"{start}-{number:03}", str(start), image, line)
             if line.transcript is None:
                 without_text += 1
@@ -176,27 +179,21 @@ def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
     for pair in GroundTruth(folder).pairs():
         try:
             if pair.image is not None and pair.page is not None:
-                _check_size(pair.image, pair.page)
-                pages[pair.image] = pair.page
+                pages[pair.image] = _fitted(pair.image, pair.page, pair.xml)
             elif pair.fault is not None:
                 faults.append(pair.fault.message)
-        except DataError as error:
+        except InputError as error:
             faults.append(error.message)
     return pages, faults
 
 
-def _check_size(image: Path, page: Page) -> None:
-    """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places.
-
-    Raises:
-        DataError: If its size is another one than that of the page.
-    """
+def _fitted(image: Path, page: Page, xml: Path) -> Page:
+    """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places."""
     try:
-        width, height = read_size(image)
+        size = read_size(image)
     except ImageError:
-        return  # whatever is wrong with it is said when it is decoded
-    if (width, height) != (page.width, page.height):
-        raise DataError(f"{image}: has {width} x {height} pixels, its XML is about {page.width} x {page.height}")
+        return page  # whatever is wrong with it is said when it is decoded
+    return fit_page(page, size, xml, f"{image}:")
 
 
 def _has_area(line: Line, page: Page) -> bool:

@@ -23,7 +23,8 @@ from quillread.evaluate.metrics import EditCounts, edit_counts, score_line, tota
 from quillread.evaluate.predictions import Prediction
 from quillread.evaluate.report_text import markdown_table
 from quillread.formats.export import words_of
-from quillread.formats.ground_truth import outline_lines
+from quillread.formats.ground_truth import place_below
+from quillread.formats.outlines import outline_lines
 from quillread.images.crop import crop_line
 from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
@@ -106,8 +107,8 @@ def evaluate_pages(
         raise DataError(f"{folder}: holds no page with ground truth{what}", hint="put page-1.xml beside page-1.jpg")
     results = []
     for number, (image, truth) in enumerate(with_lines.items(), start=1):
-        lines = outline_lines(truth, by_baseline=by_baseline).lines
-        results.append(_evaluate(image, image.relative_to(folder), truth, lines, reader))
+        lines = outline_lines(truth, "baseline" if by_baseline else "polygon").lines
+        results.append(_evaluate(image, place_below(folder, image), truth, lines, reader))
         if progress:
             progress(number, len(with_lines))
     return PageEvaluation(tuple(results), tuple(faults))

@@ -3,6 +3,7 @@
 Specification: https://www.loc.gov/standards/alto/
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -10,8 +11,20 @@ from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError, Fault
 from quillread.formats.export import words_of
-from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, pixels, points, rectangle, write
-from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Transcript, Word
+from quillread.formats.xml_io import (
+    Names,
+    add,
+    make_line,
+    parse_points,
+    parse_size,
+    parse_xml,
+    pixels,
+    plain_text,
+    points,
+    rectangle,
+    write,
+)
+from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Word
 from quillread.version import __version__
 
 _NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
@@ -22,47 +35,89 @@ _TEXT_TAGS = ("String", "SP", "HYP")
 def read_alto(path: Path) -> Page:
     """Read the ground truth of the first page of a file.
 
-    Blocks and lines come in the order of the file, which is ALTO's reading order. Blocks without lines are
-    skipped. A line without a baseline gets the bottom of its box for one, and a baseline of one number (ALTO
+    Blocks and lines come in the order of `ReadingOrder` (version 4.3), where the file has one, blocks else in that of
+    their `IDNEXT`; those without a place follow in the order of the file. Blocks without lines are skipped. A line
+    without a baseline that has a length gets the bottom of its box for one, and a baseline of one number (ALTO
     2 and 3) is level. Text is the strings of a line, with confidence 1; without text, no transcript.
 
     Returns:
-        The page; `source` is the image that the file names, in pixels of which the coordinates are.
+        The page; `source` is the image that the file names, in pixels of which the coordinates are. Its size is 0 x 0
+        where the file does not say it.
 
     Raises:
         DataError: If the file cannot be read, is not ALTO, is not measured in pixels, or has a bad number.
     """
     root = parse_xml(path, "alto")
     unit = next((e.text or "" for e in root.iter() if e.tag == "MeasurementUnit"), "pixel").strip()
-    if unit != "pixel":
+    if unit.lower() != "pixel":
         raise DataError(f"{path}: measured in {unit!r}, not in pixels", hint="export it again in pixels")
     page = next((element for element in root.iter() if element.tag == "Page"), None)
     if page is None:
         raise DataError(f"{path}: ALTO without a Page element")
-    width, height = parse_size(page, "WIDTH", "HEIGHT", path)
+    is_sized = page.get("WIDTH") or page.get("HEIGHT")
+    width, height = parse_size(page, "WIDTH", "HEIGHT", path) if is_sized else (0, 0)
     source = next((e.text or "" for e in root.iter() if e.tag == "fileName"), "").strip()
-    blocks = (_read_block(element, path) for element in page.iter() if element.tag == "TextBlock")
+    rank = _reading_order(root)
+    blocks = (_read_block(element, rank, path) for element in _ordered_blocks(page, rank))
     regions = tuple(block for block in blocks if block.lines)
     return Page(source=source or path.name, number=1, width=width, height=height, regions=regions)
 
 
-def _read_block(element: Element, path: Path) -> Region:
-    lines = tuple(_read_line(item, path) for item in element if item.tag == "TextLine")
+def _reading_order(root: Element) -> dict[str, int]:
+    """Return the place of each element that `ReadingOrder` names; of several orders, the first counts."""
+    order = root.find("ReadingOrder")
+    names = [name for item in (() if order is None else order.iter()) for name in item.get("REF", "").split()]
+    return {name: place for place, name in reversed(list(enumerate(names)))}
+
+
+def _ordered_blocks(page: Element, rank: Mapping[str, int]) -> list[Element]:
+    if not rank:
+        return [element for element in _chained(list(page.iter())) if element.tag == "TextBlock"]
+    blocks = [item for part in page for item in _blocks_below(part, rank, len(rank))]
+    return [element for _, element in sorted(blocks, key=lambda block: block[0])]
+
+
+def _blocks_below(element: Element, rank: Mapping[str, int], own: int) -> list[tuple[int, Element]]:
+    """Return the text blocks of an element with their ranks: their own, that of a line, or that of the block around."""
+    place = rank.get(element.get("ID", ""), own)
+    if element.tag != "TextBlock":
+        return [item for part in element for item in _blocks_below(part, rank, place)]
+    if element.get("ID") not in rank:
+        place = min((rank[name] for line in element if (name := line.get("ID", "")) in rank), default=place)
+    return [(place, element)]
+
+
+def _chained(elements: Sequence[Element]) -> list[Element]:
+    """Put elements into the order in which each names the next one by `IDNEXT`."""
+    named = {name: element for element in elements if (name := element.get("ID"))}
+    following = {element.get("IDNEXT") for element in elements}
+    starts = [element for element in elements if element.get("ID") not in following]
+    done: dict[int, Element] = {}
+    for start in (*starts, *elements):  # the latter for those in a circle
+        element: Element | None = start
+        while element is not None and id(element) not in done:
+            done[id(element)] = element
+            element = named.get(element.get("IDNEXT", ""))
+    return list(done.values())
+
+
+def _read_block(element: Element, rank: Mapping[str, int], path: Path) -> Region:
+    items = [item for item in element if item.tag == "TextLine"]
+    items.sort(key=lambda item: rank.get(item.get("ID", ""), len(rank)))
+    lines = tuple(_read_line(item, path) for item in items)
     inner = [point for line in lines for point in line.polygon.points]
     return Region(Polygon(_outline(element, path) or rectangle(inner)), lines, element.get("ID"))
 
 
 def _read_line(element: Element, path: Path) -> Line:
     outline = _outline(element, path)
-    baseline = _baseline(element, path)
-    if not outline and not baseline:
+    baseline = _baseline(element, outline, path)
+    if not outline and len(set(baseline)) < 2:
+        outline = rectangle([point for item in element if item.tag == "String" for point in _outline(item, path)])
+    line = make_line(baseline, outline, _text_of(element), element.get("ID"))
+    if line is None:
         raise DataError(f"{path}: TextLine {element.get('ID', '')} has neither a baseline nor an outline")
-    outline = outline or rectangle(baseline)
-    if not baseline:
-        box = Polygon(outline).bounds
-        baseline = ((box.x0, box.y1), (box.x1, box.y1))
-    text = _text_of(element)
-    return Line(baseline, Polygon(outline), Transcript(text, 1.0) if text else None, element.get("ID"))
+    return line
 
 
 def _outline(element: Element, path: Path) -> tuple[Point, ...]:
@@ -80,14 +135,13 @@ def _outline(element: Element, path: Path) -> tuple[Point, ...]:
     return rectangle([(x, y), (x + width, y + height)])
 
 
-def _baseline(element: Element, path: Path) -> tuple[Point, ...]:
+def _baseline(element: Element, outline: Sequence[Point], path: Path) -> tuple[Point, ...]:
     text = element.get("BASELINE", "").strip()
     where = f"{path}: TextLine {element.get('ID', '')}"
     if text and len(text.split()) == 1 and "," not in text:
-        ends = [point[0] for point in _outline(element, path)]
+        ends = [point[0] for point in outline]
         return parse_points(f"{min(ends)} {text} {max(ends)} {text}", where) if ends else ()
-    line = parse_points(text, where)
-    return line if len(line) >= 2 else ()
+    return parse_points(text, where)
 
 
 def _text_of(line: Element) -> str:
@@ -95,10 +149,16 @@ def _text_of(line: Element) -> str:
     parts: list[str] = []
     for item in line:
         if item.tag == "HYP" and parts:  # stands at the end of its word, never by itself
-            parts[-1] += item.get("CONTENT", "")
+            hyphen = item.get("CONTENT", "-")
+            parts[-1] += "" if parts[-1].endswith(hyphen) else hyphen
         elif item.tag in _TEXT_TAGS:
-            parts.append(" " if item.tag == "SP" else item.get("CONTENT", ""))
-    return ("" if " " in parts else " ").join(parts).strip()
+            parts.append(" " if item.tag == "SP" else _content(item))
+    return plain_text(("" if " " in parts else " ").join(parts))
+
+
+def _content(item: Element) -> str:
+    """Return the text of a string, or else of its glyphs."""
+    return item.get("CONTENT") or "".join(glyph.get("CONTENT", "") for glyph in item if glyph.tag == "Glyph")
 
 
 class AltoWriter:

@@ -1,4 +1,4 @@
-"""Ground truth: which PAGE or ALTO file is about which image, and the other way round; outlines where it has none.
+"""Ground truth: which PAGE or ALTO file is about which image, and the other way round.
 
 All that pairs the two goes through here: data sets of pages, the training and the evaluation of line finders,
 segmentations that are given, and the images to read beside them.
@@ -6,74 +6,30 @@ segmentations that are given, and the images to read beside them.
 
 import importlib
 import logging
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 
 from quillread.errors import DataError, Fault, ImageError, InputError
-from quillread.images.geometry import normals_at, points_at, polyline_length
-from quillread.images.read import is_readable_name
-from quillread.types import Line, Page, Polygon, Region
+from quillread.formats.outlines import outline_lines
+from quillread.formats.page_images import FOLDERS, PageImages, image_names, layout_stem
+from quillread.formats.xml_io import root_name
+from quillread.images.crop import check_extent
+from quillread.types import Page, Region
 
 log = logging.getLogger(__name__)
 
-_ABOVE, _BELOW, _BEYOND = 0.75, 0.3, 0.25
-"""What belongs to a line above, below and at either end of its baseline, in line distances."""
-
-
-def outline_lines(page: Page, *, by_baseline: bool = False) -> Page:
-    """Give the lines of a page that have no outline one along their baseline.
-
-    Args:
-        page: As the readers of PAGE and ALTO return it.
-        by_baseline: Give such an outline to all lines.
-    """
-    pitch = line_pitch(page)
-
-    def outlined(line: Line) -> Line:
-        box, base = line.polygon.bounds, Polygon(line.baseline).bounds
-        # For a line without a polygon, the readers take the box of its baseline.
-        return _along_baseline(line, pitch) if by_baseline or box == base else line
-
-    regions = (replace(region, lines=tuple(map(outlined, region.lines))) for region in page.regions)
-    return replace(page, regions=tuple(regions))
-
-
-def line_pitch(page: Page) -> float:
-    """Estimate the distance of the baselines of a page in pixels, a tenth of the longest if there is one only."""
-    boxes = [Polygon(line.baseline).bounds for line in page.lines]
-    gaps = []
-    for box in boxes:
-        middle = (box.y0 + box.y1) / 2
-        below = [
-            (other.y0 + other.y1) / 2 - middle
-            for other in boxes
-            if min(box.x1, other.x1) - max(box.x0, other.x0) > 0.3 * min(box.width, other.width)
-        ]
-        gaps.extend([min(gap for gap in below if gap > 1)] if any(gap > 1 for gap in below) else [])
-    return float(np.median(gaps)) if gaps else max((box.width for box in boxes), default=10.0) / 10 or 1.0
-
-
-def _along_baseline(line: Line, pitch: float) -> Line:
-    if polyline_length(line.baseline) == 0:
-        return line
-    # The ends of the writing reach over those of the baseline.
-    length, over = polyline_length(line.baseline), _BEYOND * pitch
-    distances = np.linspace(-over, length + over, 2 + int(4 * length / pitch))
-    points, normals = points_at(line.baseline, distances), normals_at(line.baseline, distances)
-    upper, lower = points - _ABOVE * pitch * normals, points + _BELOW * pitch * normals
-    outline = np.vstack((upper, lower[::-1])).tolist()
-    return replace(line, polygon=Polygon(tuple((x, y) for x, y in outline)))
-
-
-_READERS = {b"PcGts": "quillread.formats.pagexml:read_page_xml", b"alto": "quillread.formats.alto:read_alto"}
+_READERS = {"PcGts": "quillread.formats.pagexml:read_page_xml", "alto": "quillread.formats.alto:read_alto"}
 """Root element -> "module:function", imported when there is such a file."""
-_FOLDERS = ("page", "alto")
-"""Folders beside the images, in which Transkribus puts its XML: they say nothing of which image is meant."""
-_SUFFIX = re.compile(r"(\.(page|alto))?\.xml$", re.IGNORECASE)
+_MOST_LINES = 10_000
+"""Of a page: a newspaper has some 3,000."""
+_MOST_AREA = 30
+"""Pages that the lines of a page may cover together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +63,40 @@ class GroundTruth:
         self.is_file = where.is_file()
         if not self.is_file and not where.is_dir():
             raise DataError(f"{where}: no such file or folder", hint="name a PAGE or ALTO file, or a folder of them")
-        self.files = list_layouts(where)
+        self.files = [where] if self.is_file else _list_xml(where)
         if not self.files:
             raise DataError(
                 f"{where}: holds no PAGE or ALTO file",
                 hint="put the XML beside the images, as page-1.xml beside page-1.jpg",
             )
+        self._images = PageImages(where.parent if self.is_file else where)
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.files:
-            self._by_stem.setdefault(_SUFFIX.sub("", path.name), []).append(path)
-        self._by_image: dict[str, list[Path]] | None = None
+            self._by_stem.setdefault(layout_stem(path).casefold(), []).append(path)
+        self._by_name: dict[str, list[Path]] | None = None
 
     def pairs(self) -> list[Pair]:
-        """Pair all files with their images, in the order of the names of these; XML of other kinds is skipped."""
-        found: dict[Path, Pair] = {}
-        for path in sorted(self.files, key=lambda path: (_is_alto(path), by_number(path))):
+        """Pair all files with their images, in the order of the names of these; XML of other kinds is skipped.
+
+        Of the files about an image, one with text comes before one without, one with lines before one without, and
+        then PAGE before ALTO.
+        """
+        found: dict[Path, list[Pair]] = {}
+        for path in self.files:
             try:
                 page = open_layout(path)
             except InputError as error:
-                found[path] = Pair(path, fault=error.fault)
+                found[path] = [Pair(path, fault=error.fault)]
                 continue
             if page is None:
                 continue
             try:
-                image = find_image(path, page)
-                found.setdefault(image.resolve(), Pair(path, image, page))
+                image = self._images.find(path, page)
+                found.setdefault(image.resolve(), []).append(Pair(path, image, page))
             except InputError as error:
-                found[path] = Pair(path, page=page, fault=error.fault)
-        return sorted(found.values(), key=lambda pair: by_number(pair.image or pair.xml))
+                found[path] = [Pair(path, page=page, fault=error.fault)]
+        chosen = [max(pairs, key=lambda pair: _worth(pair.xml, pair.page)) for pairs in found.values()]
+        return sorted(chosen, key=lambda pair: by_number(pair.image or pair.xml))
 
     def find(self, source: str, number: int = 1, count: int = 1) -> Path:
         """Find the file about a page of an input.
@@ -159,13 +121,17 @@ class GroundTruth:
         # Of an image alone its own name comes first: the number in `letter-0001.xml` may be part of another image's.
         names = [image.stem, image.name] if count == 1 else []
         names.append(f"{image.stem}-{number:04}")
-        found = next((paths for name in names if (paths := self._by_stem.get(name))), [])
+        found = next((paths for name in names if (paths := self._by_stem.get(name.casefold()))), [])
         if not found and count == 1:
             found = self._naming(image.name)
+            names = [image.name[: dot.start()].casefold() for dot in re.finditer(r"\.", image.name)][::-1]
+            found = found or next((paths for name in names if (paths := self._by_stem.get(name))), [])
         if not found:
             name = f"{image.stem}.xml" if count == 1 else f"{image.stem}-{number:04}.xml"
             raise DataError(f"{self.where} has no segmentation of it", hint=f"put it there as {name}")
-        return max(found, key=lambda path: (_likeness(path.parent, image.parent), not _is_alto(path)))
+        nearest = max(_likeness(path.parent, image.parent) for path in found)
+        near = [path for path in found if _likeness(path.parent, image.parent) == nearest]
+        return near[0] if len(near) == 1 else max(near, key=lambda path: _worth(path, _try_open(path)))
 
     def regions(self, source: str, number: int, count: int, size: tuple[int, int]) -> tuple[Region, ...]:
         """The lines of a page of an input, each with an outline.
@@ -186,72 +152,119 @@ class GroundTruth:
             raise DataError(f"{path}: is neither PAGE nor ALTO", hint="export the segmentation as PAGE or ALTO")
         if self.is_file:
             _tell_other_image(source, path, page)
-        if (page.width, page.height) != size:
-            raise ImageError(
-                f"the image has {size[0]} x {size[1]} pixels, {path} is about one of {page.width} x {page.height}",
-                hint="read the image that the lines were drawn on",
-            )
-        return outline_lines(page).regions
+        return outline_lines(fit_page(page, size, path)).regions
 
     def _naming(self, image: str) -> list[Path]:
         """Files that name an image; they are opened once, when the first is asked for."""
-        if self._by_image is None:
-            self._by_image = {}
+        if self._by_name is None:
+            self._by_name = {}
             for path in self.files:
-                try:
-                    page = open_layout(path)
-                except InputError:
-                    continue  # said when it is asked for by its own name
-                if page is not None:
-                    self._by_image.setdefault(image_name(page), []).append(path)
-        return self._by_image.get(image, [])
+                page = _try_open(path)
+                for name in image_names(page) if page else ():
+                    self._by_name.setdefault(name.casefold(), []).append(path)
+        return self._by_name.get(image.casefold(), [])
 
 
 def list_layouts(where: Path) -> list[Path]:
-    """List the XML files of a folder, searched recursively, in the order of their names; a file is the only one."""
-    if not where.is_dir():
-        return [where]
-    return sorted((path for path in where.rglob("*") if path.suffix.lower() == ".xml"), key=by_number)
+    """List the XML files of a folder, searched recursively, in the order of their names; a file is the only one.
+
+    Folders are none, whatever their names, and hidden files neither: macOS puts such beside others on foreign disks.
+    """
+    return [path for path in _list_xml(where) if path.is_file()] if where.is_dir() else [where]
+
+
+def _list_xml(where: Path) -> list[Path]:
+    """The same, with links that lead nowhere and what else is no file: it is reported when it is opened."""
+    found = (path for path in where.rglob("*") if path.suffix.lower() == ".xml")
+    return sorted((path for path in found if not (path.name.startswith(".") or path.is_dir())), key=by_number)
 
 
 def open_layout(path: Path) -> Page | None:
     """Read a PAGE or ALTO file; None if it is another XML file.
 
     Raises:
-        DataError: If it is damaged or cannot be opened.
+        DataError: If it is damaged or cannot be opened, or its lines cannot be those of a page.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-        root = re.search(rb"<(?:\w+:)?(PcGts|alto)\b", head)
-        if root is None:
-            return None
-        module, _, name = _READERS[root[1]].partition(":")
-        return cast(Page, getattr(importlib.import_module(module), name)(path))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
+    root = root_name(path)
+    if root not in _READERS:
+        return None
+    module, _, name = _READERS[root].partition(":")
+    page = cast(Page, getattr(importlib.import_module(module), name)(path))
+    if page.width:
+        _check_lines(page, path)
+    return page
 
 
-def find_image(path: Path, page: Page) -> Path:
-    """Find the image of a PAGE or ALTO file: of its stem, or else of the name that it says, beside it or one above.
+def fit_page(page: Page, size: tuple[int, int], path: Path, image: str = "the image") -> Page:
+    """Make sure that a page is about an image of a size, or give it that size if its file says none.
+
+    Args:
+        page: Of `open_layout`.
+        size: Width and height of the image in pixels.
+        path: The file.
+        image: How the error names the image.
 
     Raises:
-        DataError: If there is none.
+        ImageError: If it is about an image of another size.
+        DataError: If its file says no size, and its lines cannot be those of a page of this one.
     """
-    places = [path.parent, *([path.parent.parent] if path.parent.name in _FOLDERS else [])]
-    named = image_name(page)
-    stem = re.sub(r"([*?\[])", r"[\1]", _SUFFIX.sub("", path.name))
-    for place in places:
-        same_stem = sorted(p for p in place.glob(f"{stem}.*") if is_readable_name(p))
-        for image in (*same_stem, place / named):
-            if image.is_file() and is_readable_name(image):
-                return image
-    raise DataError(f"{path}: has no image of its name beside it", hint="put the image beside it")
+    hint = "read the image that the lines were drawn on"
+    width, height = size
+    if not page.width:
+        page = replace(page, width=width, height=height)
+        _check_lines(page, path)
+        starts = [line.baseline[0] for line in page.lines]
+        if beyond := [(x, y) for x, y in starts if not (-width / 9 <= x <= width and -height / 9 <= y <= height * 1.1)]:
+            where = f"({beyond[0][0]:.0f}, {beyond[0][1]:.0f})"
+            raise ImageError(f"{image} has {width} x {height} pixels, {path} has a line from {where}", hint=hint)
+    if (page.width, page.height) != size:
+        raise ImageError(
+            f"{image} has {width} x {height} pixels, {path} is about one of {page.width} x {page.height}", hint=hint
+        )
+    return page
 
 
-def image_name(page: Page) -> str:
-    """The image that a file names, without its folders, which are those of another machine; empty if it names none."""
-    return re.split(r"[/\\]", page.source)[-1]
+def _check_lines(page: Page, path: Path) -> None:
+    """Refuse lines that no page has: time and memory grow with their number and size.
+
+    Raises:
+        DataError: If they are too many, or one is too long, or all together are too large.
+    """
+    size = (page.width, page.height)
+    lines = page.lines
+    if len(lines) > _MOST_LINES:
+        message = f"{path}: has {len(lines):,} lines, more than the limit of {_MOST_LINES:,}"
+        raise DataError(message, hint="correct the segmentation")
+    area = 0.0
+    for line in lines:
+        try:
+            check_extent(line, *size)
+        except ImageError as error:
+            name = f" ({line.id})" if line.id else ""
+            raise DataError(f"{path}: {error.message}{name}", hint=error.hint) from error
+        outline = np.clip(np.array(line.polygon.points), 0, size).astype(np.float32)
+        area += math.prod(cv2.minAreaRect(outline)[1])
+    if area > _MOST_AREA * page.width * page.height:
+        covered = f"{area / (page.width * page.height):,.0f} times the page of {page.width} x {page.height} pixels"
+        raise DataError(f"{path}: its {len(lines):,} lines cover {covered}", hint="correct the segmentation")
+
+
+def _try_open(path: Path) -> Page | None:
+    try:
+        return open_layout(path)
+    except InputError:
+        return None  # said when it is asked for by its own name
+
+
+def _worth(path: Path, page: Page | None) -> tuple[bool, bool, bool]:
+    """Rank the files about an image: a workspace of OCR-D has one for each step that was done."""
+    lines = page.lines if page else ()
+    return any(line.transcript for line in lines), bool(lines), not _is_alto(path)
+
+
+def place_below(folder: Path, image: Path) -> Path:
+    """Return the path of an image below a folder; of one that lies elsewhere, that of its own folder."""
+    return image.relative_to(folder) if image.is_relative_to(folder) else Path(image.parent.name, image.name)
 
 
 def by_number(path: Path) -> list[str | int]:
@@ -266,7 +279,7 @@ def _is_alto(path: Path) -> bool:
 
 def _likeness(folder: Path, other: Path) -> int:
     """Count the folders, from the innermost outwards, that two places have in common."""
-    own, others = ([part for part in reversed(place.parts) if part not in _FOLDERS] for place in (folder, other))
+    own, others = ([part for part in reversed(place.parts) if part not in FOLDERS] for place in (folder, other))
     count = 0
     for a, b in zip(own, others, strict=False):
         if a != b:
@@ -277,7 +290,8 @@ def _likeness(folder: Path, other: Path) -> int:
 
 def _tell_other_image(source: str, path: Path, page: Page) -> None:
     """Warn of a segmentation that names another image. Stdin has no name, and that of an address means little."""
-    named = image_name(page)
+    names = image_names(page)
     # The same scan may be there in another format.
-    if named and source != "-" and "://" not in source and Path(named).stem != Path(source).stem:
-        log.warning("%s: is read with the lines of %s, which names %s", source, path, named)
+    stems = [Path(name).stem.casefold() for name in names]
+    if names and source != "-" and "://" not in source and Path(source).stem.casefold() not in stems:
+        log.warning("%s: is read with the lines of %s, which names %s", source, path, names[-1])

@@ -3,26 +3,45 @@
 Specification: https://github.com/PRImA-Research-Lab/PAGE-XML
 """
 
+import logging
+import math
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError, Fault
-from quillread.formats.xml_io import Names, add, parse_points, parse_size, parse_xml, points, rectangle, write
-from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Transcript
+from quillread.formats.xml_io import (
+    Names,
+    add,
+    make_line,
+    parse_points,
+    parse_size,
+    parse_xml,
+    plain_text,
+    points,
+    rectangle,
+    write,
+)
+from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan
 from quillread.version import __version__
 
+log = logging.getLogger(__name__)
+
 _NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+_PLACE = re.compile(r"readingOrder ?\{[^}]{0,40}?index: ?(\d{1,9})\b")
 
 
 def read_page_xml(path: Path) -> Page:
     """Read the ground truth of one page.
 
-    Regions come in the order of `ReadingOrder` where the file has one; those it does not name follow in the
-    order of the file, as lines do. Regions without lines are skipped. A line without a baseline of two points has
-    the lower edge of its outline for one; a line that has neither is skipped. Text comes without
-    spaces around it, with confidence 1; lines without text have no transcript.
+    Regions come in the order of `ReadingOrder`, where the file has one, and else in that of Transkribus' attribute
+    `custom`, as lines do in their region; those without a place follow in the order of the file. Regions without lines
+    are skipped. A line without a baseline that has a length has the lower edge of its outline for one; a line that has
+    neither is skipped. Text is that of the line, or else of its words, or of their glyphs; it has confidence 1. Lines
+    without text have no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.
@@ -46,14 +65,31 @@ def read_page_xml(path: Path) -> Page:
 
 
 def _ordered_regions(page: Element) -> list[Element]:
-    # Transkribus puts the lines of tables into their cells.
-    regions = [element for element in page.iter() if element.tag in ("TextRegion", "TableCell")]
     rank: dict[str, int] = {}
     order = page.find("ReadingOrder")
     if order is not None:
         for element in _walk_order(order):
             rank.setdefault(element.get("regionRef", ""), len(rank))
-    return sorted(regions, key=lambda region: rank.get(region.get("id", ""), len(rank)))
+    regions = _regions_below(page, rank, len(rank))
+    return [element for _, element in sorted(regions, key=lambda region: region[0])]
+
+
+def _regions_below(parent: Element, rank: Mapping[str, int], own: int) -> list[tuple[int, Element]]:
+    """Return the regions below an element with their ranks; one that has none has that of the region around it."""
+    found = []
+    for element in _by_place(child for child in parent if child.tag != "TextLine"):
+        place = rank.get(element.get("id", ""), own)
+        # Transkribus puts the lines of tables into their cells.
+        if element.tag in ("TextRegion", "TableCell"):
+            found.append((place, element))
+        found += _regions_below(element, rank, place)
+    return found
+
+
+def _by_place(elements: Iterable[Element]) -> list[Element]:
+    """Sort elements by the place that Transkribus gives them; those without one follow as they come."""
+    places = [(_PLACE.search(element.get("custom", "")), element) for element in elements]
+    return [element for found, element in sorted(places, key=lambda item: int(item[0][1]) if item[0] else math.inf)]
 
 
 def _walk_order(group: Element) -> list[Element]:
@@ -67,11 +103,11 @@ def _walk_order(group: Element) -> list[Element]:
 
 
 def _index(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def _read_region(element: Element, path: Path) -> Region:
-    lines = tuple(line for item in element.findall("TextLine") if (line := _read_line(item, path)))
+    lines = tuple(line for item in _by_place(element.findall("TextLine")) if (line := _read_line(item, path)))
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
@@ -79,17 +115,11 @@ def _read_region(element: Element, path: Path) -> Region:
 
 
 def _read_line(element: Element, path: Path) -> Line | None:
-    baseline = _points_of(element, "Baseline", path)
-    outline = _points_of(element, "Coords", path)
-    if len(outline) < 3:
-        if len(baseline) < 2:
-            return None
-        outline = rectangle(baseline)
-    if len(baseline) < 2:
-        box = Polygon(outline).bounds
-        baseline = ((box.x0, box.y1), (box.x1, box.y1))
-    text = _text_of(element)
-    return Line(baseline, Polygon(outline), Transcript(text, 1.0) if text else None, element.get("id"))
+    places = _points_of(element, "Baseline", path), _points_of(element, "Coords", path)
+    line = make_line(*places, _text_of(element), element.get("id"))
+    if line is None:
+        log.warning("%s: TextLine %s has neither a baseline nor an outline, and is skipped", path, element.get("id"))
+    return line
 
 
 def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:
@@ -104,10 +134,13 @@ def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:
 
 
 def _text_of(element: Element) -> str:
-    """Return the text of the reading with the lowest index."""
+    """Return the text of the reading with the lowest index; without any, that of the parts of a line or word."""
     readings = sorted(element.findall("TextEquiv"), key=lambda reading: _index(reading.get("index", "")))
-    holder = readings[0].find("Unicode") if readings else None
-    return (holder.text or "").strip() if holder is not None else ""
+    texts = [reading.findtext("Unicode") or reading.findtext("PlainText") or "" for reading in readings[:1]]
+    if own := plain_text("".join(texts)):
+        return own
+    words = (_text_of(word) for word in _by_place(element.findall("Word")))
+    return " ".join(word for word in words if word) or "".join(map(_text_of, _by_place(element.findall("Glyph"))))
 
 
 class PageXmlWriter:

@@ -6,47 +6,159 @@ are no entities, no external files and no network.
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
+from xml.parsers import expat
 
 from quillread.errors import DataError
-from quillread.types import Box, Page, Point, Polygon
+from quillread.types import Box, Line, Page, Point, Polygon, Transcript
+
+MOST_BYTES = 32 << 20
+"""Larger files are not read: a page of a newspaper with the place of every letter has some 20 MB."""
+_MOST_ELEMENTS = 1_000_000
+_MOST_NESTED = 100
+_MOST_POINTS = 100_000
+"""Of one outline or baseline."""
+_PIECE = 1 << 20
+_HEAD = 1 << 20
+"""Bytes within which the root element stands: before it come a declaration and comments."""
+_HYPHENS = ("-", "\u2010", "\u2e17", "\u00ac", "=")
 
 
 class _StrictBuilder(TreeBuilder):
-    """Builds elements under their names without namespace, and refuses a document type."""
+    """Builds elements under their names without namespace, and refuses a document type and what exceeds the limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+        self._count = 0
+        self._names: dict[str, str] = {}
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
-        return super().start(tag.rpartition("}")[2], attrs)
+        self._depth += 1
+        self._count += 1
+        if self._depth > _MOST_NESTED:
+            raise ParseError(f"elements are nested more than {_MOST_NESTED} deep")
+        if self._count > _MOST_ELEMENTS:
+            raise ParseError(f"more than {_MOST_ELEMENTS:,} elements")
+        return super().start(self._bare(tag), attrs)
 
     def end(self, tag: str, /) -> Element:
-        return super().end(tag.rpartition("}")[2])
+        self._depth -= 1
+        return super().end(self._bare(tag))
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ParseError(f"a document type ({name}) is not allowed")
+
+    def _bare(self, tag: str) -> str:
+        # All elements of a name share one string.
+        return self._names.get(tag) or self._names.setdefault(tag, tag.rpartition("}")[2])
+
+
+def root_name(path: Path) -> str:
+    """Return the name of the root element of an XML file without its namespace, in whatever encoding.
+
+    Raises:
+        DataError: If the file cannot be read or is not XML.
+    """
+    names: list[str] = []
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler = lambda name, _: names.append(name)
+    try:
+        with _open(path) as file:
+            while not names and (piece := file.read(4096)) and file.tell() <= _HEAD:
+                parser.Parse(piece)
+            if not names:
+                parser.Parse(b"", True)
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        if not names:
+            raise _malformed(path, error) from error
+    return names[0].rpartition("}")[2]
 
 
 def parse_xml(path: Path, root_tag: str) -> Element:
     """Parse a file into elements whose tags carry no namespace.
 
     Raises:
-        DataError: If the file cannot be read, is malformed, declares a document type, or has another root.
+        DataError: If the file cannot be read, is malformed, declares a document type, is larger than a page of writing
+            can be, or has another root.
     """
     parser = XMLParser(target=_StrictBuilder())
     try:
-        parser.feed(path.read_bytes())
+        with _open(path) as file:
+            # What a handler refuses ends the parser only with the piece.
+            while piece := file.read(_PIECE):
+                parser.feed(piece)
         root = parser.close()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ParseError, LookupError, ValueError) as error:
-        hint = "export it again, without a document type: entities are not read"
-        raise DataError(f"{path}: malformed XML: {error}", hint=hint) from error
+        raise _malformed(path, error) from error
     if root.tag != root_tag:
         raise DataError(f"{path}: the root element is {root.tag!r}, expected {root_tag!r}")
     return root
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for whoever writes into it
+            raise DataError(f"{path}: is not a file", hint="name a PAGE or ALTO file")
+        if found.st_size > MOST_BYTES:
+            message = f"{path}: has {found.st_size:,} bytes, more than the limit of {MOST_BYTES:,}"
+            raise DataError(message, hint="export a file for each page")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
+
+
+def _malformed(path: Path, error: Exception) -> DataError:
+    hint = "export it again, without a document type: entities are not read"
+    return DataError(f"{path}: malformed XML: {error}", hint=hint)
+
+
+def plain_text(text: str) -> str:
+    """Return the text of a line as it is on the paper.
+
+    Line breaks and tabs, with which programs lay XML out, are spaces. A soft hyphen at the end is the hyphen that is
+    seen there; elsewhere none is seen.
+    """
+    text = re.sub(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*", " ", text).strip()
+    before = text.rstrip("\u00ad")
+    if before != text and not before.endswith(_HYPHENS):
+        before += "-"
+    return before.replace("\u00ad", "")
+
+
+def make_line(baseline: Sequence[Point], outline: Sequence[Point], text: str, name: str | None) -> Line | None:
+    """Make a line of what a file says of it.
+
+    Without a baseline that has a length, the lower edge of its outline serves; without an outline, the box of its
+    baseline.
+
+    Args:
+        baseline: Empty if there is none.
+        outline: Empty if there is none.
+        text: Empty if there is none.
+        name: Its id.
+
+    Returns:
+        The line, or None if it has neither.
+    """
+    has_length = len(set(baseline)) > 1
+    if len(outline) < 3:
+        if not has_length:
+            return None
+        outline = rectangle(baseline)
+    if not has_length:
+        box = Polygon(tuple(outline)).bounds
+        baseline = ((box.x0, box.y1), (box.x1, box.y1))
+    return Line(tuple(baseline), Polygon(tuple(outline)), Transcript(text, 1.0) if text else None, name)
 
 
 def parse_points(text: str, where: str) -> tuple[Point, ...]:
@@ -57,12 +169,16 @@ def parse_points(text: str, where: str) -> tuple[Point, ...]:
         where: File and element, for the error message.
 
     Raises:
-        DataError: If a number is malformed or not finite, or if their count is odd.
+        DataError: If a number is malformed or not finite, if their count is odd, or if they are too many.
     """
     try:
-        numbers = [float(number) for number in re.split(r"[\s,]+", text.strip()) if number]
+        # A point has 20 characters at most, but for fractions that nobody measures.
+        words = re.split(r"[\s,]+", text.strip()) if len(text) <= 20 * _MOST_POINTS else []
+        numbers = [float(number) for number in words if number]
     except ValueError as error:
         raise DataError(f"{where}: malformed point: {error}") from error
+    if len(text) > 20 * _MOST_POINTS or len(numbers) > 2 * _MOST_POINTS:
+        raise DataError(f"{where}: has more than {_MOST_POINTS:,} points", hint="correct the segmentation")
     if len(numbers) % 2 or not all(map(math.isfinite, numbers)):
         raise DataError(f"{where}: {text[:40]!r} is not a list of points")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,6 +27,10 @@ _Mask = NDArray[np.float32]
 """float32 (h, w): 1 where the page shows, 0 where paper is filled in."""
 
 
+Outline = Literal["both", "polygon", "baseline"]
+"""Along what lines that are known are cut out: their polygon, a band along their baseline, or both together."""
+
+
 @dataclass(frozen=True, slots=True)
 class CropConfig:
     """How much of the page around a line comes with it. Lengths are fractions of the line's usual height."""
@@ -39,7 +44,12 @@ class CropConfig:
     reach: float = 0.5
     """How far a part of the polygon may stand out above or below the rest before it is cut off."""
 
+    outline: Outline = "both"
+    """Along what the lines of `segmentation` are cut out: their polygon, a band along their baseline, or both."""
+
     def __post_init__(self) -> None:
+        if self.outline not in get_args(Outline):
+            raise ConfigError(f"crop.outline must be {', '.join(get_args(Outline))}, got {self.outline!r}")
         for name in ("margin", "level", "reach"):
             if not 0 <= getattr(self, name) <= 2:
                 raise ConfigError(f"crop.{name} must be 0 to 2, got {getattr(self, name)}")
@@ -66,8 +76,9 @@ def crop_line(image: UInt8Image, line: Line, config: CropConfig | None = None) -
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"a page must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     config = config or CropConfig()
+    check_extent(line, image.shape[1], image.shape[0])
     baseline, polygon = _confine(line, image.shape[1], image.shape[0])
-    height = _usual_height(baseline, polygon)
+    height = usual_height(baseline, polygon)
     margin = max(1.0, config.margin * height)
     edge = outline(polygon, step=max(1.0, height / 16))
     if _is_level(baseline, config.level * height):
@@ -86,13 +97,30 @@ def crop_line(image: UInt8Image, line: Line, config: CropConfig | None = None) -
     return _fill_with_paper(pixels, mask), to_page
 
 
+def check_extent(line: Line, width: int, height: int) -> None:
+    """Refuse a line that is far longer than its page: time and memory grow with its length.
+
+    Args:
+        line: On the page.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+
+    Raises:
+        ImageError: If its baseline is longer than any writing on the page can be, or the way around its polygon.
+    """
+    for points, what, most in ((line.baseline, "a baseline", 4), (line.polygon.points, "an outline", 20)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = polyline_length(points) if points else 0.0
+        if length > most * (width + height):
+            raise _fault(line, f"has {what} of {length:,.0f} pixels on a page of {width} x {height}")
+
+
 def _confine(line: Line, width: int, height: int) -> tuple[Points, Points]:
     """Return baseline and polygon, the latter moved to the border of the page where it lies beyond.
 
     Raises:
         ImageError: If either is degenerate.
     """
-    # A baseline may overshoot the page, but not without bound: memory grows with its length.
     far = np.array((width, height))
     baseline = np.clip(np.array(line.baseline, np.float64).reshape(-1, 2), -far, 2 * far)
     polygon = np.array(line.polygon.points, np.float64).reshape(-1, 2)
@@ -114,7 +142,7 @@ def _on_page(points: Points, width: int, height: int) -> NDArray[np.float32]:
     return np.clip(points, 0, (width, height)).astype(np.float32)
 
 
-def _usual_height(baseline: Points, polygon: Points) -> float:
+def usual_height(baseline: Points, polygon: Points) -> float:
     """Estimate the height of the writing from the area of its polygon, in pixels."""
     shape = polygon.astype(np.float32)
     # A baseline that covers a part of its polygon only must not make the line look tall.

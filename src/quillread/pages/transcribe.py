@@ -1,10 +1,12 @@
 """From a page image to its text: find lines, cut them out, read them, put the words back on the page."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from quillread.errors import ImageError
+from quillread.formats.outlines import outline_lines
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
@@ -47,7 +49,8 @@ class PageTranscriber:
         """
         page = Page("", 1, image.shape[1], image.shape[0])
         if regions is not None:
-            return self._read_lines(page, image, regions)
+            along = outline_lines(replace(page, regions=regions), self._crop.outline).lines
+            return self._read_lines(page, image, regions, along)
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
             notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
@@ -59,10 +62,16 @@ class PageTranscriber:
             return page
         return replace(page, regions=tuple(_move(region, back, (page.width, page.height)) for region in page.regions))
 
-    def _read_lines(self, page: Page, image: UInt8Image, regions: tuple[Region, ...]) -> Page:
-        """Put regions with their lines read on a page, and notes on what is wrong with them."""
+    def _read_lines(
+        self, page: Page, image: UInt8Image, regions: tuple[Region, ...], along: Sequence[Line] = ()
+    ) -> Page:
+        """Put regions with their lines read on a page, and notes on what is wrong with them.
+
+        The lines are cut out along the outlines of others, `along`, if those are given.
+        """
         notes = [*page.notes] if any(region.lines for region in regions) else [*page.notes, "no writing found"]
-        cuts = [self._cut(image, line, notes) for region in regions for line in region.lines]
+        lines = along or [line for region in regions for line in region.lines]
+        cuts = [self._cut(image, line, notes) for line in lines]
         read = iter(self.recognizer.read([cut[0] for cut in cuts if cut]))
         placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
         for number, transcript in enumerate(placed, start=1):

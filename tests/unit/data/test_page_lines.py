@@ -67,7 +67,7 @@ def texts(source: Source) -> list[str]:
 
 def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
     write_page(tmp_path, "p1", line(1, "one"), line(2, "two"))
-    source = open_at(tmp_path)
+    source = open_at(tmp_path, "?outline=polygon")
     assert texts(source) == ["one", "two"]
     assert np.unique(source.sample(1, RNG).image).tolist() == [140]
 
@@ -75,7 +75,7 @@ def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
 def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
     (tmp_path / "p1.png").write_bytes(png(page_image()))
     (tmp_path / "p1.xml").write_text(ALTO, encoding="utf-8")
-    source = open_at(tmp_path)
+    source = open_at(tmp_path, "?outline=polygon")
     assert texts(source) == ["from alto"]
     assert np.unique(source.sample(0, RNG).image).tolist() == [120]
 
@@ -149,10 +149,12 @@ def test_a_lone_line_without_polygon_has_a_height(tmp_path: Path):
     assert 20 < open_at(tmp_path).sample(0, RNG).image.shape[0] < 60
 
 
-def test_polygons_can_be_passed_over(tmp_path: Path):
+def test_lines_are_cut_along_polygon_and_baseline_together_or_along_either(tmp_path: Path):
     write_page(tmp_path, "p1", line(1, "one"), line(3, "three"))
-    cut, along = (open_at(tmp_path, option).sample(0, RNG).image for option in ("", "?outline=baseline"))
-    assert along.shape[0] > 2 * cut.shape[0]
+    options = ("?outline=polygon", "", "?outline=both", "?outline=baseline")
+    narrow, usual, both, high = (open_at(tmp_path, option).sample(0, RNG).image for option in options)
+    assert high.shape[0] > both.shape[0] > 2 * narrow.shape[0]
+    assert np.array_equal(usual, both)
 
 
 def test_a_sloping_baseline_is_laid_flat(tmp_path: Path):
@@ -213,7 +215,7 @@ def test_an_image_of_another_size_is_reported(tmp_path: Path, caplog: pytest.Log
     write_page(tmp_path, "p2", line(1, "two"))
     (tmp_path / "p2.png").write_bytes(png(page_image()[::2, ::2]))
     assert texts(open_at(tmp_path)) == ["one"]
-    assert "has 200 x 150 pixels, its XML is about 400 x 300" in caplog.text
+    assert f"p2.png: has 200 x 150 pixels, {tmp_path / 'p2.xml'} is about one of 400 x 300" in caplog.text
 
 
 def test_lines_without_text_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -223,7 +225,7 @@ def test_lines_without_text_are_counted(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_a_line_without_extent_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    write_page(tmp_path, "p1", line(1, "one"), line(2, "two", baseline="20,85 20,85"))
+    write_page(tmp_path, "p1", line(1, "one"), line(9, "two"))
     assert texts(open_at(tmp_path)) == ["one"]
     assert "p1-002: its baseline or polygon has no extent on the page" in caplog.text
 

@@ -119,3 +119,64 @@ def test_a_line_with_empty_places_is_refused_by_name(read):
     place = 'ID="l2" HPOS="10" VPOS="110" WIDTH="680" HEIGHT="70"'
     with pytest.raises(DataError, match="l2 has neither"):
         read(ALTO.replace(place, 'ID="l2" HPOS="" VPOS="" WIDTH="" HEIGHT=""'))
+
+
+TWO = """<alto>{order}<Layout><Page WIDTH="800" HEIGHT="600"><PrintSpace>{blocks}</PrintSpace></Page></Layout></alto>"""
+
+
+def block(name: str, *lines: str, rest: str = "") -> str:
+    items = "".join(f'<TextLine ID="{n}" HPOS="1" VPOS="1" WIDTH="9" HEIGHT="9"/>' for n in lines)
+    return f'<TextBlock ID="{name}" {rest}>{items}</TextBlock>'
+
+
+def ids(page: Page) -> list[str | None]:
+    return [line.id for line in page.lines]
+
+
+def test_blocks_and_lines_come_in_the_reading_order(read):
+    order = """<ReadingOrder><OrderedGroup ID="g"><ElementRef ID="e0" REF="whole"/><ElementRef ID="e1" REF="b2 b1"/>
+      <OrderedGroup ID="h"><ElementRef ID="e2" REF="l4"/><ElementRef ID="e3" REF="l3"/></OrderedGroup></OrderedGroup>
+      <OrderedGroup ID="other"><ElementRef ID="e4" REF="b1"/></OrderedGroup></ReadingOrder>"""
+    whole = f'<ComposedBlock ID="whole">{block("b5", "l6")}</ComposedBlock>'
+    blocks = block("b1", "l1") + block("b2", "l2") + block("b3", "l3", "l5", "l4") + block("b4", "l7") + whole
+    assert ids(read(TWO.format(order=order, blocks=blocks))) == ["l6", "l2", "l1", "l4", "l3", "l5", "l7"]
+
+
+def test_blocks_follow_the_one_that_names_them(read):
+    figure = '<Illustration ID="f" IDNEXT="b2"/>'
+    blocks = block("b1", "l1") + block("b2", "l2", rest='IDNEXT="b1"') + figure + block("b3", "l3", rest='IDNEXT="f"')
+    assert ids(read(TWO.format(order="", blocks=blocks))) == ["l3", "l2", "l1"]
+    circle = block("b1", "l1", rest='IDNEXT="b2"') + block("b2", "l2", rest='IDNEXT="b1"')
+    assert ids(read(TWO.format(order="", blocks=circle))) == ["l1", "l2"]
+
+
+def test_a_page_may_be_without_its_size(read):
+    page = read(ALTO.replace('WIDTH="800" HEIGHT="600"', ""))
+    assert (page.width, page.height, len(page.lines)) == (0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ('<String CONTENT="re-"/><HYP CONTENT="-"/>', "re-"),
+        ('<String CONTENT="re"/><HYP CONTENT="&#173;"/>', "re-"),
+        ('<String CONTENT="re"/><HYP/>', "re-"),
+        ('<String CONTENT=""><Glyph CONTENT="r"/><Glyph CONTENT="e"/></String>', "re"),
+        ('<String CONTENT="a&#10;  b"/><!-- no text --><SP/><String CONTENT="c"/>', "a b c"),
+    ],
+)
+def test_text_is_that_of_the_paper(read, word, text):
+    assert read(ALTO.replace('<String CONTENT="second"/>', word)).lines[1].transcript.text == text
+
+
+def test_a_line_without_a_box_has_that_of_its_strings(read):
+    words = '<String CONTENT="a" HPOS="5" VPOS="9" WIDTH="9" HEIGHT="9"/>'
+    page = read(
+        ALTO.replace('ID="l2" HPOS="10" VPOS="110" WIDTH="680" HEIGHT="70"><String CONTENT="second"/>', f">{words}")
+    )
+    assert page.lines[1].polygon == box(5, 9, 14, 18)
+
+
+def test_a_baseline_of_one_place_is_none(read):
+    page = read(ALTO.replace("10 60 300 61.5 690 60", "50,60 50,60"))
+    assert page.lines[0].baseline == ((10, 80), (690, 80))

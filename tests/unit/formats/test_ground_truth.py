@@ -1,3 +1,5 @@
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +7,7 @@ import pytest
 from documents import box, export, page
 
 from quillread.errors import DataError, ImageError
-from quillread.formats.ground_truth import GroundTruth
+from quillread.formats.ground_truth import GroundTruth, list_layouts, place_below
 from quillread.types import DocumentInfo, Scan
 
 SIZE = (1000, 1400)
@@ -168,3 +170,99 @@ def test_a_file_without_an_image_or_damaged_has_a_fault(tmp_path: Path):
     without, damaged = GroundTruth(tmp_path).pairs()
     assert without.fault is not None and "has no image of its name" in without.fault.message
     assert damaged.fault is not None and "malformed XML" in damaged.fault.message
+
+
+def test_what_is_hidden_or_a_folder_is_no_segmentation(tmp_path: Path):
+    write(tmp_path / "a.xml")
+    (tmp_path / "._a.xml").write_bytes(b"\0\5\26\7")
+    (tmp_path / "b.xml").mkdir()
+    assert list_layouts(tmp_path) == [tmp_path / "a.xml"]
+
+
+def test_a_pipe_or_a_link_to_nowhere_is_named_and_the_others_are_found(tmp_path: Path):
+    image(tmp_path / "a.jpg")
+    write(tmp_path / "a.xml")
+    os.mkfifo(tmp_path / "b.xml")
+    (tmp_path / "c.xml").symlink_to("none.xml")
+    assert list_layouts(tmp_path) == [tmp_path / "a.xml"]
+    good, pipe, link = GroundTruth(tmp_path).pairs()
+    assert good.page is not None
+    assert pipe.fault is not None and "b.xml: is not a file" in pipe.fault.message
+    assert link.fault is not None and "c.xml: cannot be read" in link.fault.message
+
+
+def test_of_several_files_about_an_image_one_with_lines_and_text_is_taken(tmp_path: Path):
+    image(tmp_path / "OCR-D-IMG" / "1.jpg")
+    (tmp_path / "mets.xml").write_text("<mets/>", encoding="utf-8")
+    for group in ("OCR-D-BIN", "OCR-D-OCR", "OCR-D-SEG"):
+        path = write(tmp_path / group / f"{group}_1.xml", image="1.jpg", first=group)
+        text = path.read_text(encoding="utf-8").replace('"1.jpg"', '"OCR-D-IMG/1.jpg"')
+        if group == "OCR-D-BIN":
+            text = re.sub(r"<TextRegion.*</TextRegion>", "", text, flags=re.DOTALL)
+        if group == "OCR-D-SEG":
+            text = re.sub(r"<Unicode>.*?</Unicode>", "", text)
+        path.write_text(text, encoding="utf-8")
+    (pair,) = GroundTruth(tmp_path).pairs()
+    assert pair.xml.parent.name == "OCR-D-OCR"
+    assert first_line(tmp_path, str(tmp_path / "OCR-D-IMG" / "1.jpg")) == "OCR-D-OCR"
+
+
+def test_a_copy_of_the_image_has_its_lines_too(tmp_path: Path):
+    write(tmp_path / "0001.xml", image="0001.png")
+    assert first_line(tmp_path, "0001.nrm.png") == "l1"
+
+
+def test_capitals_in_names_do_not_matter(tmp_path: Path):
+    write(tmp_path / "Page.xml", image="SCAN.jpg")
+    write(tmp_path / "other.xml", image="other.jpg", first="other")
+    assert first_line(tmp_path, "page.JPG") == "l1"
+    assert first_line(tmp_path, "scan.jpg") == "l1"
+
+
+def without_size(path: Path) -> Path:
+    """Take the size out of an ALTO file."""
+    path.write_text(path.read_text(encoding="utf-8").replace('WIDTH="1000" HEIGHT="1400"', ""), encoding="utf-8")
+    return path
+
+
+def test_a_page_without_a_size_has_that_of_its_image(tmp_path: Path):
+    truth = GroundTruth(without_size(write(tmp_path / "a.xml", kind="alto")))
+    assert truth.regions("a.jpg", 1, 1, SIZE)[0].lines[0].id == "l1"
+    with pytest.raises(ImageError, match=r"the image has 50 x 70 pixels, .*a\.xml has a line from \(100, 140\)"):
+        truth.regions("a.jpg", 1, 1, (50, 70))
+
+
+def long_line(points: str) -> str:
+    return f'<TextLine id="long"><Coords points="0,0 9,0 9,9"/><Baseline points="{points}"/></TextLine>'
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (long_line("0,100 100000000,100"), "a baseline of 100,000,000 pixels on a page of 1000 x 1400 (long)"),
+        (long_line("0,100 1e308,100 -1e308,100"), "a baseline of inf pixels on a page of"),
+        (long_line("0,5 999,6 " * 2000), "a baseline of 3,99"),
+        (
+            f'<TextLine id="wide"><Coords points="{"0,5 999,900 " * 2000}"/></TextLine>',
+            "an outline of 5,",
+        ),
+        (long_line("0,5 9,5") * 10_001, "has 10,001 lines, more than the limit of 10,000"),
+        (
+            '<TextLine id="all"><Coords points="0,0 1000,0 1000,1400 0,1400"/></TextLine>' * 31,
+            "its 31 lines cover 31 times the page of 1000 x 1400 pixels",
+        ),
+    ],
+)
+def test_lines_that_no_page_has_are_refused(lines: str, message: str, tmp_path: Path):
+    page = '<PcGts><Page imageFilename="a.jpg" imageWidth="1000" imageHeight="1400"><TextRegion id="r">{}'
+    path = tmp_path / "a.xml"
+    path.write_text(page.format(lines) + "</TextRegion></Page></PcGts>", encoding="utf-8")
+    with pytest.raises(DataError, match=re.escape("a.xml: ")) as caught:
+        first_line(tmp_path, "a.jpg")
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_images_elsewhere_have_a_path_too(tmp_path: Path):
+    assert place_below(tmp_path, tmp_path / "a" / "b.jpg") == Path("a/b.jpg")
+    assert place_below(tmp_path / "xml", tmp_path / "images" / "b.jpg") == Path("images/b.jpg")

@@ -67,7 +67,7 @@ def test_a_line_with_neither_baseline_nor_outline_is_left_out(read):
 
 
 def test_a_line_without_text_has_no_transcript(read):
-    assert read(PAGE.replace("first line", "")).lines[0].transcript is None
+    assert read(PAGE.replace("first line", "").replace("first", "")).lines[0].transcript is None
 
 
 def test_points_as_elements_are_read(read):
@@ -139,3 +139,56 @@ def test_lines_in_the_cells_of_a_table_are_read(read):
     first, _, last = head.rpartition("</TextRegion>")
     page = read(f'{first}</TableCell></TableRegion>{last}<TextRegion id="c">{tail}')
     assert [line.transcript.text for line in page.lines] == ["first line", "second line"]
+
+
+def test_lines_come_in_the_order_of_transkribus(read):
+    page = """<PcGts><Page imageFilename="a" imageWidth="9" imageHeight="99">
+      <TextRegion id="r" custom="readingOrder {index:1;}"><Coords points="0,0 9,0 9,9"/>
+        <TextLine id="c"><Coords points="0,0 9,0 9,9"/></TextLine>
+        <TextLine id="b" custom="structure {type:x;} readingOrder {index:10;}"><Coords points="0,0 9,0 9,9"/></TextLine>
+        <TextLine id="a" custom="readingOrder {index:2;}"><Coords points="0,0 9,0 9,9"/></TextLine>
+      </TextRegion>
+      <TextRegion id="s" custom="readingOrder {index:0;}"><Coords points="0,0 9,0 9,9"/>
+        <TextLine id="d" custom="readingOrder {index:99999999999999999999;}"><Coords points="0,0 9,0 9,9"/></TextLine>
+      </TextRegion></Page></PcGts>"""
+    assert [line.id for line in read(page).lines] == ["d", "a", "b", "c"]
+
+
+def test_regions_within_others_are_read_where_those_are(read):
+    line = '<TextLine id="{}"><Coords points="0,0 9,0 9,9"/></TextLine>'
+    page = f"""<PcGts><Page imageFilename="a" imageWidth="9" imageHeight="99">
+      <ReadingOrder><OrderedGroup><RegionRefIndexed index="0" regionRef="table"/>
+        <RegionRefIndexed index="1" regionRef="text"/></OrderedGroup></ReadingOrder>
+      <TextRegion id="text">{line.format("d")}<TextRegion id="inner">{line.format("e")}</TextRegion></TextRegion>
+      <TableRegion id="table"><TableCell id="c1">{line.format("a")}</TableCell>
+        <TableCell id="c2">{line.format("b")}</TableCell></TableRegion>
+      <TextRegion id="none">{line.format("f")}</TextRegion></Page></PcGts>"""
+    assert [line.id for line in read(page).lines] == ["a", "b", "d", "e", "f"]
+
+
+@pytest.mark.parametrize("empty", ["", "<TextEquiv><Unicode/></TextEquiv>", "<TextEquiv/>"])
+def test_text_in_words_or_glyphs_only_is_read(read, empty):
+    words = """<Word custom="readingOrder {index:1;}"><Glyph><TextEquiv><Unicode>S</Unicode></TextEquiv></Glyph>
+      <Glyph><TextEquiv><Unicode>ir</Unicode></TextEquiv></Glyph></Word><Word/>
+      <Word custom="readingOrder {index:0;}"><TextEquiv><PlainText>Dear</PlainText></TextEquiv></Word>"""
+    full = "<TextEquiv><Unicode>first line</Unicode></TextEquiv>"
+    page = PAGE.replace(full, words + empty).replace("<Unicode>first</Unicode>", "")
+    assert read(page).lines[0].transcript.text == "Dear Sir"
+
+
+def test_pretty_printed_text_is_one_line(read):
+    assert read(PAGE.replace("first line", "\n   first\n    line\n  ")).lines[0].transcript.text == "first line"
+
+
+def test_a_baseline_of_one_place_is_none(read):
+    page = read(PAGE.replace("10,160 690,170", "50,60 50,60"))
+    assert page.lines[1].baseline == ((10, 180), (690, 180))
+
+
+def test_a_line_with_neither_is_named(read, caplog):
+    read(PAGE.replace('<Coords points="10,110 690,110 690,180"/><Baseline points="10,160 690,170"/>', ""))
+    assert "TextLine a1 has neither a baseline nor an outline" in caplog.text
+
+
+def test_comments_are_no_text(read):
+    assert read(PAGE.replace("first line", "first<!-- a --> line")).lines[0].transcript.text == "first line"

@@ -196,6 +196,8 @@ def test_line_longer_than_opencv_allows_is_cropped():
         (((5, 5), (90, 5)), ((0, 0), (90, 0)), "no area on the page"),
         (((5, 5), (90, 5)), (), "no area on the page"),
         (((40, 40), (45, 40), (40, 40)), ((0, 0), (90, 0), (90, 60), (0, 60)), "turns back on itself"),
+        (((0, 5), (5001, 5)), ((0, 0), (90, 0), (90, 60)), "a baseline of 5,001 pixels on a page of 700 x 400"),
+        (((0, 5), (9, 5)), ((0, 0), (90, 0), (90, 60)) * 200, "an outline of"),
         (((5, 5), (float("nan"), 5)), ((0, 0), (9, 0), (9, 9)), "not numbers"),
     ],
 )
@@ -209,7 +211,7 @@ def test_grey_page_is_refused():
         crop_line(np.zeros((400, 700), np.uint8), line_along(straight()))
 
 
-@pytest.mark.parametrize("setting", ["margin", "level", "reach"])
+@pytest.mark.parametrize("setting", ["margin", "level", "reach", "outline"])
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ConfigError, match=f"crop.{setting}"):
         CropConfig(**{setting: -1})

@@ -6,7 +6,7 @@ import pytest
 from fakes import bar_info, bar_line, bar_recognizer
 
 from quillread.errors import ImageError
-from quillread.images.crop import CropConfig
+from quillread.images.crop import CropConfig, Outline
 from quillread.images.geometry import AffineMap
 from quillread.pages import transcribe
 from quillread.pages.segment import Layout, Segmenter
@@ -123,6 +123,27 @@ def test_lines_that_are_known_are_read_and_none_are_looked_for():
     page = make(never, flatten=True)(page_of(TEXTS), known)
     assert texts_of(page) == ["dead"]
     assert (page.regions[0].id, page.lines[0].id, page.lines[0].baseline) == ("block", "l7", line_at(PITCH).baseline)
+
+
+@pytest.mark.parametrize(("outline", "rows"), [("polygon", 22), ("both", 47), ("baseline", 53)])
+def test_known_lines_with_thin_outlines_are_cut_wider_and_keep_their_outlines(outline: Outline, rows: int):
+    baselines = [((40.0, y), (440.0, y)) for y in (100.0, 150.0, 200.0)]
+    lines = tuple(
+        Line(((x0, y), (x1, y)), Polygon(((x0, y - 15), (x1, y - 15), (x1, y + 5), (x0, y + 5))))
+        for (x0, y), (x1, _) in baselines
+    )
+    seen: list[int] = []
+
+    class Notes(SeesTwoRows):
+        def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
+            seen.extend(image.shape[0] for image in images)
+            return super().read(images)
+
+    known = (Region(lines[0].polygon, lines),)
+    config = CropConfig(margin=0, outline=outline)
+    page = PageTranscriber(Notes(), None, config)(np.full((300, 500, 3), 255, np.uint8), known)
+    assert seen == pytest.approx([rows] * 3, abs=4)
+    assert [line.polygon for line in page.lines] == [line.polygon for line in lines]
 
 
 class SeesTwoRows:
