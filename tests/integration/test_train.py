@@ -27,14 +27,17 @@ from quillread.models.compact.onnx_file import CompactConfig, read_weights, writ
 from quillread.models.model_folder import ONNX_NAME, read_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
+from quillread.train import finetune as finetune_module
+from quillread.train import trainer as trainer_module
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune
-from quillread.train.lines import open_lines
+from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
+from quillread.train.trainer import StopOnSignal
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -211,9 +214,50 @@ def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):
     assert "resume it" in str(caught.value)
 
 
-def test_nothing_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):
-    with pytest.raises(ConfigError, match="holds no checkpoint"):
+def test_no_run_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(ConfigError, match="settings of the run to resume are missing"):
         finetune(config, tmp_path / "new", resume=True, progress=False)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    for name in ("train.json", "data.json"):
+        shutil.copy(unbroken / name, tmp_path)
+    (tmp_path / f"checkpoint-{EPOCH_STEPS}").mkdir()
+    (tmp_path / f"checkpoint-{EPOCH_STEPS}" / "model.safetensors").write_bytes(b"half")
+    assert finetune(config, tmp_path, resume=True, progress=False).finished
+    assert "starts anew" in caplog.text
+    ours, theirs = (read_checkpoint(folder / f"checkpoint-{LAST}") for folder in (tmp_path, unbroken))
+    assert differences(ours, theirs) == []
+
+
+def test_a_cut_best_checkpoint_does_not_cost_the_run_its_model(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    script_rates(monkeypatch, [0.3, 0.4, 0.5])
+    save = trainer_module.seal_checkpoint
+
+    def save_and_cut(folder: Path) -> None:
+        save(folder)
+        if folder.name == f"checkpoint-{LAST}":
+            (tmp_path / f"checkpoint-{EPOCH_STEPS}" / "model.safetensors").write_bytes(b"half")
+
+    monkeypatch.setattr(trainer_module, "seal_checkpoint", save_and_cut)
+    assert finetune(config, tmp_path, progress=False).finished
+    assert_model_is_checkpoint(tmp_path, step=LAST)
+
+
+def test_a_second_signal_ends_a_run_at_once(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class TwoSignals(StopOnSignal):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(finetune_module, "StopOnSignal", TwoSignals)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, tmp_path, progress=False)
+    assert not any(tmp_path.glob("checkpoint-*"))
 
 
 def test_a_run_without_data_is_an_error(config: TrainConfig, tmp_path: Path):
@@ -457,8 +501,9 @@ def test_a_folder_without_a_run_cannot_be_averaged(tmp_path: Path):
 
 def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, tmp_path: Path):
     form = CompactForm(config)
-    whole = open_lines(changed(config, validation=(), validation_share=0.0), form)
-    parts = [open_lines(changed(config, fold=(number, 2), validation_lines=0), form) for number in (1, 2)]
+    sources = open_sources(config)
+    whole = open_lines(changed(config, validation=(), validation_share=0.0), form, sources)
+    parts = [open_lines(changed(config, fold=(number, 2), validation_lines=0), form, sources) for number in (1, 2)]
     held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
     assert held[0] and held[1] and not held[0] & held[1]
     assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)

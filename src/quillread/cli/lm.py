@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.options import add_column_options, positive_number, with_columns
-from quillread.cli.progress import ProgressLine, say
+from quillread.cli.progress import ProgressLine, say, tell_seen
 from quillread.cli.reading_options import add_language_flags, add_model_flags, read_options
 from quillread.errors import OutputError, UsageError
 from quillread.evaluate.report_text import interval, markdown_table, percent
@@ -199,15 +199,18 @@ def run_tune(args: argparse.Namespace) -> int:
 
 
 def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[TuningLine]":
+    from quillread.data.seen import mark
     from quillread.data.source import readable
     from quillread.data.spec import open_source, parse_spec
     from quillread.evaluate.language_tuning import TuningLine
 
     source = open_source(parse_spec(data), args.split)
-    progress, lines = ProgressLine("lines"), []
+    progress, lines, marks = ProgressLine("lines"), [], []
     for i, sample in readable(source, range(len(source))):
         lines.append(TuningLine(sample.group, sample.text, recorder(sample.image)))
+        marks.append(mark(sample))
         progress(i + 1, len(source))
+    tell_seen(marks, recorder.info)
     return lines
 
 

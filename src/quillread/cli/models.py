@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quillread import config
 from quillread.cli.options import positive_number
+from quillread.cli.progress import tell_seen
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
 from quillread.models.catalog import PUBLISHED, SHIPPED, describe, resolve
@@ -158,6 +159,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     """Fit the confidences of a model."""
     require("torch", "train")
     # Late, because they import torch.
+    from quillread.data.seen import mark
     from quillread.data.spec import parse_spec
     from quillread.evaluate.calibration import fit_calibrations
     from quillread.recognize.load import load
@@ -168,6 +170,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     recognizer = load(str(args.folder))
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
     sets = open_validation([parse_spec(spec) for spec in args.data], args.lines)
+    tell_seen([mark(sample) for part in sets for sample in part.samples], info)
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
     of_lines, of_words = fit_calibrations(pair_up(sets, read))
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)

@@ -3,6 +3,10 @@
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quillread.models.model_folder import ModelInfo
 
 from quillread.errors import printable
 
@@ -32,6 +36,23 @@ def tell_skipped(faults: Sequence[str]) -> None:
         say(f"{fault}; the line is skipped")
     if more := len(faults[_TOLD:]):
         say(f"{more} more lines are skipped, whose images cannot be read either")
+
+
+def tell_seen(marks: Sequence[str], info: "ModelInfo") -> None:
+    """Warn if a model was trained on lines that its confidences are to be fitted to.
+
+    Args:
+        marks: Those of the lines.
+        info: The model.
+    """
+    from quillread.data.seen import count_seen
+
+    known = info.provenance.get("trained_on", [])
+    if seen := count_seen(marks, frozenset(known)):
+        say(
+            f"warning: the model was trained on {seen} of these {len(marks)} lines, or more: it reads them better than "
+            "others, and its confidences will be too high; take lines that it has not seen"
+        )
 
 
 class ProgressLine:

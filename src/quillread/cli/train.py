@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from quillread.train.config import TrainConfig
 
 
+_RANDOM = "random"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description = "Train a model. Ctrl-C saves a checkpoint; --resume continues from it."
@@ -25,7 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", action="append", default=[], metavar="SPEC", help="training lines; may be repeated")
     parser.add_argument("--validation", action="append", default=[], metavar="SPEC", help="validation lines")
     add_column_options(parser)
-    parser.add_argument("--model", metavar="NAME", help="model to start from: a name, a folder or org/name@revision")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"model to start from: a name, a folder or org/name@revision; {_RANDOM} for random weights (default: "
+        "builtin, unless the settings say otherwise)",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--allow-partial",
@@ -61,7 +70,7 @@ def _folds(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 130 if interrupted after the checkpoint was saved."""
+    """Train; 130 or 143 if interrupted, by Ctrl-C or SIGTERM, after the checkpoint was saved."""
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
     config = _config(args)
     # Threads that wait by spinning slow a training several times over as soon as another program runs beside it.
@@ -71,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     from quillread.train.finetune import finetune, finetune_folds
 
     # What was chosen for this machine is told without being asked for.
-    logging.getLogger("quillread.train.finetune").setLevel(logging.INFO)
+    for name in ("finetune", "new_letters", "progress"):
+        logging.getLogger(f"quillread.train.{name}").setLevel(logging.INFO)
     how = {"resume": args.resume, "overwrite": args.overwrite, "progress": sys.stderr.isatty()}
     if args.folds:
         results = finetune_folds(config, args.folds, args.output, **how)
@@ -81,15 +91,18 @@ def run(args: argparse.Namespace) -> int:
         if not result.finished:
             again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
             say(f"interrupted; go on with: {again}")
-            return ExitCode.INTERRUPTED
+            return ExitCode.TERMINATED if result.signal == signal.SIGTERM else ExitCode.INTERRUPTED
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
             print(result.model)
+            say(f"to read with it: quill read --model {result.model} PAGE")
+            if config.family == "compact":
+                say(f"to make it smaller and faster: quill models quantise {result.model} DIR --data SPEC")
     return 0
 
 
 def _config(args: argparse.Namespace) -> "TrainConfig":
     """The settings of the run that the command line asks for."""
-    from quillread.train.config import assemble, read_settings
+    from quillread.train.config import assemble, default_start, read_settings
 
     document = read_settings(args.config) if args.config else None
     if args.resume and not (args.config or args.data or args.model):
@@ -103,7 +116,12 @@ def _config(args: argparse.Namespace) -> "TrainConfig":
         changes["validation"] = args.validation
     if args.allow_partial:
         changes["allow_partial"] = True
-    config = assemble(document, args.model, args.settings, changes, args.config or "settings")
+    model = args.model
+    if model is None:
+        model = default_start(document, args.settings)
+    elif model == _RANDOM:
+        model, changes["start"] = None, None
+    config = assemble(document, model, args.settings, changes, args.config or "settings")
     named = name_columns(config.data + config.validation, args)
     count = len(config.data)
     return replace(config, data=tuple(named[:count]), validation=tuple(named[count:]))

@@ -1,5 +1,6 @@
 """Does the confidence mean what it says: the probability that a line is exactly right?"""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.decode.confidence import fit_calibration
+from quillread.decode.confidence import calibrate, fit_calibration
 from quillread.evaluate.metrics import EditCounts
 from quillread.text.align import align
 from quillread.types import Calibration, Transcript
@@ -97,24 +98,67 @@ _LEAST = 1e-26
 """Less likely readings count as this likely."""
 
 
-def fit_calibrations(read: Iterable[tuple[str, Transcript]]) -> tuple[Calibration, Calibration]:
+_FEWEST = 50
+"""Lines below which nothing is fitted where there is something to keep."""
+_PARTS = 5
+"""Of the cross-validation."""
+
+_Reported = list[tuple[float, bool]]
+"""Confidences, and whether what they are of was right."""
+
+
+def fit_calibrations(
+    read: Iterable[tuple[str, Transcript]], known: tuple[Calibration, Calibration] | None = None
+) -> tuple[Calibration, Calibration]:
     """Fit the confidences of lines and of words: how often readings of a likelihood are exactly right.
 
     Args:
         read: The text of each line, and what a recogniser read that is not calibrated: its confidences are likelihoods.
+        known: Those of lines and of words that the model had before. They are kept if there are few lines, or if a fit
+            to four fifths of the lines says less of the other fifth.
 
     Returns:
         That of lines and that of words.
     """
-    lines: list[tuple[float, bool]] = []
-    words: list[tuple[float, bool]] = []
+    lines: list[_Reported] = []
+    words: list[_Reported] = []
     for text, transcript in read:
-        lines.append((transcript.confidence, transcript.text == text.strip()))
+        lines.append([(transcript.confidence, transcript.text == text.strip())])
         pairs = align(text.split(), [word.text for word in transcript.words])
         right = [wrote == found for wrote, found in pairs if found is not None]
-        words.extend(zip((word.confidence for word in transcript.words), right, strict=True))
-    return _fit(lines), _fit(words)
+        words.append(list(zip((word.confidence for word in transcript.words), right, strict=True)))
+    of_lines, of_words = (None, None) if known is None else known
+    return _choose(lines, of_lines), _choose(words, of_words)
 
 
-def _fit(reported: Sequence[tuple[float, bool]]) -> Calibration:
-    return fit_calibration([math.log(max(p, _LEAST)) for p, _ in reported], [right for _, right in reported])
+def _choose(reported: Sequence[_Reported], known: Calibration | None) -> Calibration:
+    """A calibration of what was reported of each line, or the known one."""
+    if known is None:
+        return _fit(reported)
+    if len(reported) < _FEWEST:
+        return known
+    kept = fitted = 0.0
+    for part in range(_PARTS):
+        held = reported[part::_PARTS]
+        rest = [line for i, line in enumerate(reported) if i % _PARTS != part]
+        kept += _surprise(held, known)
+        fitted += _surprise(held, _fit(rest))
+    return _fit(reported) if fitted < kept else known
+
+
+def _fit(reported: Sequence[_Reported]) -> Calibration:
+    pairs = list(itertools.chain.from_iterable(reported))
+    return fit_calibration([_log(p) for p, _ in pairs], [right for _, right in pairs])
+
+
+def _surprise(reported: Sequence[_Reported], calibration: Calibration) -> float:
+    """How little calibrated confidences foresee what is right: the cross-entropy, in nats."""
+    total = 0.0
+    for p, right in itertools.chain.from_iterable(reported):
+        confidence = calibrate(_log(p), calibration)
+        total -= _log(confidence if right else 1 - confidence)
+    return total
+
+
+def _log(probability: float) -> float:
+    return math.log(max(probability, _LEAST))

@@ -6,6 +6,7 @@ the order of their last symbols.
 
 import itertools
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -117,10 +118,17 @@ class CharacterModel:
             self._states = {}
 
     def step(self, state: CharacterState, character: str) -> tuple[float, CharacterState]:
-        """Return the log probability of a character after a state, and the state that follows."""
+        """Return the log probability of a character after a state, and the state that follows.
+
+        A combining mark that the model does not know costs nothing: texts that it was made from do without.
+        """
         found = state.steps.get(character)
         if found is None:
-            log_probability, after = self._work_out(state, self._symbol(character))
+            symbol = self._symbol(character)
+            if symbol == UNKNOWN and unicodedata.combining(character):
+                log_probability, after = 0.0, state
+            else:
+                log_probability, after = self._work_out(state, symbol)
             found = state.steps[character] = (log_probability - _digit_cost(character), after)
         return found
 
@@ -129,7 +137,10 @@ class CharacterModel:
         return -self._costs[0][self._symbol(character)] * _STEP - _digit_cost(character)
 
     def _symbol(self, character: str) -> int:
-        return self._symbol_of.get(plain(character), UNKNOWN)
+        symbol = self._symbol_of.get(plain(character))
+        if symbol is None and character.isalpha():  # in a model of texts without them, ſ counts as s and ā as a
+            symbol = self._symbol_of.get(unicodedata.normalize("NFKD", character)[0])
+        return UNKNOWN if symbol is None else symbol
 
     def _state(self, context: bytes) -> CharacterState:
         """Find the state of a context, which is that of the part of it that the model lists.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from quillread.train.batch_workers import usable_workers
 from quillread.train.config import TrainConfig
 
 _MOST_WORKERS = 12
@@ -47,7 +48,7 @@ def training_arguments(
         fp16=precision == "fp16",
         eval_strategy="epoch" if validates else "no",
         save_strategy="epoch",
-        save_total_limit=config.keep_checkpoints,
+        save_total_limit=None,  # the trainer would drop an old checkpoint before the new one is on the disk
         load_best_model_at_end=validates,
         metric_for_best_model=config.metric if validates else None,
         greater_is_better=False if validates else None,
@@ -67,11 +68,10 @@ def training_arguments(
 
 def choose_workers(workers: int | None, processes: int) -> int:
     """Processes that make batches beside each training process: as set, or fitted to the machine."""
-    if workers is not None:
-        return workers
-    if not torch.cuda.is_available():
-        return 1  # more would take the cores from the training
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))
+    if workers is None and torch.cuda.is_available():
+        workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))
+    # On a CPU more than one would take the cores from the training.
+    return usable_workers(1 if workers is None else workers)
 
 
 def precision_name(args: TrainingArguments) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ from transformers.trainer_callback import ExportableState
 
 from quillread.errors import TrainingError
 from quillread.files import write_atomic
+from quillread.train.checkpoint import checkpoint_folder
 from quillread.train.dataset import PlanSampler
 
 log = logging.getLogger(__name__)
+told = logging.getLogger("quillread.train.progress")
+"""What people want to see of a run without asking for it."""
+
+_TOO_FEW = 4
+"""Validation lines that may well read the same."""
 
 METRICS_NAME = "metrics.jsonl"
 CURVE_NAME = "curve.png"
@@ -87,6 +94,82 @@ class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.skipped = _kept(state, self).get("skipped", 0)
 
 
+class StopSpeechless(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Ends a run that reads the same in all validation lines, several times in a row: it learns nothing from images.
+
+    Args:
+        most: Validations in a row.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.in_a_row = 0
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it ended the run."""
+        return self.in_a_row >= self._most
+
+    def look(self, texts: Sequence[str]) -> None:
+        """Look at what was read in all validation lines."""
+        is_same = len(texts) > _TOO_FEW and len(set(texts)) == 1
+        self.in_a_row = self.in_a_row + 1 if is_same else 0
+        if is_same:
+            log.warning("the model says the same for all %d validation lines: %r", len(texts), texts[0][:60])
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"in_a_row": self.in_a_row}}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the count from the checkpoint."""
+        self.in_a_row = _kept(state, self).get("in_a_row", 0)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End the run."""
+        if self.has_stopped:
+            control.should_training_stop = True
+
+
+class TellProgress(TrainerCallback):  # type: ignore[misc]
+    """Tells people after each validation how far the run is and what it brought."""
+
+    def __init__(self) -> None:
+        self.before: float | None = None
+        """CER of the model that the run started from; None if it was not measured."""
+        self._start = 0.0
+        self._first = 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock."""
+        self._start, self._first = time.perf_counter(), state.global_step
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tell it; of a run that ends by the clock the steps to come, and so the time, are not known."""
+        if not state.is_world_process_zero or not metrics or "eval_cer" not in metrics:
+            return
+        facts = f"step {state.global_step} of {state.max_steps}: {100 * metrics['eval_cer']:.1f} % of characters wrong"
+        if self.before is not None:
+            facts += f" ({100 * self.before:.1f} % before the training)"
+        per_step = (time.perf_counter() - self._start) / max(state.global_step - self._first, 1)
+        left = per_step * (state.max_steps - state.global_step)
+        told.info("%s", facts + (f", about {_duration(left)} left" if left else ""))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
 class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Ends a run after some minutes; the time before an interruption counts.
 
@@ -122,12 +205,6 @@ class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
             control.should_log = control.should_training_stop = True
 
 
-def best_checkpoint(output: Path, state: TrainerState) -> Path | None:
-    """The best checkpoint of a run, wherever its folder is now; None if nothing was validated."""
-    best = output / f"checkpoint-{state.best_global_step}"
-    return best if best.is_dir() else None
-
-
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]
     """Gives back what the trainer forgets when it resumes."""
 
@@ -137,8 +214,8 @@ class ResumeExactly(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Find the best checkpoint again if the folder of the run was moved."""
         if state.best_model_checkpoint is None:
-            best = best_checkpoint(Path(args.output_dir), state)
-            state.best_model_checkpoint = best and str(best)
+            best = checkpoint_folder(Path(args.output_dir), state.best_global_step)
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell the sampler its epoch: the trainer does not reach it within an epoch of several processes."""

@@ -28,6 +28,7 @@ from quillread.text.charset import BLANK, Charset
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.families import decay_groups
+from quillread.train.new_letters import grow_head
 
 log = logging.getLogger(__name__)
 
@@ -211,14 +212,16 @@ def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, Tensor]
     if info.family != "compact":
         hint = f"set family={info.family}" if name == config.start else "a teacher must be a compact model"
         raise ModelError(f"{name}: is not a compact model", hint=hint)
-    if info.charset != config.compact.charset:
+    charset = config.compact.charset
+    if not charset.startswith(info.charset) or (name == config.teacher and charset != info.charset):
         raise ModelError(f"{name}: has another charset than this run", hint="set charset to that of the model")
     if info.ink != config.compact.ink:
         raise ModelError(
             f"{name}: measures ink in another way than this run: {info.ink}, not {config.compact.ink}",
             hint=f"set ink.height={info.ink.height} and network.height={info.ink.height}",
         )
-    return info, {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
+    state = {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
+    return info, grow_head(state, info.charset, charset, config.seed)
 
 
 def _fill(network: CompactNetwork, state: Mapping[str, Tensor], name: str, *, partial: bool) -> None:

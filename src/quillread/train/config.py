@@ -249,7 +249,7 @@ def assemble(
     own = _settings_of(model) if model else {}
     if model and document is None:
         preset = "personal" if own["family"] == "compact" else "trocr-base"
-        document = read_settings(preset) | {"name": f"{own['name']}-finetuned"}
+        document = read_settings(preset) | {"name": own["name"]}
     values = merge(apply_overrides(document or {}, overrides), changes or {})
     if model:
         values["start"] = model
@@ -261,6 +261,26 @@ def assemble(
             hint=f"start from another model, or take settings with family: {own['family']}",
         )
     return build(TrainConfig, merge(own, values), where)
+
+
+_OWN_NETWORK = ("start", "network", "charset", "ink")
+"""Settings whose presence says that a run is not to start from the built-in model."""
+
+
+def default_start(document: Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> str | None:
+    """The model that a run starts from where nothing is said of it.
+
+    Args:
+        document: As for `assemble`.
+        overrides: As for `assemble`.
+
+    Returns:
+        The built-in model; None if the settings name another start, if only to say that there is none, describe a
+        network of their own, or are for TrOCR.
+    """
+    values = apply_overrides(document or {}, overrides)
+    is_own = any(name in values for name in _OWN_NETWORK) or values.get("family", "compact") != "compact"
+    return None if is_own else "builtin"
 
 
 def read_settings(name: str | Path) -> dict[str, Any]:
@@ -279,7 +299,7 @@ def read_settings(name: str | Path) -> dict[str, Any]:
 def _settings_of(model: str) -> dict[str, Any]:
     """The settings that belong to the weights of a model."""
     info = describe(model).info
-    values = {"family": info.family, "name": info.name, "preprocess": dump(info.preprocess)}
+    values = {"family": info.family, "name": f"{info.name}-finetuned", "preprocess": dump(info.preprocess)}
     if info.family == "compact":
         network = info.provenance.get("training", {}).get("network", {})
         return values | {"charset": info.charset, "ink": dump(info.ink), "network": network}

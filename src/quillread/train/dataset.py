@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from quillread.images.augment import AugmentConfig, augment
 from quillread.images.fit import scale_to_height
 from quillread.images.preprocess import PreprocessConfig, StepCache, preprocess
 from quillread.images.tones import to_grey
+from quillread.train.batch_workers import start_worker
 from quillread.train.plan import LineKey, Plan
 from quillread.types import UInt8Image
 
@@ -200,14 +200,5 @@ def make_loader(dataset: LineDataset, sampler: PlanSampler, workers: int, pin: b
         prefetch_factor=8 if workers else None,
         # A generator of its own: the loader must not draw from the one that resuming restores.
         generator=torch.Generator().manual_seed(0),
-        worker_init_fn=leave_group,
+        worker_init_fn=start_worker,
     )
-
-
-def leave_group(_: int) -> None:
-    """Leave the process group: what is sent to all of it, as Ctrl-C is, is for the process that trains.
-
-    That one saves a checkpoint first, and needs its workers until then.
-    """
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()

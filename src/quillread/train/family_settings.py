@@ -18,6 +18,9 @@ class CompactPart:
     family: Literal["compact"] = "compact"
     charset: str = WESTERN_EUROPEAN
     """Characters that the model can write."""
+    grow_charset: bool = True
+    """Teach the characters of the training texts that the charset lacks: each gets a class of its own. Otherwise lines
+    with such characters are skipped."""
     network: CompactConfig = field(default_factory=CompactConfig)
     ink: InkConfig = field(default_factory=InkConfig)
     shortcut: float = 0.1

@@ -3,10 +3,10 @@
 import atexit
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
@@ -14,33 +14,29 @@ import transformers
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from quillread import config as configs
-from quillread.errors import ConfigError, DataError
-from quillread.evaluate.calibration import fit_calibrations
-from quillread.files import write_atomic
+from quillread.errors import ConfigError, DataError, ModelError, TrainingError
 from quillread.images.preprocess import StepCache
 from quillread.models.compact.network import count_parameters
-from quillread.models.model_folder import CARD_NAME, ModelInfo
 from quillread.train.arguments import precision_name, training_arguments
-from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly
+from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly, TellProgress
+from quillread.train.checkpoint import find_checkpoint, has_ended, most_speechless
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.families import LOSS_WEIGHTS, Family, open_family
-from quillread.train.lines import RunLines, open_lines, pair_up
+from quillread.train.lines import RunLines, open_lines, open_sources
 from quillread.train.memory import fit_micro_batch
+from quillread.train.new_letters import grow_charset
+from quillread.train.outcome import write_model
 from quillread.train.plan import LineKey
 from quillread.train.run_folder import (
+    CONFIG_NAME,
     check_free,
     check_same_data,
     check_same_settings,
     delete_run,
-    find_checkpoint,
-    has_ended,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
-from quillread.types import Transcript
-from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +52,8 @@ class TrainResult:
     metrics: dict[str, float]
     """Of the model, read as users will: `eval_cer` and `eval_wer` as the text is, `eval_cer_spacing` and
     `eval_wer_spacing` with spacing around punctuation ignored, `eval_SOURCE_cer_spacing`."""
+    signal: int | None = None
+    """The signal that interrupted it; None if none did."""
 
 
 def finetune(
@@ -77,47 +75,59 @@ def finetune(
     Args:
         config: Data, network and schedule.
         output: Folder of the run.
-        resume: Go on from the last checkpoint in `output`.
+        resume: Go on from the last whole checkpoint in `output`; a run that was ended before its first starts anew.
         overwrite: Delete the run that `output` holds.
         progress: Show a progress bar on stderr.
 
     Raises:
-        ConfigError: If `output` holds a run and neither `resume` nor `overwrite` is set, there is nothing to resume, or
-            the run to resume had other settings.
+        ConfigError: If `output` holds a run and neither `resume` nor `overwrite` is set, there is no run to resume, it
+            had other settings, or all its checkpoints are damaged.
         DataError: If a source is missing, malformed or has no usable line, or changed since the run was started.
         ModelError: If the model to start from is missing, damaged, or does not fit the settings.
-        TrainingError: If the training diverges or does not fit into the memory.
+        OutputError: If a checkpoint or the model cannot be written.
+        TrainingError: If the training diverges, learns nothing, or does not fit into the memory.
     """
     if config.batch_size < _processes():
         raise ConfigError(f"batch_size {config.batch_size} is less than the {_processes()} processes that share it")
     if _processes() > 1:
         atexit.register(_part)
     config = config.settled().pinned()
+    checkpoint = None
     if resume:
-        checkpoint = find_checkpoint(output)
         config = check_same_settings(config, output)
+        checkpoint = find_checkpoint(output)
+        if checkpoint is None:
+            log.warning("%s: the run was ended before its first checkpoint; it starts anew", output)
     else:
-        checkpoint = None
         check_free(output, config, overwrite=overwrite)
+    sources = open_sources(config)
+    if not resume:
+        config = grow_charset(config, sources)
     # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
     cv2.setNumThreads(1)
     transformers.set_seed(config.seed)
     slow = "non_local_means" in config.preprocess.steps
     family = open_family(config, StepCache(config.cache or output / "cache") if slow else None)
-    lines = open_lines(config, family.form)
+    lines = open_lines(config, family.form, sources)
     if resume:
         check_same_data(config, lines, output)
-    stop = StopOnSignal()
-    trainer = _make_trainer(config, output, family, lines, stop, overwrite=overwrite, progress=progress)
+    stop, tell = StopOnSignal(), TellProgress()
+    trainer = _make_trainer(config, output, family, lines, stop, tell, overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
     before = score_sets(trainer.validation, trainer.read()) if asks else {}
+    tell.before = before.get("eval_cer")
     start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
     try:
         _train(config, trainer, checkpoint)
     finally:
         stop.release()
+    if trainer.speechless.has_stopped and not config.start:
+        raise TrainingError(
+            f"{output}: the model says the same for all validation lines, and does not learn",
+            hint="start from a model, such as builtin, or give random weights thousands of lines",
+        )
     finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
@@ -127,10 +137,10 @@ def finetune(
         read = trainer.read(limited=not finished)
         metrics = score_sets(trainer.validation, read)
     if trainer.is_world_process_zero():
-        _write_model(config, output / "model", lines, trainer, metrics, read)
+        write_model(config, output / "model", lines, trainer, metrics, read)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
     trainer.accelerator.wait_for_everyone()
-    return TrainResult(output / "model", finished, metrics)
+    return TrainResult(output / "model", finished, metrics, None if finished else stop.signal)
 
 
 def finetune_folds(
@@ -151,7 +161,7 @@ def finetune_folds(
         config: Data, network and schedule.
         folds: How many there are.
         output: Folder of the runs, `fold-1` and so on.
-        resume: Skip the folds that have a model, and go on from the last checkpoint of one that has none.
+        resume: Skip the folds that have a model, and go on with one that has none.
         overwrite: Delete the runs that the folders hold.
         progress: Show a progress bar on stderr.
 
@@ -162,9 +172,9 @@ def finetune_folds(
         folder = output / f"fold-{number}"
         if resume and (folder / "model").is_dir():
             continue
-        begun = resume and any(folder.glob("checkpoint-*"))  # some may not have come to their first checkpoint
+        begun = resume and (folder / CONFIG_NAME).is_file()
         part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
-        result = finetune(part, folder, resume=begun, overwrite=overwrite or (resume and not begun), progress=progress)
+        result = finetune(part, folder, resume=begun, overwrite=overwrite, progress=progress)
         yield result
         if not result.finished:
             return
@@ -180,6 +190,7 @@ def _make_trainer(
     family: Family,
     lines: RunLines,
     stop: StopOnSignal,
+    tell: TellProgress,
     *,
     overwrite: bool,
     progress: bool,
@@ -195,16 +206,25 @@ def _make_trainer(
     sampler = PlanSampler(lines.plan, args.process_index, _processes())
     dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
-    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler)]
+    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler), tell]
     if config.patience and validates:
         callbacks.append(StopEarly(config.patience))
     clock = EndInTime(config.minutes) if config.minutes else None
     if clock:
         callbacks.append(clock)
     trainer = LineTrainer(
-        family, args, config.schedule, loader, lines.validation, output / "samples", config.micro_batch, callbacks
+        family,
+        args,
+        config.schedule,
+        loader,
+        lines.validation,
+        output / "samples",
+        config.micro_batch,
+        most_speechless(config),
+        callbacks,
     )
     trainer.clock = clock
+    trainer.keep_checkpoints = config.keep_checkpoints
     return trainer
 
 
@@ -219,8 +239,15 @@ def _fitted(config: TrainConfig, output: Path, lines: RunLines, trainer: LineTra
         record_run(config, lines, output)
         args, size = trainer.args, count_parameters(trainer.family.network)
         log.info(
-            "%d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
-            *(size, args.max_steps, config.batch_size, config.micro_batch or "all", precision_name(args)),
+            "start: %s; %d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
+            *(
+                config.start or "random weights",
+                size,
+                args.max_steps,
+                config.batch_size,
+                config.micro_batch or "all",
+                precision_name(args),
+            ),
             *(args.world_size, "es" if args.world_size > 1 else ""),
         )
     return config
@@ -236,23 +263,9 @@ def _train(config: TrainConfig, trainer: LineTrainer, checkpoint: Path | None) -
     except DataError as error:
         # A worker process sends its error wrapped in a traceback; the last line is what it said.
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error
-
-
-def _write_model(
-    config: TrainConfig,
-    folder: Path,
-    lines: RunLines,
-    trainer: LineTrainer,
-    metrics: Mapping[str, float],
-    read: Sequence[Sequence[Transcript]],
-) -> None:
-    """Write the model folder, with its card, and confidences fitted to what was read in the validation lines."""
-    provenance = _provenance(config, trainer, lines, metrics)
-    of_lines, of_words = fit_calibrations(pair_up(lines.validation, read))
-    own = trainer.family.info
-    info = replace(own, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
-    trainer.family.save(folder, info)
-    write_atomic(folder / CARD_NAME, model_card(info).encode())
+    except pickle.UnpicklingError as error:
+        hint = "delete the folder; the checkpoint before it is taken"
+        raise ModelError(f"{checkpoint}: holds a pickle that is more than tensors", hint=hint) from error
 
 
 def _part() -> None:
@@ -287,81 +300,3 @@ def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
 
 def _text(lines: RunLines, key: LineKey) -> str:
     return lines.sources[key.source].text(key.index)
-
-
-def _provenance(
-    config: TrainConfig, trainer: LineTrainer, lines: RunLines, metrics: Mapping[str, float]
-) -> dict[str, Any]:
-    steps = trainer.state.global_step
-    return {
-        "version": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "training": configs.dump(config.public()),
-        "sources": list(lines.report),
-        "remark": lines.remark,
-        "precision": precision_name(trainer.args),
-        "parameters": trainer.family.parameters(),
-        "steps": steps,
-        "skipped_steps": trainer.skips.skipped,
-        "lines_seen": steps * config.batch_size,
-        "validation": dict(metrics),
-        "validation_lines": {part.name: len(part.samples) for part in lines.validation},
-    }
-
-
-def model_card(info: ModelInfo) -> str:
-    """Write a card from the provenance of a model, in Markdown with the front matter of the Hugging Face hub."""
-    training = info.provenance["training"]
-    measured = info.provenance["validation"]
-    start = training["start"]
-    lines = ["---", "library_name: quillread", "pipeline_tag: image-to-text"]
-    # A folder's name, which has no slash, is none of the hub.
-    lines += [f"base_model: {start.partition('@')[0]}"] if start and "/" in start else []
-    lines += ["---", "", f"# {info.name}", ""]
-    kind = "A TrOCR model" if info.family == "trocr" else "A compact CTC model"
-    size = f"{info.provenance['parameters']:,} parameters"
-    lines += [f"{kind} for lines of handwriting, {size}, trained with quillread {info.provenance['version']}.", ""]
-    part = ", in part" if start and training.get("allow_partial") else ""
-    lines += [f"Started from: {start or 'random weights'}{part}."]
-    lines += [f"Taught by: {training['teacher']}."] if training.get("teacher") else []
-    lines += ["", "## Training data", ""]
-    lines += [f"- {source}" for source in info.provenance["sources"]]
-    lines += [
-        "",
-        "The licences of these data, and of the models that it started from or was taught by, bind this model too.",
-        "",
-    ]
-    lines += ["## Training", "", *_recipe(info, training), "", "## Measured", "", *_measured(info.provenance, measured)]
-    lines += ["", "## Use", "", "```sh", "quill read --model DIR page.jpg", "```", ""]
-    return "\n".join(lines)
-
-
-def _recipe(info: ModelInfo, training: Mapping[str, Any]) -> list[str]:
-    schedule = training["schedule"]
-    skipped = info.provenance["skipped_steps"]
-    facts = {
-        "steps": f"{info.provenance['steps']:,} of {training['batch_size']} lines",
-        "skipped steps (gradient not finite)": skipped or None,
-        "learning rate": f"{schedule['learning_rate']:g}, warm-up {schedule['warmup']:g}, {schedule['shape']}",
-        "precision": info.provenance["precision"],
-        "preprocessing": ", ".join(training["preprocess"]["steps"]) or "none",
-        "canvas": f"{info.canvas.height} x {info.canvas.width}, {info.canvas.fit}" if info.canvas else None,
-        "lines on it": info.provenance["remark"],
-        "seed": training["seed"],
-    }
-    return [f"- {name}: {value}" for name, value in facts.items() if value is not None]
-
-
-def _measured(provenance: Mapping[str, Any], measured: Mapping[str, float]) -> list[str]:
-    if not measured:
-        return ["Not measured: the run had no validation lines."]
-    rows = ["| validation lines | number | CER, spacing ignored |", "|---|---|---|"]
-    for name, count in provenance["validation_lines"].items():
-        rows.append(f"| {name} | {count} | {100 * measured[f'eval_{name}_cer_spacing']:.1f} % |")
-    rows += [
-        "",
-        f"All, as the text is: CER {100 * measured['eval_cer']:.1f} %, WER {100 * measured['eval_wer']:.1f} %.",
-    ]
-    rows += ["The best checkpoint was chosen on these lines: on others it will do a little worse."]
-    return rows

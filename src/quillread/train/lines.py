@@ -43,6 +43,8 @@ class RunLines:
     """What a run trains on and validates with."""
 
     sources: Sequence[Source]
+    usable: Sequence[NDArray[np.int64]]
+    """Which lines of each are trained on."""
     plan: Plan
     validation: Sequence[ValidationSet]
     report: Sequence[str]
@@ -89,21 +91,31 @@ def find_usable(source: Source, form: LineForm) -> Usable:
     return usable
 
 
-def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
+def open_sources(config: TrainConfig) -> list[Source]:
     """Open the sources of a run.
 
-    Args:
-        config: Names them.
-        form: Lines that it finds fault with are skipped, and counted.
-
     Raises:
-        ConfigError: If a source needs `root` and it is not set, or only some sources have a weight.
-        DataError: If a source is missing, malformed or has no usable line.
+        ConfigError: If a source needs `root` and it is not set.
+        DataError: If none is named, or one is missing or malformed.
     """
     if not config.data:
         raise DataError("no training data is named", hint="name at least one source in data")
+    return [open_source(spec, "train") for spec in config.placed(config.data)]
+
+
+def open_lines(config: TrainConfig, form: LineForm, sources: Sequence[Source]) -> RunLines:
+    """Sort out the lines of a run.
+
+    Args:
+        config: Its settings.
+        form: Lines that it finds fault with are skipped, and counted.
+        sources: Those of `open_sources`.
+
+    Raises:
+        ConfigError: If only some sources have a weight.
+        DataError: If a source has no usable line, or validation lines cannot be had.
+    """
     specs = config.placed(config.data)
-    sources = [open_source(spec, "train") for spec in specs]
     parts = [find_usable(source, form) for source in sources]
     # Without the folders of this machine: the report is stored with the model.
     report = [part.report(str(spec)) for part, spec in zip(parts, config.public().data, strict=True)]
@@ -136,7 +148,7 @@ def open_lines(config: TrainConfig, form: LineForm) -> RunLines:
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
     plan = Plan(sources, usable, weights, config.epoch_lines or sum(counts), config.batch_size, config.seed)
-    return RunLines(sources, plan, validation, report, remark)
+    return RunLines(sources, usable, plan, validation, report, remark)
 
 
 def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[Source]:

@@ -2,18 +2,13 @@
 
 import hashlib
 import json
-import logging
-import re
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from quillread import config as configs
 from quillread.data.source import Source
@@ -23,79 +18,20 @@ from quillread.files import write_json
 from quillread.models.catalog import describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
+from quillread.train.checkpoint import all_checkpoints, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
 from quillread.train.family_settings import CompactPart, TrocrPart
 from quillread.train.lines import RunLines
 
-log = logging.getLogger(__name__)
-
 CONFIG_NAME = "train.json"
 DATA_NAME = "data.json"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_STATE_NAME = "trainer_state.json"
-"""Written last into a checkpoint: one without it was broken off."""
-_ARCHIVES = ("optimizer.pt", "scheduler.pt")
-"""Files of torch that each checkpoint has, beside those of its random numbers and of the loss scale. They are zip
-archives, whose end is lost first when they are cut."""
-
 _MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory",
                "keep_checkpoints")  # fmt: skip
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
 _LOOKED_AT = 32
 """Images of each source whose pixels are part of its fingerprint; all would take long."""
-
-
-def find_checkpoint(output: Path) -> Path:
-    """Find the last checkpoint that is whole.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    found = {int(m[1]): p for p in output.glob("checkpoint-*") if (m := _CHECKPOINT.fullmatch(p.name))}
-    for number in sorted(found, reverse=True):
-        if _is_whole(found[number]):
-            return found[number]
-        log.warning("%s: was not written to its end; going on from the one before", found[number])
-    raise ConfigError(f"{output}: holds no checkpoint to resume from")
-
-
-def whole_checkpoints(output: Path) -> list[Path]:
-    """All checkpoints that are whole, the first one first."""
-    found = {int(m[1]): p for p in output.glob("checkpoint-*") if (m := _CHECKPOINT.fullmatch(p.name))}
-    return [found[number] for number in sorted(found) if _is_whole(found[number])]
-
-
-def has_ended(checkpoint: Path, config: TrainConfig) -> bool:
-    """Whether the run of a checkpoint had ended before its last step, by early stopping or the clock."""
-    state = json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
-
-    def kept(callback: str, name: str) -> Any:
-        values = state.get("stateful_callbacks", {}).get(callback, {})
-        return values.get("attributes", {}).get(name, 0) if isinstance(values, dict) else 0
-
-    no_gain = bool(config.patience) and kept("StopEarly", "early_stopping_patience_counter") >= config.patience
-    out_of_time = config.minutes is not None and kept("EndInTime", "elapsed") >= 60 * config.minutes
-    return bool(no_gain or out_of_time)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    archives = {*(checkpoint / name for name in _ARCHIVES), *checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")}
-    return all(map(zipfile.is_zipfile, archives)) and all(map(_is_whole_tensors, checkpoint.glob("*.safetensors")))
-
-
-def _is_whole_tensors(path: Path) -> bool:
-    """Whether a file of safetensors is as long as its head says."""
-    try:
-        with safe_open(path, "numpy"):
-            return True
-    except (OSError, SafetensorError):
-        return False
 
 
 def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
@@ -123,10 +59,13 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
 
 def delete_run(output: Path) -> None:
     """Delete what a run has written, and nothing else."""
-    numbered = [p for p in output.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name)]
     # What is left of a save that was killed.
     drafts = [*output.glob(".checkpoint-*"), *output.glob(".model.*")]
-    for folder in (*numbered, *drafts, *(output / name for name in ("model", "samples", "runs", "cache"))):
+    for folder in (
+        *all_checkpoints(output),
+        *drafts,
+        *(output / name for name in ("model", "samples", "runs", "cache")),
+    ):
         shutil.rmtree(folder, ignore_errors=True)
     for name in (CONFIG_NAME, DATA_NAME, "metrics.jsonl", "curve.png"):
         (output / name).unlink(missing_ok=True)
@@ -142,7 +81,8 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
     """Refuse to go on with other settings, which would be another run under the name of the first.
 
     Returns:
-        The settings, with the number of lines computed at a time that was fitted to the memory in the first run.
+        The settings, with what the first run found out by itself: the number of lines computed at a time that fit into
+        the memory, and the charset that grew by its data.
 
     Raises:
         ConfigError: Naming each setting that changed.
@@ -151,6 +91,9 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
     if not path.is_file():
         raise ConfigError(f"{path}: the settings of the run to resume are missing", hint="start a new run")
     first = configs.build(TrainConfig, read_settings(path), str(path))
+    part, known = config.part, first.part
+    if isinstance(part, CompactPart) and isinstance(known, CompactPart) and known.charset.startswith(part.charset):
+        config = replace(config, part=replace(part, charset=known.charset, grow_charset=known.grow_charset))
     before, now = configs.dump(first), configs.dump(config)
     changed = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
     if changed:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, reduce
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
@@ -25,10 +25,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from quillread.errors import TrainingError
+from quillread.errors import OutputError, TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
-from quillread.train.callbacks import CountSkips, EndInTime, best_checkpoint
+from quillread.train.callbacks import CountSkips, EndInTime, StopSpeechless
+from quillread.train.checkpoint import checkpoint_folder, drop_old, find_best, seal_checkpoint
 from quillread.train.config import ScheduleConfig
 from quillread.train.families import LOSS_WEIGHTS, Family
 from quillread.train.lines import ValidationSet
@@ -52,6 +53,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         validation: Lines that are read at the end of each epoch.
         samples: Folder for transcripts of some of them; None for none.
         micro_batch: Lines that are computed at a time; 0 for whole batches.
+        most_speechless: Validations in a row that may read the same in all lines.
         callbacks: What runs beside the training.
     """
 
@@ -67,6 +69,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         validation: Sequence[ValidationSet],
         samples: Path | None,
         micro_batch: int,
+        most_speechless: int,
         callbacks: list[TrainerCallback],
     ) -> None:
         # The data sets are given for the trainer's own checks only: the loader and `evaluate` below use them.
@@ -83,10 +86,13 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.validation = validation
         self._samples = samples
         self.micro_batch = micro_batch
+        self.keep_checkpoints = 2
+        """The last ones that are kept, and the best."""
         self.clock: EndInTime | None = None
         """Of a run that ends by the clock."""
-        self.skips = CountSkips()
+        self.skips, self.speechless = CountSkips(), StopSpeechless(most_speechless)
         self.add_callback(self.skips)
+        self.add_callback(self.speechless)
         # Both of these print the log to stdout, which is for results.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -186,6 +192,24 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         folder.mkdir(parents=True, exist_ok=True)
         self.family.save_weights(folder)
 
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint, bring it to the disk, and only then drop an old one."""
+        output = Path(self.args.output_dir)
+        folder = checkpoint_folder(output, self.state.global_step)
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process has written its random numbers
+            if self.args.should_save:
+                seal_checkpoint(folder)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+                raise
+            hint = "check the free space and the permissions, then resume the run"
+            raise OutputError(f"{folder}: cannot be written: {error}", hint=hint) from error
+        if self.args.should_save:
+            best = self.state.best_model_checkpoint
+            drop_old(output, self.keep_checkpoints, Path(best) if best else None)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
         self.family.load_weights(Path(resume_from_checkpoint))
@@ -193,12 +217,18 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def take_best(self, checkpoint: Path) -> None:
         """Take the state and the best weights of a run that has ended, which the loop of training would go on with."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        self.family.load_weights(best_checkpoint(Path(self.args.output_dir), self.state) or checkpoint)
-        self.skips.on_train_begin(self.args, self.state, self.control)
+        self.family.load_weights(self._find_best() or checkpoint)
+        for kept in (self.skips, self.speechless):
+            kept.on_train_begin(self.args, self.state, self.control)
 
     def _load_best_model(self) -> None:
-        """Take every tensor of the best checkpoint."""
-        self.family.load_weights(Path(self.state.best_model_checkpoint))
+        """Take every tensor of the best checkpoint; with none that is whole the weights stay those of the last step."""
+        if best := self._find_best():
+            self.family.load_weights(best)
+
+    def _find_best(self) -> Path | None:
+        metric = f"eval_{self.args.metric_for_best_model}"
+        return find_best(Path(self.args.output_dir), self.state.log_history, metric)
 
     @property
     def mixed(self) -> torch.dtype | None:
@@ -237,13 +267,9 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         return metrics
 
     def _look_at(self, read: Sequence[Sequence[Transcript]]) -> None:
-        """Write sample transcripts, and warn of a network that does not look at the image."""
-        if not self.is_world_process_zero():
-            return
-        texts = [t.text for transcripts in read for t in transcripts]
-        if len(texts) > 4 and len(set(texts)) == 1:
-            log.warning("the model says the same for all %d validation lines: %r", len(texts), texts[0][:60])
-        if self._samples:
+        """Notice a network that does not look at the image, and write sample transcripts."""
+        self.speechless.look([t.text for transcripts in read for t in transcripts])
+        if self._samples and self.is_world_process_zero():
             step = self.state.global_step
             write_atomic(self._samples / f"step-{step}.txt", samples_text(self.validation, read).encode())
 
@@ -277,19 +303,19 @@ def samples_text(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcri
 
 
 class ShowProgress(ProgressCallback):  # type: ignore[misc]
-    """A progress bar with the log above it, all on stderr."""
+    """A progress bar, without the log above it: `TellProgress` says that for people."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
-        """Write an entry of the log."""
-        with contextlib.redirect_stdout(sys.stderr):
-            super().on_log(*args, **kwargs)
+        """Write nothing."""
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
-    """Turns Ctrl-C and termination into a checkpoint after the current step."""
+    """Turns Ctrl-C and termination into a checkpoint after the current step; a second signal ends the run at once."""
 
     def __init__(self) -> None:
         self.stopped = False
+        self.signal: int | None = None
+        """The signal that came; None for none."""
         self._previous: dict[int, Any] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -323,4 +349,9 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             control.should_save = False
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
+        if self.signal is not None:
+            self.release()
+            signal.raise_signal(number)  # to whom it would have gone without this run
+            return
+        self.stopped, self.signal = True, number
+        log.warning("the run stops after this step, with a checkpoint; a second signal ends it without one")

@@ -1,3 +1,4 @@
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,12 +24,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         asked.append(
             SimpleNamespace(config=config, output=output, resume=resume, overwrite=overwrite, progress=progress)
         )
-        return SimpleNamespace(model=output / "model", finished=output.name != "interrupted")
+        ends = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}.get(output.name)
+        return SimpleNamespace(model=output / "model", finished=ends is None, signal=ends)
 
     def finetune_folds(config: Any, folds: int, output: Path, **how: Any) -> Iterator[SimpleNamespace]:
         for number in range(1, folds + 1):
             result = finetune(config, output / f"fold-{number}", **how)
-            result.finished = output.name != "interrupted"
+            result.finished, result.signal = output.name != "interrupted", signal.SIGINT
             yield result
 
     module = ModuleType("quillread.train.finetune")
@@ -51,7 +53,32 @@ def test_a_run_ends_with_the_folder_of_its_model(
     runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["train", "--data", "folder:x", "--output", str(tmp_path)]) == 0
-    assert capsys.readouterr() == (f"{tmp_path / 'model'}\n", "")
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'model'}\n"
+    assert f"quill read --model {tmp_path / 'model'} PAGE" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        ([], "builtin"),
+        (["--model", "random"], None),
+        (["--config", "personal"], "builtin"),
+        (["--config", "builtin"], None),
+        (["--set", "start=null"], None),
+        (["--set", "network.height=64", "--set", "ink.height=64"], None),
+        (["--set", "family=trocr"], None),
+    ],
+)
+def test_a_run_starts_from_the_built_in_model_unless_told_otherwise(
+    runs: list[SimpleNamespace], tmp_path: Path, arguments: list[str], start: str | None
+):
+    assert main(["train", "--data", "folder:x", "--output", str(tmp_path), *arguments]) == 0
+    assert runs[0].config.start == start
+
+
+def test_a_run_that_was_ended_by_sigterm_says_so_with_its_exit_code(runs: list[SimpleNamespace]):
+    assert main(["train", "--output", "terminated"]) == 143
 
 
 def test_an_interrupted_run_says_how_to_go_on(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):

@@ -1,9 +1,16 @@
 import math
 
+import numpy as np
 import pytest
 
-from quillread.evaluate.calibration import acceptance_curve, expected_calibration_error, reliability_bins
+from quillread.evaluate.calibration import (
+    acceptance_curve,
+    expected_calibration_error,
+    fit_calibrations,
+    reliability_bins,
+)
 from quillread.evaluate.metrics import EditCounts
+from quillread.types import Calibration, Transcript
 
 
 def test_bins_hold_mean_confidence_and_share_of_exact_lines():
@@ -49,3 +56,35 @@ def test_accepted_lines_without_reference_have_no_rate():
 
 def test_no_lines_give_no_curve():
     assert acceptance_curve([], []) == []
+
+
+def reported(count: int, seed: int = 0) -> list[tuple[str, Transcript]]:
+    """Lines that are right half as often as they say."""
+    rng = np.random.default_rng(seed)
+    confidences = rng.uniform(0.3, 0.99, count)
+    right = rng.uniform(size=count) < confidences / 2
+    return [
+        ("ab" if is_right else "cd", Transcript(text="ab", confidence=float(p)))
+        for p, is_right in zip(confidences, right, strict=True)
+    ]
+
+
+KNOWN = (Calibration(scale=0.8, shift=-0.2), Calibration(scale=0.7, shift=0.1))
+
+
+def test_few_lines_keep_the_confidences_that_the_model_had():
+    assert fit_calibrations(reported(30), KNOWN) == KNOWN
+
+
+def test_many_lines_fit_the_confidences_that_foresee_them_better():
+    of_lines, _ = fit_calibrations(reported(400), KNOWN)
+    assert of_lines == fit_calibrations(reported(400))[0] != KNOWN[0]
+
+
+def test_confidences_that_foresee_the_lines_as_well_are_kept():
+    fitted = fit_calibrations(reported(4000))[0]
+    assert fit_calibrations(reported(60, seed=3), (fitted, KNOWN[1]))[0] == fitted
+
+
+def test_without_confidences_to_keep_few_lines_are_fitted():
+    assert fit_calibrations(reported(30))[0] != Calibration()

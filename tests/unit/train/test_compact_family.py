@@ -95,10 +95,19 @@ def test_a_teacher_that_names_no_shape_is_refused(tmp_path: Path):
         CompactFamily(changed(CONFIG, teacher=str(saved(tmp_path / "bare"))))
 
 
-@pytest.mark.parametrize("role", ["start", "teacher"])
-def test_a_model_of_another_charset_is_refused(model: Path, role: str):
+@pytest.mark.parametrize(("role", "charset"), [("start", "abd"), ("teacher", "abcd")])
+def test_a_model_of_another_charset_is_refused(model: Path, role: str, charset: str):
     with pytest.raises(ModelError, match="another charset"):
-        CompactFamily(changed(CONFIG, charset="abcd", **{role: str(model)}))
+        CompactFamily(changed(CONFIG, charset=charset, **{role: str(model)}))
+
+
+def test_new_letters_leave_the_old_ones_as_they_were(model: Path):
+    old = CompactFamily(changed(CONFIG, start=str(model))).network.network.eval()
+    new = CompactFamily(changed(CONFIG, charset="abc\u00e4\u0303", start=str(model))).network.network.eval()
+    pixels = torch.rand(1, 1, LARGE.height, 64)
+    before, after = old(pixels)[0], new(pixels)[0]
+    assert after.shape[-1] == before.shape[-1] + 2
+    assert torch.allclose(after[..., : before.shape[-1]], before, atol=1e-5)
 
 
 def test_a_layer_comes_whole_or_not_at_all(model: Path):

@@ -32,11 +32,12 @@ def test_folds_are_runs_that_each_leave_others_out(runs: list[SimpleNamespace], 
 
 def test_folds_that_are_done_are_skipped_and_begun_ones_resumed(runs: list[SimpleNamespace], tmp_path: Path):
     (tmp_path / "fold-1" / "model").mkdir(parents=True)
-    (tmp_path / "fold-2" / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "fold-2").mkdir()
+    (tmp_path / "fold-2" / "train.json").write_text("{}", encoding="utf-8")
     list(finetune_folds(TrainConfig(), 3, tmp_path, resume=True))
     assert [(run.output.name, run.resume, run.overwrite) for run in runs] == [
         ("fold-2", True, False),
-        ("fold-3", False, True),
+        ("fold-3", False, False),
     ]
 
 

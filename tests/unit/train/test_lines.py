@@ -12,7 +12,7 @@ from quillread.data.split import HeldSource
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
-from quillread.train.lines import Usable, find_usable, open_lines
+from quillread.train.lines import RunLines, Usable, find_usable, open_lines, open_sources
 from quillread.types import Sample
 
 
@@ -22,9 +22,13 @@ def config(tmp_path, count=20, **settings):
     return train_config(data=[f"folder:{folder}"], batch_size=2, **settings)
 
 
+def opened(settings: TrainConfig) -> RunLines:
+    return open_lines(settings, CompactForm(settings), open_sources(settings))
+
+
 def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
     settings = config(tmp_path)
-    lines = open_lines(settings, CompactForm(settings))
+    lines = opened(settings)
     held = {sample.id for sample in lines.validation[0].samples}
     trained = {lines.sources[key.source].sample(key.index, None).id for batch in lines.plan.batches(0) for key in batch}
     assert len(held) == 2
@@ -35,7 +39,7 @@ def test_a_tenth_is_held_out_when_no_validation_is_named(tmp_path):
 def test_nothing_is_held_out_when_validation_is_named(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, validation=settings.data, validation_lines=5)
-    lines = open_lines(settings, CompactForm(settings))
+    lines = opened(settings)
     assert len(lines.validation[0].samples) == 5
     assert lines.plan.counts == [20]
 
@@ -43,27 +47,27 @@ def test_nothing_is_held_out_when_validation_is_named(tmp_path):
 def test_sources_of_the_same_name_have_metrics_of_their_own(tmp_path):
     settings = config(tmp_path)
     settings = dataclasses.replace(settings, validation=settings.data * 2)
-    lines = open_lines(settings, CompactForm(settings))
+    lines = opened(settings)
     assert [part.name for part in lines.validation] == ["lines", "lines_2"]
 
 
 def test_one_line_cannot_be_split(tmp_path):
     settings = config(tmp_path, count=1)
     with pytest.raises(DataError, match="one line cannot be split"):
-        open_lines(settings, CompactForm(settings))
+        opened(settings)
 
 
 def test_a_run_without_data_is_refused():
     settings = TrainConfig()
     with pytest.raises(DataError, match="no training data"):
-        open_lines(settings, CompactForm(settings))
+        opened(settings)
 
 
 def test_weights_for_some_sources_only_are_refused(tmp_path):
     settings = config(tmp_path)
     settings = changed(settings, data=(f"{settings.data[0]}@0.3", settings.data[0]))
     with pytest.raises(ConfigError, match="has no weight"):
-        open_lines(settings, CompactForm(settings))
+        opened(settings)
 
 
 def test_images_can_be_held_in_memory(tmp_path):
@@ -71,7 +75,7 @@ def test_images_can_be_held_in_memory(tmp_path):
     write_cuts(tmp_path / "cuts.jsonl", [LineCuts(i, f"line {i}", ((4, 0.5),)) for i in range(20)])
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
     settings = changed(settings, data=(*settings.data, recombined))
-    sources = open_lines(settings, CompactForm(settings)).sources
+    sources = opened(settings).sources
     assert isinstance(sources[0], HeldSource)
     assert sources[1].lines_of is sources[0]
 
@@ -82,7 +86,7 @@ def test_words_of_held_out_lines_are_not_recombined(tmp_path):
     recombined = f"recombined:{settings.data[0]}?cuts={tmp_path / 'cuts.jsonl'}&lines=5"
     settings = changed(settings, data=(*settings.data, recombined))
     with pytest.raises(ConfigError, match="recombined words"):
-        open_lines(settings, CompactForm(settings))
+        opened(settings)
 
 
 class TextSource:

@@ -1,4 +1,3 @@
-import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ from quillread.train.run_folder import (
     check_same_data,
     check_same_settings,
     delete_run,
-    find_checkpoint,
     record_run,
 )
 
@@ -105,33 +103,6 @@ def test_deleting_a_run_takes_nothing_else(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     delete_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "notes.txt"]
-
-
-def test_resuming_takes_the_last_checkpoint_by_number(tmp_path: Path):
-    write_run(tmp_path, 9, 10, 2)
-    (tmp_path / "checkpoint-best").mkdir()
-    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-
-
-@pytest.mark.parametrize(
-    ("name", "cut"),
-    [
-        *itertools.product(("trainer_state.json", "optimizer.pt", "scheduler.pt"), (True, False)),
-        ("rng_state.pth", True),
-        ("model.safetensors", True),
-    ],
-)
-def test_a_checkpoint_that_was_broken_off_is_passed_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, cut: bool
-):
-    write_run(tmp_path, 4, 8)
-    broken = tmp_path / "checkpoint-8" / name
-    content = broken.read_bytes()
-    broken.unlink()
-    if cut:
-        broken.write_bytes(content[: len(content) // 2])
-    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
-    assert "checkpoint-8: was not written to its end" in caplog.text
 
 
 def test_the_same_settings_may_go_on_with_more_epochs(tmp_path: Path):

@@ -21,7 +21,7 @@ from quillread.models.page import PageView, view_page, write_page_onnx
 from quillread.models.page_net import PageNetwork
 from quillread.pages.neural import mark_baselines
 from quillread.train.arguments import choose_workers
-from quillread.train.dataset import leave_group
+from quillread.train.batch_workers import start_worker
 from quillread.train.finder.learner import CHECKPOINT_NAME, Learner, SegmenterConfig, TorchPageBackend
 from quillread.train.finder.page_looks import PageDataset
 from quillread.train.finder.page_samples import PageSample, load_pages, pages_with_lines
@@ -139,7 +139,7 @@ def _make_synthetic(config: SegmenterConfig, workers: int) -> list[PageSample]:
         return []
     sources = [open_source(spec, "train") for spec in config.lines]
     pages = SyntheticPages(sources, config.synthetic, config.seed)
-    loader = DataLoader(pages, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=leave_group)
+    loader = DataLoader(pages, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=start_worker)
     return list(loader)
 
 
@@ -152,7 +152,7 @@ def _load(data: Dataset[Any], batch_size: int, workers: int) -> Iterator[tuple[T
         prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),
-        worker_init_fn=leave_group,
+        worker_init_fn=start_worker,
     )
     yield from map(tuple, loader)
 

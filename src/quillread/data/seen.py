@@ -1,0 +1,44 @@
+"""Marks of the lines that a model was trained on, by which they are known again."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quillread.data.source import Source, readable
+from quillread.types import Sample
+
+_MOST = 500
+"""Lines that are marked; looking at all images of a large data set would take long."""
+_BYTES = 6
+_CHANCE = 2
+"""Known lines that may be an accident: blank crops, a line that stands in two data sets."""
+
+
+def mark(sample: Sample) -> str:
+    """A short digest of a line's text and image."""
+    digest = hashlib.blake2b(sample.text.encode(), digest_size=_BYTES)
+    digest.update(sample.image.tobytes())
+    return digest.hexdigest()
+
+
+def mark_lines(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[str]:
+    """Mark lines of sources, evenly spread, at most 500 in all.
+
+    Args:
+        sources: Of real lines.
+        usable: Which of their lines were trained on, for each source.
+    """
+    share = max(1, sum(map(len, usable)) / _MOST)
+    marks = set()
+    for source, indices in zip(sources, usable, strict=True):
+        picks = indices[np.linspace(0, len(indices) - 1, int(len(indices) / share)).round().astype(int)]
+        marks |= {mark(sample) for _, sample in readable(source, picks.tolist())}
+    return sorted(marks)
+
+
+def count_seen(marks: Iterable[str], known: Collection[str]) -> int:
+    """Count the marks that are among those of a training; 0 for so few that it may be an accident."""
+    seen = sum(each in known for each in marks)
+    return seen if seen > _CHANCE else 0
