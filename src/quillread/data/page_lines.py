@@ -12,12 +12,13 @@ from tempfile import mkdtemp
 import cv2
 import numpy as np
 
-from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
+from quillread.data.source import Cell, Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError
 from quillread.formats.ground_truth import GroundTruth, outline_lines
 from quillread.images.crop import crop_line
 from quillread.images.geometry import polyline_length
+from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
 from quillread.types import Line, Page, UInt8Image
