@@ -16,12 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from quillread.data.imgur5k_lists import find_images, hash_file, list_image, read_annotations, read_hashes
 from quillread.data.source import Source
 from quillread.data.spec import DataSpec
 from quillread.errors import DataError, ImageError
+from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
 from quillread.types import Sample, UInt8Image
@@ -267,10 +267,8 @@ def _share_inside(box: _RotatedBox, size: tuple[int, int]) -> float:
 
 def _image_size(path: Path) -> tuple[int, int] | None:
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by 90 degrees
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return read_size(path)
+    except ImageError:
         return None
 
 

@@ -13,13 +13,14 @@ from typing import cast, get_args
 import cv2
 import numpy as np
 
-from quillread.data.source import Cell, Row, RowSource, Source, list_few, read_size
+from quillread.data.source import Cell, Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, ImageError, InputError
 from quillread.formats.ground_truth import GroundTruth, fit_page, place_below
 from quillread.formats.outlines import outline_lines
 from quillread.images.crop import Outline, crop_line
 from quillread.images.geometry import polyline_length
+from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
 from quillread.types import Line, Page, UInt8Image

@@ -1,6 +1,5 @@
 """What a source of lines is, and lines whose images are files or lie in tables."""
 
-import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from quillread.errors import DataError, ImageError
+from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.text.normalise import nfc
 from quillread.types import Sample, UInt8Image
@@ -214,20 +213,6 @@ class RowSource:
 def _decode(row: Row) -> UInt8Image:
     with open_document(_content(row), name=row.id) as document:
         return document.page(0)
-
-
-def read_size(content: Path | bytes) -> tuple[int, int]:
-    """Return width and height in pixels of an upright image, from its header.
-
-    Raises:
-        ImageError: If it has none that can be read.
-    """
-    try:
-        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by 90 degrees
-            return image.size[::-1] if turned else image.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the size of the image cannot be read: {error}") from error
 
 
 def _content(row: Row) -> Path | bytes:

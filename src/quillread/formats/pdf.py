@@ -24,7 +24,7 @@ from PIL import Image
 
 from quillread.errors import Fault
 from quillread.formats.export import words_of
-from quillread.images.pictures import quiet_pillow
+from quillread.images.quiet import quiet_pillow
 from quillread.types import DocumentInfo, Page, Point, Scan, UInt8Image, Word
 from quillread.version import __version__
 

@@ -1,52 +1,31 @@
 """Image files, decoded by Pillow and its HEIF plugin."""
 
 import io
-import threading
-import warnings
-from contextlib import ExitStack
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
+from quillread.images.quiet import quiet_pillow
+from quillread.images.repair import PNG_HEAD, load_without_end, without_metadata
+from quillread.images.tiff import is_min_white, list_pages, stored_size, unsupported_tiff
 from quillread.types import UInt8Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
 _LEAST_DPI, _MOST_DPI = 100.0, 2400.0
+_DEEP = "IF"
+"""How the modes of 16 and 32-bit integers and of floats begin."""
+_WHITES = {"I": [2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 31)], "F": [1.0, 255.0, 65535.0]}
+_BAND_PIXELS = 1 << 22
 
-
-class QuietPillow:
-    """While it is entered, Pillow neither warns nor applies its own pixel limit (ours is checked instead).
-
-    Both are settings of the whole process, so entries are counted: the first one in any thread changes them,
-    the last one out puts them back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries = 0
-        self._undo = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._entries == 0:
-                self._undo.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-                Image.MAX_IMAGE_PIXELS = None
-            self._entries += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._entries -= 1
-            if self._entries == 0:
-                self._undo.close()
-
-
-quiet_pillow = QuietPillow()
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class PicturePages:
@@ -60,8 +39,8 @@ class PicturePages:
         self._source = source
         self._heif = heif
         self._max_pixels = config.max_pixels
-        with quiet_pillow, self._open() as image:
-            self._frames = _tiff_frames(image) if image.format == "TIFF" else [image.tell()]
+        self._is_trimmed = False
+        self._frames = self._trimming(self._list_frames)
 
     def __len__(self) -> int:
         """Count the pages: frames of a TIFF, else one."""
@@ -69,44 +48,99 @@ class PicturePages:
 
     def render(self, index: int, where: str) -> UInt8Image:
         """Decode a page, upright."""
-        with quiet_pillow, self._open() as image:
-            if index > 0:
-                image.seek(self._frames[index])
-            check_size(*image.size, self._max_pixels, where, "scan at a lower resolution, or raise read.max_pixels")
-            image.load()
-            return _to_rgb(_turn_upright(image))
+        return self._trimming(lambda: self._decode(index, where))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height in pixels of the upright page, from its header."""
+        with self._open(self._frames[index]) as image:
+            columns, rows = _stored_size(image)
+            return (rows, columns) if _turn_of(image) in _SIDEWAYS else (columns, rows)
 
     def paper_size(self, index: int) -> tuple[float, float] | None:
         """Tell the size from the resolution that a scanner wrote; cameras write 72 or 96 dpi, which say nothing."""
-        with quiet_pillow, self._open() as image:
-            if index > 0:
-                image.seek(self._frames[index])
+        with self._open(self._frames[index]) as image:
             across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
             if not all(_LEAST_DPI <= value <= _MOST_DPI for value in (across, down)):
                 return None
-            width, height = image.width / across * 72, image.height / down * 72
+            columns, rows = _stored_size(image)
+            width, height = columns / across * 72, rows / down * 72
             return (height, width) if _turn_of(image) in _SIDEWAYS else (width, height)
 
     def jpeg(self, index: int) -> bytes | None:
         """Give the file itself if it is a JPEG that need not be turned."""
-        with quiet_pillow, self._open() as image:
+        with self._open() as image:
             if image.format != "JPEG" or image.mode not in ("L", "RGB") or _turn_of(image) is not None:
                 return None
-        return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        return self._content()
 
     def close(self) -> None:
         """Nothing stays open between pages."""
 
-    def _open(self) -> Image.Image:
-        # The opener closes paths itself: a file handed over as an object would stay open on an error.
-        file: Any = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
-        if self._heif:
-            # Importing costs time and memory that most users need not spend; registering would change Pillow.
-            from pi_heif import HeifImageFile
+    def _list_frames(self) -> list[int]:
+        with self._open() as image:
+            return list_pages(image) if image.format == "TIFF" else [image.tell()]
 
-            image: Image.Image = HeifImageFile(file)
-            return image
-        return Image.open(file, formats=_FORMATS)
+    def _decode(self, index: int, where: str) -> UInt8Image:
+        with ExitStack() as stack:
+            try:
+                image = stack.enter_context(self._open(self._frames[index]))
+            except FAULTS as error:
+                raise unsupported_tiff(self._source, self._frames[index], where) or error from error
+            check_size(*image.size, self._max_pixels, where, "scan at a lower resolution, or raise read.max_pixels")
+            is_inverted = image.format == "TIFF" and image.mode[0] in _DEEP and is_min_white(image)
+            try:
+                image.load()
+            except OSError:
+                whole = load_without_end(self._content()) if image.format == "JPEG" else None
+                if whole is None:
+                    raise
+                log.warning("%s: the file lacks its end; its pixels are all there", where)
+                image = whole
+            return _to_rgb(_turn_upright(image), is_inverted=is_inverted)
+
+    def _content(self) -> bytes:
+        return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+
+    def _trimming(self, action: Callable[[], Result]) -> Result:
+        """Do it; once more without metadata where Pillow refuses a PNG because of them."""
+        try:
+            return action()
+        except ValueError:
+            if self._is_trimmed or not (content := self._content()).startswith(PNG_HEAD):
+                raise
+            self._source, self._is_trimmed = without_metadata(content), True
+            return action()
+
+    @contextmanager
+    def _open(self, frame: int = 0) -> Iterator[Image.Image]:
+        with quiet_pillow, ExitStack() as stack:
+            # Not a path: Pillow would map the file to memory, in which it mistakes rows of a turned TIFF for columns.
+            is_content = isinstance(self._source, bytes)
+            file = stack.enter_context(io.BytesIO(self._source) if is_content else self._source.open("rb"))
+            image = stack.enter_context(_open_heif(file) if self._heif else Image.open(file, formats=_FORMATS))
+            if frame > 0:
+                image.seek(frame)
+            yield image
+
+
+def _open_heif(file: BinaryIO) -> Image.Image:
+    # Importing costs time and memory that most users need not spend; registering would change Pillow.
+    from pi_heif import HeifImageFile
+
+    image: Image.Image = HeifImageFile(file)
+    return image
+
+
+def read_size(source: Path | bytes) -> tuple[int, int]:
+    """Return width and height in pixels of a picture's first page as `PicturePages` gives it, from its header.
+
+    Raises:
+        ImageError: If it has none that can be read.
+    """
+    try:
+        return PicturePages(source, ReadConfig(), heif=False).size(0)
+    except FAULTS as error:
+        raise ImageError(f"the size of the image cannot be read: {error}") from error
 
 
 def picture_pixels(image: Image.Image) -> UInt8Image:
@@ -120,26 +154,6 @@ def picture_pixels(image: Image.Image) -> UInt8Image:
             return _to_rgb(_turn_upright(image))
     except FAULTS as error:
         raise ImageError(f"the picture cannot be decoded: {error or type(error).__name__}", hint=DAMAGED) from error
-
-
-def _tiff_frames(image: Image.Image) -> list[int]:
-    """List the frames that are pages: one that cannot be opened is, a reduced copy of another is not."""
-    pages: list[int] = []
-    broken = 0
-    index = 0
-    while broken < 2:  # some faults leave the decoder at the same place for ever
-        try:
-            image.seek(index)
-            broken = 0
-        except EOFError:
-            break
-        except FAULTS:
-            broken += 1
-        reduced = not broken and image.tag_v2.get(254, 0) & 1  # type: ignore[attr-defined]
-        if not reduced:
-            pages.append(index)
-        index += 1
-    return pages
 
 
 _TURNS = {
@@ -167,29 +181,59 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> UInt8Image:
-    """Bring any mode to uint8 RGB: deep greys by the range of their format, transparency over white."""
-    if image.mode[0] in "IF":
-        grey = _deep_to_grey(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGB", layer.size, "white")
-        image.paste(layer, mask=layer.getchannel("A"))
-    return np.array(image.convert("RGB"))
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    return stored_size(image) if image.format == "TIFF" else image.size
 
 
-def _deep_to_grey(values: np.ndarray[Any, Any]) -> UInt8Image:
-    """Scale 16-bit, 32-bit and float greys to uint8, shape kept.
+def _to_rgb(image: Image.Image, *, is_inverted: bool = False) -> UInt8Image:
+    """Bring any mode to uint8 RGB: deep greys by the range of their format, transparency over white.
 
-    A 32-bit integer image whose values all fit in 16 bits is taken for a 16-bit one (Pillow widens those).
-    A float image has no range of its own: the first of 1, 255 and 65535 that holds all its values is white.
+    Large images are converted in bands, so that no second copy of all pixels is made on the way.
     """
+    is_deep = image.mode[0] in _DEEP
+    white = _white_of(image) if is_deep else 0.0
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top, band in _bands(image):
+        grey = _deep_to_grey(np.asarray(band), white) if is_deep else None
+        if grey is not None:
+            pixels[top : top + band.height] = (255 - grey if is_inverted else grey)[:, :, None]
+        else:
+            pixels[top : top + band.height] = _band_to_rgb(band)
+    return pixels
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut an image into bands of rows; yields the first row of each, and the band."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _band_to_rgb(band: Image.Image) -> UInt8Image:
+    if band.has_transparency_data:
+        layer = band.convert("RGBA")
+        band = Image.new("RGB", layer.size, "white")
+        band.paste(layer, mask=layer.getchannel("A"))
+    return np.asarray(band.convert("RGB"))
+
+
+def _white_of(image: Image.Image) -> float:
+    """Find the value that stands for white in an image of 16 or 32-bit integers or floats.
+
+    The first that no value exceeds is taken: of integers, the largest of 8, 10, 12, 14, 16 (few-bit values in wider
+    files) and 31 bits (Pillow's 32-bit integers are signed); of floats, 1, 255 and 65535, else the largest value.
+    """
+    peak = max(float(_finite(np.asarray(band)).max()) for _, band in _bands(image))
+    return next((white for white in _WHITES[image.mode[0]] if peak <= white), peak)
+
+
+def _deep_to_grey(values: np.ndarray[Any, Any], white: float) -> UInt8Image:
+    """Scale 16-bit, 32-bit and float greys to uint8, shape kept."""
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        peak = float(values.max())
-        white = next((white for white in (1.0, 255.0, 65535.0) if peak <= white), peak)
-        values = np.clip(values * (255.0 / white) + 0.5, 0, 255)
-        return np.asarray(values, np.uint8)
-    shift = 8 if values.max() <= 0xFFFF else 23  # 31 bits: Pillow's 32-bit integers are signed
+        return np.asarray(np.clip(_finite(values) * (255.0 / white) + 0.5, 0, 255), np.uint8)
+    shift = round(np.log2(white + 1)) - 8
     return np.asarray(np.maximum(values, 0) >> shift, np.uint8)
+
+
+def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values

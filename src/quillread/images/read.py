@@ -9,6 +9,7 @@ from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
 from quillread.images.iiif import MOST_BYTES, IiifPages, may_be_manifest
 from quillread.images.pdf_pages import PdfPages
 from quillread.images.pictures import PicturePages
+from quillread.images.tiff import unsupported_tiff
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 
 __all__ = ["Document", "ReadConfig", "is_readable_name", "open_document"]
@@ -52,8 +53,11 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
     except UnidentifiedImageError as error:
         if b"%PDF-" in head:  # readers accept some bytes before the header, so such files are about
             return Document(name, PdfPages(source, config, name))
-        raise ImageError(f"{name}: is not an image or PDF that can be read", hint=_SUPPORTED) from error
+        plain = ImageError(f"{name}: is not an image or PDF that can be read", hint=_SUPPORTED)
+        raise unsupported_tiff(source, 0, name) or plain from error
     except FAULTS as error:
+        if unsupported := unsupported_tiff(source, 0, name):
+            raise unsupported from error
         raise ImageError(f"{name}: cannot be opened as an image: {error}", hint=DAMAGED) from error
 
 
