@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -77,7 +76,7 @@ class AtomicFile:
             return self._path.open("wb")
         while True:
             # In the same folder, because only within one file system is the move a single step.
-            self._part = self._path.with_name(f".quillread-{secrets.token_hex(8)}.part")
+            self._part = self._path.with_name(f".quillread-{os.urandom(8).hex()}.part")
             self._remains = weakref.finalize(self, _remove, self._part, self._held)
             file: BinaryIO = self._part.open("x+b")  # never through a link that stands there
             # The lock outlives the file, which is closed before it is moved.

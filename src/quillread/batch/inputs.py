@@ -124,7 +124,8 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
         if glob.has_magic(argument) and not path.exists():
             # pathlib cannot expand a pattern that starts at the root.
             matches = (Path(m) for m in glob.glob(argument, recursive=True))  # noqa: PTH207
-            files = sorted((p for p in matches if p.is_file() and not _is_result(p, results)), key=by_number)
+            root = _root_of(path)
+            files = sorted((p for p in matches if p.is_file() and not _is_result(p, root, results)), key=by_number)
             return [Input(str(p), _file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
@@ -147,9 +148,15 @@ def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
     return inputs or [_fault(str(folder), "holds no images or PDFs", "name another folder, or the files themselves")]
 
 
-def _is_result(path: Path, results: Collection[Path]) -> bool:
+def _root_of(pattern: Path) -> Path:
+    """The folder that a pattern names: its real path."""
+    return Path(os.path.realpath(next(p for p in (pattern, *pattern.parents) if not glob.has_magic(str(p)))))
+
+
+def _is_result(path: Path, root: Path, results: Collection[Path]) -> bool:
+    """Tell whether a file is a result of an earlier run, or in a folder below `root` that holds such."""
     real = Path(os.path.realpath(path))
-    return any(place in results for place in (real, *real.parents))
+    return real in results or any(place in results and root in place.parents for place in real.parents)
 
 
 def _fault(argument: str, what: str, hint: str) -> Input:

@@ -16,8 +16,8 @@ from quillread.files import naming, open_own, write_atomic
 from quillread.formats.export import FORMATS
 
 LOG_NAME = ".quillread-log.jsonl"
-"""In the output folder; JSON objects: one for each input that was read, of which the last one counts, and before it one
-for each of its files."""
+"""In a folder that is written into; JSON objects: one for each input that was read, of which the last one counts, and
+before it one for each of its files."""
 _OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
@@ -95,14 +95,14 @@ class ReadLog:
         """Say why the results of an input must not be written: others stand in their places; None if none do."""
         for ledger, path in self._in_the_way(entry):
             record = ledger.record(entry)
-            digest = record.get("files", {}).get(ledger.name(path))
+            digests = record.get("files", {}).get(ledger.name(path), ())
             if "files" not in record and record.get("source") == entry.name:
                 continue  # of an earlier version, which kept no digests
-            if digest is None:
+            if not digests:
                 return f"{path} stands there, and was not written for it"
             if record.get("place") != ledger.place(entry):
                 return f"{path} holds what was read in {record['source']}"
-            if digest != _digest(path):
+            if _digest(path) not in digests:
                 return f"{path} was changed after it was written"
         return None
 
@@ -141,7 +141,7 @@ class ReadLog:
             pages=pages,
             last=pages if last is None else last,
             failed=failed,
-            files=self._main.record(entry).get("files", {}),
+            files={name: digests[-1:] for name, digests in self._main.record(entry).get("files", {}).items()},
         )
 
     def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
@@ -217,9 +217,12 @@ def _take(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
     if "digest" not in line:
         records[stem] = line
         return
-    files = before.get("files", {}) if before.get("place") == line["place"] else {}
+    name, files = str(line["name"]), before.get("files", {})
+    # What stood there before may still stand there, if the program ended just now.
+    digests = [*files.get(name, ()), str(line["digest"])]
+    others = files if before.get("place") == line["place"] else {}
     head = {key: line[key] for key in ("stem", "source", "place")}
-    records[stem] = {**head, "files": {**files, str(line["name"]): str(line["digest"])}}
+    records[stem] = {**head, "files": {**others, name: digests}}
 
 
 def _digest(path: Path) -> str | None:

@@ -132,7 +132,7 @@ def as_text(cell: str) -> str:
 
     Source: OWASP, CSV Injection.
     """
-    return f"'{cell}" if cell.startswith(_COMPUTED) else cell
+    return f"'{cell}" if cell.startswith(_COMPUTED) and len(cell) > 1 else cell
 
 
 _COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -175,6 +175,8 @@ def test_a_folder_that_is_written_into_is_not_searched(folder: Path):
     assert [entry.name for entry in find_inputs(["in"], results)] == ["in/a.jpg", "in/deep/out/c.jpg"]
     assert [entry.name for entry in find_inputs(["in/**/*.p*"], results)] == ["in/**/*.p*"]
     assert [entry.name for entry in find_inputs(["in/out"], results)] == ["in/out/a.pdf"]
+    assert [entry.name for entry in find_inputs(["in/out/*"], results)] == ["in/out/a.pdf"]
+    assert [entry.name for entry in find_inputs(["*/*.jpg"], {folder})] == ["in/a.jpg"]
 
 
 def test_links_in_a_circle_are_left_to_the_reader(folder: Path):

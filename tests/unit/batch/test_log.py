@@ -227,3 +227,26 @@ def test_pictures_are_noted_in_their_own_folder(folder: Path):
         assert known.refusal(ENTRY) is None
         AtomicFile(seen / "deep" / "a.png", partial(known.note, ENTRY)).commit()
         assert str(open_log().refusal(OTHER)).endswith("a.png holds what was read in a.png")
+
+
+@pytest.mark.parametrize("was_finished", [False, True])
+def test_a_file_that_was_about_to_be_replaced_when_the_run_was_killed_is_no_change(was_finished: bool):
+    known = log()
+    write(ENTRY, "a.txt", known=known)
+    if was_finished:
+        known.add(ENTRY, 1, 0)
+    log().note(ENTRY, Path("out/deep/a.txt"), "another")
+    assert log().refusal(ENTRY) is None
+    Path("out/deep/a.txt").write_bytes(b"better")
+    assert log().refusal(ENTRY) is not None
+
+
+def test_a_file_that_was_replaced_is_not_taken_for_the_one_before():
+    known = log()
+    for content in (b"first", b"second"):
+        part = AtomicFile(Path("out/deep/a.txt"), partial(known.note, ENTRY))
+        part.file.write(content)
+        part.commit()
+    known.add(ENTRY, 1, 0)
+    Path("out/deep/a.txt").write_bytes(b"first")
+    assert log().refusal(ENTRY) is not None
