@@ -5,11 +5,10 @@ A pixel with index i covers the interval [i, i + 1).
 """
 
 import importlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -266,7 +265,7 @@ class DocumentInfo:
     @property
     def image_name(self) -> str:
         """Name of the image file without its folder: tools that read XML look for it beside that."""
-        return re.split(r"[/\\]", self.source.rstrip("/"))[-1] or self.source
+        return PurePath(self.source).name or self.source
 
 
 class PageWriter(Protocol):

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_faults_of_a_reading_are_its_own_and_those_of_its_pages():
     ("source", "name"),
     [
         ("letters/a.png", "a.png"),
-        ("letters\\a.png", "a.png"),
+        ("letters\\a.png", "a.png" if os.name == "nt" else "letters\\a.png"),  # elsewhere a name may have a backslash
         ("https://example.org/iiif/a.json", "a.json"),
         ("https://example.org/a/", "a"),
         ("-", "-"),

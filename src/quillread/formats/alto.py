@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError, Fault
 from quillread.formats.export import words_of
+from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import (
     Names,
     add,
@@ -229,7 +230,7 @@ def _box(box: Box, page: Page) -> dict[str, int]:
 def _add_line(block: Element, line: Line, name: str, page: Page, names: Names) -> None:
     element = _add_place(block, "TextLine", name, line.polygon, page, BASELINE=points(line.baseline, page))
     # The schema wants a string in every line.
-    words = words_of(line) or (Word("", 0.0, line.polygon),)
+    words = fit_words(line, words_of(line)) or (Word("", 0.0, line.polygon),)
     for number, word in enumerate(words, start=1):
         box = word.polygon.bounds
         if number > 1:

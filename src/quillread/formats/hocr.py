@@ -1,5 +1,6 @@
 """hOCR 1.2: https://kba.github.io/hocr-spec/1.2/."""
 
+import math
 import re
 from html import escape
 from typing import BinaryIO
@@ -64,8 +65,7 @@ def _page(image: str, page: Page) -> list[str]:
 
 
 def _line(name: str, line: Line, page: Page) -> list[str]:
-    slope, offset = _baseline(line)
-    title = f"{_bbox(line.polygon, page)}; baseline {slope:.3f} {offset:.0f}".replace("-0.000", "0.000")
+    title = f"{_bbox(line.polygon, page)}; {_direction(line)}"
     rows = [f'<span class="ocr_line" id="line_{name}" title="{title}">']
     for number, word in enumerate(words_of(line), start=1):
         place = f"{_bbox(word.polygon, page)}; x_wconf {round(100 * word.confidence)}"
@@ -75,6 +75,16 @@ def _line(name: str, line: Line, page: Page) -> list[str]:
 
 def _bbox(outline: Polygon, page: Page) -> str:
     return "bbox " + " ".join(map(str, pixels(outline.bounds, page)))
+
+
+def _direction(line: Line) -> str:
+    """The slope of a baseline, or the angle of a line that runs up, down or backwards, counter-clockwise in degrees."""
+    (x0, y0), (x1, y1) = line.baseline[0], line.baseline[-1]
+    angle = round(math.degrees(math.atan2(y0 - y1, x1 - x0))) % 360
+    if 45 < angle < 315:
+        return f"textangle {angle}"
+    slope, offset = _baseline(line)
+    return f"baseline {slope:.3f} {offset:.0f}".replace("-0.000", "0.000")
 
 
 def _baseline(line: Line) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """What belongs to the lines of PAGE and ALTO files: their outlines, and bands along their baselines."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from quillread.images.crop import Outline, usual_height
 from quillread.images.geometry import Points, normals_at, points_at, polyline_length
-from quillread.types import Box, Line, Page, Polygon
+from quillread.types import Box, Line, Page, Polygon, Word
 
 _BAND = (0.75, 0.3, 0.25)
 """What belongs to a line above, below and at either end of its baseline, in line distances."""
@@ -21,6 +22,8 @@ _MOST_PLACES = 500
 """Of a band along a baseline."""
 _AT_ONCE = 256
 """Lines that are compared with all others at a time."""
+_MOST_CORNERS = 1000
+"""Of an outline of which words have their parts."""
 _SIDE = 1024
 """Pixels on the longer side of the picture in which outlines are put together."""
 
@@ -147,3 +150,53 @@ def _both(line: Line, pitch: float) -> Polygon:
     if rim is None or not (parts[0] & parts[1]).any() or 4 * cv2.contourArea(rim) < parts[0].sum():
         return line.polygon
     return _polygon(cv2.approxPolyDP(rim, 1.0, True)[:, 0] / scale + low)
+
+
+def fit_words(line: Line, words: Sequence[Word]) -> tuple[Word, ...]:
+    """Give words outlines that lie within that of their line, as OCR-D wants them in PAGE.
+
+    Words are read in boxes as high as what was cut out; here each has its part of the line instead. One that lies
+    beside the line, or has another form than a box, keeps its own outline, within the bounds of the line; so do those
+    of a line whose outline has very many corners.
+    """
+    rim = np.array(line.polygon.points)
+    return tuple(
+        word if word.polygon == line.polygon else replace(word, polygon=_part(rim, word.polygon)) for word in words
+    )
+
+
+def _part(rim: Points, word: Polygon) -> Polygon:
+    """Cut the part between the left and the right side of a box of a word out of the outline of its line."""
+    corners = np.array(word.points)
+    start, along = corners[[0, -1]].mean(axis=0), corners[1:3].mean(axis=0) - corners[[0, -1]].mean(axis=0)
+    width = float(np.hypot(*along))
+    if len(corners) == 4 and width > 0 and len(rim) <= _MOST_CORNERS:
+        x, y = along / width
+        turn = np.array(((x, y), (-y, x)))
+        xs, tops, feet = _columns((rim - start) @ turn.T, (corners - start) @ turn.T, width)
+        if len(xs) > 1:
+            part = np.vstack((np.column_stack((xs, tops)), np.column_stack((xs, feet))[::-1]))
+            return _polygon(part @ turn + start)
+    return _polygon(np.clip(corners, rim.min(axis=0), rim.max(axis=0)))
+
+
+def _columns(rim: Points, word: Points, width: float) -> tuple[NDArray[np.float64], ...]:
+    """Find where an outline has its upper and its lower edge over the width of a word; both lie level.
+
+    Returns:
+        x, top and bottom, at the sides of the word and around each corner of the outline between them.
+    """
+    corners = rim[:, 0][(rim[:, 0] > 0) & (rim[:, 0] < width)]
+    xs = np.unique(np.clip(np.concatenate(([0, width], corners - 0.5, corners + 0.5)), 0, width))
+    ends = np.roll(rim, -1, axis=0)
+    sides = ends - rim
+    slopes = sides[:, 1] / np.where(sides[:, 0] == 0, 1, sides[:, 0])
+    crosses = (rim[:, 0] <= xs[:, None]) != (ends[:, 0] <= xs[:, None])
+    ys = np.sort(np.where(crosses, rim[:, 1] + slopes * (xs[:, None] - rim[:, 0]), np.inf), axis=1)
+    ys = np.clip(ys[:, : crosses.sum(axis=1).max()], word[:, 1].min(), word[:, 1].max())
+    # Each column goes in and out of the outline by turns; columns that cross it less often end beyond it.
+    longest = (ys[:, 1::2] - ys[:, ::2]).argmax(axis=1) if ys.shape[1] else np.zeros(0, int)
+    rows = np.arange(len(longest))
+    tops, feet = ys[rows, 2 * longest], ys[rows, 2 * longest + 1]
+    kept = feet - tops > 0.5
+    return xs[rows][kept], tops[kept], feet[kept]

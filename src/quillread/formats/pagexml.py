@@ -13,6 +13,7 @@ from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
 from quillread.errors import DataError, Fault
+from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import (
     Names,
     add,
@@ -212,7 +213,7 @@ def _add_line(parent: Element, line: Line, place: tuple[int, str], page: Page, n
     add(element, "Baseline", points=points(line.baseline, page))
     if line.transcript is None:
         return
-    for number, word in enumerate(line.transcript.words, start=1):
+    for number, word in enumerate(fit_words(line, line.transcript.words), start=1):
         part = add(element, "Word", id=names.take(None, f"{name}w{number}"))
         add(part, "Coords", points=points(word.polygon.points, page))
         add(add(part, "TextEquiv", conf=f"{word.confidence:.4f}"), "Unicode", word.text)

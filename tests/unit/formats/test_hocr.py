@@ -2,9 +2,11 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from documents import blank, export, failed, scan
+import pytest
+from documents import blank, box, export, failed, scan
 
 from quillread.errors import Fault
+from quillread.types import Line, Page, Region, Scan
 
 SPACE = "{http://www.w3.org/1999/xhtml}"
 
@@ -64,3 +66,15 @@ def test_a_fault_with_dashes_keeps_the_document_well_formed():
     page = failed(2)
     content = export("hocr", replace(page, page=replace(page.page, fault=Fault("image", "a---b.jpg: cannot be read"))))
     assert len(elements("ocr_page", content)) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "angle"),
+    [((100, 20), "90"), ((100, 900), "270"), ((20, 201), "181"), ((180, 20), "66"), ((300, 260), None)],
+)
+def test_a_line_that_is_upright_or_upside_down_has_its_angle(end: tuple[float, float], angle: str | None):
+    item = Line(((100.0, 200.0), end), box(20, 20, 300, 900), None)
+    page = Page("a", 1, 1000, 1000, (Region(item.polygon, (item,)),))
+    found = properties(elements("ocr_line", export("hocr", Scan(page)))[0])
+    assert found.get("textangle") == angle
+    assert ("baseline" in found) is (angle is None)

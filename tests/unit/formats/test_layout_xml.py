@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from documents import blank, export, failed, page, scan, schema
 from lxml import etree
 
 from quillread.formats.alto import read_alto
+from quillread.formats.ground_truth import GroundTruth
 from quillread.formats.pagexml import read_page_xml
-from quillread.types import Page, Scan
+from quillread.formats.xml_io import parse_points
+from quillread.types import DocumentInfo, Page, Polygon, Region, Scan
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,24 @@ def test_names_that_xml_does_not_allow_or_that_occur_twice_are_replaced(form: Fo
     lines = tuple(replace(line, id=bad) for line in first.lines)
     item = replace(scan(), page=replace(page(), regions=(replace(first, lines=lines), second)))
     schema(form.schema).assertValid(etree.fromstring(export(form.name, item)))
+
+
+def test_words_stand_within_their_lines(form: Format):
+    upper = tuple((x, 100.0 + 12 * (x // 20 % 2)) for x in np.arange(90.0, 380, 10).tolist())
+    first = replace(page().lines[0], polygon=Polygon((*upper, (380, 150), (90, 150))))
+    item = replace(scan(), page=replace(page(), regions=(Region(first.polygon, (first,)),)))
+    document = etree.fromstring(export(form.name, item))
+    schema(form.schema).assertValid(document)
+    path = "{*}Coords" if form.name == "page" else "{*}Shape/{*}Polygon"
+    words = [item.find(path) for tag in ("Word", "String") for item in document.iter(f"{{*}}{tag}")]
+    points = [parse_points(word.get("points") or word.get("POINTS"), "") for word in words]
+    rim = np.array(first.polygon.points, np.float32)
+    assert len(points) == 2 and all(len(word) > 10 for word in points)
+    assert min(cv2.pointPolygonTest(rim, point, True) for word in points for point in word) > -1.5
+
+
+def test_an_image_with_a_backslash_in_its_name_is_found_again(form: Format, tmp_path: Path):
+    (tmp_path / "a\\b.png").write_bytes(b"image")
+    (tmp_path / "seg.xml").write_bytes(export(form.name, scan(), info=DocumentInfo("in/a\\b.png")))
+    (pair,) = GroundTruth(tmp_path).pairs()
+    assert pair.image == tmp_path / "a\\b.png"

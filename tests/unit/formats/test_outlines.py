@@ -1,13 +1,16 @@
 import tracemalloc
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 from documents import box
 
-from quillread.formats.outlines import line_pitch, outline_lines
-from quillread.types import Box, Line, Page, Polygon, Region
+from quillread.formats.outlines import fit_words, line_pitch, outline_lines
+from quillread.images.crop import Outline
+from quillread.images.geometry import outline
+from quillread.types import Box, Line, Page, Polygon, Region, Word
 
 
 def page(*lines: Line) -> Page:
@@ -67,8 +70,8 @@ def test_an_outline_with_a_small_loop_or_a_bend_stays():
     ring = np.vstack(
         [500 + radius * np.column_stack((np.cos(a), -np.sin(a))) for radius, a in ((300, arc), (270, arc[::-1]))]
     )
-    for outline in (loop, Polygon(tuple(map(tuple, ring.tolist())))):
-        line = replace(bare(205), polygon=outline)
+    for own in (loop, Polygon(tuple(map(tuple, ring.tolist())))):
+        line = replace(bare(205), polygon=own)
         assert outline_lines(page(line)).lines[0] == line
 
 
@@ -109,8 +112,8 @@ def test_lines_far_apart_have_no_band_as_high_as_their_distance():
 
 def test_a_line_without_a_baseline_of_its_own_keeps_its_outline():
     made = replace(bare(230), polygon=box(100, 150, 500, 230))  # as the readers give it
-    for outline in ("both", "polygon", "baseline"):
-        assert outline_lines(page(made, bare(330)), outline).lines[0] == made
+    for name in get_args(Outline):
+        assert outline_lines(page(made, bare(330)), name).lines[0] == made
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,51 @@ def test_thousands_of_lines_are_compared_in_little_memory():
 def within(box: Box, other: Box, by: float = 3) -> bool:
     pairs = ((box.x0, other.x0), (box.y0, other.y0), (box.x1, other.x1), (box.y1, other.y1))
     return all(abs(a - b) <= by for a, b in pairs)
+
+
+def outside(part: Polygon, whole: Polygon) -> float:
+    """How far a polygon reaches out of another, in pixels."""
+    rim = np.array(whole.points, np.float32)
+    sides = outline(np.array(part.points), 1.0)
+    return max(-cv2.pointPolygonTest(rim, (float(x), float(y)), True) for x, y in sides)
+
+
+def word_at(x0: float, x1: float, turn: float = 0.0) -> Word:
+    """A word of a line at y = 200 on the page, turned around (100, 200) by an angle."""
+    corners = np.array(((x0, 140), (x1, 140), (x1, 240), (x0, 240))) - (100, 200)
+    spun = corners @ np.array(((np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn)))) + (100, 200)
+    return Word("x", 0.5, Polygon(tuple((x, y) for x, y in spun.tolist())))
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.1, -0.3, np.pi / 2, np.pi])
+def test_words_have_their_part_of_the_outline_of_the_line(turn: float):
+    upper = [(90, 160), (150, 158), (150, 145), (200, 150), (260, 172), (300, 150), (420, 165), (510, 150)]
+    lower = [(510, 215), (400, 235), (398, 212), (300, 220), (220, 220), (219, 234), (210, 236), (209, 214), (90, 210)]
+    rim = np.array((*upper, *lower), float) - (100, 200)
+    spun = rim @ np.array(((np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn)))) + (100, 200)
+    line = replace(bare(200), polygon=Polygon(tuple((x, y) for x, y in spun.tolist())))
+    words = fit_words(line, [word_at(85, 145, turn), word_at(160, 290, turn), word_at(300, 520, turn)])
+    for word in words:
+        assert outside(word.polygon, line.polygon) < 0.6
+    areas = [cv2.contourArea(np.array(word.polygon.points, np.float32)) for word in words]
+    assert 0.9 < sum(areas) / (area(line) - 25 * 60) < 1.1  # all of the line but the gaps between its words
+
+
+def test_a_word_beside_its_line_stays_within_its_bounds():
+    line = replace(bare(200), polygon=box(90, 150, 510, 215))
+    beside = Word("x", 0.5, box(505, 300, 600, 340))
+    odd = Word("x", 0.5, Polygon(((100, 100), (200, 100), (150, 300))))
+    assert [outside(word.polygon, line.polygon) for word in fit_words(line, [beside, odd])] == [0, 0]
+
+
+def test_an_outline_of_very_many_corners_costs_no_more_than_its_bounds():
+    zigzag = tuple((90 + i / 100, 150.0 + 20 * (i % 2)) for i in range(40_000))
+    line = replace(bare(200), polygon=Polygon((*zigzag, (490, 215), (90, 215))))
+    (word,) = fit_words(line, [word_at(160, 290)])
+    assert word.polygon.bounds == Box(160, 150, 290, 215)
+
+
+def test_a_word_that_is_the_line_keeps_its_outline():
+    line = replace(bare(200), polygon=box(90, 150, 510, 215))
+    whole = Word("x", 0.5, line.polygon)
+    assert fit_words(line, [whole]) == (whole,)
