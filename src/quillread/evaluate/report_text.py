@@ -17,8 +17,8 @@ TITLES = {
 DEFINITIONS = {
     "cer": "Characters inserted, deleted or replaced, over the characters of the references. Text as it is.",
     "wer": "The same over words, split at spaces. Text as it is.",
-    "cer_spacing": "CER after NFKC, with curly quotes and dashes made plain, white space collapsed, and the "
-    "spaces beside punctuation removed on both sides.",
+    "cer_spacing": "CER after NFKC (accents that stand alone stay), without invisible characters, with curly quotes, "
+    "dashes and fractions made plain, white space collapsed, and the spaces beside punctuation removed on both sides.",
     "wer_spacing": "WER of that form, with every punctuation mark a word of its own, except ' and - between "
     "two letters or digits.",
     "cer_caseless": "CER of that form, with upper and lower case made equal.",

@@ -5,8 +5,10 @@ and their kin, @ # * / included. Symbols (S*: £ $ + = < > ^ ` | ~ °) are not p
 them counts.
 """
 
+import re
 import unicodedata
 from functools import cache
+from itertools import groupby
 
 _PLAIN = str.maketrans(
     {
@@ -14,9 +16,16 @@ _PLAIN = str.maketrans(
         **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
         # Hyphen to horizontal bar, and the minus sign, which looks like a dash on paper.
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        "\u2044": "/",  # NFKC writes ½ with it
     }
 )
 _JOINERS = frozenset("'-")
+_LAST_SOFT_HYPHEN = re.compile(r"\u00ad(?=\s|$)")
+_BEFORE_FRACTION = re.compile("(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+"""Default_Ignorable_Code_Point (UAX #44) but for fillers of Hangul: joiners, marks of direction, variants of glyphs."""
 
 
 def nfc(text: str) -> str:
@@ -27,10 +36,18 @@ def nfc(text: str) -> str:
 def scoring_form(text: str) -> str:
     """Bring text to the form that `cer_spacing` compares: typography and spacing habits do not count.
 
-    NFKC; curly quotes and dashes made plain; white space collapsed to single spaces and stripped at the ends;
-    then the space on either side of any punctuation character removed. Applying it twice changes nothing.
+    What cannot be seen is removed; a soft hyphen at the end of a line can be, and is a hyphen. Then NFKC; curly quotes,
+    dashes and the slash of fractions made plain; white space collapsed to single spaces and stripped at the ends; the
+    space on either side of any punctuation character removed. Applying it twice changes nothing.
+
+    Accents that stand by themselves, such as U+00B4, stay as they are: NFKC would make a space and a combining mark of
+    them. A fraction is parted from the digit before it: NFKC would make 21/2 of 2½.
     """
-    plain = " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
+    seen = _INVISIBLE.sub("", _LAST_SOFT_HYPHEN.sub("-", text))
+    parted = _BEFORE_FRACTION.sub(" ", nfc(seen))
+    runs = ((stays, "".join(run)) for stays, run in groupby(parted, _is_accent_alone))
+    compatible = "".join(run if stays else unicodedata.normalize("NFKC", run) for stays, run in runs)
+    plain = " ".join(compatible.translate(_PLAIN).split())
     return "".join(
         char
         for i, char in enumerate(plain)
@@ -60,6 +77,12 @@ def scoring_words(text: str) -> list[str]:
         if stands_alone:
             words.append(char)
     return words
+
+
+@cache
+def _is_accent_alone(char: str) -> bool:
+    apart = unicodedata.normalize("NFKD", char)
+    return len(apart) > 1 and apart[0] == " " and all(unicodedata.combining(mark) for mark in apart[1:])
 
 
 @cache

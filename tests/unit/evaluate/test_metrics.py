@@ -57,6 +57,17 @@ def test_spacing_metrics_forgive_spaces_beside_punctuation():
     assert (score.cer.edits, score.cer_spacing.edits, score.wer_spacing.edits) == (2, 0, 0)
 
 
+@pytest.mark.parametrize(("written", "read"), [("½", "1/2"), ("2½", "2 1/2"), ("wa\u200bter", "water")])
+def test_spacing_metrics_forgive_other_ways_to_write_the_same(written, read):
+    score = score_line(written, read)
+    assert (score.cer_spacing.edits, score.wer_spacing.edits) == (0, 0)
+
+
+def test_an_accent_for_an_apostrophe_is_no_worse_when_spacing_is_ignored():
+    score = score_line("l´eau", "l'eau")
+    assert (score.cer.edits, score.cer_spacing.edits) == (1, 1)
+
+
 def test_caseless_metric_forgives_upper_case_too():
     score = score_line("YES , Straße", "yes, strasse")
     assert (score.cer_spacing.edits > 0, score.cer_caseless.edits) == (True, 0)

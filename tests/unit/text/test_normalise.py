@@ -16,7 +16,8 @@ def test_nfc_composes_letters_and_keeps_compatibility_characters():
         ("a – b — c ‐ d − e ― f", "a-b-c-d-e-f"),
         ("  two \t\n words\u00a0here ", "two words here"),
         ("he said : “ come , now ! ”", 'he said:"come,now!"'),
-        ("ﬁne Ｆ ½", "fine F 1⁄2"),
+        ("ﬁne Ｆ ½", "fine F 1/2"),
+        ("2½ ¾ 3⁄4", "2 1/2 3/4 3/4"),
         ("", ""),
         (" . ", "."),
     ],
@@ -28,6 +29,27 @@ def test_scoring_form_makes_typography_and_spacing_plain(text, form):
 @pytest.mark.parametrize("text", ["cost £ 5", "a + b", "x = y", "5 $", "a | b"])
 def test_scoring_form_keeps_the_space_beside_symbols(text):
     assert scoring_form(text) == text
+
+
+@pytest.mark.parametrize("text", ["l´eau", "a¨ b", "x ¸", "o˜", "e\u1fbdn", "¨\u0301"])
+def test_scoring_form_keeps_accents_that_stand_by_themselves(text):
+    assert scoring_form(text) == nfc(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("wa\u200bter", "water"),
+        ("\ufeffstart", "start"),
+        ("mi\u200dx\u200e", "mix"),
+        ("in\u00adside", "inside"),
+        ("broken\u00ad", "broken-"),
+        ("broken\u00ad\nline", "broken-line"),
+        ("☎\ufe0f", "☎"),
+    ],
+)
+def test_scoring_form_drops_what_cannot_be_seen(text, form):
+    assert scoring_form(text) == form
 
 
 def test_scoring_form_keeps_upper_and_lower_case():
