@@ -27,8 +27,9 @@ def reading_of(source: str | Path, *pages: Page, **facts: object) -> Reading:
 
 
 def text_of(path: Path, index: int = 0) -> str:
+    """The text of a page, without the space that parts the last word of a line from the next line."""
     with pypdfium2.PdfDocument(path) as pdf:
-        return str(pdf[index].get_textpage().get_text_range()).replace("\r\n", "\n")
+        return str(pdf[index].get_textpage().get_text_range()).replace("\r\n", "\n").replace(" \n", "\n")
 
 
 def images_in(path: Path) -> list[int]:
