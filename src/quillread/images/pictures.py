@@ -116,7 +116,8 @@ class PicturePages:
         with quiet_pillow, ExitStack() as stack:
             # Not a path: Pillow would map the file to memory, in which it mistakes rows of a turned TIFF for columns.
             source = self._source
-            file = stack.enter_context(io.BytesIO(source) if isinstance(source, bytes) else source.open("rb"))
+            file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            stack.enter_context(file)
             image = stack.enter_context(_open_heif(file) if self._heif else Image.open(file, formats=_FORMATS))
             if frame > 0:
                 image.seek(frame)
