@@ -20,6 +20,9 @@ class ReviewList:
 
     Args:
         target: Error rate that lines which nobody proofreads may be expected to hold; None if no list is asked for.
+
+    Attributes:
+        pages: How many came.
     """
 
     def __init__(self, target: float | None = None) -> None:
@@ -27,7 +30,7 @@ class ReviewList:
         self._rates: list[float | None] = []
         self._lengths: list[int] = []
         self._rows: list[tuple[str, int, int, str]] = []
-        self._pages = self._failed = 0
+        self.pages = self._failed = 0
 
     def writer(self) -> "ReviewWriter":
         """Make what takes the lines of an input."""
@@ -35,7 +38,7 @@ class ReviewList:
 
     def take(self, source: str, scan: Scan) -> None:
         """Note a page with its lines that were read."""
-        self._pages += 1
+        self.pages += 1
         self._failed += scan.page.fault is not None
         for number, line in enumerate(scan.page.lines, 1):
             if line.transcript is not None:
@@ -46,7 +49,7 @@ class ReviewList:
 
     def summary(self) -> str:
         """What was read, and how much of it a person should look at."""
-        text = f"{_count(self._pages - self._failed, 'page')} with {_count(len(self._rates), 'line')} read"
+        text = f"{_count(self.pages - self._failed, 'page')} with {_count(len(self._rates), 'line')} read"
         if self._target is None and self._rates and None not in self._rates:
             text += f", {len(self._chosen(_USUAL))} of them to proofread (--review {_USUAL} lists them)"
         return text

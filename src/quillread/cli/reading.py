@@ -125,11 +125,12 @@ class Reading:
         if self._args.review is not None:
             self._review.finish(self._args.output, say)
         if self._skipped == count:
-            say(f"all {count} inputs were read by an earlier run: there is nothing to do")
+            what = "the input was" if count == 1 else f"all {count} inputs were"
+            say(f"{what} read by an earlier run: there is nothing to do")
             return
         if self._skipped:
             say(f"skipped {self._skipped} of {count} inputs that an earlier run has read")
-        if self._folders or count > 1:
+        if (self._folders or count > 1) and self._review.pages:
             where = f"; results are in {' and '.join(map(str, self._folders))}" if self._folders else ""
             say(f"{self._review.summary()}{where}")
         if failed:
