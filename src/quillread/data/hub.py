@@ -14,12 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from quillread.data.source import Cell, ImageColumn, Row, RowSource, Source
+from quillread.data.source import Cell, ImageColumn, Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.data.tables import COLUMN_OPTIONS, Columns
+from quillread.data.tables import COLUMN_OPTIONS, Columns, as_text
 from quillread.errors import DataError
 from quillread.extras import require
-from quillread.text.normalise import nfc
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +102,20 @@ def _open_id(spec: DataSpec, split: str, name: str) -> RowSource:
 
 
 def _source(table: Any, columns: Columns, name: str, images: ImageColumn) -> RowSource:
-    texts = table[columns.text].to_pylist()
-    ids = table[columns.id].to_pylist() if columns.id in table.column_names else range(len(texts))
-    groups = table[columns.group].to_pylist() if columns.group in table.column_names else [""] * len(texts)
-    rows = [
-        Row(str(row_id), Cell(images, i), nfc("" if text is None else str(text)), str(group or ""))
-        for i, (text, row_id, group) in enumerate(zip(texts, ids, groups, strict=True))
-    ]
+    texts, ids, groups = (_strings(table, column, name) for column in (columns.text, columns.id, columns.group))
+    taken = set(ids)
+    rows = []
+    for i, (text, row_id, group) in enumerate(zip(texts, ids, groups, strict=True)):
+        number = str(i) if str(i) not in taken else f"row {i}"
+        rows.append(Row(row_id or number, Cell(images, i), text, group))
     return RowSource(name, rows)
+
+
+def _strings(table: Any, column: str, name: str) -> list[str]:
+    """The cells of a column, empty where there are none."""
+    if column not in table.column_names:
+        return [""] * table.num_rows
+    return [as_text(cell, column, f"{name}, row {row}") for row, cell in enumerate(table[column].to_pylist())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,23 @@ def _shards(folder: Path, split: str, name: str) -> list[Path]:
         start = path.stem.partition("-")[0]
         is_named = any(start in names for names in SPLITS.values()) or path.parent == folder
         shards.setdefault(start if is_named else path.parent.name, []).append(path)
-    return shards[_choose_split(split, list(shards), name)]
+    found = shards[_choose_split(split, list(shards), name)]
+    _warn_missing(found, name)
+    return found
+
+
+def _warn_missing(shards: Sequence[Path], name: str) -> None:
+    """Warn of files that a set of `train-00000-of-00003.parquet` lacks."""
+    numbers: dict[tuple[Path, int], set[int]] = {}
+    for path in shards:
+        match = re.search(r"-(\d{5})-of-(\d{5})", path.stem)
+        if match:
+            numbers.setdefault((path.parent, int(match[2])), set()).add(int(match[1]))
+    for (folder, total), found in numbers.items():
+        missing = [f"{number:05}" for number in range(min(total, 10_000)) if number not in found]
+        if missing:
+            told = list_few(missing)
+            log.warning("%s: %d of %d files are missing in %s: %s", name, len(missing), total, folder, told)
 
 
 def _row_groups(shards: Sequence[Path], name: str, limit: int) -> list[_RowGroup]:

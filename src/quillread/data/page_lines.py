@@ -22,7 +22,6 @@ from quillread.images.crop import Outline, crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
-from quillread.text.normalise import nfc
 from quillread.types import Line, Page, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class _PageLine:
 
 def _row(place: _PageLine, cell: Cell) -> Row:
     text = place.line.transcript.text if place.line.transcript else ""
-    return Row(place.id, cell, nfc(text), place.page, _aspect(place.line))
+    return Row(place.id, cell, text, place.page, _aspect(place.line))
 
 
 class _CutLines:

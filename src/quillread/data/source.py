@@ -11,7 +11,7 @@ import numpy as np
 from quillread.errors import DataError, ImageError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
-from quillread.text.normalise import nfc
+from quillread.text.normalise import line_text, nfc
 from quillread.types import Sample, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ class Row:
     id: str
     image: Path | bytes | Cell
     text: str
+    """As the data has it; the source gives it as `text.normalise.line_text`."""
     group: str = ""
     aspect: float | None = None
     """Width over height, where it is known or estimated without the image."""
@@ -160,7 +161,7 @@ class RowSource:
         if not rows:
             raise DataError(f"{name}: holds no lines")
         self.name = name
-        self._rows = rows
+        self._rows = [replace(row, text=line_text(row.text)) for row in rows]
         self._aspects: dict[int, float] = {}
 
     def __len__(self) -> int:

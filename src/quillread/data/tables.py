@@ -1,18 +1,22 @@
 """Tables that list images and texts: CSV, JSON lines, and the columns that they name."""
 
+import codecs
 import csv
-import io
 import json
-from collections.abc import Callable, Sequence
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from quillread.data.source import Row, RowSource, Source
+from quillread.data.source import Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec
 from quillread.errors import DataError
 from quillread.images.read import is_readable_name
-from quillread.text.normalise import nfc
+
+log = logging.getLogger(__name__)
 
 COLUMN_OPTIONS = ("image-column", "text-column", "group-column", "id-column")
 
@@ -63,19 +67,30 @@ def open_folder(spec: DataSpec, split: str) -> Source:
             return _open_table(spec, split, folder / table, reader)
     spec.refuse_unknown(())
     _refuse_misspelt(f"folder:{spec.where}", split)
-    rows = []
-    for image in sorted(p for p in folder.rglob("*") if is_readable_name(p)):
-        text = image.with_suffix(".txt")
-        if text.is_file():
-            # The text may end in a newline, as editors write it; a line holds no others.
-            content = " ".join(read_text(text).split("\n")).strip()
-            rows.append(Row(str(image.relative_to(folder)), image, nfc(content)))
-    if not rows:
+    found = sorted(folder.rglob("*"))
+    texts = {path.with_suffix(""): path for path in found if path.suffix.lower() == ".txt" and path.is_file()}
+    images = [path for path in found if is_readable_name(path)]
+    pairs = [(image, texts[image.with_suffix("")]) for image in images if image.with_suffix("") in texts]
+    if not pairs:
         raise DataError(
             f"folder:{spec.where}: no image has a .txt file of the same name beside it",
             hint="put line-1.txt beside line-1.png, or a metadata.csv with the columns image and text",
         )
+    _warn_unpaired(folder, images, texts)
+    rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
     return RowSource(f"folder:{spec.where}", rows)
+
+
+def _warn_unpaired(folder: Path, images: Sequence[Path], texts: Mapping[Path, Path]) -> None:
+    stems = {image.with_suffix("") for image in images}
+    alone = {
+        "images have no text": [image for image in images if image.with_suffix("") not in texts],
+        "texts have no image": [text for stem, text in texts.items() if stem not in stems],
+    }
+    for told, paths in alone.items():
+        if paths:
+            names = list_few([str(path.relative_to(folder)) for path in paths])
+            log.warning("folder:%s: %d %s beside them and are skipped: %s", folder, len(paths), told, names)
 
 
 def open_csv(spec: DataSpec, split: str) -> Source:
@@ -103,11 +118,14 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
     for number, record in enumerate(records, 1):
         if columns.split in found and record.get(columns.split) != split:
             continue
-        image, text = record.get(columns.image), record.get(columns.text)
-        if not image or text is None:
+        if record.get(columns.image) in (None, "") or record.get(columns.text) is None:
             raise DataError(f"{path}, row {number}: needs {columns.image!r} and {columns.text!r}, got {record}")
-        row_id = str(record.get(columns.id) or image)
-        rows.append(Row(row_id, path.parent / str(image), nfc(str(text)), str(record.get(columns.group) or "")))
+        where = f"{path}, row {number}"
+        image, text, row_id, group = (
+            as_text(record.get(column), column, where)
+            for column in (columns.image, columns.text, columns.id, columns.group)
+        )
+        rows.append(Row(row_id or image, _image_path(path.parent, image), text, group))
     if not rows:
         splits = sorted({str(record.get(columns.split)) for record in records})
         raise DataError(
@@ -123,30 +141,98 @@ def _refuse_misspelt(where: str, split: str) -> None:
         raise DataError(f"{where}: has no splits, and {split!r} is not one of {', '.join(SPLITS)}")
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
+def as_text(cell: Any, column: str, where: str) -> str:
+    """The text of a cell of any table; empty if there is none.
 
     Raises:
-        DataError: If it cannot be read, or is not UTF-8.
+        DataError: If it holds something else: a list, a number that is not whole, bytes that are not UTF-8.
+    """
+    if cell is None or isinstance(cell, str):
+        return cell or ""
+    if isinstance(cell, bytes):  # as Spark, ClickHouse and cuDF write strings
+        try:
+            return cell.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: column {column!r} holds bytes that are not UTF-8 text: {error}") from error
+    if isinstance(cell, float) and (math.isnan(cell) or cell.is_integer()):
+        return "" if math.isnan(cell) else str(int(cell))  # as pandas has whole numbers, some of which are missing
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return str(cell)
+    raise DataError(
+        f"{where}: column {column!r} holds no text, but {type(cell).__name__}: {cell!r:.60}",
+        hint="write its cells as text, or name another column, such as ?text-column=NAME",
+    )
+
+
+def _image_path(folder: Path, name: str) -> Path:
+    """Where an image lies that a table names, whatever system the table was written on."""
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8, with or without a byte order mark, or of UTF-16 with one.
+
+    Raises:
+        DataError: If it cannot be read, or is neither.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        with path.open("rb") as file:
+            is_wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return path.read_text(encoding="utf-16" if is_wide else "utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", hint="save it as UTF-8") from error
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
-    try:
-        records = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
-    except csv.Error as error:
-        raise DataError(f"{path}: is not a CSV table: {error}") from error
-    for number, record in enumerate(records, 1):
-        if None in record:  # where the reader puts what the header has no column for
+    """Read the rows of a CSV table whose cells are parted by commas, semicolons or tabs, as its header says."""
+    lines = read_text(path).split("\n")
+    told = re.fullmatch("sep=(.)", lines[0])  # a first row for Excel
+    if told:
+        del lines[0]
+    delimiter = told[1] if told else max(",;\t", key=lines[0].count)
+    header: list[str] = []
+    records: list[dict[str, Any]] = []
+    for row in _csv_rows(path, lines, delimiter):
+        if not header:
+            header = [name.strip() for name in row]
+        elif any(row[len(header) :]):
             raise DataError(
-                f"{path}, row {number}: has more cells than the header has columns",
+                f"{path}, row {len(records) + 1}: has more cells than the header has columns",
                 hint='put a text that holds commas between quotes: "Hello, world"',
             )
+        else:
+            records.append(dict(zip(header, row, strict=False)))
     return records
+
+
+def _csv_rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    """Give the rows that are not empty, the header first.
+
+    Raises:
+        DataError: If a quotation mark opens a cell and none closes it, so that the rows below would be a part of it.
+    """
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
+    number, line = 0, 1
+    try:
+        for row in reader:
+            if any(_holds_row(cell, delimiter) for cell in row):
+                raise csv.Error("it holds another row")
+            if any(row):
+                yield row
+                number += 1
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row {number} (line {line}): a quotation mark opens a cell and does not close it: {error}",
+            hint='put a text with quotation marks between quotes, and double its own: """Come here," he said"',
+        ) from error
+
+
+def _holds_row(cell: str, delimiter: str) -> bool:
+    """Whether a cell of several lines has swallowed a row, to judge by the name of an image."""
+    _, *more = cell.split("\n")
+    return any(is_readable_name(Path(part.strip(' "'))) for line in more for part in line.split(delimiter))
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,9 @@ _PLAIN = str.maketrans(
 _JOINERS = frozenset("'-")
 _LAST_SOFT_HYPHEN = re.compile(r"\u00ad(?=\s|$)")
 _BEFORE_FRACTION = re.compile("(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
+_SPACE = re.compile(r"\r\n|\s")
+_UNWRITTEN = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+"""Of the invisible characters those that have no part in writing; joiners and variants choose shapes of letters."""
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
 )
@@ -31,6 +34,16 @@ _INVISIBLE = re.compile(
 def nfc(text: str) -> str:
     """Compose the text canonically (NFC), the form in which all transcriptions are held."""
     return unicodedata.normalize("NFC", text)
+
+
+def line_text(text: str) -> str:
+    """Bring the known text of a line to the form in which lines are held: NFC, in one row.
+
+    A space of any kind, a tab or the end of a row is written like a space, and none at the ends is. Marks of direction,
+    spaces without width and soft hyphens are removed, a soft hyphen at the end of a row is a hyphen.
+    """
+    seen = _UNWRITTEN.sub("", _LAST_SOFT_HYPHEN.sub("-", text))
+    return nfc(_SPACE.sub(" ", seen).strip())
 
 
 def scoring_form(text: str) -> str:

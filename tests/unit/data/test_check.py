@@ -120,8 +120,8 @@ def test_characters_outside_the_charset_are_counted_with_examples():
 
 
 def test_control_character_is_listed_though_it_has_no_name():
-    (strange,) = check(part(Row("a", png(1), "a\tb"))).unknown_characters
-    assert strange.name == "U+0009 control character"
+    (strange,) = check(part(Row("a", png(1), "a\x07b"))).unknown_characters
+    assert strange.name == "U+0007 control character"
 
 
 @pytest.mark.parametrize(("width", "faults"), [(63, 1), (64, 0)])

@@ -48,6 +48,45 @@ def test_a_folder_gives_the_lines_of_its_split(tmp_path: Path):
 
 
 @STREAMING
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_strings_of_any_type_are_texts(tmp_path: Path, kind: pa.DataType, streaming: str):
+    lines = pa.array(["one", "café\u00a0noir", None])
+    lines = lines.dictionary_encode() if pa.types.is_dictionary(kind) else lines.cast(kind)
+    columns = {"text": lines, "id": lines, "group": lines}
+    images = table(["a", "b", "c"])["image"]
+    pyarrow.parquet.write_table(pa.table({"image": images, **columns}), tmp_path / "train.parquet")
+    source = open_at(f"hub:{tmp_path}?{streaming}")
+    assert texts(source) == ["one", "café noir", ""]
+    assert [source.sample(i, RNG).id for i in range(3)] == ["one", "café\u00a0noir", "2"]
+
+
+@pytest.mark.parametrize("cells", [[["one"], ["two"]], [{"a": "one"}, {"a": "two"}], [0.5, 1.5]])
+def test_a_column_of_other_things_holds_no_text(tmp_path: Path, cells: list[Any]):
+    pyarrow.parquet.write_table(table(["a", "b"], label=cells), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"row 0: column 'label' holds no text, but"):
+        open_at(f"hub:{tmp_path}?text-column=label")
+
+
+@pytest.mark.parametrize("ids", [["a", None, None], [1, None, None], [0.0, None, float("nan")]])
+def test_rows_without_an_id_get_their_number(tmp_path: Path, ids: list[Any]):
+    pyarrow.parquet.write_table(table(["a", "b", "c"], id=ids), tmp_path / "train.parquet")
+    source = open_at(f"hub:{tmp_path}")
+    found = [source.sample(i, RNG).id for i in range(3)]
+    assert found == [str(ids[0]).removesuffix(".0"), "row 1" if ids[0] == 1 else "1", "2"]
+
+
+def test_a_missing_file_of_a_set_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_shards(tmp_path, ["one"], ["two"], ["three"])
+    open_at(f"hub:{tmp_path}")
+    assert not caplog.messages
+    (tmp_path / "data" / "train-00001-of-00003.parquet").unlink()
+    assert texts(open_at(f"hub:{tmp_path}")) == ["one", "three"]
+    assert f"1 of 3 files are missing in {tmp_path / 'data'}: 00001" in caplog.text
+
+
+@STREAMING
 def test_a_line_has_its_image(tmp_path: Path, streaming: str):
     write_shards(tmp_path, ["one", "two", "three"], ["four", "five"])
     source = open_at(f"hub:{tmp_path}?{streaming}")

@@ -56,8 +56,8 @@ def test_text_counts_the_groups():
 
 
 def test_text_names_the_space_and_unprintable_characters():
-    text = stats_text(measure(Row("a", png(8, 8), "a \t")))
-    assert "space" in text and "0009" in text
+    text = stats_text(measure(Row("a", png(8, 8), "a b\x07")))
+    assert "space" in text and "0007" in text
 
 
 def test_text_leaves_out_what_was_not_measured():

@@ -2,11 +2,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quillread.text.normalise import nfc, scoring_form, scoring_words
+from quillread.text.normalise import line_text, nfc, scoring_form, scoring_words
 
 
 def test_nfc_composes_letters_and_keeps_compatibility_characters():
     assert nfc("e\u0301 ﬁ") == "é ﬁ"
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("a\u00a0b\u202fc\u3000d\te", "a b c d e"),
+        ("two\r\nrows\n", "two rows"),
+        ("\ufeffwa\u200bter\u200e", "water"),
+        ("in\u00adside and broken\u00ad\n", "inside and broken-"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("e\u0301", "é"),
+        ("a  b", "a  b"),
+    ],
+)
+def test_line_text_has_plain_spaces_in_one_row_and_nothing_unwritten(text, form):
+    assert line_text(text) == form
+    assert line_text(form) == form
 
 
 @pytest.mark.parametrize(

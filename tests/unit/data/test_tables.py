@@ -1,0 +1,125 @@
+"""Tables as other programs write them, and folders that lack a part."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import line_image, png, write_folder
+
+from quillread.data.source import Source, fixed_sample
+from quillread.data.spec import open_source, parse_spec
+from quillread.errors import DataError
+
+
+def open_at(text: str) -> Source:
+    return open_source(parse_spec(text), "train")
+
+
+def texts(source: Source) -> list[str]:
+    return [source.text(i) for i in range(len(source))]
+
+
+def write_table(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
+    (folder / "sub").mkdir()
+    for place in ("0.png", "1.png", "2.png", "sub/0.png"):
+        (folder / place).write_bytes(png(line_image("abc")))
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image,text\n0.png,one\n1.png,two\n",
+        "image;text\n0.png;one\n1.png;two\n",
+        "image\ttext\r\n0.png\tone\r\n1.png\ttwo\r\n",
+        "sep=;\nimage;text\n0.png;one\n1.png;two\n",
+        '"image","text"\n"0.png","one"\n"1.png","two"',
+        "image;text;;\n0.png;one;;\n1.png;two;;\n;;;\n;;;\n",
+        " image , text \n0.png,one\n\n1.png,two\n",
+        "image\ttext\r\n0.png\tone\r\n1.png\ttwo\r\n".encode("utf-16"),
+        "image,text\n0.png,\u200bone\n1.png,two\u00a0\n",
+    ],
+    ids=["plain", "semicolons", "tabs", "excel", "quoted", "empty cells", "spaces", "utf-16", "invisible"],
+)
+def test_tables_of_other_programs_are_read(tmp_path: Path, content: str | bytes):
+    assert texts(open_at(f"csv:{write_table(tmp_path, content)}")) == ["one", "two"]
+
+
+def test_cells_with_quotation_marks_are_read(tmp_path: Path):
+    rows = 'image,text\n0.png,"""Come,"" he said"\n1.png,he said "come"\n2.png,"of two\nrows"\n'
+    assert texts(open_at(f"csv:{write_table(tmp_path, rows)}")) == ['"Come," he said', 'he said "come"', "of two rows"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '1.png,"Come here he said\n2.png,and sat down\n',
+        '1.png,"Come here\n2.png,he said"\n',
+        '1.png,"Come here\n2.png,"and sat down"\n',
+        '1.png,"Come" he said\n2.png,and sat down\n',
+    ],
+    ids=["to the end", "to a later mark", "to a later opening mark", "within the cell"],
+)
+def test_a_text_that_begins_with_a_bare_quotation_mark_is_refused(tmp_path: Path, rows: str):
+    path = write_table(tmp_path, "image,text\n0.png,plain start\n" + rows)
+    with pytest.raises(DataError, match=r"t\.csv, row 2 \(line 3\): a quotation mark opens a cell") as caught:
+        open_at(f"csv:{path}")
+    assert "double its own" in str(caught.value)
+
+
+def test_a_table_that_is_not_utf_8_says_how_to_save_it(tmp_path: Path):
+    path = write_table(tmp_path, "image,text\n0.png,été\n".encode("cp1252"))
+    with pytest.raises(DataError, match="cannot be read as UTF-8 text") as caught:
+        open_at(f"csv:{path}")
+    assert "save it as UTF-8" in str(caught.value)
+
+
+def test_images_are_found_by_paths_of_windows(tmp_path: Path):
+    path = write_table(tmp_path, "image,text\nsub\\0.png,one\n")
+    assert fixed_sample(open_at(f"csv:{path}"), 0).id == "sub\\0.png"
+
+
+def test_a_name_with_a_backslash_is_that_of_its_file_where_there_is_one(tmp_path: Path):
+    path = write_table(tmp_path, "image,text\na\\0.png,one\n")
+    (tmp_path / "a\\0.png").write_bytes(png(line_image("abcdef")))
+    assert fixed_sample(open_at(f"csv:{path}"), 0).image.shape == line_image("abcdef").shape
+
+
+@pytest.mark.parametrize(("text", "known"), [(1914, "1914"), (1914.0, "1914"), ("x", "x")])
+def test_whole_numbers_are_texts(tmp_path: Path, text: object, known: str):
+    path = write_table(tmp_path, json.dumps({"image": "0.png", "text": text, "id": 0, "group": 7}), "t.jsonl")
+    sample = fixed_sample(open_at(f"jsonl:{path}"), 0)
+    assert (sample.text, sample.id, sample.group) == (known, "0", "7")
+
+
+@pytest.mark.parametrize("text", [["one"], {"a": 1}, True, 0.5])
+def test_other_things_are_no_texts(tmp_path: Path, text: object):
+    path = write_table(tmp_path, json.dumps({"image": "0.png", "text": text}), "t.jsonl")
+    with pytest.raises(DataError, match="row 1: column 'text' holds no text, but"):
+        open_at(f"jsonl:{path}")
+
+
+def test_a_null_id_or_group_is_none(tmp_path: Path):
+    path = write_table(tmp_path, '{"image": "0.png", "text": "a", "id": null, "group": null}', "t.jsonl")
+    sample = fixed_sample(open_at(f"jsonl:{path}"), 0)
+    assert (sample.id, sample.group) == ("0.png", "")
+
+
+@pytest.mark.parametrize("suffix", [".TXT", ".Txt"])
+def test_texts_of_a_folder_may_have_their_suffix_in_capitals(tmp_path: Path, suffix: str):
+    write_folder(tmp_path, ["one", "two"])
+    (tmp_path / "line-01.txt").rename(tmp_path / f"line-01{suffix}")
+    assert texts(open_at(str(tmp_path))) == ["one", "two"]
+
+
+def test_a_folder_warns_of_images_and_texts_that_stand_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_folder(tmp_path, ["one", "two", "three"])
+    assert not (open_at(str(tmp_path)), caplog.messages)[1]
+    (tmp_path / "line-00.txt").unlink()
+    (tmp_path / "line-02.png").unlink()
+    assert texts(open_at(str(tmp_path))) == ["two"]
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "1 images have no text beside them and are skipped: line-00.png",
+        "1 texts have no image beside them and are skipped: line-02.txt",
+    ]
