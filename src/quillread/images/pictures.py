@@ -115,8 +115,8 @@ class PicturePages:
     def _open(self, frame: int = 0) -> Iterator[Image.Image]:
         with quiet_pillow, ExitStack() as stack:
             # Not a path: Pillow would map the file to memory, in which it mistakes rows of a turned TIFF for columns.
-            is_content = isinstance(self._source, bytes)
-            file = stack.enter_context(io.BytesIO(self._source) if is_content else self._source.open("rb"))
+            content: BinaryIO = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+            file = stack.enter_context(content)
             image = stack.enter_context(_open_heif(file) if self._heif else Image.open(file, formats=_FORMATS))
             if frame > 0:
                 image.seek(frame)
