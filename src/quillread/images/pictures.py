@@ -115,9 +115,8 @@ class PicturePages:
     def _open(self, frame: int = 0) -> Iterator[Image.Image]:
         with quiet_pillow, ExitStack() as stack:
             # Not a path: Pillow would map the file to memory, in which it mistakes rows of a turned TIFF for columns.
-            source = self._source
-            file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-            stack.enter_context(file)
+            content: BinaryIO = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+            file = stack.enter_context(content)
             image = stack.enter_context(_open_heif(file) if self._heif else Image.open(file, formats=_FORMATS))
             if frame > 0:
                 image.seek(frame)
