@@ -99,7 +99,9 @@ def _fault(key: str, value: Any) -> str | None:
 def _check_widths(path: Path, config: Mapping[str, Any], sizes: set[int]) -> None:
     for part in ("encoder", "decoder"):
         group = config.get(part)
-        for key in _WIDTHS if isinstance(group, dict) else ():
+        if not isinstance(group, dict):
+            continue
+        for key in _WIDTHS:
             value = group.get(key)
             if value is not None and (type(value) is not int or value not in sizes):
                 raise ModelError(
