@@ -6,8 +6,10 @@ A field may hold one of several dataclasses, chosen by a tag (`TAG`). The settin
 those of the dataclass that the field belongs to, and those of the others are refused.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,11 @@ T = TypeVar("T")
 TAG = "tag"
 """Key of a field's metadata: the setting that chooses which dataclass of the field's type, a union, it holds. Each of
 them has a field of that name, a Literal with one value, its default."""
+
+
+_YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
+"""What reading YAML raises: besides its own errors those of values that are not of the type they are tagged with, such
+as `!!timestamp x`, and of nesting without end."""
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
@@ -61,7 +68,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *_YAML_FAULTS) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -89,7 +96,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 raise ConfigError(f"setting {override!r}: {key!r} is not a group of settings")
         try:
             node[leaf] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except _YAML_FAULTS as error:
             raise ConfigError(f"setting {override!r}: {text!r} is not a YAML value") from error
     return result
 
@@ -180,13 +187,13 @@ def _build_tagged(
     seen = set().union(*names.values())
     default: Any = made.default_factory
     chosen = values.get(tag, next(value for value, option in by_tag.items() if option is default))
-    if chosen not in by_tag:
+    if not isinstance(chosen, str) or chosen not in by_tag:
         faults.append(f"{tag}: {chosen!r} is not one of {', '.join(map(repr, by_tag))}")
         return None, seen
     own = names[chosen]
     for other, theirs in names.items():
         for key in (key for key in values if key in theirs - own):
-            near = _nearest(key, own - {tag})
+            near = _nearest(str(key), own - {tag})
             faults.append(f"setting {key!r} is for {tag} {other!r}, while this is {tag} {chosen!r}{near}")
     return _build(by_tag[chosen], {key: value for key, value in values.items() if key in own}, path, faults), seen
 
@@ -253,12 +260,12 @@ def _convert_scalar(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
         return Path(value)
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as text, because it has no dot; everyone writes it that way.
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value)
     if hint in (int, bool, str) and type(value) is hint:
         return value
     faults.append(f"{path}: expected {getattr(hint, '__name__', hint)}, got {value!r}")

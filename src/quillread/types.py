@@ -5,6 +5,7 @@ A pixel with index i covers the interval [i, i + 1).
 """
 
 import importlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.errors import Fault
+from quillread.errors import ConfigError, Fault
 
 UInt8Image = NDArray[np.uint8]
 """An image as the whole package passes it: uint8 RGB, shape (H, W, 3), unless a docstring says grey (H, W)."""
@@ -314,6 +315,14 @@ class ErrorCurve:
     """Rising."""
     rates: tuple[float, ...] = (0.0, 1.0)
     """Rising, one for each doubt; beyond the first and last point the rate stays."""
+
+    def __post_init__(self) -> None:
+        if not self.doubts or len(self.doubts) != len(self.rates):
+            raise ConfigError(f"a curve has as many rates as doubts, got {len(self.rates)} and {len(self.doubts)}")
+        for name in ("doubts", "rates"):
+            values = getattr(self, name)
+            if any(after < before for before, after in itertools.pairwise(values)):
+                raise ConfigError(f"the {name} of a curve rise, these do not")
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,10 @@ def test_an_empty_file_sets_nothing(tmp_path: Path):
         ("=Ada", "not of the form name=value"),
         ("owner.name=x", "'owner' is not a group of settings"),
         ("owner=[", "is not a YAML value"),
+        ("age=!!timestamp x", "is not a YAML value"),
+        ("age=!!int x", "is not a YAML value"),
+        ("born=2020-13-45", "is not a YAML value"),
+        ("owner=" + 2000 * "[", "is not a YAML value"),
     ],
 )
 def test_a_setting_of_another_form_is_refused(override: str, message: str):

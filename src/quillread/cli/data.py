@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quillread.cli.data_files import add_convert, add_cuts, add_fetch, add_split
+from quillread.cli.data_lines import add_lines
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
 from quillread.data.spec import SPLITS
@@ -64,7 +65,7 @@ _FAULTS_FOUND = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description = (
-        "Inspect, fetch, split and convert data sets. SPEC is a folder of "
+        "Inspect, fetch, split and convert data sets, make one of pages. SPEC is a folder of "
         "line images, or kind:where, such as csv:FILE or hub:org/name."
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -82,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_split(actions)
     add_convert(actions)
     add_cuts(actions)
+    add_lines(actions)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ COMMANDS = {
     "train-segmenter": "train a line finder on pages",
     "evaluate": "measure a model on lines or pages with known text",
     "compare": "compare the predictions of two models on the same lines",
-    "data": "inspect, fetch, split and convert data sets",
+    "data": "inspect, fetch, split and convert data sets, make one of pages",
     "models": "list models, show one, convert, quantise or calibrate one, average checkpoints",
     "lm": "train and inspect language models, score texts with them, tune a recogniser for one",
 }

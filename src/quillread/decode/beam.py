@@ -43,8 +43,8 @@ class BeamConfig:
     """Readings with less than this share of the best one's mass are dropped."""
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not 0 < self.least < 1 or not 0 < self.behind < 1:
-            raise ConfigError(f"a beam needs a width of 1 or more, and shares between 0 and 1, got {self}")
+        if not 1 <= self.width <= 1000 or not 0 < self.least < 1 or not 0 < self.behind < 1:
+            raise ConfigError(f"a beam needs a width from 1 to 1000, and shares between 0 and 1, got {self}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ from quillread.errors import ConfigError
 from quillread.images.tones import grey_percentiles, paper_level, to_grey
 from quillread.types import UInt8Image
 
+_WIDEST = 65_536
+"""Most pixels of a line, for a compact model; a network's memory grows with them."""
+_LARGEST_CANVAS = 4096
+"""Most pixels of a side of TrOCR's canvas; its work grows with the square of the area."""
+
 
 @dataclass(frozen=True, slots=True)
 class InkConfig:
@@ -29,7 +34,7 @@ class InkConfig:
     """Least difference of paper and ink, in grey levels, that is stretched to the full range; keeps paper blank."""
 
     def __post_init__(self) -> None:
-        if self.height < 16 or self.max_width < self.height:
+        if not 16 <= self.height <= self.max_width <= _WIDEST:
             raise ConfigError(f"ink: height {self.height} and max_width {self.max_width} do not make a line image")
         if not 0 <= self.ink_percentile < self.paper_percentile <= 100:
             raise ConfigError("ink: ink_percentile must be below paper_percentile, both from 0 to 100")
@@ -83,6 +88,9 @@ class CanvasConfig:
     def __post_init__(self) -> None:
         if self.height < 16 or self.width < 16:
             raise ConfigError(f"canvas: {self.height} x {self.width} pixels are too few, at least 16 x 16")
+        if max(self.height, self.width) > _LARGEST_CANVAS:
+            most = f"at most {_LARGEST_CANVAS} x {_LARGEST_CANVAS}"
+            raise ConfigError(f"canvas: {self.height} x {self.width} pixels are too many, {most}")
 
 
 def pad_to_canvas(image: UInt8Image, config: CanvasConfig) -> UInt8Image:

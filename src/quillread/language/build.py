@@ -93,8 +93,8 @@ def _parse(data: mmap.mmap, path: Path) -> Content:
         head = json.loads(bytes(view[:length]))
         body = view[length:]
         arrays = {name: _array(body, *place) for name, place in head["arrays"].items()}
-        return Content(head["facts"], arrays)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Content(dict(head["facts"]), arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: is damaged: {error}", hint=AGAIN) from error
 
 
@@ -219,9 +219,24 @@ def read_language(path: Path) -> LanguageModel:
             tuple(listed.split("\n")) if listed else (),
             *(arrays[f"word.{f.name}"] for f in fields(WordTable) if f.name != "words"),
         )
-        return LanguageModel(facts["name"], CharacterModel(facts["alphabet"], levels), WordModel(table), facts)
+        if not (_is_whole(facts["alphabet"], levels) and table.is_whole):
+            raise ModelError(f"{path}: is damaged: its parts do not fit each other", hint=AGAIN)
+        return LanguageModel(str(facts["name"]), CharacterModel(facts["alphabet"], levels), WordModel(table), facts)
     except (KeyError, TypeError, UnicodeDecodeError, IndexError) as error:
         raise ModelError(f"{path}: is damaged: lacks {error}", hint=AGAIN) from error
+
+
+def _is_whole(alphabet: str, levels: Sequence[Level]) -> bool:
+    """Whether each level of n-grams has as many as the one before it says."""
+    expected = len(alphabet) + 1
+    for number, level in enumerate(levels):
+        is_last = number + 1 == len(levels)
+        rest = 0 if is_last else expected
+        sizes = (len(level.symbols), len(level.costs), len(level.backoff_costs), len(level.children))
+        if sizes != (expected, expected, rest, rest) or not len(level.costs):
+            return False
+        expected = int(level.children.sum(dtype=np.int64))
+    return bool(levels)
 
 
 _WRONG = re.compile("[\x80-\x9f\ufffd]")

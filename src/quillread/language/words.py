@@ -46,6 +46,15 @@ class WordTable:
     pair_costs: NDArray[np.uint8]
     """Negative log probability of the second word after the first, (pairs,)."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the arrays are as long as each other say."""
+        words, pairs = len(self.words) + 1, len(self.seconds)
+        lengths = (len(self.costs), len(self.backoff_costs), len(self.starts), len(self.pair_costs))
+        if lengths != (words, words, words + 1, pairs):
+            return False
+        return bool((np.diff(self.starts.astype(np.int64)) >= 0).all()) and int(self.starts[-1]) == pairs
+
 
 def count_words(texts: Iterable[str]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
     """Count words, and pairs within a clause."""

@@ -52,6 +52,10 @@ class ModelInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Data, recipe, versions and results of the training."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.column_width <= 64:
+            raise ConfigError(f"column_width must be from 1 to 64, got {self.column_width}")
+
 
 def read_info(folder: Path) -> ModelInfo:
     """Read `quillread.json`.
@@ -64,7 +68,7 @@ def read_info(folder: Path) -> ModelInfo:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: is not a model folder: it has no {INFO_NAME}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if isinstance(values, dict) and values.get("format", 1) != 1:
         raise ModelError(f"{path}: has format {values['format']}", hint="it needs a newer version of quillread")

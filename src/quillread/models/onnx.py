@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,14 @@ class OnnxBackend:
 
     def __call__(self, lines: Sequence[NDArray[np.float32]]) -> Iterator[LogProbs]:
         """Map lines, float32 (h, W) each, to log probabilities, float32 (W / column_width, classes) each, in order."""
-        if self._threads == 1 or len(lines) < 2:
-            yield from (_run(self._session_for_one(), line) for line in lines)
-            return
-        with ThreadPoolExecutor(min(self._threads, len(lines))) as pool:
-            yield from pool.map(lambda line: _run(self._session, line), lines)
+        alone = self._threads == 1 or len(lines) < 2
+        with stoppable_calls(self._path, 1 if alone else min(self._threads, len(lines))) as call:
+
+            def look(line: NDArray[np.float32]) -> LogProbs:
+                session = self._session_for_one() if alone else self._session
+                return np.asarray(call(session, ["log_probs"], line[None, None])[0][0], np.float32)
+
+            yield from call.pool.map(look, lines)
 
     def _session_for_one(self) -> Any:
         """The session for a line that comes alone."""
@@ -74,8 +78,54 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(session: Any, line: NDArray[np.float32]) -> LogProbs:
-    return np.asarray(session.run(["log_probs"], {"pixels": line[None, None]})[0][0], np.float32)
+_BROKEN = "its training diverged, or the file is damaged: copy it again, or take an earlier model"
+
+
+class StoppableCalls:
+    """Calls of networks in threads, which can be ended from outside.
+
+    Args:
+        path: File of the network, for messages.
+        threads: How many at a time.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(threads)
+        self._path = path
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = 4  # what fails is raised
+
+    def __call__(self, session: Any, names: Sequence[str], pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run a network with the input `pixels`; for threads of the pool.
+
+        Raises:
+            ModelError: If it fails, or gives what is no number.
+        """
+        try:
+            found: list[NDArray[np.float32]] = session.run(list(names), {"pixels": pixels}, self._options)
+        except Exception as error:  # onnxruntime raises types of its own that share no public base
+            raise ModelError(f"{self._path}: cannot be run: {error}", hint="copy the file again") from error
+        if any(np.isnan(each).any() for each in found):
+            raise ModelError(f"{self._path}: its weights are not finite numbers", hint=_BROKEN)
+        return found
+
+    def stop(self) -> None:
+        """End the calls that run, and drop those that wait."""
+        self._options.terminate = True
+        self.pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def stoppable_calls(path: Path, threads: int = 1) -> Iterator[StoppableCalls]:
+    """Call networks so that Ctrl-C ends them: the main thread waits where it can hear it, not inside a network.
+
+    A damaged graph may never come to its end by itself.
+    """
+    calls = StoppableCalls(path, threads)
+    try:
+        yield calls
+    finally:
+        calls.stop()
 
 
 def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
-from quillread.models.onnx import open_session
+from quillread.models.onnx import open_session, stoppable_calls
 from quillread.models.onnx_graph import Graph, Weights
 from quillread.types import UInt8Image
 
@@ -162,11 +162,13 @@ class PageBackend:
     def __init__(self, path: Path, threads: int = 0) -> None:
         if not path.is_file():
             raise ModelError(f"{path}: no such file", hint="name an .onnx file of quill train-segmenter")
+        self._path = path
         self._session = open_session(path, threads, keeps_memory=False)
         if {output.name for output in self._session.get_outputs()} != {"maps", "turn"}:
             raise ModelError(f"{path}: is not a line finder", hint="name an .onnx file of quill train-segmenter")
 
     def __call__(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Map float32 (H, W), sides divisible by 32, to maps float32 (4, H / 2, W / 2) and turn float32 (4,)."""
-        maps, turn = self._session.run(["maps", "turn"], {"pixels": pixels[None, None]})
+        with stoppable_calls(self._path) as call:
+            maps, turn = call.pool.submit(call, self._session, ("maps", "turn"), pixels[None, None]).result()
         return np.asarray(maps[0], np.float32), np.asarray(turn[0], np.float32)

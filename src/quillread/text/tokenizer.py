@@ -150,7 +150,7 @@ def _from_sentencepiece(folder: Path, settings: dict[str, Any]) -> Any:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read: {error}", hint=_HINT) from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: holds a {type(values).__name__}, not settings", hint=_HINT)

@@ -70,6 +70,12 @@ class Usable:
         return f"{name}: {len(self.indices)} lines" + (f" (skipped: {reasons})" if reasons else "") + cut
 
 
+_PAGE = "that are pages or paragraphs, not lines"
+_CUT = "cut them into lines with: quill data lines PAGE... --output DIR"
+_LONG, _SQUAT, _DENSE = 20, 4.0, 0.06
+"""Characters of a text, width over height of an image, and that per character: a line has ten times as much."""
+
+
 def find_usable(source: Source, form: LineForm) -> Usable:
     """Sort out the lines that a network cannot learn from.
 
@@ -79,16 +85,22 @@ def find_usable(source: Source, form: LineForm) -> Usable:
     kept = []
     left_out: Counter[str] = Counter()
     for i in range(len(source)):
-        text = source.text(i)
-        fault = form.fault(text, source.aspect(i)) if text.strip() else "without text"
+        text, aspect = source.text(i), source.aspect(i)
+        fault = _PAGE if _is_page(text, aspect) else form.fault(text, aspect) if text.strip() else "without text"
         if fault:
             left_out[fault] += 1
         else:
             kept.append(i)
     usable = Usable(np.array(kept, np.int64), left_out, sum(form.cuts(source.text(i)) for i in kept))
     if not kept:
-        raise DataError(f"no line can be used: {usable.report(source.name)}")
+        hint = _CUT if left_out[_PAGE] else None
+        raise DataError(f"no line can be used: {usable.report(source.name)}", hint=hint)
     return usable
+
+
+def _is_page(text: str, aspect: float) -> bool:
+    """Whether an image has so much text for its shape that it must be of a page or a paragraph."""
+    return len(text) >= _LONG and aspect < _SQUAT and aspect / len(text) < _DENSE
 
 
 def open_sources(config: TrainConfig) -> list[Source]:

@@ -54,6 +54,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path):
         read_language(tmp_path / "x.lm")
 
 
+@pytest.mark.parametrize(
+    "name", ["symbols.0", "children.1", "costs.2", "backoff_costs.0", "word.starts", "word.costs", "words"]
+)
+def test_a_file_whose_parts_do_not_fit_each_other_is_refused(tmp_path: Path, name: str):
+    content = build_language(ENGLISH, "x")
+    array = content.arrays[name]
+    cut = array[array.tobytes().rindex(b"\n") + 1 :] if name == "words" else array[1:]
+    write_content(tmp_path / "x.lm", Content(content.facts, {**content.arrays, name: cut}))
+    with pytest.raises(ModelError, match="its parts do not fit each other"):
+        read_language(tmp_path / "x.lm")
+
+
 def test_a_file_that_lacks_an_array_is_refused(tmp_path: Path):
     content = build_language(ENGLISH, "x")
     arrays: dict[str, np.ndarray] = {k: v for k, v in content.arrays.items() if k != "costs.1"}

@@ -24,6 +24,38 @@ def test_what_was_written_is_read_back(tmp_path: Path):
     assert read_info(tmp_path / "new") == INFO
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"error_curve": {"doubts": [0, 0.5, 1], "rates": [0, 1]}}, "as many rates as doubts"),
+        ({"error_curve": {"doubts": [0, 0.5, 0.2], "rates": [0, 0.1, 1]}}, "doubts of a curve rise"),
+        ({"error_curve": {"doubts": [], "rates": []}}, "as many rates as doubts"),
+        ({"column_width": 0}, "column_width"),
+        ({"column_width": -4}, "column_width"),
+        ({"ink": {"height": 10**9, "max_width": 10**9}}, "ink"),
+        ({"canvas": {"height": 20_000, "width": 20_000}}, "canvas: 20000 x 20000 pixels are too many"),
+        ({"generate": {"beams": 10**6}}, "generate.beams"),
+        ({"language": {"beam": {"width": 10**6}}}, "beam"),
+        ({"line_calibration": {"scale": float("nan")}}, "line_calibration.scale"),
+        ({"line_calibration": {"scale": 10**400}}, "line_calibration.scale"),
+        ({"family": ["compact"]}, "family"),
+    ],
+)
+def test_values_that_no_model_has_are_refused_by_name(tmp_path: Path, change: dict[str, object], named: str):
+    write_info(INFO, tmp_path)
+    values = json.loads((tmp_path / INFO_NAME).read_text(encoding="utf-8")) | change
+    (tmp_path / INFO_NAME).write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ModelError, match=named):
+        read_info(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5000, '{"format": ' + "9" * 5000 + "}", "\ud800"])
+def test_json_that_cannot_be_read_is_refused(tmp_path: Path, content: str):
+    (tmp_path / INFO_NAME).write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(ModelError, match=INFO_NAME):
+        read_info(tmp_path)
+
+
 def test_characters_are_written_plainly(tmp_path: Path):
     write_info(INFO, tmp_path)
     assert "abé’ " in (tmp_path / INFO_NAME).read_text(encoding="utf-8")

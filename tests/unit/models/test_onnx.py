@@ -1,6 +1,10 @@
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from quillread.errors import ModelError
@@ -32,6 +36,54 @@ def test_what_is_read_in_a_line_does_not_depend_on_the_lines_beside_it(threads: 
     for line, columns in zip(lines, together, strict=True):
         (alone,) = backend([line])
         assert np.array_equal(columns, alone)
+
+
+def write_looping(path: Path, trips: int, start: float) -> Path:
+    """Write a network of lines 64 pixels high that adds up in a loop."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["sum", "step"], ["more"])],
+        "body",
+        [value("i", kinds.INT64, []), value("go", kinds.BOOL, []), value("sum", kinds.FLOAT, None)],
+        [value("on", kinds.BOOL, []), value("more", kinds.FLOAT, None)],
+        [helper.make_tensor("step", kinds.FLOAT, [1], [start])],
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Loop", ["trips", "always", "mean"], ["end"], body=body),
+        helper.make_node("Reshape", ["end", "shape"], ["log_probs"]),
+    ]
+    constants = [
+        helper.make_tensor("trips", kinds.INT64, [], [trips]),
+        helper.make_tensor("always", kinds.BOOL, [], [True]),
+        helper.make_tensor("shape", kinds.INT64, [3], [1, 1, 1]),
+    ]
+    pixels = value("pixels", kinds.FLOAT, ["lines", 1, 64, "width"])
+    graph = helper.make_graph(nodes, "loop", [pixels], [value("log_probs", kinds.FLOAT, [1, 1, 1])], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_network_that_never_ends_is_ended_by_ctrl_c(tmp_path: Path, count: int):
+    backend = OnnxBackend(write_looping(tmp_path / "loop.onnx", 2**62, 1e-9), 2)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(backend([np.zeros((64, 64), np.float32)] * count))
+
+
+def test_weights_that_are_not_finite_are_told(tmp_path: Path):
+    backend = OnnxBackend(write_looping(tmp_path / "loop.onnx", 3, float("nan")))
+    with pytest.raises(ModelError, match=r"loop\.onnx: its weights are not finite numbers"):
+        list(backend([np.zeros((64, 64), np.float32)]))
+
+
+def test_a_network_that_fails_is_named(tmp_path: Path):
+    backend = OnnxBackend(write_looping(tmp_path / "loop.onnx", 3, 1.0))
+    with pytest.raises(ModelError, match=r"loop\.onnx: cannot be run"):
+        list(backend([np.zeros((32, 64), np.float32)]))
 
 
 def test_no_lines_have_no_columns():

@@ -125,6 +125,21 @@ def test_lines_that_cannot_be_learnt_are_counted_by_reason():
     assert usable.left_out == Counter({"without text": 2, "with an x": 1})
 
 
+def test_whole_pages_are_told_as_such():
+    page = "A text of many words on a page that is about as wide as high"
+    assert find_usable(TextSource([("good", 4.0), (page, 0.7)]), NoX()).left_out == Counter(
+        {"that are pages or paragraphs, not lines": 1}
+    )
+    with pytest.raises(DataError, match="that are pages or paragraphs") as caught:
+        find_usable(TextSource([(page, 0.7)]), NoX())
+    assert "quill data lines" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("text", "aspect"), [("a line of usual shape, of many letters", 12.0), ("No. 12", 0.5)])
+def test_lines_are_no_pages(text: str, aspect: float):
+    assert len(find_usable(TextSource([(text, aspect)]), NoX()).indices) == 1
+
+
 def test_truncated_texts_are_counted_in_the_report():
     usable = find_usable(TextSource([("good", 4.0), ("much too long", 4.0)]), NoX())
     assert usable.report("lines") == "lines: 2 lines; 1 of them truncated"

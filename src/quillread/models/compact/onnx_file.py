@@ -19,6 +19,10 @@ COLUMN_WIDTH = 4
 """Pixels of the line image that one output column stands for."""
 
 
+_WIDEST, _DEEPEST = 16_384, 256
+"""Bounds beyond which no machine holds a network."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompactConfig:
     """Shape of the compact network."""
@@ -47,8 +51,12 @@ class CompactConfig:
             raise ConfigError("network.channels and network.blocks need four values each")
         if min(*self.channels, *self.blocks, self.sequence_width) < 1:
             raise ConfigError("network.channels, network.blocks and network.sequence_width must be at least 1")
-        if min(self.sequence_blocks, self.recurrent_layers) < 0 or not 0 <= self.dropout < 1:
-            raise ConfigError("network: sequence_blocks and recurrent_layers from 0 up, dropout from 0 to below 1")
+        if max(*self.channels, self.sequence_width) > _WIDEST or max(*self.blocks, self.sequence_blocks) > _DEEPEST:
+            raise ConfigError(f"network: no width may be above {_WIDEST}, no number of blocks above {_DEEPEST}")
+        if not 0 <= self.recurrent_layers <= 16 or self.sequence_blocks < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                "network: sequence_blocks from 0 up, recurrent_layers from 0 to 16, dropout from 0 to below 1"
+            )
         if self.sequence_kernel < 1 or self.sequence_kernel % 2 == 0:
             raise ConfigError(f"network.sequence_kernel must be odd, got {self.sequence_kernel}")
 

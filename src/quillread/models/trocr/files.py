@@ -96,7 +96,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         header.pop("__metadata__", None)
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
     if not shapes or size != 8 + length + end:
         raise ModelError(
@@ -175,7 +175,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         hint = "it was not saved or copied whole"
         raise ModelError(f"{path.parent}: lacks {path.name}", hint=hint) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: holds a {type(values).__name__}, not settings")

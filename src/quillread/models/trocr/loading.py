@@ -27,13 +27,12 @@ from quillread.errors import ModelError
 from quillread.models.trocr.files import (
     WEIGHTS_INDEX_NAME,
     find_pickles,
-    find_weights,
     is_trocr,
     read_config,
     read_json,
-    read_shapes,
     replace_folder,
 )
+from quillread.models.trocr.trust import check_settings
 from quillread.text.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -74,8 +73,7 @@ def load_trocr(folder: Path, *, allow_partial: bool = False) -> Trocr:
         raise ModelError(f"{folder}: holds a model of type {kind!r}, not a vision encoder with a text decoder")
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: holds an adapter, not a whole model", hint="merge it into its model first")
-    for path in find_weights(folder):
-        read_shapes(path)
+    check_settings(folder, allow_partial=allow_partial)  # finds and looks into the weights, too
     tokenizer = load_tokenizer(folder)
     image_processor = _load_image_processor(folder)
     network = _load_network(folder, allow_partial)
@@ -112,7 +110,12 @@ def _load_image_processor(folder: Path) -> Any:
             f"{folder}: has no image processor, preprocessor_config.json",
             hint="copy it and the tokenizer's files from the model that this one was trained from",
         )
-    named = str(values.get("image_processor_type") or values.get("feature_extractor_type"))
+    named = values.get("image_processor_type") or values.get("feature_extractor_type")
+    if not isinstance(named, str):
+        raise ModelError(
+            f"{folder}: its image processor does not say of which type it is",
+            hint='add "image_processor_type" to preprocessor_config.json, such as "ViTImageProcessor"',
+        )
     stem = re.sub(r"(FeatureExtractor|ImageProcessor(Fast|Pil)?)$", "", named)
     kind = getattr(transformers, f"{stem}ImageProcessorPil", None) if stem.isidentifier() and stem != named else None
     if kind is None:
@@ -149,6 +152,7 @@ def _load_network(folder: Path, allow_partial: bool) -> Any:
         log.warning("%s: loaded in part: %s", folder, faults)
     _rebuild_sinusoids(network)
     _refuse_empty(folder, network)
+    _refuse_not_finite(folder, network)
     if getattr(network.encoder, "pooler", None) is not None:
         # It has no part in the result: a gradient would never come, which several processes wait for.
         network.encoder.pooler.requires_grad_(False)
@@ -191,6 +195,16 @@ def _refuse_empty(folder: Path, network: nn.Module) -> None:
         raise ModelError(f"{folder}: transformers left tensors without values: {', '.join(sorted(empty))}")
 
 
+def _refuse_not_finite(folder: Path, network: nn.Module) -> None:
+    broken = [name for name, tensor in network.named_parameters() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise ModelError(
+            f"{folder}: weights are not finite numbers: {', '.join(broken[:3])}{more}",
+            hint="its training diverged, or the file is damaged: go back to an earlier checkpoint",
+        )
+
+
 def _check_fit(folder: Path, network: Any, tokenizer: Any, image_processor: Any) -> None:
     vocabulary = network.config.decoder.vocab_size
     if len(tokenizer) > vocabulary:
@@ -204,10 +218,14 @@ def _check_fit(folder: Path, network: Any, tokenizer: Any, image_processor: Any)
     size = image_processor.crop_size if getattr(image_processor, "do_center_crop", False) else image_processor.size
     expected = encoder.image_size
     expected = (expected, expected) if isinstance(expected, int) else tuple(expected)
-    if size.height is not None and (size.height, size.width) != expected:
+    made = f"{size.height} x {size.width} pixels"
+    if size.height is None or not getattr(image_processor, "do_resize", True):
+        made = "any shape"
+    elif (size.height, size.width) == expected:
+        made = ""
+    if made:
         raise ModelError(
-            f"{folder}: its image processor makes images of {size.height} x {size.width} pixels, its encoder takes "
-            f"{expected[0]} x {expected[1]}",
+            f"{folder}: its image processor makes images of {made}, its encoder takes {expected[0]} x {expected[1]}",
             hint="copy preprocessor_config.json from the model that this one was trained from",
         )
 

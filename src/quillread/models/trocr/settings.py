@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from quillread.errors import ConfigError
 
+_WIDEST, _MOST = 16_384, 1024
+"""Bounds of widths and of counts, beyond which no machine holds a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrocrShape:
@@ -27,13 +30,19 @@ class TrocrShape:
     def __post_init__(self) -> None:
         for part in ("encoder", "decoder"):
             width, heads = getattr(self, f"{part}_width"), getattr(self, f"{part}_heads")
-            if width < 1 or heads < 1 or width % heads:
-                raise ConfigError(f"shape: {part}_width {width} must be a multiple of {part}_heads {heads}")
+            if not 1 <= width <= _WIDEST or heads < 1 or width % heads:
+                raise ConfigError(
+                    f"shape: {part}_width {width} must be a multiple of {part}_heads {heads}, at most {_WIDEST}"
+                )
         for name in ("encoder_layers", "decoder_layers", "feed_forward", "patch_height", "patch_width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"shape.{name} must be at least 1, got {getattr(self, name)}")
-        if self.max_positions < 8 or not 0 <= self.dropout < 1:
-            raise ConfigError("shape: max_positions must be at least 8, dropout at least 0 and below 1")
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ConfigError(f"shape.{name} must be from 1 to {_MOST}, got {getattr(self, name)}")
+        if not 8 <= self.max_positions <= _WIDEST or not 0 <= self.dropout < 1:
+            raise ConfigError(f"shape: max_positions must be from 8 to {_WIDEST}, dropout at least 0 and below 1")
+
+
+_MOST_BEAMS = 100
+"""More gain nothing, and each takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,8 @@ class GenerateConfig:
     """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
 
     def __post_init__(self) -> None:
-        if self.beams is not None and self.beams < 1:
-            raise ConfigError(f"generate.beams must be at least 1, got {self.beams}")
+        if self.beams is not None and not 1 <= self.beams <= _MOST_BEAMS:
+            raise ConfigError(f"generate.beams must be from 1 to {_MOST_BEAMS}, got {self.beams}")
         if not 0 <= self.alternatives < max(self.beams or 1, 1):
             raise ConfigError(
                 f"generate.alternatives must be at least 0 and below generate.beams, got {self.alternatives}"

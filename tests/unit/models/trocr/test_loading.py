@@ -266,8 +266,31 @@ def test_an_adapter_is_no_whole_model(folder: Path):
         load_trocr(folder)
 
 
-@pytest.mark.parametrize("name", ["FancyImageProcessor", "os.path", None])
-def test_an_unknown_image_processor_is_refused(folder: Path, name: str | None):
+def test_an_image_processor_without_a_type_is_refused(folder: Path):
+    edit_json(folder / "preprocessor_config.json", feature_extractor_type=None, image_processor_type=None)
+    with pytest.raises(ModelError, match="does not say of which type it is"):
+        load_trocr(folder)
+
+
+@pytest.mark.parametrize("change", [{"size": {"shortest_edge": 64}}, {"do_resize": False}])
+def test_an_image_processor_that_makes_no_fixed_size_is_refused(folder: Path, change: dict[str, object]):
+    edit_json(folder / "preprocessor_config.json", **change)
+    with pytest.raises(ModelError, match="makes images of any shape, its encoder takes 64 x 64"):
+        load_trocr(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float):
+    tensors = load_file(folder / WEIGHTS)
+    name = next(name for name in tensors if name.endswith("fc1.weight"))
+    tensors[name][0, 0] = value
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    with pytest.raises(ModelError, match=f"weights are not finite numbers: {name}"):
+        load_trocr(folder)
+
+
+@pytest.mark.parametrize("name", ["FancyImageProcessor", "os.path"])
+def test_an_unknown_image_processor_is_refused(folder: Path, name: str):
     edit_json(folder / "preprocessor_config.json", feature_extractor_type=name)
     with pytest.raises(ModelError, match=f"its image processor '{name}' is not known"):
         load_trocr(folder)

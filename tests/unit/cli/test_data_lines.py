@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from fakes import bar_line, bar_recognizer, png
+from readings import size_of, write_segmentation
+
+from quillread.cli.main import main
+from quillread.data.spec import open_source, parse_spec
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pages of one line each, and PAGE files that say where it is."""
+    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for name, text in (("a", "ab cd"), ("b", "dead")):
+        (folder / f"{name}.png").write_bytes(png(bar_line(text, 4)))
+        width, height = size_of(text)
+        write_segmentation(folder / f"{name}.xml", f"{name}.png", (4 * width, 4 * height))
+    return folder
+
+
+def cut(pages: Path, output: Path) -> int:
+    return main(["data", "lines", str(pages), "--segmentation", str(pages), "--output", str(output)])
+
+
+def test_lines_of_pages_become_a_data_set_with_a_draft(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert cut(pages, tmp_path / "lines") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'lines'}\n"
+    assert f"quill train --data {tmp_path / 'lines'}" in err
+    names = sorted(path.name for path in (tmp_path / "lines").iterdir())
+    assert names == ["a-0001-001.png", "a-0001-001.txt", "b-0001-001.png", "b-0001-001.txt"]
+    assert len(open_source(parse_spec(f"folder:{tmp_path / 'lines'}"), "train")) == 2
+
+
+def test_texts_that_a_person_corrected_are_kept(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    cut(pages, tmp_path / "lines")
+    (tmp_path / "lines" / "a-0001-001.txt").write_text("corrected", encoding="utf-8")
+    assert cut(pages, tmp_path / "lines") == 0
+    assert (tmp_path / "lines" / "a-0001-001.txt").read_text(encoding="utf-8") == "corrected"
+    assert "2 that are there already kept" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_read_is_named_and_the_others_are_cut(
+    pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (pages / "a.png").write_bytes(b"no image")
+    assert cut(pages, tmp_path / "lines") == 3
+    assert "a.png" in capsys.readouterr().err
+    assert (tmp_path / "lines" / "b-0001-001.txt").exists()
