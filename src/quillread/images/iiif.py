@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _CONTEXT = "iiif.io/api/presentation/"
 _HEAD = 1 << 16
 """Bytes within which a manifest names its context, as the specification demands it on top."""
-MOST_BYTES = 64 << 20
+MOST_BYTES = 32 << 20
 """Larger files are not manifests: one of 2,000 pages has some 10 MB."""
 _INFO = "/info.json"
 _INNER = ("items", "default", "item", "source", "full")
@@ -128,9 +128,10 @@ def _load(content: bytes) -> Any:
 def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
     try:
         data = _load(content)
+        context = json.dumps(data.get("@context")) if isinstance(data, dict) else ""
     except (ValueError, RecursionError) as error:
         raise ImageError(f"{name}: is broken JSON: {error}", hint="download the manifest again") from error
-    if not isinstance(data, dict) or _CONTEXT not in json.dumps(data.get("@context")):
+    if _CONTEXT not in context:
         raise ImageError(
             f"{name}: is JSON, but not a IIIF manifest", hint="images, PDFs and IIIF manifests can be read"
         )
@@ -192,8 +193,8 @@ def _find_image(body: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
 def _service_addresses(service: dict[str, Any], selector: dict[str, Any]) -> list[str]:
     """Where an image service has an image, or the selected part of it, in full size.
 
-    A service of version 2 that limits the size refuses `full`, and gives its largest as `max`. One of level 0 may have
-    nothing but the sizes that its description lists.
+    A service of version 2 that limits the size refuses `full`, and gives its largest as `max`, or as the largest width
+    that its description tells. One of level 0 may have nothing but the sizes that its description lists.
     """
     base = _text(service, "id", "@id").rstrip("/")
     kind = f"{_text(service, 'type', '@type')} {service.get('@context')} {service.get('profile')}"
@@ -205,17 +206,19 @@ def _service_addresses(service: dict[str, Any], selector: dict[str, Any]) -> lis
     is_third = "ImageService3" in kind or "/image/3" in kind
     sizes = ["max"] if is_third else ["full", "max"]
     found = [f"{base}/{region}/{size}/{turned}/default.jpg" for size in sizes]
-    return [*found, base + _INFO] if "level0" in kind and region == "full" else found
+    return [*found, base + _INFO] if region == "full" else found
 
 
 def _listed_sizes(base: str, description: Any) -> list[str]:
-    """Where a service of level 0 has the largest of the sizes that it lists."""
+    """Where a service has an image in the largest size that its description tells."""
     if not isinstance(description, dict):
         return []
     sizes = [(size.get("width"), size.get("height")) for size in _dicts(description.get("sizes"))]
     known = [(width, height) for width, height in sizes if isinstance(width, int) and isinstance(height, int)]
     if not known:
-        return []
+        told = [description, *_dicts(description.get("profile"))]  # version 3, version 2
+        most = next((item["maxWidth"] for item in told if "maxWidth" in item), None)
+        return [f"{base}/full/{most},/0/default.jpg"] if isinstance(most, int) else []
     width, height = max(known)
     # Version 3 demands the height, version 2 mostly goes without it.
     is_third = "/image/3" in str(description.get("@context")) or description.get("type") == "ImageService3"

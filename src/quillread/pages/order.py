@@ -12,10 +12,13 @@ _ASIDE = 0.3
 _NOTES, _NARROW = 0.4, 0.5
 """Notes have less than this share of the main column's writing, and of its width."""
 
+_AT_ONCE = 256
+"""Boxes that are compared with all others at a time: noise may look like thousands of lines."""
+
 _Bounds = NDArray[np.float32]
 """x0, y0, x1, y1 of boxes, shape (n, 4)."""
-_Square = NDArray[np.float32]
-"""A value for each pair, shape (n, n)."""
+_Pairs = NDArray[np.float32]
+"""A value for each pair of some boxes and all, shape (m, n)."""
 
 
 def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
@@ -67,10 +70,10 @@ def _part_margins(regions: list[Region]) -> tuple[list[Region], list[Region]]:
     """Part regions into text and notes in the margin: narrow columns beside the main one, with much less writing."""
     bounds = _bounds_of(regions)
     width = bounds[:, 2] - bounds[:, 0]
-    share = _overlap(bounds) / np.maximum(np.minimum.outer(width, width), 1)
     columns: list[list[int]] = []
     for index in np.argsort(-width, kind="stable").tolist():
-        is_near = [bool((share[index, column] >= _ASIDE).any()) for column in columns]
+        share = (_overlap(bounds[[index]], bounds) / np.maximum(np.minimum(width[index], width), 1))[0]
+        is_near = [bool((share[column] >= _ASIDE).any()) for column in columns]
         joined = [index, *(member for column, near in zip(columns, is_near, strict=True) if near for member in column)]
         columns = [*(column for column, near in zip(columns, is_near, strict=True) if not near), joined]
     if len(columns) < 2:
@@ -98,14 +101,20 @@ def _stand_beside(column: _Bounds, main: _Bounds) -> bool:
 def _nearest(bounds: _Bounds) -> tuple[dict[int, int], dict[int, int]]:
     """For each box the nearest one below and the nearest one above that share most of the narrower one's width."""
     width, middles = bounds[:, 2] - bounds[:, 0], _middles(bounds)
-    is_near = _overlap(bounds) > 0.5 * np.minimum.outer(width, width)
-    gap = middles[None, :] - middles[:, None]
-    return _least(np.where(is_near & (gap > 0), gap, np.inf)), _least(np.where(is_near & (gap < 0), -gap, np.inf))
+    below: dict[int, int] = {}
+    above: dict[int, int] = {}
+    for start in range(0, len(bounds), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        is_near = _overlap(bounds[some], bounds) > 0.5 * np.minimum.outer(width[some], width)
+        gap = middles[None, :] - middles[some, None]
+        below |= _least(np.where(is_near & (gap > 0), gap, np.inf), start)
+        above |= _least(np.where(is_near & (gap < 0), -gap, np.inf), start)
+    return below, above
 
 
-def _least(gaps: _Square) -> dict[int, int]:
+def _least(gaps: _Pairs, start: int) -> dict[int, int]:
     best = gaps.argmin(axis=1)
-    return {index: int(other) for index, other in enumerate(best) if np.isfinite(gaps[index, other])}
+    return {start + row: int(other) for row, other in enumerate(best) if np.isfinite(gaps[row, other])}
 
 
 def _sort_regions(regions: list[Region]) -> list[Region]:
@@ -114,7 +123,10 @@ def _sort_regions(regions: list[Region]) -> list[Region]:
         return []
     bounds = _bounds_of(regions)
     by_place = np.lexsort((bounds[:, 0], bounds[:, 1]))
-    precedes = _precedes(bounds[by_place])
+    bounds = bounds[by_place]
+    starts = range(0, len(bounds), _AT_ONCE)
+    precedes = np.vstack([_precede(bounds[start : start + _AT_ONCE], bounds) for start in starts])
+    np.fill_diagonal(precedes, False)
     before = precedes.sum(axis=0)
     waiting = np.ones(len(regions), bool)
     ordered = []
@@ -128,16 +140,13 @@ def _sort_regions(regions: list[Region]) -> list[Region]:
     return ordered
 
 
-def _precedes(bounds: _Bounds) -> NDArray[np.bool_]:
-    """Whether the first of two boxes is read before the second, shape (n, n)."""
-    x0, y0, x1, y1 = bounds.T
-    middles = _middles(bounds)
-    shares_width = _overlap(bounds) > 0.1 * np.minimum.outer(x1 - x0, x1 - x0)
-    side_by_side = np.minimum.outer(y1, y1) > np.maximum.outer(y0, y0)
-    beside = np.where(side_by_side, np.less.outer(x0, x0), np.less.outer(y0, y0))
-    precedes = np.where(shares_width, np.less.outer(middles, middles), beside)
-    np.fill_diagonal(precedes, False)
-    return np.asarray(precedes, np.bool_)
+def _precede(some: _Bounds, bounds: _Bounds) -> NDArray[np.bool_]:
+    """Whether some boxes are read before each of all, shape (m, n); of a box and itself it says nothing."""
+    (x0, y0, x1, y1), (left, top, right, bottom) = some.T, bounds.T
+    shares_width = _overlap(some, bounds) > 0.1 * np.minimum.outer(x1 - x0, right - left)
+    side_by_side = np.minimum.outer(y1, bottom) > np.maximum.outer(y0, top)
+    beside = np.where(side_by_side, np.less.outer(x0, left), np.less.outer(y0, top))
+    return np.asarray(np.where(shares_width, np.less.outer(_middles(some), _middles(bounds)), beside), np.bool_)
 
 
 def _region(lines: list[Line]) -> Region:
@@ -157,6 +166,6 @@ def _middles(bounds: _Bounds) -> NDArray[np.float32]:
     return np.asarray((bounds[:, 1] + bounds[:, 3]) / 2, np.float32)
 
 
-def _overlap(bounds: _Bounds) -> _Square:
-    """Width that two boxes share; negative is their distance."""
-    return np.asarray(np.minimum.outer(bounds[:, 2], bounds[:, 2]) - np.maximum.outer(bounds[:, 0], bounds[:, 0]))
+def _overlap(some: _Bounds, bounds: _Bounds) -> _Pairs:
+    """Width that some boxes share with each of all; negative is their distance."""
+    return np.asarray(np.minimum.outer(some[:, 2], bounds[:, 2]) - np.maximum.outer(some[:, 0], bounds[:, 0]))

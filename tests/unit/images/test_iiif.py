@@ -113,6 +113,24 @@ def test_a_service_of_level_0_gives_the_largest_size_that_it_lists(kind: str, si
     assert shades(manifest_3({"id": f"{site.address}/gone.png", "service": [service]})) == [10]
 
 
+@pytest.mark.parametrize(
+    ("told", "size"),
+    [
+        ({"profile": ["level1", {"maxWidth": 600}]}, "600,"),
+        ({"maxWidth": 600}, "600,"),
+        ({"maxWidth": 600, "sizes": [{"width": 500, "height": 400}]}, "500,"),
+    ],
+)
+def test_a_service_that_has_neither_full_nor_max_gives_the_largest_width_that_it_tells(
+    told: dict[str, Any], size: str, site: WebServer
+):
+    image = image_2(site, "a", 10)
+    site.add("/a/full/full/0/default.jpg", Answer(status=400))
+    site.add("/a/info.json", Answer(json.dumps(told).encode()))
+    site.add(f"/a/full/{size}/0/default.jpg", Answer(shade(20)))
+    assert shades(manifest_2(image)) == [20]
+
+
 @pytest.mark.parametrize("description", [b"", b"[]", b'{"sizes": [5, {}]}', b'{"a":' * 100_000])
 def test_a_service_of_level_0_without_sizes_is_skipped(description: bytes, site: WebServer):
     site.add("/a/info.json", Answer(description))
@@ -305,6 +323,7 @@ CONTEXT = b'"@context": "http://iiif.io/api/presentation/3/context.json"'
         (b"{%s, " % CONTEXT + b'"type": "Manifest", "items": 5}', "is a IIIF manifest without pages"),
         (b"{%s, " % CONTEXT + b'"sequences": [[1], "x", {"canvases": null}]}', "is a IIIF manifest without pages"),
         (b'{"a":' * 100_000, "is broken JSON"),
+        (b'{"@context": ' + b"[" * 900 + b"]" * 900 + b"}", "is "),
     ],
 )
 def test_what_is_no_manifest_is_refused(content: bytes, message: str):

@@ -1,3 +1,5 @@
+import tracemalloc
+
 from unit.pages.drawing import box_line
 
 from quillread.pages.order import order_lines
@@ -63,3 +65,14 @@ def test_columns_over_a_common_last_line_stay_whole():
     footer = (0, 600, 900, 640)
     ordered = [i for region in order(*left, *right, footer) for i in region]
     assert ordered == list(range(len(left) + len(right) + 1))
+
+
+def test_thousands_of_lines_are_ordered_in_little_memory():
+    boxes = [(x, y, x + 20, y + 12) for y in range(0, 1000, 20) for x in range(0, 1500, 30)]
+    lines = [box_line(*box) for box in boxes]
+    tracemalloc.start()
+    try:
+        assert sum(len(region.lines) for region in order_lines(lines)) == 2500
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20  # a number for each pair takes 25 MB
+    finally:
+        tracemalloc.stop()
