@@ -79,23 +79,24 @@ def _fetch(address: str, config: WebConfig, policy: WebPolicy) -> bytes:
 
 
 def _read_head(source: Path | bytes, name: str) -> bytes:
-    if isinstance(source, bytes):
-        head = source[:1024]
-    elif source.is_dir():
-        raise ImageError(f"{name}: is a folder, not a file", hint="name the files in it")
-    elif not source.exists():
-        raise ImageError(f"{name}: no such file", hint="check the path")
-    elif not source.is_file():
-        raise ImageError(f"{name}: is not a regular file", hint="save its content to a file first")
-    else:
-        try:
-            with source.open("rb") as file:
-                head = file.read(1024)
-        except OSError as error:
-            raise ImageError(f"{name}: cannot be read: {error.strerror}", hint="check its permissions") from error
+    head = source[:1024] if isinstance(source, bytes) else _read_start(source, name)
     if not head:
         raise ImageError(f"{name}: is empty (0 bytes)", hint="copy or export it again")
     return head
+
+
+def _read_start(path: Path, name: str) -> bytes:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{name}: is a folder, not a file", hint="name the files in it")
+        if not path.exists():
+            raise ImageError(f"{name}: no such file", hint="check the path")
+        if not path.is_file():
+            raise ImageError(f"{name}: is not a regular file", hint="save its content to a file first")
+        with path.open("rb") as file:
+            return file.read(1024)
+    except OSError as error:  # a name that no file system takes is one, too
+        raise ImageError(f"{name}: cannot be read: {error.strerror}", hint="check its permissions") from error
 
 
 def _read_whole(source: Path | bytes, name: str) -> bytes:

@@ -228,6 +228,12 @@ def test_truncated_jpeg_says_what_to_do(tmp_path):
     assert "damaged" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b"], ids=["too long", "no name"])
+def test_a_name_that_no_file_can_have_is_refused(name: str):
+    with pytest.raises(ImageError):
+        open_document(Path(name))
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
         open_document(tmp_path / "gone.jpg")
