@@ -1,5 +1,6 @@
 """How well whole pages are read: line finding, reading order and text, against pages whose text is known."""
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
 from quillread.types import Line, Page, Point, Progress
 from quillread.version import __version__
+
+log = logging.getLogger(__name__)
 
 _NEAR = 0.5
 """Line distances from a true baseline within which a word that was read belongs to its line."""
@@ -107,6 +110,8 @@ def evaluate_pages(
         raise DataError(f"{folder}: holds no page with ground truth{what}", hint="put page-1.xml beside page-1.jpg")
     results = []
     for number, (image, truth) in enumerate(with_lines.items(), start=1):
+        if not truth.text:
+            log.warning("%s: its XML has no text, and only the places of its lines are compared", image)
         lines = outline_lines(truth, "baseline" if by_baseline else "polygon").lines
         results.append(_evaluate(image, place_below(folder, image), truth, lines, reader))
         if progress:

@@ -55,7 +55,11 @@ def read_page_xml(path: Path) -> Page:
     if page is None:
         raise DataError(f"{path}: PAGE XML without a Page element")
     width, height = parse_size(page, "imageWidth", "imageHeight", path)
-    regions = (_read_region(element, path) for element in _ordered_regions(page))
+    skipped: list[str] = []
+    regions = [_read_region(element, path, skipped) for element in _ordered_regions(page)]
+    if skipped:
+        few = ", ".join(skipped[:5]) + (", …" if len(skipped) > 5 else "")
+        log.warning("%s: %d lines without a baseline or outline are skipped: %s", path, len(skipped), few)
     return Page(
         source=page.get("imageFilename", path.name),
         number=1,
@@ -107,8 +111,10 @@ def _index(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
-def _read_region(element: Element, path: Path) -> Region:
-    lines = tuple(line for item in _by_place(element.findall("TextLine")) if (line := _read_line(item, path)))
+def _read_region(element: Element, path: Path, skipped: list[str]) -> Region:
+    found = [(item.get("id", ""), _read_line(item, path)) for item in _by_place(element.findall("TextLine"))]
+    lines = tuple(line for _, line in found if line)
+    skipped += [name for name, line in found if not line]
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
@@ -117,10 +123,7 @@ def _read_region(element: Element, path: Path) -> Region:
 
 def _read_line(element: Element, path: Path) -> Line | None:
     places = _points_of(element, "Baseline", path), _points_of(element, "Coords", path)
-    line = make_line(*places, _text_of(element), element.get("id"))
-    if line is None:
-        log.warning("%s: TextLine %s has neither a baseline nor an outline, and is skipped", path, element.get("id"))
-    return line
+    return make_line(*places, _text_of(element), element.get("id"))
 
 
 def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:

@@ -27,6 +27,9 @@ _HEAD = 1 << 16
 """Bytes within which a manifest names its context, as the specification demands it on top."""
 MOST_BYTES = 32 << 20
 """Larger files are not manifests: one of 2,000 pages has some 10 MB."""
+_MOST_OBJECTS = 1_000_000
+"""Of a manifest: each takes some 70 bytes of memory and 3 of the file."""
+_MOST_PAGES = 100_000
 _INFO = "/info.json"
 _INNER = ("items", "default", "item", "source", "full")
 """What leads from a choice (version 3, 2) or a specific resource (3, 2) to the image itself."""
@@ -122,6 +125,8 @@ class IiifPages:
 def _load(content: bytes) -> Any:
     if len(content) > MOST_BYTES:
         raise ValueError(f"{len(content):,} bytes are too many")
+    if (objects := content.count(b"{") + content.count(b"[")) > _MOST_OBJECTS:
+        raise ValueError(f"{objects:,} objects and lists are too many")
     return json.loads(content.decode("utf-8-sig"))
 
 
@@ -130,7 +135,7 @@ def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
         data = _load(content)
         context = json.dumps(data.get("@context")) if isinstance(data, dict) else ""
     except (ValueError, RecursionError) as error:
-        raise ImageError(f"{name}: is broken JSON: {error}", hint="download the manifest again") from error
+        raise ImageError(f"{name}: cannot be read as JSON: {error}", hint="download the manifest again") from error
     if _CONTEXT not in context:
         raise ImageError(
             f"{name}: is JSON, but not a IIIF manifest", hint="images, PDFs and IIIF manifests can be read"
@@ -139,8 +144,11 @@ def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
         hint = "name one of its manifests"
         raise ImageError(f"{name}: is a IIIF collection, not a manifest", hint=hint)
     version_2 = next(iter(_dicts(data.get("sequences"))), {})
-    canvases = [_version_2(canvas) for canvas in _dicts(version_2.get("canvases"))]
-    canvases += [_version_3(canvas) for canvas in _dicts(data.get("items"))]
+    older, newer = _dicts(version_2.get("canvases")), _dicts(data.get("items"))
+    if len(older) + len(newer) > _MOST_PAGES:
+        message = f"{name}: has {len(older) + len(newer):,} pages, more than the limit of {_MOST_PAGES:,}"
+        raise ImageError(message, hint="check the manifest")
+    canvases = [*map(_version_2, older), *map(_version_3, newer)]
     if not canvases:
         raise ImageError(f"{name}: is a IIIF manifest without pages", hint="check the address")
     return tuple(canvases)

@@ -219,3 +219,15 @@ def test_a_folder_without_ground_truth_says_so(
         image.with_suffix(".xml").write_bytes(export("page", Scan(Page("a.png", 1, 1000, PITCH * 3))))
     with pytest.raises(DataError, match=message):
         evaluate(0)
+
+
+def test_pages_without_text_are_named(
+    evaluate: Callable[..., PageEvaluation], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    write_page(tmp_path, "a", TEXTS)
+    write_page(tmp_path, "b", TEXTS, [""] * 3)
+    found = figures(evaluate(0, 1, 2))
+    assert found["pages"] == 2
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'b.png'}: its XML has no text, and only the places of its lines are compared"
+    ]

@@ -187,7 +187,7 @@ def test_a_baseline_of_one_place_is_none(read):
 
 def test_a_line_with_neither_is_named(read, caplog):
     read(PAGE.replace('<Coords points="10,110 690,110 690,180"/><Baseline points="10,160 690,170"/>', ""))
-    assert "TextLine a1 has neither a baseline nor an outline" in caplog.text
+    assert "letter.xml: 1 lines without a baseline or outline are skipped: a1" in caplog.text
 
 
 def test_comments_are_no_text(read):

@@ -316,13 +316,18 @@ CONTEXT = b'"@context": "http://iiif.io/api/presentation/3/context.json"'
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": ', "is broken JSON"),
+        (b'{"a": ', "cannot be read as JSON"),
         (b'{"a": 1}', "is JSON, but not a IIIF manifest"),
         (b"{%s, " % CONTEXT + b'"type": "Collection", "items": []}', "is a IIIF collection"),
         (b"{%s, " % CONTEXT + b'"type": "Manifest", "items": []}', "is a IIIF manifest without pages"),
+        (
+            b'{%s, "items": [' % CONTEXT + b"{}," * 100_000 + b"{}]}",
+            "has 100,001 pages, more than the limit of 100,000",
+        ),
+        (b'{"a": [' + b"{}," * 1_000_000 + b"{}]}", "cannot be read as JSON: 1,000,003 objects and lists are too many"),
         (b"{%s, " % CONTEXT + b'"type": "Manifest", "items": 5}', "is a IIIF manifest without pages"),
         (b"{%s, " % CONTEXT + b'"sequences": [[1], "x", {"canvases": null}]}', "is a IIIF manifest without pages"),
-        (b'{"a":' * 100_000, "is broken JSON"),
+        (b'{"a":' * 100_000, "cannot be read as JSON"),
         (b'{"@context": ' + b"[" * 900 + b"]" * 900 + b"}", "is "),
     ],
 )
