@@ -136,7 +136,8 @@ class ReadOptions:
         """What results depend on, as plain data, beside models and other files."""
         values = {name: value for name, value in configs.dump(self).items() if name not in _ELSEWHERE}
         values["generate"] = self.generate.given
-        del values["read"]["web"]
+        for name in ("web", "max_memory", "max_seconds"):
+            del values["read"][name]
         return values
 
     def _ranges(self) -> Iterator[tuple[int, int | None]]:

@@ -16,6 +16,9 @@ DAMAGED = "the file is damaged or cut off: copy, export or scan it again"
 _BAD_VALUES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 FAULTS = (OSError, SyntaxError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error, *_BAD_VALUES)
 
+_LEAST_MEMORY = 200_000_000
+"""Bytes with which a decoder can be loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadConfig:
@@ -27,6 +30,12 @@ class ReadConfig:
     max_pixels: int = 200_000_000
     """Pages with more pixels are refused before they are decoded."""
 
+    max_memory: int = 2_000_000_000
+    """Bytes that decoding one page may take."""
+
+    max_seconds: float = 60.0
+    """Time that decoding one page may take where a decoder may hang: PDF, HEIC, JPEG 2000 and heavy pictures."""
+
     web: WebConfig = field(default_factory=WebConfig)
 
     def __post_init__(self) -> None:
@@ -34,6 +43,10 @@ class ReadConfig:
             raise ConfigError(f"read.pdf_dpi must be 36 to 1200, got {self.pdf_dpi}")
         if self.max_pixels < 1:
             raise ConfigError(f"read.max_pixels must be at least 1, got {self.max_pixels}")
+        if self.max_memory < _LEAST_MEMORY:
+            raise ConfigError(f"read.max_memory must be at least {_LEAST_MEMORY:,} bytes, got {self.max_memory:,}")
+        if not 0 < self.max_seconds < float("inf"):
+            raise ConfigError(f"read.max_seconds must be above 0, got {self.max_seconds}")
 
 
 class Pages(Protocol):
@@ -125,14 +138,14 @@ class Document:
         """Tell the size of a page on paper: width and height in points (1/72 inch), None if that is not known."""
         try:
             return self._pages.paper_size(index)
-        except FAULTS:
+        except (ImageError, *FAULTS):
             return None  # what is wrong with the page is said when it is decoded
 
     def jpeg(self, index: int) -> bytes | None:
         """Give the content of a JPEG file, grey or RGB, whose pixels are those of `page`; None if there is none."""
         try:
             return self._pages.jpeg(index)
-        except FAULTS:
+        except (ImageError, *FAULTS):
             return None
 
     def close(self) -> None:
@@ -150,13 +163,28 @@ class Document:
         self.close()
 
 
-def check_size(width: int, height: int, limit: int, where: str, hint: str) -> None:
+def check_size(width: int, height: int, memory: int, config: ReadConfig, where: str, hint: str) -> None:
     """Refuse a page before it is decoded.
 
+    Args:
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        memory: Bytes that its pixels take at most while they are decoded.
+        config: The limits.
+        where: How the error names the page.
+        hint: What to do, other than to raise the limit.
+
     Raises:
-        ImageError: If it has more than `limit` pixels, or none.
+        ImageError: If it passes a limit, or has no pixels.
     """
     if width < 1 or height < 1:
         raise ImageError(f"{where}: has no area ({width} x {height} pixels)", hint=DAMAGED)
-    if width * height > limit:
-        raise ImageError(f"{where}: {width} x {height} pixels are more than the limit of {limit:,} pixels", hint=hint)
+    size = f"{where}: {width} x {height} pixels"
+    if width * height > config.max_pixels:
+        message = f"{size} are more than the limit of {config.max_pixels:,} pixels"
+        raise ImageError(message, hint=f"{hint}, or raise read.max_pixels")
+    if memory > config.max_memory:
+        message = (
+            f"{size} need {memory / 1e6:,.0f} MB of memory, more than the limit of {config.max_memory / 1e6:,.0f} MB"
+        )
+        raise ImageError(message, hint=f"{hint}, or raise read.max_memory")

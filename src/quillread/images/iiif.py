@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
 from quillread.images.document import ReadConfig
-from quillread.images.pictures import PicturePages
+from quillread.images.isolated import Opening, open_pages
 from quillread.images.web import WebPolicy, is_address, printable
 from quillread.types import UInt8Image
 
@@ -89,7 +89,11 @@ class IiifPages:
         for number, address in enumerate(self._places(canvas)):
             try:
                 content = self._fetch(address)
-                return PicturePages(content, self._config, heif=False).render(0, where)
+                pages = open_pages(Opening("picture", content, self._config, where))
+                try:
+                    return pages.render(0, where)
+                finally:
+                    pages.close()
             except UnidentifiedImageError:
                 error = ImageError(f"{printable(address)}: is not an image that can be read")
             except ImageError as found:

@@ -49,8 +49,9 @@ class PdfPages:
             width, height = (round(units * scale) for units in page.get_size())
             dpi = 72 * scale / unit
             fitting = int(dpi * (self._config.max_pixels / max(1, width * height)) ** 0.5)
-            hint = f"set read.pdf_dpi to {fitting} or less, or raise read.max_pixels"
-            check_size(width, height, self._config.max_pixels, f"{where}: at {dpi:.0f} dpi", hint)
+            hint = f"set read.pdf_dpi to {fitting} or less"
+            memory = 3 * width * height
+            check_size(width, height, memory, self._config, f"{where}: at {dpi:.0f} dpi", hint)
             bitmap = page.render(scale=scale, rev_byteorder=True)
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy()  # its memory is Python's, and stays with the array

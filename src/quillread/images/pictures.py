@@ -14,7 +14,7 @@ from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.images.quiet import quiet_pillow
 from quillread.images.repair import PNG_HEAD, load_without_end, without_metadata
-from quillread.images.tiff import is_min_white, list_pages, stored_size, unsupported_tiff
+from quillread.images.tiff import Frame, is_min_white, list_pages, stored_size, unsupported_tiff
 from quillread.types import UInt8Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
@@ -23,6 +23,13 @@ _DEEP = "IF"
 """How the modes of 16 and 32-bit integers and of floats begin."""
 _WHITES = {"I": [2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 31)], "F": [1.0, 255.0, 65535.0]}
 _BAND_PIXELS = 1 << 22
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+"""Of Pillow's modes; 4 of all others."""
+_MANY_PIXELS = 64_000_000
+_GIF_PIXELS = 4096
+"""Pixels that a byte of a GIF stands for at most; Pillow takes those that are missing for black."""
+_MANY_SCANS = 64
+"""A progressive JPEG mostly has 10; each goes over all pixels."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -38,7 +45,9 @@ class PicturePages:
         """Look at the file's headers; raises any of `FAULTS`."""
         self._source = source
         self._heif = heif
-        self._max_pixels = config.max_pixels
+        self._config = config
+        self.is_heavy = False
+        """Whether decoding a page may take much memory or time."""
         self._is_trimmed = False
         self._frames = self._trimming(self._list_frames)
 
@@ -78,7 +87,13 @@ class PicturePages:
 
     def _list_frames(self) -> list[int]:
         with self._open() as image:
-            return list_pages(image) if image.format == "TIFF" else [image.tell()]
+            frames = list_pages(image) if image.format == "TIFF" else [Frame(image.tell(), image.width * image.height)]
+            is_slow = image.format == "JPEG2000" or ("progressive" in image.info and self._count_scans() > _MANY_SCANS)
+            self.is_heavy = is_slow or max(frame.pixels for frame in frames) > _MANY_PIXELS
+            return [frame.number for frame in frames]
+
+    def _count_scans(self) -> int:
+        return self._content().count(b"\xff\xda")  # nothing else in a JPEG looks like that
 
     def _decode(self, index: int, where: str) -> UInt8Image:
         with ExitStack() as stack:
@@ -86,7 +101,10 @@ class PicturePages:
                 image = stack.enter_context(self._open(self._frames[index]))
             except FAULTS as error:
                 raise unsupported_tiff(self._source, self._frames[index], where) or error from error
-            check_size(*image.size, self._max_pixels, where, "scan at a lower resolution, or raise read.max_pixels")
+            check_size(*image.size, _memory_for(image), self._config, where, "scan at a lower resolution")
+            if image.format == "GIF" and image.width * image.height > _GIF_PIXELS * self._byte_count():
+                message = f"{where}: {image.width} x {image.height} pixels cannot come of {self._byte_count():,} bytes"
+                raise ImageError(message, hint=DAMAGED)
             is_inverted = image.format == "TIFF" and image.mode[0] in _DEEP and is_min_white(image)
             try:
                 image.load()
@@ -97,6 +115,9 @@ class PicturePages:
                 log.warning("%s: the file lacks its end; its pixels are all there", where)
                 image = whole
             return _to_rgb(_turn_upright(image), is_inverted=is_inverted)
+
+    def _byte_count(self) -> int:
+        return len(self._source) if isinstance(self._source, bytes) else self._source.stat().st_size
 
     def _content(self) -> bytes:
         return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
@@ -183,6 +204,12 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
     return stored_size(image) if image.format == "TIFF" else image.size
+
+
+def _memory_for(image: Image.Image) -> int:
+    """Bytes that the pixels of an image and of the page take at most at a time."""
+    stored = _PIXEL_BYTES.get(image.mode, 4) * image.width * image.height
+    return stored + max(3 * image.width * image.height, stored if _turn_of(image) else 0)
 
 
 def _to_rgb(image: Image.Image, *, is_inverted: bool = False) -> UInt8Image:

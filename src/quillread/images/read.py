@@ -7,8 +7,7 @@ from PIL import UnidentifiedImageError
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
 from quillread.images.iiif import MOST_BYTES, IiifPages, may_be_manifest
-from quillread.images.pdf_pages import PdfPages
-from quillread.images.pictures import PicturePages
+from quillread.images.isolated import Opening, open_pages
 from quillread.images.tiff import unsupported_tiff
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 
@@ -44,15 +43,15 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
         source = _fetch(source, config.web, policy) if is_address(source) else Path(source)
     head = _read_head(source, name)
     if head.startswith(b"%PDF-"):
-        return Document(name, PdfPages(source, config, name))
+        return Document(name, open_pages(Opening("pdf", source, config, name)))
     if may_be_manifest(head):
         return Document(name, IiifPages(_read_whole(source, name), config, policy, name))
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
     try:
-        return Document(name, PicturePages(source, config, heif=heif))
+        return Document(name, open_pages(Opening("heif" if heif else "picture", source, config, name)))
     except UnidentifiedImageError as error:
         if b"%PDF-" in head:  # readers accept some bytes before the header, so such files are about
-            return Document(name, PdfPages(source, config, name))
+            return Document(name, open_pages(Opening("pdf", source, config, name)))
         plain = ImageError(f"{name}: is not an image or PDF that can be read", hint=_SUPPORTED)
         raise unsupported_tiff(source, 0, name) or plain from error
     except FAULTS as error:

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -24,13 +24,22 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def list_pages(image: Image.Image) -> list[int]:
+class Frame(NamedTuple):
+    """A frame that is a page."""
+
+    number: int
+    pixels: int
+    """How many; 0 if it cannot be opened."""
+
+
+def list_pages(image: Image.Image) -> list[Frame]:
     """List the frames of an opened TIFF that are pages.
 
     A frame that cannot be opened is a page. A reduced copy of another or a transparency mask is none, unless the file
     holds nothing else.
     """
-    pages: list[int] = []
+    pages: list[Frame] = []
+    first = Frame(0, image.width * image.height)
     broken = 0
     index = 0
     while broken < 2:  # some faults leave the decoder at the same place for ever
@@ -42,9 +51,9 @@ def list_pages(image: Image.Image) -> list[int]:
         except FAULTS:
             broken += 1
         if broken or not _is_auxiliary(tags_of(image)):
-            pages.append(index)
+            pages.append(Frame(index, 0 if broken else image.width * image.height))
         index += 1
-    return pages or [0]
+    return pages or [first]
 
 
 def tags_of(image: Image.Image) -> ImageFileDirectory_v2:
