@@ -19,9 +19,10 @@ from quillread.cli.progress import ProgressLine, say
 from quillread.cli.reading_options import add_reading_flags, read_options
 from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, uses_colours
 from quillread.config import suggest
-from quillread.errors import ExitCode, Fault, OutputError, UsageError
+from quillread.errors import ExitCode, Fault, ImageError, OutputError, UsageError
 from quillread.formats.export import FORMATS
 from quillread.formats.ground_truth import list_layouts
+from quillread.images.read import read_stream
 from quillread.options import Provenance, ReadOptions
 from quillread.reader import Reader
 from quillread.types import PageWriter
@@ -268,7 +269,10 @@ def _make_folder(output: Path) -> None:
 
 
 def _with_content(entry: Input) -> Input:
-    content = sys.stdin.buffer.read() if sys.stdin else b""
+    try:
+        content = read_stream(sys.stdin.buffer, STDIN) if sys.stdin else b""
+    except ImageError as error:
+        return replace(entry, fault=error.fault)
     if content:
         return replace(entry, content=content)
     hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"

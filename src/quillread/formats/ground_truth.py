@@ -220,6 +220,8 @@ def open_layout(path: Path) -> Page | None:
     Raises:
         DataError: If it is damaged or cannot be opened.
     """
+    if path.exists() and not path.is_file():  # a pipe that nobody writes to would be waited for
+        raise DataError(f"{path}: is not a regular file", hint="save its content to a file first")
     try:
         with path.open("rb") as file:
             head = file.read(4096)

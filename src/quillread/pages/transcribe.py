@@ -9,6 +9,7 @@ from quillread.errors import ImageError
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
+from quillread.images.tones import is_negative
 from quillread.pages.segment import Segmenter
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
@@ -49,6 +50,9 @@ class PageTranscriber:
             ImageError: If the image is empty or of another form.
         """
         size = (image.shape[1], image.shape[0])
+        if is_negative(image):
+            log.warning("%s: is a negative, light writing on a dark ground: read inverted", where)
+            image = np.asarray(255 - image, np.uint8)
         if regions is not None:
             return Page("", 1, *size, self._read_lines(image, regions, where))
         if self._segmenter is None:

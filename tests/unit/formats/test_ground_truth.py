@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,11 @@ def test_a_file_without_an_image_or_damaged_has_a_fault(tmp_path: Path):
     without, damaged = GroundTruth(tmp_path).pairs()
     assert without.fault is not None and "has no image of its name" in without.fault.message
     assert damaged.fault is not None and "malformed XML" in damaged.fault.message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "page.xml")
+    (pair,) = GroundTruth(tmp_path).pairs()
+    assert pair.fault is not None
+    assert "page.xml: is not a regular file" in pair.fault.message
