@@ -18,7 +18,7 @@ from quillread.errors import Fault, ImageError, UsageError
 from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
 from quillread.images.pictures import picture_pixels
-from quillread.images.read import open_document
+from quillread.images.read import open_document, read_stream
 from quillread.images.tones import as_rgb
 from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
@@ -215,7 +215,7 @@ class Reader:
         if isinstance(source, np.ndarray | Image.Image):
             document = Document(name, OnePage(self._pixels(source)))
         else:
-            content = source if isinstance(source, str | Path | bytes) else source.read()
+            content = source if isinstance(source, str | Path | bytes) else read_stream(source, name)
             document = open_document(content, self.options.read, name=name)
         if not self.options.selected(len(document)):
             count = len(document)

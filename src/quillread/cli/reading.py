@@ -15,8 +15,9 @@ from quillread.batch.review import ReviewList
 from quillread.batch.run import Run
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.terminal import ShowWriter, Stdout, StdoutWriter, title_of, uses_colours
-from quillread.errors import ExitCode, Fault, OutputError
+from quillread.errors import ExitCode, Fault, ImageError, OutputError
 from quillread.formats.export import FORMATS
+from quillread.images.read import read_stream
 from quillread.options import Provenance, ReadOptions
 from quillread.types import PageWriter
 
@@ -138,7 +139,10 @@ class Reading:
 
 
 def _with_content(entry: Input) -> Input:
-    content = sys.stdin.buffer.read() if sys.stdin else b""
+    try:
+        content = read_stream(sys.stdin.buffer, STDIN) if sys.stdin else b""
+    except ImageError as error:
+        return replace(entry, fault=error.fault)
     if content:
         return replace(entry, content=content)
     hint = "pipe an image or PDF into it: cat letter.jpg | quill read -"

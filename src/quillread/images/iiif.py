@@ -46,6 +46,8 @@ def may_be_manifest(head: bytes) -> bool:
 def names_manifest(path: Path) -> bool:
     """Tell by the beginning of a file whether it is a manifest."""
     try:
+        if not path.is_file():  # a pipe that nobody writes to would be waited for
+            return False
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:

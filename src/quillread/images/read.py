@@ -1,6 +1,7 @@
 """Open image files, PDFs and IIIF manifests and give their pages one at a time, as uint8 RGB."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import UnidentifiedImageError
 
@@ -11,11 +12,12 @@ from quillread.images.isolated import Opening, open_pages
 from quillread.images.tiff import unsupported_tiff
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 
-__all__ = ["Document", "ReadConfig", "is_readable_name", "open_document"]
+__all__ = ["Document", "ReadConfig", "is_readable_name", "open_document", "read_stream"]
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2")
 _SUFFIXES = (*_IMAGE_SUFFIXES, ".heic", ".heif", ".hif", ".pdf")
+_MOST_STREAM = 500_000_000
 _SUPPORTED = "JPEG, PNG, TIFF, PDF, HEIC, WebP, JPEG 2000, BMP and GIF files and IIIF manifests can be read"
 
 
@@ -58,6 +60,22 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
         if unsupported := unsupported_tiff(source, 0, name):
             raise unsupported from error
         raise ImageError(f"{name}: cannot be opened as an image: {error}", hint=DAMAGED) from error
+
+
+def read_stream(file: BinaryIO, name: str) -> bytes:
+    """Read an open file, such as a pipe, to its end.
+
+    Raises:
+        ImageError: If it does not end within the bytes that may come through a pipe.
+    """
+    parts, left = [], _MOST_STREAM + 1
+    while left > 0 and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if left <= 0:
+        message = f"{name}: does not end within the {_MOST_STREAM / 1e6:,.0f} MB that may come through a pipe"
+        raise ImageError(message, hint="save it to a file and name that")
+    return b"".join(parts)
 
 
 def is_readable_name(path: Path) -> bool:

@@ -10,6 +10,7 @@ from quillread.formats.outlines import outline_lines
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
+from quillread.images.tones import is_negative
 from quillread.pages.segment import Segmenter
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
@@ -48,16 +49,19 @@ class PageTranscriber:
             ImageError: If the image is empty or of another form.
         """
         page = Page("", 1, image.shape[1], image.shape[0])
+        if is_negative(image):
+            page = replace(page, notes=("a negative, light writing on a dark ground: read inverted",))
+            image = np.asarray(255 - image, np.uint8)
         if regions is not None:
             along = outline_lines(replace(page, regions=regions), self._crop.outline).lines
             return self._read_lines(page, image, regions, along)
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
             notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
-            return replace(page, regions=(_whole_image(image, read),), notes=notes)
+            return replace(page, regions=(_whole_image(image, read),), notes=(*page.notes, *notes))
         flat, back = flatten_sheet(image) if self._flatten else (image, None)
         layout = self._segmenter(flat)
-        page = self._read_lines(replace(page, notes=layout.notes), flat, layout.regions)
+        page = self._read_lines(replace(page, notes=(*page.notes, *layout.notes)), flat, layout.regions)
         if back is None:
             return page
         return replace(page, regions=tuple(_move(region, back, (page.width, page.height)) for region in page.regions))

@@ -302,3 +302,11 @@ def test_a_place_without_segmentations_says_so(name: str, what: str, folder: Pat
     Path("other/mets.xml").write_text("<mets/>", encoding="utf-8")
     with pytest.raises(DataError, match=f"^{name}: {what}"):
         find_segmented(Path(name))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path):
+    Path("in").mkdir()
+    os.mkfifo("in/manifest.json")
+    os.mkfifo("in/page.jpg")
+    assert names("in") == ["in/page.jpg"]

@@ -134,6 +134,17 @@ def test_empty_stdin_says_what_to_pipe(
     assert capsys.readouterr().err.startswith("quill: -: stdin is empty\n  hint: pipe an image")
 
 
+def test_stdin_without_end_is_refused_and_the_next_input_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("quillread.images.read._MOST_STREAM", 1000)
+    set_stdin(monkeypatch, b"%PDF-" * 1000)
+    assert read("-", "one.png") == 3
+    out = capsys.readouterr()
+    assert "quill: -: does not end within" in out.err
+    assert "a bad cab" in out.out
+
+
 @pytest.mark.parametrize("name", ["my letter.png", "lettre d'été – 1.png", "手紙.png", "--name.png"])
 def test_odd_file_names_are_read(name: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     try:

@@ -251,6 +251,13 @@ def test_empty_file_is_refused(tmp_path):
         open_document(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "page.jpg")
+    with pytest.raises(ImageError, match=r"page\.jpg: is not a regular file"):
+        open_document(tmp_path / "page.jpg")
+
+
 def test_text_named_jpg_is_refused(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("Dear diary, this is not a picture.\n" * 20, encoding="utf-8")

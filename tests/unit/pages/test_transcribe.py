@@ -1,9 +1,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import bar_info, bar_line, bar_recognizer
+from PIL import Image
 
 from quillread.errors import ImageError
 from quillread.images.crop import CropConfig, Outline
@@ -113,6 +115,16 @@ def test_an_image_taken_as_a_line_is_read_whole():
 def test_an_image_of_another_form_is_refused():
     with pytest.raises(ImageError, match="float64"):
         make(None)(np.zeros((20, 20, 3)))
+
+
+def test_a_negative_is_read_inverted_and_told():
+    seen: list[UInt8Image] = []
+    image = np.array(Image.open(Path(__file__).parents[2] / "data" / "page.jpg").convert("RGB"))
+    negative = 255 - image
+    page = make(lambda found: seen.append(found) or ())(negative)
+    assert (seen[0] == image).all()
+    assert (negative == 255 - image).all()
+    assert page.notes[0] == "a negative, light writing on a dark ground: read inverted"
 
 
 def test_lines_that_are_known_are_read_and_none_are_looked_for():
