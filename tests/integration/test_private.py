@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from fakes import write_folder, write_hub
+from fakes import write_folder, write_hub, write_trocr
 
 ROOT = Path(__file__).parents[2]
 PAGE = str(ROOT / "tests" / "data" / "page.jpg")
+LINE = str(ROOT / "tests" / "data" / "line.jpg")
 QUILL = ("-m", "quillread.cli.main")
 REPORTS_ON = {"ORT_DISABLE_TELEMETRY": "", "HF_HUB_DISABLE_TELEMETRY": "0", "HF_UPDATE_DOWNLOAD_COUNTS": "1"}
 WORKER = f"""
@@ -119,13 +120,38 @@ def test_no_file_is_made_beside_those_asked_for(seen: Seen):
     assert seen.strays == []
 
 
+@pytest.fixture(scope="module", params=["train", "train TrOCR", "read TrOCR", "datasets"])
+def heavy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """With libraries that keep temporary files, and ask the system for the name of the user."""
+    folder = tmp_path_factory.mktemp("heavy")
+    data = write_hub(folder / "lines", {"train": ["abc", "de a"] * 4, "validation": ["abc", "de a"]})
+    trocr = str(write_trocr(folder / "trocr")) if "TrOCR" in request.param else ""
+    train = (*QUILL, "train", "--data", f"hub:{data}", "--output", "asked/run", "--set", "epochs=1", "--set")
+    arguments = {
+        "train": (*train, "workers=1"),
+        "train TrOCR": (*train, "workers=0", "--model", trocr),
+        "read TrOCR": (*QUILL, "read", "--lines", "--output", "asked", "--model", trocr, LINE),
+        "datasets": ("-c", "import quillread, datasets"),
+    }
+    return watch(folder, *arguments[request.param], **REPORTS_ON)
+
+
+@pytest.mark.slow
+def test_libraries_leave_no_file_in_the_folders_of_the_user(heavy: Seen):
+    assert heavy.left == []
+
+
 @pytest.mark.slow
 @traced
-def test_training_opens_no_socket_to_the_network(tmp_path: Path):
-    data = write_hub(tmp_path / "lines", {"train": ["abc", "de a"] * 4, "validation": ["abc", "de a"]})
-    settings = ("--set", "epochs=1", "--set", "batch_size=4", "--set", "workers=1")
-    seen = watch(tmp_path, *QUILL, "train", "--data", f"hub:{data}", "--output", "asked/run", *settings, **REPORTS_ON)
-    assert [call for call in seen.sockets if "AF_UNIX" not in call] == []
+def test_libraries_open_no_socket_to_the_network(heavy: Seen):
+    assert [call for call in heavy.sockets if "AF_UNIX" not in call] == []
+
+
+@pytest.mark.slow
+@traced
+def test_libraries_make_temporary_files_only(heavy: Seen):
+    # Semaphores and pages that processes share are files, too.
+    assert [call for call in heavy.strays if "/home/tmp/" not in call and "/dev/shm/" not in call] == []
 
 
 @traced

@@ -1,10 +1,12 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from quillread.errors import MissingExtraError
-from quillread.extras import require
+from quillread.extras import require, require_fonts
 
 
 def test_an_installed_module_is_returned():
@@ -23,3 +25,20 @@ def test_a_fault_within_an_installed_module_stays_what_it_is(tmp_path: Path, mon
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="quillread_missing"):
         require("installed_but_broken", "train")
+
+
+def test_the_fonts_of_matplotlib_are_found_without_importing_it():
+    assert (require_fonts() / "DejaVuSans.ttf").is_file()
+
+
+FIGURE = """
+from quillread.extras import require_figures
+require_figures().Figure(figsize=(1, 1)).savefig("figure.png")
+"""
+
+
+def test_a_figure_leaves_nothing_with_the_user(tmp_path: Path):
+    places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG_"))}
+    subprocess.run([sys.executable, "-c", FIGURE], cwd=tmp_path, env={**kept, **places}, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]

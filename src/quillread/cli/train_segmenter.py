@@ -8,7 +8,7 @@ from typing import Any
 
 from quillread.cli.progress import ProgressLine
 from quillread.config import apply_overrides, build, read_yaml
-from quillread.extras import require
+from quillread.extras import require, require_fonts
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for module in ("torch", "onnx", "matplotlib"):
+    for module in ("torch", "onnx"):
         require(module, "train")
+    require_fonts()
     from quillread.train.finder.learner import SegmenterConfig
     from quillread.train.finder.training import train_segmenter
 

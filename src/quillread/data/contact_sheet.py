@@ -1,18 +1,18 @@
 """Contact sheets: lines with their text beneath, and what each distortion or each cleaning step makes of a line."""
 
-import importlib.util
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from quillread.data.source import Source
-from quillread.errors import DataError
+from quillread.errors import DataError, MissingExtraError
+from quillread.extras import require_fonts
 from quillread.images.augment import AUGMENT_HEIGHT, STEPS, AugmentConfig, augment
 from quillread.images.fit import InkConfig, scale_to_height
 from quillread.images.preprocess import CLASSIC, PreprocessConfig, preprocess
@@ -256,9 +256,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     are found without importing it; else one of those that come with systems is taken. With none of them, the
     sheet is still right: characters that cannot be drawn are written as code points.
     """
-    matplotlib = importlib.util.find_spec("matplotlib")
-    folders = matplotlib.submodule_search_locations if matplotlib else None
-    bundled = [str(Path(folder, "mpl-data/fonts/ttf/DejaVuSans.ttf")) for folder in folders or ()]
+    bundled: list[str] = []
+    with suppress(MissingExtraError):
+        bundled.append(str(require_fonts() / "DejaVuSans.ttf"))
     for name in (*bundled, "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf"):
         try:
             # The other layout engine draws ligatures, which a transcription does not have.

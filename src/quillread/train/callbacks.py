@@ -14,6 +14,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from transformers.trainer_callback import ExportableState
 
 from quillread.errors import TrainingError
+from quillread.extras import require_figures
 from quillread.files import write_atomic
 from quillread.train.checkpoint import checkpoint_folder
 from quillread.train.dataset import PlanSampler
@@ -244,12 +245,10 @@ def _finite(entry: dict[str, Any]) -> dict[str, Any]:
 
 def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Draw training loss and validation CER and WER over the steps as a PNG."""
-    from matplotlib.figure import Figure
-
     # A loss of 0 is that of steps that were skipped.
     losses = [(e["step"], e["loss"]) for e in history if e.get("loss", 0) > 0]
     rates = [e for e in history if "eval_cer_spacing" in e]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = require_figures().Figure(figsize=(8, 4.5), layout="constrained")
     left = figure.subplots()
     if losses:
         left.plot(*zip(*losses, strict=True), color="0.7", label="training loss")

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from quillread.extras import require
+from quillread.extras import require_fonts
 from quillread.train.finder.page_samples import PageSample, TargetLine
 
 _FACES = (
@@ -129,5 +128,4 @@ def _set_line(
 
 @cache
 def _open_face(name: str) -> ImageFont.FreeTypeFont:
-    folder = Path(require("matplotlib", "train").get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(str(folder / name), _SIZE)
+    return ImageFont.truetype(str(require_fonts() / name), _SIZE)
