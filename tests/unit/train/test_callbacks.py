@@ -140,7 +140,7 @@ def test_the_count_of_equal_readings_goes_on_after_an_interruption():
 def test_people_are_told_how_a_run_goes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     now = iter([0.0, 100.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
-    tell = TellProgress()
+    tell = TellProgress("eval_cer")
     tell.before = 0.25
     state: Any = SimpleNamespace(is_world_process_zero=True, global_step=20, max_steps=60)
     tell.on_train_begin(None, state, None)
