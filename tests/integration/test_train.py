@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from quillread.config import build, dump
 from quillread.data.spec import open_source
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
-from quillread.models.model_folder import ONNX_NAME, read_info
+from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
 from quillread.train import finetune as finetune_module
@@ -38,6 +39,7 @@ from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
 from quillread.train.trainer import StopOnSignal
+from quillread.types import Calibration, ErrorCurve
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -296,7 +298,7 @@ def test_a_model_is_trained_on_from_python_as_by_the_command(config: TrainConfig
 
 
 def test_a_start_of_another_charset_is_refused(config: TrainConfig, unbroken: Path, tmp_path: Path):
-    other = changed(config, start=str(unbroken / "model"), charset="abcdefi xyz")
+    other = changed(config, start=str(unbroken / "model"), charset="xyz abcdefi")
     with pytest.raises(ModelError, match="another charset"):
         finetune(other, tmp_path, progress=False)
 
@@ -463,6 +465,29 @@ def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, unbroken:
     with pytest.raises(ConfigError, match="other settings: seed: 1 before, 2 now"):
         finetune(other, unbroken, resume=True, progress=False)
     assert (unbroken / "train.json").read_bytes() == record
+
+
+def test_new_letters_are_taught_and_confidences_kept(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    start = tmp_path / "start"
+    shutil.copytree(unbroken / "model", start)
+    known = replace(
+        read_info(start),
+        line_calibration=Calibration(0.7, -0.3),
+        error_curve=ErrorCurve((0.0, 0.5), (0.1, 0.2)),
+    )
+    write_info(known, start)
+    lines = write_folder(tmp_path / "lines", ["faſt bad", "ſad", "b\u0303 bed", "cafe", "face"])
+    taught = changed(config, start=str(start), data=(f"folder:{lines}",), epochs=2, patience=0)
+    script_rates(monkeypatch, [0.5])
+    result = finetune(taught, tmp_path / "run", progress=False)
+    info = read_info(result.model)
+    assert info.charset == config.compact.charset + "tſ\u0303"
+    assert (info.line_calibration, info.error_curve) == (known.line_calibration, known.error_curve)
+    assert "skipped" not in info.provenance["sources"][0]
+    assert len(info.provenance["trained_on"]) == 5
+    assert load(str(result.model), threads=1).read([line_image("faſt")])
 
 
 def test_checkpoints_are_averaged(config: TrainConfig, unbroken: Path, tmp_path: Path):

@@ -7,6 +7,7 @@ between. Words that the model does not know are spelled by the character model (
 import itertools
 import math
 import re
+import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -156,6 +157,11 @@ def _quantise(logs: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.round(-logs / _STEP), 0, 255).astype(np.uint8)
 
 
+def _form_of(character: str) -> str:
+    """The letter that a character is a form of; nothing for a combining mark."""
+    return "" if unicodedata.combining(character) else unicodedata.normalize("NFKD", character)[0]
+
+
 class WordModel:
     """Looks up words and pairs of words."""
 
@@ -167,10 +173,19 @@ class WordModel:
         self._starts = table.starts.data
         self._seconds = table.seconds.data
         self._pair_costs = table.pair_costs.tobytes()
+        self._letters = frozenset("".join(table.words))
 
     def __contains__(self, word: object) -> bool:
         """Whether a word in lower case is known."""
-        return word in self._numbers
+        return isinstance(word, str) and bool(self._number(word))
+
+    def _number(self, word: str) -> int:
+        """Number of a word; letters that no known word has count as those that they are forms of, ſ as s."""
+        number = self._numbers.get(word, UNKNOWN)
+        if number == UNKNOWN and not word.isascii() and not self._letters.issuperset(word):
+            plain = "".join(c if c in self._letters else _form_of(c) for c in word)
+            number = self._numbers.get(plain, UNKNOWN)
+        return number
 
     def score(self, before: int, word: str, spelled: float) -> tuple[float, int]:
         """Say how likely a word is after another one.
@@ -183,7 +198,7 @@ class WordModel:
         Returns:
             Log probability and number of the word.
         """
-        number = self._numbers.get(word, UNKNOWN)
+        number = self._number(word)
         return (self._listed(before, number) if number else self._listed(before, UNKNOWN) + spelled), number
 
     def _listed(self, before: int, word: int) -> float:
@@ -196,4 +211,4 @@ class WordModel:
     def unknown_share(self, text: str) -> float:
         """Share of the words of a text that are unknown; 0 if it has none."""
         found = [word for clause in clauses(text) for word in clause]
-        return sum(word not in self._numbers for word in found) / max(len(found), 1)
+        return sum(word not in self for word in found) / max(len(found), 1)

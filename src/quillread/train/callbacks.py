@@ -133,11 +133,16 @@ class StopSpeechless(TrainerCallback, ExportableState):  # type: ignore[misc]
 
 
 class TellProgress(TrainerCallback):  # type: ignore[misc]
-    """Tells people after each validation how far the run is and what it brought."""
+    """Tells people after each validation how far the run is and what it brought.
 
-    def __init__(self) -> None:
+    Args:
+        metric: The CER that decides what is best, `eval_cer` or `eval_cer_spacing`.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
         self.before: float | None = None
-        """CER of the model that the run started from; None if it was not measured."""
+        """That of the model that the run started from; None if it was not measured."""
         self._start = 0.0
         self._first = 0
 
@@ -154,9 +159,11 @@ class TellProgress(TrainerCallback):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """Tell it; of a run that ends by the clock the steps to come, and so the time, are not known."""
-        if not state.is_world_process_zero or not metrics or "eval_cer" not in metrics:
+        if not state.is_world_process_zero or not metrics or self._metric not in metrics:
             return
-        facts = f"step {state.global_step} of {state.max_steps}: {100 * metrics['eval_cer']:.1f} % of characters wrong"
+        facts = (
+            f"step {state.global_step} of {state.max_steps}: {100 * metrics[self._metric]:.1f} % of characters wrong"
+        )
         if self.before is not None:
             facts += f" ({100 * self.before:.1f} % before the training)"
         per_step = (time.perf_counter() - self._start) / max(state.global_step - self._first, 1)

@@ -111,13 +111,13 @@ def finetune(
     lines = open_lines(config, family.form, sources)
     if resume:
         check_same_data(config, lines, output)
-    stop, tell = StopOnSignal(), TellProgress()
+    stop, tell = StopOnSignal(), TellProgress(f"eval_{config.metric}")
     trainer = _make_trainer(config, output, family, lines, stop, tell, overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
     before = score_sets(trainer.validation, trainer.read()) if asks else {}
-    tell.before = before.get("eval_cer")
+    tell.before = before.get(f"eval_{config.metric}")
     start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
     try:
         _train(config, trainer, checkpoint)

@@ -24,8 +24,9 @@ _REPLACEMENT = "\ufffd"
 _LISTED = 20
 _FEW = 5
 """Lines below which a letter is hardly learnt."""
-_RARER = 2.0
-"""A new letter starts this many nats less likely than the old one that it is a form of."""
+_RARER = 0.7
+"""A new letter starts this many nats less likely than the old one that it is a form of, half as likely: few steps can
+tell them apart, and until then the old one is read."""
 
 
 def grow_charset(config: TrainConfig, sources: Iterable[Source]) -> TrainConfig:

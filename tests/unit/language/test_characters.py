@@ -71,6 +71,15 @@ def test_unknown_characters_are_improbable_and_do_no_harm():
     assert logs[1] < -3 and math.isfinite(logs[2])
 
 
+def test_forms_of_known_letters_count_as_these():
+    characters = model()
+    state = characters.step(characters.start, "a")[1]
+    assert characters.step(state, "\u017f") == characters.step(state, "s")
+    assert characters.step(state, "\u0303") == (0.0, state)
+    # Not a letter: it does not count as the space that it decomposes into.
+    assert characters.step(state, "\u00a8")[0] < characters.step(state, " ")[0]
+
+
 def test_states_are_forgotten_when_there_are_many(monkeypatch):
     monkeypatch.setattr("quillread.language.characters._MOST_STATES", 10)
     characters = model()

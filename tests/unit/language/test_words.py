@@ -60,3 +60,11 @@ def test_the_share_of_unknown_words():
     words = model("the cat sat")
     assert words.unknown_share("the dog sat, 12") == pytest.approx(1 / 3)
     assert words.unknown_share("12") == 0.0
+
+
+def test_letters_of_no_known_word_count_as_those_that_they_are_forms_of():
+    model = WordModel(build_words(Counter({"conserve": 9, "\u00e9t\u00e9": 9, "ete": 5}), Counter()))
+    assert "con\u017ferve" in model
+    assert model.score(0, "con\u017ferve", -30.0) == model.score(0, "conserve", -30.0)
+    assert "con\u017fervep\u0303" not in model and "conserv\u0113" in model
+    assert "\u00e8te" not in WordModel(build_words(Counter({"\u00e8re": 9, "ete": 9}), Counter()))  # a letter it knows

@@ -1,4 +1,5 @@
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,15 @@ from PIL import Image
 
 from quillread.errors import TrainingError
 from quillread.train import callbacks
-from quillread.train.callbacks import METRICS_NAME, CountSkips, EndInTime, RecordMetrics, draw_curve
+from quillread.train.callbacks import (
+    METRICS_NAME,
+    CountSkips,
+    EndInTime,
+    RecordMetrics,
+    StopSpeechless,
+    TellProgress,
+    draw_curve,
+)
 
 LOSSES = [{"step": s, "loss": 10.0 / s, "epoch": s / 10} for s in range(1, 20)]
 RATES = [
@@ -95,3 +104,47 @@ def test_the_time_before_an_interruption_counts_and_that_of_the_interruption_doe
     clock.now += 10_000
     assert not run_for(clock, after, 30, {"EndInTime": before.state()}).should_training_stop
     assert after.share == pytest.approx(0.75)
+
+
+def stops(callback: StopSpeechless) -> bool:
+    control: Any = SimpleNamespace(should_training_stop=False)
+    callback.on_evaluate(None, None, control)
+    return bool(control.should_training_stop)
+
+
+def test_a_run_ends_that_says_the_same_for_all_lines(caplog: pytest.LogCaptureFixture):
+    callback = StopSpeechless(2)
+    told = []
+    for texts in (["a"] * 9, ["a"] * 8 + ["b"], [""] * 9, [""] * 9):
+        callback.look(texts)
+        told.append(stops(callback))
+    assert told == [False, False, False, True]
+    assert "says the same for all 9 validation lines: 'a'" in caplog.text
+
+
+def test_a_few_lines_may_read_the_same():
+    callback = StopSpeechless(1)
+    callback.look(["a"] * 4)
+    assert not stops(callback)
+
+
+def test_the_count_of_equal_readings_goes_on_after_an_interruption():
+    before, after = StopSpeechless(2), StopSpeechless(2)
+    before.look(["a"] * 9)
+    state: Any = SimpleNamespace(stateful_callbacks={"StopSpeechless": before.state()})
+    after.on_train_begin(None, state, None)
+    after.look(["a"] * 9)
+    assert after.has_stopped
+
+
+def test_people_are_told_how_a_run_goes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    now = iter([0.0, 100.0])
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
+    tell = TellProgress("eval_cer")
+    tell.before = 0.25
+    state: Any = SimpleNamespace(is_world_process_zero=True, global_step=20, max_steps=60)
+    tell.on_train_begin(None, state, None)
+    state.global_step = 30
+    with caplog.at_level(logging.INFO, "quillread.train.progress"):
+        tell.on_evaluate(None, state, None, metrics={"eval_cer": 0.125})
+    assert "step 30 of 60: 12.5 % of characters wrong (25.0 % before the training), about 5 min left" in caplog.text

@@ -70,6 +70,6 @@ def test_a_form_of_a_known_letter_starts_as_that_one_and_less_likely():
     after = columns @ new["head.weight"].T + new["head.bias"]
     assert torch.allclose(after[:, :4], before)
     long_s, tilde = after[:, 4], after[:, 5]
-    assert (long_s < before[:, 3]).all() and (long_s - before[:, 3] + 2).abs().max() < 1
+    assert (long_s - before[:, 3] + 0.7).abs().max() < 0.6
     assert (tilde < before.max(1).values).all()
     assert new["stem"] is state["stem"]
