@@ -89,7 +89,7 @@ def test_pages_of_a_range_keep_their_numbers(folder: Path, capsys: pytest.Captur
     assert [page["number"] for page in document["pages"]] == [2, 3]
     assert document["provenance"]["settings"]["pages"] == "2-3"
     assert sorted(path.name for path in (folder / "out").glob("*.xml")) == ["book-0002.page.xml", "book-0003.page.xml"]
-    assert sorted(path.name for path in (folder / "seen").iterdir()) == ["book-0002.png", "book-0003.png"]
+    assert sorted(path.name for path in (folder / "seen").glob("*.png")) == ["book-0002.png", "book-0003.png"]
 
 
 def test_an_input_without_such_pages_is_a_fault_and_the_others_are_read(
