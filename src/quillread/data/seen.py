@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.data.source import Source, readable
+from quillread.errors import DataError
 from quillread.types import Sample
 
 _MOST = 500
@@ -34,8 +35,12 @@ def mark_lines(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -
     marks = set()
     for source, indices in zip(sources, usable, strict=True):
         picks = indices[np.linspace(0, len(indices) - 1, int(len(indices) / share)).round().astype(int)]
-        marks |= {mark(sample) for _, sample in readable(source, picks.tolist())}
+        marks |= {mark(sample) for _, sample in readable(source, picks.tolist(), _told_before)}
     return sorted(marks)
+
+
+def _told_before(_: DataError) -> None:
+    """The training has named the line."""
 
 
 def count_seen(marks: Iterable[str], known: Collection[str]) -> int:
