@@ -30,7 +30,7 @@ class ReviewList:
         self._rates: list[float | None] = []
         self._lengths: list[int] = []
         self._rows: list[tuple[str, int, int, str]] = []
-        self.pages = self._failed = 0
+        self.pages = self._failed = self._noted = 0
 
     def writer(self) -> "ReviewWriter":
         """Make what takes the lines of an input."""
@@ -40,6 +40,7 @@ class ReviewList:
         """Note a page with its lines that were read."""
         self.pages += 1
         self._failed += scan.page.fault is not None
+        self._noted += bool(scan.page.notes)
         for number, line in enumerate(scan.page.lines, 1):
             if line.transcript is not None:
                 self._rates.append(line.transcript.expected_error)
@@ -52,6 +53,8 @@ class ReviewList:
         text = f"{_count(self.pages - self._failed, 'page')} with {_count(len(self._rates), 'line')} read"
         if self._target is None and self._rates and None not in self._rates:
             text += f", {len(self._chosen(_USUAL))} of them to proofread (--review {_USUAL} lists them)"
+        if self._noted:
+            text += f"; {_count(self._noted, 'page')} with something skipped or amiss"
         return text
 
     def finish(self, output: Path | None, say: Callable[[str], None]) -> None:

@@ -82,3 +82,10 @@ def test_the_summary_says_what_was_read_and_what_is_to_be_proofread(
     said = capsys.readouterr().err.splitlines()[-1]
     proofread = "" if is_listed else r", \d of them to proofread \(--review 0.05 lists them\)"
     assert re.fullmatch(rf"quill: 2 pages with 2 lines read{proofread}", said)
+
+
+def test_the_summary_counts_the_pages_on_which_something_was_skipped():
+    review = ReviewList(0.05)
+    for notes in ((), ("no writing found",)):
+        review.take("a.png", Scan(Page("a.png", 1, 10, 10, notes=notes)))
+    assert review.summary() == "2 pages with 0 lines read; 1 page with something skipped or amiss"
