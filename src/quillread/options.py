@@ -82,7 +82,8 @@ class ReadOptions:
     def changed(self, **changes: Any) -> "ReadOptions":
         """The same with other values; those of groups may be given in part, as `read={"pdf_dpi": 400}`.
 
-        `model="x"` stands for `models=("x",)`; a single name will do for `models` and `lm`.
+        `model="x"` stands for `models=("x",)` and `lexicon="x"` for `lexicons=("x",)`; a single name will do for
+        `models`, `lm` and `lexicons`, and a number for `pages`.
 
         Raises:
             ConfigError: If an option is unknown, of the wrong type or out of range.
@@ -90,12 +91,15 @@ class ReadOptions:
         if not changes:
             return self
         values = configs.dump(self)
-        if "model" in changes:
-            changes["models"] = changes.pop("model")
+        for single, several in (("model", "models"), ("lexicon", "lexicons")):
+            if single in changes:
+                changes[several] = changes.pop(single)
         for name, value in changes.items():
             given = configs.dump(value) if is_dataclass(value) else value
-            if name in ("models", "lm") and isinstance(given, str | Path):
+            if name in ("models", "lm", "lexicons") and isinstance(given, str | Path):
                 given = (str(given),)
+            if name == "pages" and isinstance(given, int):
+                given = str(given)
             is_group = isinstance(given, dict) and isinstance(values.get(name), dict)
             values[name] = configs.merge(values[name], given) if is_group else given
         return configs.build(ReadOptions, values, "read options")

@@ -3,23 +3,19 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import cv2
-import numpy as np
-from PIL import Image
 
 from quillread.errors import Fault, ImageError, UsageError
 from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
-from quillread.images.pictures import picture_pixels
-from quillread.images.read import open_document, read_stream
-from quillread.images.tones import as_rgb
+from quillread.images.given import Picture, given_content, given_pixels, name_of
+from quillread.images.read import open_document
 from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
@@ -27,13 +23,10 @@ from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.recognize.ensemble import EnsembleReader, LineReader
 from quillread.recognize.load import load
-from quillread.types import DocumentInfo, Page, PageWriter, Reading, Scan, Transcript, UInt8Image
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Scan, Transcript, UInt8Image
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
-
-Picture = UInt8Image | Image.Image | str | Path | bytes | BinaryIO
-"""An image: uint8 RGB (H, W, 3) or grey (H, W), a Pillow image, a path, the content of a file, or an open file."""
 
 KnownPages = Callable[[int], Page | None]
 """Gives pages that were read before, by their number."""
@@ -127,6 +120,7 @@ class Reader:
         name: str | None = None,
         seconds: float | None = None,
         cancelled: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
     ) -> Reading:
         """Read an image, PDF, TIFF or IIIF manifest; whatever is wrong with it is in the result.
 
@@ -135,10 +129,29 @@ class Reader:
             name: How the result names the input; the path or address if not given.
             seconds: Time limit. It is looked at between pages; pages beyond it carry a fault.
             cancelled: Asked between pages whether to stop, likewise.
+            progress: Called after each page with the number of those done and that of all.
         """
         collector = Collector()
-        self.stream(source, collector, name=name, seconds=seconds, cancelled=cancelled)
+        self.stream(source, collector, name=name, seconds=seconds, cancelled=cancelled, progress=progress)
         return collector.reading()
+
+    def pages(self, source: Picture, *, name: str | None = None) -> Iterator[Page]:
+        """Read an input page by page, each when it is asked for; one that could not be read carries its fault.
+
+        >>> for page in reader.pages("register.pdf"):
+        ...     print(page.number, page.text)
+
+        Args:
+            source: As for `read`.
+            name: As for `read`.
+
+        Raises:
+            ImageError: If the input cannot be opened.
+            UsageError: If no page of it is selected by the options.
+        """
+        with self.open(source, name=name) as document:
+            for index in self.options.selected(len(document)):
+                yield self.scan(document, index).page
 
     def read_page(self, image: Picture) -> Page:
         """Read one page.
@@ -175,6 +188,7 @@ class Reader:
         known: KnownPages | None = None,
         seconds: float | None = None,
         cancelled: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Fault, ...]:
         """Read an input and hand its pages on as they come; none is kept, so documents may have thousands.
 
@@ -188,6 +202,7 @@ class Reader:
                 text, and what went wrong is told.
             seconds: As for `read`.
             cancelled: As for `read`.
+            progress: As for `read`.
 
         Returns:
             What went wrong with the input and its pages.
@@ -201,7 +216,8 @@ class Reader:
         with document:
             count, selected = len(document), self.options.selected(len(document))
             scans = (self._scan(transcribe, document, i, known, stop.fault(document, i)) for i in selected)
-            return deliver(scans, writer, DocumentInfo(name, count, self.provenance), len(selected))
+            info = DocumentInfo(name, count, self.provenance)
+            return deliver(scans, writer, info, len(selected), progress)
 
     def open(self, source: Picture, *, name: str | None = None) -> Document:
         """Open an input; close it in the end.
@@ -212,11 +228,11 @@ class Reader:
         """
         self._check_open()
         name = name or name_of(source)
-        if isinstance(source, np.ndarray | Image.Image):
-            document = Document(name, OnePage(self._pixels(source)))
+        pixels = given_pixels(source)
+        if pixels is None:
+            document = open_document(given_content(source), self.options.read, name=name)
         else:
-            content = source if isinstance(source, str | Path | bytes) else read_stream(source, name)
-            document = open_document(content, self.options.read, name=name)
+            document = Document(name, OnePage(pixels))
         if not self.options.selected(len(document)):
             count = len(document)
             document.close()
@@ -280,10 +296,9 @@ class Reader:
         return page
 
     def _pixels(self, image: Picture) -> UInt8Image:
-        if isinstance(image, np.ndarray):
-            return as_rgb(image)
-        if isinstance(image, Image.Image):
-            return picture_pixels(image)
+        pixels = given_pixels(image)
+        if pixels is not None:
+            return pixels
         with self.open(image) as document:
             selected = self.options.selected(len(document))
             if len(selected) > 1:
@@ -297,7 +312,9 @@ class Reader:
         return self._transcribe
 
 
-def read(source: Picture, options: ReadOptions | None = None, **changes: Any) -> Reading:
+def read(
+    source: Picture, options: ReadOptions | None = None, *, progress: Progress | None = None, **changes: Any
+) -> Reading:
     """Read the handwriting in an image file, PDF or IIIF manifest, as `quill read` does: a `Reader` used once.
 
     The reader is kept for the next call with the same options, as long as the files of its models stay as they are.
@@ -308,6 +325,7 @@ def read(source: Picture, options: ReadOptions | None = None, **changes: Any) ->
     Args:
         source: An image, or an address of the web.
         options: What to read with; the defaults if not given.
+        progress: Called after each page with the number of those done and that of all.
         **changes: Options by name, on top of them.
 
     Returns:
@@ -316,7 +334,7 @@ def read(source: Picture, options: ReadOptions | None = None, **changes: Any) ->
     Raises:
         QuillreadError: As `Reader` does; and an ImageError if nothing of the input can be read.
     """
-    reading = _kept_reader((options or ReadOptions()).changed(**changes)).read(source)
+    reading = _kept_reader((options or ReadOptions()).changed(**changes)).read(source, progress=progress)
     if reading.fault is not None:
         raise ImageError(reading.fault.message, hint=reading.fault.hint)
     return reading
@@ -357,11 +375,3 @@ def _load_lines(options: ReadOptions) -> LineReader:
         for name in options.models
     ]
     return EnsembleReader(readers) if several else readers[0]
-
-
-def name_of(source: Picture) -> str:
-    """How results name an input that nobody named."""
-    if isinstance(source, str | Path):
-        return str(source)
-    name = getattr(source, "name", None) or getattr(source, "filename", None)  # files, and pictures that Pillow opened
-    return name if isinstance(name, str) else "-"

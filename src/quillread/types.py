@@ -6,11 +6,11 @@ A pixel with index i covers the interval [i, i + 1).
 
 import importlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,14 +184,14 @@ class Page:
         )
         return "\n\n".join(block for block in blocks if block)
 
-    def write(self, name: str, path: str | Path) -> None:
-        """Write the page in a format of `quill read`, atomically.
+    def write(self, name: str, path: str | Path | BinaryIO, *, image: UInt8Image | None = None) -> None:
+        """Write the page in a format of `quill read`; see `Reading.write`.
 
         Raises:
-            UsageError: If there is no such format.
+            UsageError: If there is no such format, or the image has another size than the page.
             OutputError: If the file cannot be written.
         """
-        _write(Reading(self.source, (self,)), name, Path(path))
+        _write(Reading(self.source, (self,)), name, path, () if image is None else (image,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,21 +217,22 @@ class Reading:
         """What went wrong with the input and its pages."""
         return tuple(f for f in (self.fault, *(page.fault for page in self.pages)) if f)
 
-    def write(self, name: str, path: str | Path) -> None:
+    def write(self, name: str, path: str | Path | BinaryIO, *, images: Sequence[UInt8Image] = ()) -> None:
         """Write the reading in a format of `quill read`, atomically.
 
         A searchable PDF shows the pages of the source, where that is a file that is still there as it was read.
 
         Args:
             name: Such as "txt", "json", "page", "pdf"; PAGE and ALTO hold one page, so others need `Page.write`.
-            path: The file.
+            path: The file, or one that is open for writing bytes.
+            images: The pages, uint8 RGB (H, W, 3) or grey (H, W), to show in a PDF of what was read from memory.
 
         Raises:
-            UsageError: If there is no such format, it holds one page and the reading has several, or nothing could be
-                read and it has no way to say so.
+            UsageError: If there is no such format, it holds one page and the reading has several, nothing could be
+                read and it has no way to say so, or the images are not those of the pages.
             OutputError: If the file cannot be written.
         """
-        _write(self, name, Path(path))
+        _write(self, name, path, images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +290,10 @@ _WRITER = "quillread.formats.export:write_reading"
 """What writes readings, by name and resolved late: results say "write yourself", and know nothing of formats."""
 
 
-def _write(reading: Reading, name: str, path: Path) -> None:
+def _write(reading: Reading, name: str, path: str | Path | BinaryIO, images: Sequence[UInt8Image]) -> None:
     module, _, function = _WRITER.partition(":")
-    getattr(importlib.import_module(module), function)(reading, name, path)
+    target = Path(path) if isinstance(path, str) else path
+    getattr(importlib.import_module(module), function)(reading, name, target, images)
 
 
 @dataclass(frozen=True, slots=True)

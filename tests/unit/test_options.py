@@ -145,6 +145,9 @@ def test_a_single_name_will_do_for_models_and_languages():
     assert ReadOptions().changed(model="mine").models == ("mine",)
     assert ReadOptions().changed(models="mine").models == ("mine",)
     assert ReadOptions().changed(model=Path("mine")).models == ("mine",)
+    for names in ({"lexicon": "a.txt"}, {"lexicons": Path("a.txt")}, {"lexicons": ["a.txt"]}):
+        assert ReadOptions().changed(**names).lexicons == (Path("a.txt"),)
+    assert ReadOptions().changed(pages=3).pages == "3"
     assert ReadOptions().changed(lm="fr").lm == ("fr",)
     assert FILLED.changed(lm=None).lm is None
 

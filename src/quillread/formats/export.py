@@ -1,7 +1,7 @@
 """Formats of output by name, and their files."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,8 @@ from quillread.errors import Fault, QuillreadError, UsageError
 from quillread.files import AtomicFile, naming
 from quillread.images.document import Document, ReadConfig
 from quillread.images.read import open_document
-from quillread.types import DocumentInfo, Line, PageWriter, Reading, Scan, Word
+from quillread.images.tones import as_rgb
+from quillread.types import DocumentInfo, Line, PageWriter, Reading, Scan, UInt8Image, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,11 @@ def words_of(line: Line) -> tuple[Word, ...]:
     return read.words or (Word(read.text, read.confidence, line.polygon),)
 
 
-def write_reading(reading: Reading, name: str, path: Path) -> None:
+def write_reading(reading: Reading, name: str, target: Path | BinaryIO, images: Sequence[UInt8Image] = ()) -> None:
     """Write a reading into a file; see `Reading.write`."""
     output = find_format(name)
+    if images:
+        _check_images(reading, images)
     if output.a_file_a_page and len(reading.pages) != 1:
         raise UsageError(
             f"a file of the format {name} holds one page, and the reading has {len(reading.pages)}",
@@ -132,14 +135,23 @@ def write_reading(reading: Reading, name: str, path: Path) -> None:
             f"{reading.source}: was not read, and a file of the format {name} cannot say so: {reading.fault.message}",
             hint=f"look at the fault of the reading, or write {' or '.join(told)}",
         )
-    writer = FileWriter(path, output)
+    writer: PageWriter = FileWriter(target, output) if isinstance(target, Path) else output.make(target)
     try:
         writer.begin(DocumentInfo(reading.source, len(reading.pages), reading.provenance))
-        for scan in _scans(reading, with_images=output.shows_images):
+        given = map(Scan, reading.pages, map(as_rgb, images))
+        for scan in given if images else _scans(reading, with_images=output.shows_images):
             writer.add(scan)
         writer.close(reading.fault)
     finally:
         writer.abort()
+
+
+def _check_images(reading: Reading, images: Sequence[UInt8Image]) -> None:
+    sizes = [(page.width, page.height) for page in reading.pages]
+    if [image.shape[1::-1] for image in images] != sizes:
+        given = ", ".join(f"{image.shape[1]} x {image.shape[0]}" for image in images)
+        pages = ", ".join(f"{width} x {height}" for width, height in sizes)
+        raise UsageError(f"the images are not those of the pages: they have {given} pixels, the pages {pages}")
 
 
 def _scans(reading: Reading, *, with_images: bool) -> Iterator[Scan]:

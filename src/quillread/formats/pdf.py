@@ -100,17 +100,18 @@ class PdfWriter:
 
     def _text_layer(self, page: Page, size: tuple[float, float]) -> str:
         """Operators that write the words of a page, in text rendering mode 3: invisible."""
-        rows = ["BT 3 Tr"]
         scale = (size[0] / page.width, size[1] / page.height)
+        placed: list[tuple[str, str]] = []
         for line in page.lines:
             words = words_of(line)
-            if not words:
-                continue
-            for word, placement in zip(words, _placements(words, scale, size[1]), strict=True):
-                # The space belongs to the word, so that a selection has it too; after the last one of a line, pypdf
-                # would join the next.
-                codes = "".join(f"{self._code(character):04X}" for character in f"{_in_visual_order(word.text)} ")
-                rows.append(f"{placement} <{codes}> Tj")
+            if words:
+                placed += zip(_placements(words, scale, size[1]), (word.text for word in words), strict=True)
+        rows = ["BT 3 Tr"]
+        for number, (placement, word) in enumerate(placed, start=1):
+            # The space belongs to the word, so that a selection has it too; without one at its end, a line is joined to
+            # the next in pypdf.
+            text = _in_visual_order(word) + (" " if number < len(placed) else "")
+            rows.append(f"{placement} <{''.join(f'{self._code(character):04X}' for character in text)}> Tj")
         return "\n".join([*rows, "ET"])
 
     def _code(self, character: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from quillread.errors import Fault, QuillreadError
 from quillread.images.document import Document
-from quillread.types import DocumentInfo, Page, PageWriter, Reading, Scan
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Scan
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ def refuse(writer: PageWriter, name: str, fault: Fault, provenance: Mapping[str,
     return (fault,)
 
 
-def deliver(scans: Iterable[Scan], writer: PageWriter, info: DocumentInfo, expected: int) -> tuple[Fault, ...]:
+def deliver(
+    scans: Iterable[Scan], writer: PageWriter, info: DocumentInfo, expected: int, progress: Progress | None = None
+) -> tuple[Fault, ...]:
     """Hand the pages of a document to a writer.
 
     Args:
@@ -33,6 +35,7 @@ def deliver(scans: Iterable[Scan], writer: PageWriter, info: DocumentInfo, expec
         writer: What it raises is not caught.
         info: Of the document.
         expected: How many pages will come.
+        progress: Called after each page.
 
     Returns:
         What went wrong with the document and its pages.
@@ -40,11 +43,13 @@ def deliver(scans: Iterable[Scan], writer: PageWriter, info: DocumentInfo, expec
     failed = 0
     faults: list[Fault] = []
     writer.begin(info)
-    for scan in scans:
+    for done, scan in enumerate(scans, 1):
         failed += scan.page.fault is not None
         faults.extend(filter(None, [scan.page.fault or scan.missing]))
         if info.page_count > 1 or scan.page.fault is None:
             writer.add(scan)
+        if progress:
+            progress(done, expected)
         del scan  # its image must not stay while the next page is decoded
     if failed < expected:
         writer.close(None)

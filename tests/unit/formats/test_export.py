@@ -1,5 +1,6 @@
 """Readings and pages write themselves."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -30,7 +31,8 @@ def reading_of(source: str | Path, *pages: Page, **facts: object) -> Reading:
 def text_of(path: Path, index: int = 0) -> str:
     """The text of a page, without the space that parts the last word of a line from the next line."""
     with pypdfium2.PdfDocument(path) as pdf:
-        return str(pdf[index].get_textpage().get_text_range()).replace("\r\n", "\n").replace(" \n", "\n")
+        lines = pdf[index].get_textpage().get_text_range().splitlines()
+    return "\n".join(line.strip(" ") for line in lines)
 
 
 def undated(content: bytes) -> bytes:
@@ -169,3 +171,30 @@ def test_a_pdf_that_was_read_at_another_resolution_shows_its_image(tmp_path: Pat
     small = Page("", 1, 500, 700)
     reading_of(tmp_path / "a.pdf", small, provenance=provenance).write("pdf", tmp_path / "b.pdf")
     assert images_in(tmp_path / "b.pdf") == [1]
+
+
+def test_a_reading_is_written_into_an_open_file(tmp_path: Path):
+    reading_of("a.png").write("txt", tmp_path / "a.txt")
+    file = io.BytesIO()
+    reading_of("a.png").write("txt", file)
+    assert file.getvalue() == (tmp_path / "a.txt").read_bytes() != b""
+
+
+@pytest.mark.parametrize("shape", [(1400, 1000), (1400, 1000, 3)])
+def test_a_pdf_of_what_is_no_file_shows_the_images_that_are_given(shape: tuple[int, ...], tmp_path: Path):
+    image = np.full(shape, 77, np.uint8)
+    reading_of("-").write("pdf", tmp_path / "a.pdf", images=[image])
+    reading_of("-").pages[0].write("pdf", tmp_path / "b.pdf", image=image)
+    for name in ("a.pdf", "b.pdf"):
+        with pypdfium2.PdfDocument(tmp_path / name) as pdf:
+            assert abs(int(pdf[0].render(scale=0.1).to_numpy().mean()) - 77) <= 3
+            assert "not available" not in pdf[0].get_textpage().get_text_range()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_images_that_are_not_those_of_the_pages_are_refused(count: int, tmp_path: Path):
+    with pytest.raises(UsageError, match="1000 x 1400"):
+        reading_of("-").write(
+            "pdf", tmp_path / "a.pdf", images=[np.zeros((1400, 999 + count // 2, 3), np.uint8)] * count
+        )
+    assert not list(tmp_path.iterdir())
