@@ -15,7 +15,8 @@ from PIL import Image
 from quillread.errors import ConfigError, ImageError
 from quillread.images import isolated, pictures
 from quillread.images.document import ReadConfig
-from quillread.images.isolated import IsolatedPages, Opening, open_pages
+from quillread.images.isolated import IsolatedPages
+from quillread.images.opening import Opening, open_pages
 from quillread.images.read import open_document
 
 DATA = Path(__file__).parents[2] / "data"
