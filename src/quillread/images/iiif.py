@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
 from quillread.images.document import ReadConfig
-from quillread.images.isolated import Opening, open_pages
+from quillread.images.opening import Opening, open_pages
 from quillread.images.web import WebPolicy, is_address, printable
 from quillread.types import UInt8Image
 

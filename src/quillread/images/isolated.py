@@ -9,44 +9,13 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from quillread.errors import ImageError, WorkerError, WorkerMemoryError, WorkerTimeoutError
-from quillread.images.document import DAMAGED, Pages, ReadConfig
-from quillread.images.pdf_pages import PdfPages
-from quillread.images.pictures import PicturePages
+from quillread.images.document import DAMAGED, Pages
+from quillread.images.opening import Opening
 from quillread.processes import Limits, Worker
 from quillread.types import UInt8Image
-
-_HAS_WORKERS = os.name == "posix"
-
-
-class Opening(NamedTuple):
-    """What a document is opened with."""
-
-    kind: Literal["pdf", "heif", "picture"]
-    source: Path | bytes
-    config: ReadConfig
-    name: str
-
-    def pages(self) -> Pages:
-        """Open it in this process; raises any of `FAULTS`, and an ImageError."""
-        if self.kind == "pdf":
-            return PdfPages(self.source, self.config, self.name)
-        return PicturePages(self.source, self.config, heif=self.kind == "heif")
-
-
-def open_pages(opening: Opening) -> Pages:
-    """Open a document here if its header shows that it is easily decoded, else in a process of its own.
-
-    Raises:
-        ImageError: If it cannot be opened, and any of `FAULTS`.
-    """
-    if opening.kind == "picture" or not _HAS_WORKERS:
-        pages = opening.pages()
-        if not (isinstance(pages, PicturePages) and pages.is_heavy and _HAS_WORKERS):
-            return pages
-    return IsolatedPages(opening)
 
 
 class _Job(NamedTuple):
@@ -178,7 +147,7 @@ class _Kept:
         self._worker: tuple[Limits, Decoder] | None = None
         self._foreign: list[Any] = []
         atexit.register(self.close)
-        if _HAS_WORKERS:
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._disown)
 
     def take(self, limits: Limits) -> Decoder:

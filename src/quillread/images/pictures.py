@@ -13,7 +13,7 @@ from PIL import Image
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.images.quiet import quiet_pillow
-from quillread.images.repair import PNG_HEAD, load_without_end, without_metadata
+from quillread.images.repair import PNG_HEAD, load_without_end, with_end, without_metadata
 from quillread.images.tiff import Frame, is_min_white, list_pages, stored_size, unsupported_tiff
 from quillread.types import UInt8Image
 
@@ -80,7 +80,7 @@ class PicturePages:
         with self._open() as image:
             if image.format != "JPEG" or image.mode not in ("L", "RGB") or _turn_of(image) is not None:
                 return None
-        return self._content()
+        return with_end(self._content())
 
     def close(self) -> None:
         """Nothing stays open between pages."""
@@ -105,7 +105,7 @@ class PicturePages:
             if image.format == "GIF" and image.width * image.height > _GIF_PIXELS * self._byte_count():
                 message = f"{where}: {image.width} x {image.height} pixels cannot come of {self._byte_count():,} bytes"
                 raise ImageError(message, hint=DAMAGED)
-            is_inverted = image.format == "TIFF" and image.mode[0] in _DEEP and is_min_white(image)
+            is_inverted = _is_inverted(image)
             try:
                 image.load()
             except OSError:
@@ -172,7 +172,7 @@ def picture_pixels(image: Image.Image) -> UInt8Image:
     """
     try:
         with quiet_pillow:
-            return _to_rgb(_turn_upright(image))
+            return _to_rgb(_turn_upright(image), is_inverted=_is_inverted(image))
     except FAULTS as error:
         raise ImageError(f"the picture cannot be decoded: {error or type(error).__name__}", hint=DAMAGED) from error
 
@@ -204,6 +204,11 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
     return stored_size(image) if image.format == "TIFF" else image.size
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    """Tell whether Pillow gives an image as a negative: a deep TIFF in which 0 is white."""
+    return image.format == "TIFF" and image.mode[0] in _DEEP and is_min_white(image)
 
 
 def _memory_for(image: Image.Image) -> int:

@@ -8,7 +8,7 @@ from PIL import UnidentifiedImageError
 from quillread.errors import ImageError
 from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
 from quillread.images.iiif import MOST_BYTES, IiifPages, may_be_manifest
-from quillread.images.isolated import Opening, open_pages
+from quillread.images.opening import Opening, open_pages
 from quillread.images.tiff import unsupported_tiff
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 

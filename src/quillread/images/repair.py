@@ -27,6 +27,11 @@ def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += length + 12
 
 
+def with_end(jpeg: bytes) -> bytes:
+    """Give a JPEG its end mark if it lacks it."""
+    return jpeg if jpeg.endswith(_END_OF_JPEG) else jpeg.rstrip(b"\xff") + _END_OF_JPEG  # half of it may be there
+
+
 def load_without_end(jpeg: bytes) -> Image.Image | None:
     """Decode a JPEG that lacks its end mark, if nothing else is missing.
 
@@ -39,8 +44,8 @@ def load_without_end(jpeg: bytes) -> Image.Image | None:
     Returns:
         The decoded image; None if pixels are missing.
     """
-    whole = jpeg.rstrip(b"\xff")  # half an end mark
-    image = Image.open(io.BytesIO(whole + _END_OF_JPEG), formats=("JPEG",))
+    whole = jpeg.rstrip(b"\xff")
+    image = Image.open(io.BytesIO(with_end(whole)), formats=("JPEG",))
     image.load()
     with Image.open(io.BytesIO(whole + _MORE_BITS + _END_OF_JPEG), formats=("JPEG",)) as longer:
         try:

@@ -15,7 +15,8 @@ from PIL import Image
 from quillread.errors import ConfigError, ImageError
 from quillread.images import isolated, pictures
 from quillread.images.document import ReadConfig
-from quillread.images.isolated import IsolatedPages, Opening, open_pages
+from quillread.images.isolated import IsolatedPages
+from quillread.images.opening import Opening, open_pages
 from quillread.images.read import open_document
 
 DATA = Path(__file__).parents[2] / "data"
@@ -99,8 +100,11 @@ def test_a_lost_process_costs_one_page(book: Path, monkeypatch):
         submit = worker.submit
 
         def crashing(job):
+            os.kill(worker.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, worker.pid, os.WSTOPPED)  # it must not have answered before it crashes
             submit(job)
             os.kill(worker.pid, signal.SIGSEGV)
+            os.kill(worker.pid, signal.SIGCONT)
 
         monkeypatch.setattr(worker, "submit", crashing)
         with pytest.raises(ImageError, match=r"book\.pdf, page 2: cannot be decoded within .* crashed: Segmentation"):
@@ -127,12 +131,11 @@ def test_a_page_that_takes_too_long_is_named_with_the_limit():
     )
     hostile = make_pdf(b"/Pattern cs /P scn 0 0 100 100 re f", tiny)
     with (
-        open_document(hostile, ReadConfig(max_seconds=0.5), name="scan") as document,
-        pytest.raises(ImageError, match=r"scan: takes longer than the 0\.5 seconds allowed") as caught,
+        pytest.raises(ImageError, match=r"scan: takes longer than the 1 seconds allowed") as caught,
+        open_document(hostile, ReadConfig(max_seconds=1), name="scan") as document,
     ):
         document.page(0)
     assert "read.max_seconds" in (caught.value.hint or "")
-    assert document.paper_size(0) is None
 
 
 def test_a_page_that_unpacks_to_more_than_the_memory_is_named_with_the_limit():

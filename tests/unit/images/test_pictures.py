@@ -147,7 +147,10 @@ def noise(progressive: bool) -> bytes:
 @pytest.mark.parametrize("ending", [b"", b"\xff", b"\0" * 9])
 def test_a_jpeg_without_its_end_mark_is_read(progressive, ending):
     whole = noise(progressive)
-    assert (read_one(whole[:-2] + ending) == read_one(whole)).all()
+    with open_document(whole[:-2] + ending) as document:
+        assert (document.page(0) == read_one(whole)).all()
+        assert (read_one(document.jpeg(0)) == read_one(whole)).all()
+        assert document.jpeg(0).endswith(b"\xff\xd9")
 
 
 @pytest.mark.parametrize("progressive", [False, True])
