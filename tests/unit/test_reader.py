@@ -179,7 +179,7 @@ def test_an_input_that_cannot_be_opened_failed(reader: Reader, tmp_path: Path):
 def test_a_name_that_the_file_system_cannot_hold_is_an_input_that_failed(reader: Reader):
     fault = reader.read(Path("x" * 300)).fault
     assert fault is not None
-    assert fault.kind == "input"
+    assert fault.kind == "image"
     assert "cannot be read: " in fault.message
 
 
