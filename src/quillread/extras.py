@@ -61,7 +61,8 @@ def require_fonts() -> Path:
 
 
 def _missing(module: str, extra: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"this needs the Python package {module!r}, which is not installed",
-        hint=f"pip install 'quillread[{extra}]'",
-    )
+    hint = f"pip install 'quillread[{extra}]'"
+    if extra == "train":
+        # By itself pip brings the build for NVIDIA cards on Linux: gigabytes that most machines have no use for.
+        hint += "; without an NVIDIA card install the CPU build of torch first"
+    return MissingExtraError(f"this needs the Python package {module!r}, which is not installed", hint=hint)

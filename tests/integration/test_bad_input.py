@@ -119,7 +119,8 @@ def test_an_image_without_writing_is_an_empty_page_and_no_fault(
     code, (document,) = read_json(capsys, "blank.png")
     assert code == 0
     assert document["text"] == ""
-    assert document["pages"] == [{"number": 1, "width": size[0], "height": size[1], "lines": [], "regions": []}]
+    page = {"number": 1, "width": size[0], "height": size[1], "notes": ["no writing found"], "lines": [], "regions": []}
+    assert document["pages"] == [page]
 
 
 @pytest.mark.parametrize("shade", ["black", "#808080"])

@@ -17,7 +17,8 @@ def test_an_installed_module_is_returned():
 def test_a_missing_module_says_how_to_install_it(module: str):
     with pytest.raises(MissingExtraError, match=module) as caught:
         require(module, "train")
-    assert caught.value.hint == "pip install 'quillread[train]'"
+    first = "without an NVIDIA card install the CPU build of torch first"
+    assert caught.value.hint == f"pip install 'quillread[train]'; {first}"
 
 
 def test_a_fault_within_an_installed_module_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,7 +76,7 @@ def test_what_needs_an_extra_says_so_when_it_is_called():
     assert said.splitlines() == [
         "True TrainConfig",
         "MissingExtraError quillread.finetune needs the Python package 'torch', which is not installed",
-        "  hint: pip install 'quillread[train]'",
+        "  hint: pip install 'quillread[train]'; without an NVIDIA card install the CPU build of torch first",
     ]
 
 

@@ -66,8 +66,9 @@ _SCRAP = 2.0
 """Columns are further apart than this, in heights of small letters: a bar in a narrower gap was put too early."""
 _WRITING = 0.5
 """Where a smaller share of all lines is writing, print is not a side matter: it is kept."""
-_EDGE = 0.012
-"""A line that comes this near to the side of the image, over its width, may be cut off by it."""
+_EDGE, _LETTER = 0.004, 0.5
+"""A line may be cut off by the side of the image if it comes this near to it: over the width of the image, or over the
+height of small letters."""
 _FEWEST_CUT, _MOSTLY = 3, 0.6
 """Fewer lines at the side of the image, or a smaller share of a column, may be a note that begins there."""
 _SMALL_PRINT = 0.8
@@ -194,7 +195,7 @@ def drop_cut(marks: list[Mark], width: int) -> list[Mark]:
     """
     starts = np.array([mark.xs[0] for mark in marks])
     ends = np.array([mark.xs[-1] for mark in marks])
-    near = np.array([max(_EDGE * width, mark.body) for mark in marks])
+    near = np.array([max(_EDGE * width, _LETTER * mark.body) for mark in marks])
     cut = _cut_column(starts, ends, near) | _cut_column(width - 1 - ends, width - 1 - starts, near)
     return [mark for mark, is_cut in zip(marks, cut.tolist(), strict=True) if not is_cut]
 
