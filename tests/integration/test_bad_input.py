@@ -278,7 +278,10 @@ def test_a_signal_leaves_what_was_written_and_nothing_in_part(
     sent: signal.Signals, code: int, message: bytes, jobs: int, folder: Path, heeded: None
 ):
     options = ["--lines", "--threads", "1", "--jobs", str(jobs), "--format", "txt,pdf", "--output", "out"]
-    command = [*QUILL, "read", *options, *[str(LINE)] * 2000]
+    (folder / "in").mkdir()
+    for number in range(2000):
+        (folder / "in" / f"{number}{LINE.suffix}").symlink_to(LINE)
+    command = [*QUILL, "read", "in", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         while not list(folder.glob("out/*.pdf")) and process.poll() is None:
             time.sleep(0.02)
