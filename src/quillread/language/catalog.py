@@ -22,7 +22,7 @@ from quillread.language.scoring import (
 from quillread.language.spelling import Lexicon, SpellingCorrector, Vocabulary, read_lexicon
 
 SHIPPED_LANGUAGES = {
-    "en": "English prose of the 19th and early 20th century",
+    "en": "English prose of the 19th and early 20th century, modern American prose and speech",
     "fr": "French prose, 18th and 19th century",
 }
 """Name -> what it was made from, of the language models in `language/assets`."""
