@@ -41,8 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     score.add_argument("model", metavar="NAME", help="en, fr, or a file")
     score.add_argument("--text", type=Path, required=True, action="append", metavar="FILE", help="UTF-8 text")
     score.set_defaults(run=run_score)
-    from quillread.cli.lm import add_tune
-
     add_tune(actions)
 
 

@@ -168,13 +168,13 @@ class GroundTruth:
 def list_layouts(where: Path) -> list[Path]:
     """List the XML files of a folder, searched recursively, in the order of their names; a file is the only one.
 
-    Folders are none, whatever their names, and hidden files neither: macOS puts such beside others on foreign disks.
+    Folders are skipped, whatever their names, and so are hidden files: macOS puts such beside others on foreign disks.
     """
     return [path for path in _list_xml(where) if path.is_file()] if where.is_dir() else [where]
 
 
 def _list_xml(where: Path) -> list[Path]:
-    """The same, with links that lead nowhere and what else is no file: it is reported when it is opened."""
+    """The same, with links that lead nowhere and whatever else is not a file: they are reported when they are opened."""
     found = (path for path in where.rglob("*") if path.suffix.lower() == ".xml")
     return sorted((path for path in found if not (path.name.startswith(".") or path.is_dir())), key=by_number)
 

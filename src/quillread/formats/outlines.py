@@ -113,7 +113,7 @@ def _polygon(points: Points) -> Polygon:
 def _untangled(polygon: Polygon) -> Polygon:
     """Return the hull of a polygon whose corners are in the wrong order, so that its sides cross; others as they are.
 
-    Small loops, as programs draw them, are no such case: the parts to the left and to the right of the outline must
+    Small loops, as programs draw them, do not count: the parts to the left and to the right of the outline must
     be about as large.
     """
     points = np.array(polygon.points, np.float32)

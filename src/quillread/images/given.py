@@ -49,7 +49,7 @@ def given_pixels(source: Picture) -> UInt8Image | None:
 
 
 def given_content(source: Picture) -> str | Path | bytes:
-    """What a document is opened from, where it is no picture in memory.
+    """What a document is opened from, where it is not a picture in memory.
 
     Raises:
         UsageError: If it is nothing of the kind.

@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 def list_pages(image: Image.Image) -> list[Frame]:
     """List the frames of an opened TIFF that are pages.
 
-    A frame that cannot be opened is a page. A reduced copy of another or a transparency mask is none, unless the file
+    A frame that cannot be opened is a page. A reduced copy of another or a transparency mask is not, unless the file
     holds nothing else.
     """
     pages: list[Frame] = []

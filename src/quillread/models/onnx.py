@@ -99,7 +99,7 @@ class StoppableCalls:
         """Run a network with the input `pixels`; for threads of the pool.
 
         Raises:
-            ModelError: If it fails, or gives what is no number.
+            ModelError: If it fails, or its output is not finite.
         """
         try:
             found: list[NDArray[np.float32]] = session.run(list(names), {"pixels": pixels}, self._options)
