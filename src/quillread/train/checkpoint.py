@@ -68,10 +68,21 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def drop_old(output: Path, keep: int, best: Path | None) -> None:
-    """Delete the first checkpoints until `keep` are left; the last and the best one stay."""
+def drop_old(output: Path, keep: int, best: Path | None, last: Path) -> None:
+    """Delete checkpoints until `keep` are left: those that cannot be gone on from, then the first ones.
+
+    Args:
+        output: Folder of the run.
+        keep: How many are left.
+        best: The best one, which stays; None if there is none.
+        last: The one that was just written, which stays. Those of later steps are damaged: the run was resumed from one
+            before them.
+    """
     found = all_checkpoints(output)
-    spare = [path for path in found[:-1] if best is None or path.name != best.name]
+    wanted = {last.name, best.name if best else last.name}
+    later = {path.name for path in found[found.index(last) + 1 :]}
+    spare = [path for path in found if path.name not in wanted]
+    spare.sort(key=lambda path: path.name not in later and (path / SEAL_NAME).exists())
     for path in spare[: max(len(found) - keep, 0)]:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from quillread.errors import ConfigError
 from quillread.train.checkpoint import (
     SEAL_NAME,
+    all_checkpoints,
     checkpoint_folder,
     drop_old,
     find_best,
@@ -152,5 +153,23 @@ def test_without_whole_checkpoints_there_is_no_best(tmp_path: Path):
 )
 def test_old_checkpoints_go_but_for_the_last_and_the_best(tmp_path: Path, keep: int, best: int, left: list[int]):
     write_checkpoints(tmp_path, 4, 8, 12, 16)
-    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best))
+    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best), checkpoint_folder(tmp_path, 16))
     assert whole_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in left]
+
+
+@pytest.mark.parametrize(("keep", "best", "left"), [(2, 400, [400, 500]), (1, None, [500]), (3, 300, [300, 400, 500])])
+def test_a_resumed_run_drops_the_damaged_checkpoints_after_its_last_one_first(
+    tmp_path: Path, keep: int, best: int | None, left: list[int]
+):
+    write_checkpoints(tmp_path, 300, 400, 500, 800, 900)
+    for step in (800, 900):
+        cut(checkpoint_folder(tmp_path, step) / "optimizer.pt")
+    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best) if best else None, checkpoint_folder(tmp_path, 500))
+    assert all_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in left]
+
+
+def test_a_checkpoint_without_checksums_is_dropped_before_whole_ones(tmp_path: Path):
+    write_checkpoints(tmp_path, 4, 12)
+    write_checkpoints(tmp_path, 8, sealed=False)
+    drop_old(tmp_path, 2, None, checkpoint_folder(tmp_path, 12))
+    assert all_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in (4, 12)]
