@@ -1,5 +1,6 @@
 """Checkpoints of a run: how they are kept whole, and which one a run goes on from."""
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,8 @@ _LOADED = {".safetensors", ".pt", ".pth", ".bin"}
 _ARCHIVES = ("optimizer.pt", "scheduler.pt")
 """Files of torch that each checkpoint has, beside those of its random numbers and of the loss scale. They are zip
 archives, whose end is lost first when they are cut."""
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+"""What file systems of networks and of user space say that cannot bring a folder to the disk."""
 
 
 def checkpoint_folder(output: Path, step: int) -> Path:
@@ -64,6 +67,9 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,9 @@
+import errno
 import itertools
 import json
+import os
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +177,33 @@ def test_a_checkpoint_without_checksums_is_dropped_before_whole_ones(tmp_path: P
     write_checkpoints(tmp_path, 8, sealed=False)
     drop_old(tmp_path, 2, None, checkpoint_folder(tmp_path, 12))
     assert all_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in (4, 12)]
+
+
+def fail_sync(monkeypatch: pytest.MonkeyPatch, number: int, *, folders: bool) -> None:
+    """Let a file system refuse to bring folders, or files, to the disk."""
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folders:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="Windows does not open folders")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_takes_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    fail_sync(monkeypatch, number, folders=True)
+    write_checkpoints(tmp_path, 4)
+    assert find_checkpoint(tmp_path) == checkpoint_folder(tmp_path, 4)
+
+
+@pytest.mark.parametrize(("number", "folders"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_other_failures_to_sync_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, folders: bool):
+    if folders and not hasattr(os, "O_DIRECTORY"):
+        pytest.skip("Windows does not open folders")
+    write_checkpoints(tmp_path, 4, sealed=False)
+    fail_sync(monkeypatch, number, folders=folders)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        seal_checkpoint(checkpoint_folder(tmp_path, 4))
