@@ -147,7 +147,8 @@ def find_checkpoint(output: Path) -> Path | None:
         if fault is None:
             return checkpoint
         log.warning("%s: %s; the checkpoint is skipped", checkpoint, fault)
-        if (checkpoint / SEAL_NAME).exists():
+        # The state is written last but for the checksums, which version 0.1.0 did not write.
+        if (checkpoint / SEAL_NAME).exists() or (checkpoint / _STATE_NAME).exists():
             damaged.append(checkpoint)
     if damaged:
         raise ConfigError(

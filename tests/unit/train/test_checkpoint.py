@@ -102,6 +102,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_cannot_be_resumed(tmp_path: Pat
         find_checkpoint(tmp_path)
 
 
+def test_damaged_checkpoints_without_checksums_are_not_a_run_without_any(tmp_path: Path):
+    write_checkpoints(tmp_path, 4, sealed=False)
+    cut(tmp_path / "checkpoint-4" / "optimizer.pt")
+    with pytest.raises(ConfigError, match="all its checkpoints are damaged"):
+        find_checkpoint(tmp_path)
+
+
 def test_a_run_that_was_killed_in_its_first_checkpoint_has_none(tmp_path: Path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
