@@ -123,10 +123,12 @@ def finetune(
         _train(config, trainer, checkpoint)
     finally:
         stop.release()
-    if trainer.speechless.has_stopped and not config.start:
+    if trainer.speechless.has_stopped and not before:  # there is no model that could be kept
         raise TrainingError(
             f"{output}: the model says the same for all validation lines, and does not learn",
-            hint="start from a model, such as builtin, or give random weights thousands of lines",
+            hint="lower schedule.learning_rate, or give it more lines"
+            if config.start
+            else "start from a model, such as builtin, or give random weights thousands of lines",
         )
     finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
