@@ -134,7 +134,7 @@ def finetune(
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
     metrics = score_sets(trainer.validation, read)
-    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"]):
+    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"], sum(map(len, read))):
         family.network.load_state_dict(start)
         read = trainer.read(limited=not finished)
         metrics = score_sets(trainer.validation, read)
@@ -276,9 +276,10 @@ def _part() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _is_worse(before: float, after: float) -> bool:
+def _is_worse(before: float, after: float, lines: int) -> bool:
     """Tell what the training did to the model that it started from."""
-    log.info("CER on the validation lines: %.1f %% before, %.1f %% after", 100 * before, 100 * after)
+    where = f"{lines} validation line{'s' if lines != 1 else ''}"
+    log.info("CER on %s: %.1f %% before, %.1f %% after", where, 100 * before, 100 * after)
     if after > before:
         what = "the training made the model worse, so the weights that it started from are kept"
         log.warning("%s: it needs more lines, or more epochs", what)
