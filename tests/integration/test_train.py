@@ -23,14 +23,14 @@ from safetensors.torch import load_file
 from quillread.cli.main import main
 from quillread.config import build, dump
 from quillread.data.spec import open_source
-from quillread.errors import ConfigError, DataError, ModelError
+from quillread.errors import ConfigError, DataError, ModelError, TrainingError
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
-from quillread.train.callbacks import CURVE_NAME, METRICS_NAME
+from quillread.train.callbacks import CURVE_NAME, METRICS_NAME, StopSpeechless
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
@@ -542,11 +542,23 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     settings = changed(config, start=str(unbroken / "model"), schedule=spoiling, epochs=1, patience=0)
     with caplog.at_level("INFO", "quillread.train.finetune"):
         finetune(settings, tmp_path / "run", progress=False)
-    assert "before," in caplog.text and "% after" in caplog.text
+    assert f"CER on {len(TEXTS)} validation lines: " in caplog.text
     is_worse = _rates(caplog.text)[1] > _rates(caplog.text)[0]
     assert ("made the model worse" in caplog.text) == is_worse
     old, new = (read_weights(folder / "model" / ONNX_NAME) for folder in (unbroken, tmp_path / "run"))
     assert all(np.array_equal(old[name], new[name]) for name in old) == is_worse
+
+
+@pytest.mark.parametrize("from_model", [False, True])
+def test_a_model_that_says_the_same_for_all_lines_is_not_written(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_model: bool
+):
+    monkeypatch.setattr(StopSpeechless, "has_stopped", True)
+    start = {"start": str(unbroken / "model"), "allow_partial": True} if from_model else {}
+    with pytest.raises(TrainingError, match="says the same for all validation lines") as caught:
+        finetune(changed(config, **start), tmp_path / "run", progress=False)
+    assert ("learning_rate" in caught.value.hint) == from_model
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def _rates(text: str) -> list[float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.options import add_column_options, with_columns
-from quillread.cli.progress import ProgressLine, say, tell_skipped
+from quillread.cli.progress import ProgressLine, say, tell_seen, tell_skipped
 from quillread.cli.reading_options import add_reading_flags, read_options
 from quillread.errors import ExitCode, OutputError, UsageError
 
@@ -86,6 +86,7 @@ def _run_lines(args: argparse.Namespace) -> int:
         unreadable=len(result.faults),
     )
     print(summary_table(summary), end="")
+    tell_seen(result.marks, reader.info, "these error rates are too low")
     if reader.info.family == "compact":
         _tell_unknown(Charset(reader.info.charset), (row.reference for row in result.rows))
     if args.predictions:

@@ -38,12 +38,13 @@ def tell_skipped(faults: Sequence[str]) -> None:
         say(f"{more} more lines are skipped, whose images cannot be read either")
 
 
-def tell_seen(marks: Sequence[str], info: "ModelInfo") -> None:
-    """Warn if a model was trained on lines that its confidences are to be fitted to.
+def tell_seen(marks: Sequence[str], info: "ModelInfo", effect: str = "its confidences will be too high") -> None:
+    """Warn if a model was trained on lines that it is to be measured on, or fitted to.
 
     Args:
         marks: Those of the lines.
         info: The model.
+        effect: What comes of it.
     """
     from quillread.data.seen import count_seen
 
@@ -51,7 +52,7 @@ def tell_seen(marks: Sequence[str], info: "ModelInfo") -> None:
     if seen := count_seen(marks, frozenset(known)):
         say(
             f"warning: the model was trained on {seen} of these {len(marks)} lines, or more: it reads them better than "
-            "others, and its confidences will be too high; take lines that it has not seen"
+            f"others, and {effect}; take lines that it has not seen"
         )
 
 

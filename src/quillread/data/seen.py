@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.data.source import Source, readable
+from quillread.data.source import Source, fixed_sample
 from quillread.errors import DataError
 from quillread.types import Sample
 
@@ -25,22 +26,20 @@ def mark(sample: Sample) -> str:
 
 
 def mark_lines(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[str]:
-    """Mark lines of sources, evenly spread, at most 500 in all.
+    """Mark lines of sources, evenly spread, at most 500 in all; those whose images cannot be read are skipped.
 
     Args:
         sources: Of real lines.
         usable: Which of their lines were trained on, for each source.
     """
     share = max(1, sum(map(len, usable)) / _MOST)
-    marks = set()
+    marks: set[str] = set()
     for source, indices in zip(sources, usable, strict=True):
         picks = indices[np.linspace(0, len(indices) - 1, int(len(indices) / share)).round().astype(int)]
-        marks |= {mark(sample) for _, sample in readable(source, picks.tolist(), _told_before)}
+        for index in picks.tolist():
+            with suppress(DataError):  # the training has named the line
+                marks.add(mark(fixed_sample(source, index)))
     return sorted(marks)
-
-
-def _told_before(_: DataError) -> None:
-    """The training has named the line."""
 
 
 def count_seen(marks: Iterable[str], known: Collection[str]) -> int:

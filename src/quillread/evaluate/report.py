@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from quillread.data.seen import mark
 from quillread.data.source import Source, fixed_sample, readable
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
@@ -40,6 +41,8 @@ class EvaluationRun:
     """Gives the image of a line by its id, uint8 RGB (H, W, 3)."""
     faults: Sequence[str] = ()
     """What is wrong with the images that could not be read; their lines are skipped."""
+    marks: Sequence[str] = ()
+    """Those of the lines, by which a model knows what it was trained on; none if it keeps no marks itself."""
 
 
 def run_evaluation(reader: Reader, source: Source, progress: Progress | None = None) -> EvaluationRun:
@@ -53,6 +56,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
     rows: list[Prediction] = []
     faults: list[DataError] = []
     position: dict[str, int] = {}
+    marks: list[str] = []
     start = time.perf_counter()
     lines = readable(source, range(len(source)), faults.append)
     while chunk := list(itertools.islice(lines, _CHUNK)):
@@ -62,6 +66,10 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
             position[sample.id] = index
             rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
+        if reader.info.provenance.get("trained_on"):
+            paused = time.perf_counter()
+            marks += [mark(sample) for _, sample in chunk]
+            start += time.perf_counter() - paused  # no part of reading
         if progress:
             progress(chunk[-1][0] + 1, len(source))
     seconds = (time.perf_counter() - start) / len(rows)
@@ -69,7 +77,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
     def image_of(line_id: str) -> UInt8Image | None:
         return fixed_sample(source, position[line_id]).image if line_id in position else None
 
-    return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults])
+    return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults], marks)
 
 
 def measure(

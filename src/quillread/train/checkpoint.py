@@ -1,5 +1,6 @@
 """Checkpoints of a run: how they are kept whole, and which one a run goes on from."""
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,8 @@ _LOADED = {".safetensors", ".pt", ".pth", ".bin"}
 _ARCHIVES = ("optimizer.pt", "scheduler.pt")
 """Files of torch that each checkpoint has, beside those of its random numbers and of the loss scale. They are zip
 archives, whose end is lost first when they are cut."""
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+"""What file systems of networks and of user space say that cannot bring a folder to the disk."""
 
 
 def checkpoint_folder(output: Path, step: int) -> Path:
@@ -64,14 +67,28 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
 
-def drop_old(output: Path, keep: int, best: Path | None) -> None:
-    """Delete the first checkpoints until `keep` are left; the last and the best one stay."""
+def drop_old(output: Path, keep: int, best: Path | None, last: Path) -> None:
+    """Delete checkpoints until `keep` are left: those that cannot be gone on from, then the first ones.
+
+    Args:
+        output: Folder of the run.
+        keep: How many are left.
+        best: The best one, which stays; None if there is none.
+        last: The one that was just written, which stays. Those of later steps are damaged: the run was resumed from one
+            before them.
+    """
     found = all_checkpoints(output)
-    spare = [path for path in found[:-1] if best is None or path.name != best.name]
+    wanted = {last.name, best.name if best else last.name}
+    later = {path.name for path in found[found.index(last) + 1 :]}
+    spare = [path for path in found if path.name not in wanted]
+    spare.sort(key=lambda path: path.name not in later and (path / SEAL_NAME).exists())
     for path in spare[: max(len(found) - keep, 0)]:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -130,7 +147,8 @@ def find_checkpoint(output: Path) -> Path | None:
         if fault is None:
             return checkpoint
         log.warning("%s: %s; the checkpoint is skipped", checkpoint, fault)
-        if (checkpoint / SEAL_NAME).exists():
+        # The state is written last but for the checksums, which version 0.1.0 did not write.
+        if (checkpoint / SEAL_NAME).exists() or (checkpoint / _STATE_NAME).exists():
             damaged.append(checkpoint)
     if damaged:
         raise ConfigError(

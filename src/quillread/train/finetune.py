@@ -123,16 +123,18 @@ def finetune(
         _train(config, trainer, checkpoint)
     finally:
         stop.release()
-    if trainer.speechless.has_stopped and not config.start:
+    if trainer.speechless.has_stopped and not before:  # there is no model that could be kept
         raise TrainingError(
             f"{output}: the model says the same for all validation lines, and does not learn",
-            hint="start from a model, such as builtin, or give random weights thousands of lines",
+            hint="lower schedule.learning_rate, or give it more lines"
+            if config.start
+            else "start from a model, such as builtin, or give random weights thousands of lines",
         )
     finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
     read = trainer.read(limited=not finished)
     metrics = score_sets(trainer.validation, read)
-    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"]):
+    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"], sum(map(len, read))):
         family.network.load_state_dict(start)
         read = trainer.read(limited=not finished)
         metrics = score_sets(trainer.validation, read)
@@ -274,9 +276,10 @@ def _part() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _is_worse(before: float, after: float) -> bool:
+def _is_worse(before: float, after: float, lines: int) -> bool:
     """Tell what the training did to the model that it started from."""
-    log.info("CER on the validation lines: %.1f %% before, %.1f %% after", 100 * before, 100 * after)
+    where = f"{lines} validation line{'s' if lines != 1 else ''}"
+    log.info("CER on %s: %.1f %% before, %.1f %% after", where, 100 * before, 100 * after)
     if after > before:
         what = "the training made the model worse, so the weights that it started from are kept"
         log.warning("%s: it needs more lines, or more epochs", what)

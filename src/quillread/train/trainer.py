@@ -208,7 +208,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             raise OutputError(f"{folder}: cannot be written: {error}", hint=hint) from error
         if self.args.should_save:
             best = self.state.best_model_checkpoint
-            drop_old(output, self.keep_checkpoints, Path(best) if best else None)
+            drop_old(output, self.keep_checkpoints, Path(best) if best else None, folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""

@@ -2,15 +2,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from documents import export
-from fakes import bar_line, png, write_hub
+from fakes import BarBackend, bar_info, bar_line, png, write_hub
 
 from quillread.cli.main import main
+from quillread.data.seen import mark, mark_lines
+from quillread.data.source import fixed_sample
+from quillread.data.spec import open_source, parse_spec
 from quillread.evaluate.predictions import read_predictions
 from quillread.formats.pagexml import read_page_xml
 from quillread.options import ReadOptions
 from quillread.pages.segment import Layout
+from quillread.recognize.ctc import CtcEngine
+from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import DocumentInfo, Line, Page, Polygon, Region, Scan, Transcript
 
 pytestmark = pytest.mark.usefixtures("bar_model")
@@ -40,6 +46,22 @@ def test_the_rates_are_printed_as_a_table(lines: Path, capsys: pytest.CaptureFix
     assert out.startswith("| metric ")
     assert "\n3 lines, 100.0 % of lines exactly right" in out
     assert out.endswith(".\n")
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_lines_that_the_model_was_trained_on_are_told(
+    lines: Path, trained: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    source = open_source(parse_spec(str(lines)), "train")
+    others = [replace(fixed_sample(source, i), text="other") for i in range(3)]
+    marks = mark_lines([source], [np.arange(3)]) if trained else [mark(sample) for sample in others]
+    info = bar_info(provenance={"trained_on": marks})
+    recognizer = LineRecognizer(CtcEngine(BarBackend(), info), info)
+    monkeypatch.setattr("quillread.reader.load", lambda *_, **__: recognizer)
+    assert evaluate(lines) == 0
+    err = capsys.readouterr().err
+    assert ("trained on 3 of these 3 lines, or more" in err) == trained
+    assert ("these error rates are too low" in err) == trained
 
 
 def test_json_holds_the_figures(lines: Path, tmp_path: Path):

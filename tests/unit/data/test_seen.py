@@ -31,3 +31,11 @@ def test_the_same_text_by_another_hand_is_not_known(tmp_path: Path):
     samples = [source.sample(i, rng) for i in range(6)]
     darker = [mark(replace(s, image=s.image // 2)) for s in samples]
     assert count_seen(darker, marks) == 0
+
+
+def test_lines_that_cannot_be_read_get_no_marks(tmp_path: Path):
+    source = open_source(parse_spec(f"folder:{write_folder(tmp_path, list('abc'))}"), "train")
+    images = sorted(tmp_path.glob("*.png"))
+    images[0].write_bytes(b"")
+    assert len(mark_lines([source], [np.arange(3)])) == 2
+    assert mark_lines([source], [np.arange(1)]) == []

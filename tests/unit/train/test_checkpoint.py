@@ -1,5 +1,9 @@
+import errno
 import itertools
 import json
+import os
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from safetensors.torch import save_file
 from quillread.errors import ConfigError
 from quillread.train.checkpoint import (
     SEAL_NAME,
+    all_checkpoints,
     checkpoint_folder,
     drop_old,
     find_best,
@@ -97,6 +102,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_cannot_be_resumed(tmp_path: Pat
         find_checkpoint(tmp_path)
 
 
+def test_damaged_checkpoints_without_checksums_are_not_a_run_without_any(tmp_path: Path):
+    write_checkpoints(tmp_path, 4, sealed=False)
+    cut(tmp_path / "checkpoint-4" / "optimizer.pt")
+    with pytest.raises(ConfigError, match="all its checkpoints are damaged"):
+        find_checkpoint(tmp_path)
+
+
 def test_a_run_that_was_killed_in_its_first_checkpoint_has_none(tmp_path: Path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
@@ -152,5 +164,53 @@ def test_without_whole_checkpoints_there_is_no_best(tmp_path: Path):
 )
 def test_old_checkpoints_go_but_for_the_last_and_the_best(tmp_path: Path, keep: int, best: int, left: list[int]):
     write_checkpoints(tmp_path, 4, 8, 12, 16)
-    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best))
+    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best), checkpoint_folder(tmp_path, 16))
     assert whole_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in left]
+
+
+@pytest.mark.parametrize(("keep", "best", "left"), [(2, 400, [400, 500]), (1, None, [500]), (3, 300, [300, 400, 500])])
+def test_a_resumed_run_drops_the_damaged_checkpoints_after_its_last_one_first(
+    tmp_path: Path, keep: int, best: int | None, left: list[int]
+):
+    write_checkpoints(tmp_path, 300, 400, 500, 800, 900)
+    for step in (800, 900):
+        cut(checkpoint_folder(tmp_path, step) / "optimizer.pt")
+    drop_old(tmp_path, keep, checkpoint_folder(tmp_path, best) if best else None, checkpoint_folder(tmp_path, 500))
+    assert all_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in left]
+
+
+def test_a_checkpoint_without_checksums_is_dropped_before_whole_ones(tmp_path: Path):
+    write_checkpoints(tmp_path, 4, 12)
+    write_checkpoints(tmp_path, 8, sealed=False)
+    drop_old(tmp_path, 2, None, checkpoint_folder(tmp_path, 12))
+    assert all_checkpoints(tmp_path) == [checkpoint_folder(tmp_path, step) for step in (4, 12)]
+
+
+def fail_sync(monkeypatch: pytest.MonkeyPatch, number: int, *, folders: bool) -> None:
+    """Let a file system refuse to bring folders, or files, to the disk."""
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folders:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="Windows does not open folders")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_takes_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    fail_sync(monkeypatch, number, folders=True)
+    write_checkpoints(tmp_path, 4)
+    assert find_checkpoint(tmp_path) == checkpoint_folder(tmp_path, 4)
+
+
+@pytest.mark.parametrize(("number", "folders"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_other_failures_to_sync_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, folders: bool):
+    if folders and not hasattr(os, "O_DIRECTORY"):
+        pytest.skip("Windows does not open folders")
+    write_checkpoints(tmp_path, 4, sealed=False)
+    fail_sync(monkeypatch, number, folders=folders)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        seal_checkpoint(checkpoint_folder(tmp_path, 4))
