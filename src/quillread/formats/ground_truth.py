@@ -174,7 +174,7 @@ def list_layouts(where: Path) -> list[Path]:
 
 
 def _list_xml(where: Path) -> list[Path]:
-    """The same, with links that lead nowhere and whatever else is not a file: they are reported when they are opened."""
+    """The same, with links that lead nowhere and whatever else is not a file: opening one reports it."""
     found = (path for path in where.rglob("*") if path.suffix.lower() == ".xml")
     return sorted((path for path in found if not (path.name.startswith(".") or path.is_dir())), key=by_number)
 
