@@ -1,6 +1,7 @@
 """`quill data lines`: the lines of pages as images with a draft of their text, to be corrected and trained on."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,11 +39,11 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _run_lines(args: argparse.Namespace) -> int:
-    from quillread.batch.inputs import find_inputs
+    from quillread.batch.inputs import find_inputs, part_results
     from quillread.cli.reading_options import read_options
     from quillread.reader import Reader
 
-    inputs = find_inputs(args.pages_of)
+    inputs = part_results(find_inputs(args.pages_of, {Path(os.path.realpath(args.output))}))
     written = kept = lost = 0
     with Reader(read_options(args)) as reader:
         progress = ProgressLine("inputs")

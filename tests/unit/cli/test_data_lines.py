@@ -50,3 +50,20 @@ def test_a_page_that_cannot_be_read_is_named_and_the_others_are_cut(
     assert cut(pages, tmp_path / "lines") == 3
     assert "a.png" in capsys.readouterr().err
     assert (tmp_path / "lines" / "b-0001-001.txt").exists()
+
+
+def test_pages_of_the_same_name_are_not_lost_without_a_word(
+    pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes((pages / "b.png").read_bytes())
+    named = [str(pages / "a.png"), str(tmp_path / "other" / "a.png")]
+    assert main(["data", "lines", *named, "--set", "lines=true", "--output", str(tmp_path / "lines")]) == 3
+    assert "other/a.png: its results would have the names of those of" in capsys.readouterr().err
+    assert (tmp_path / "lines" / "a-0001-001.txt").read_text(encoding="utf-8") == "ab cd\n"
+
+
+def test_lines_cut_earlier_are_not_taken_for_pages(pages: Path):
+    arguments = ["data", "lines", str(pages), "--set", "lines=true", "--output", str(pages / "lines")]
+    assert [main(arguments), main(arguments)] == [0, 0]
+    assert len(list((pages / "lines").rglob("*.png"))) == 2
