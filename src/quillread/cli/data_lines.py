@@ -92,19 +92,24 @@ def _write(scan: "Scan", place: Path, reader: "Reader") -> tuple[int, int, int]:
     from PIL import Image
 
     from quillread.files import write_atomic, write_text
+    from quillread.formats.outlines import outline_lines
     from quillread.images.crop import crop_line
+    from quillread.images.tones import as_positive
 
     written = kept = lost = 0
     if scan.image is None:
         return 0, 0, 1
-    for number, line in enumerate(scan.page.lines, start=1):
+    # As they are read: lines that were given are cut along other outlines than those that were found.
+    crop, image = reader.options.crop, as_positive(scan.image)
+    page = outline_lines(scan.page, crop.outline) if reader.options.segmentation else scan.page
+    for number, line in enumerate(page.lines, start=1):
         name = f"{place.name}-{number:03}"
         picture, text = (place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
         if picture.exists() or text.exists():
             kept += 1
             continue
         try:
-            pixels, _ = crop_line(scan.image, line, reader.options.crop)
+            pixels, _ = crop_line(image, line, crop)
         except ImageError as error:
             say(f"{place.name}: {error.message}; the line is skipped")
             lost += 1
