@@ -21,7 +21,7 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = actions.add_parser(
         "lines",
         help=text,
-        description=f"{text[0].upper()}{text[1:]}. Files that are there already, corrected perhaps, are kept. "
+        description=f"{text[0].upper()}{text[1:]}. Texts that are there already, corrected perhaps, are kept. "
         "Exit code 3 if pages or lines are missing.",
     )
     parser.add_argument("pages_of", nargs="+", metavar="PAGE", help="images, PDFs, or folders of them")
@@ -105,7 +105,7 @@ def _write(scan: "Scan", place: Path, reader: "Reader") -> tuple[int, int, int]:
     for number, line in enumerate(page.lines, start=1):
         name = f"{place.name}-{number:03}"
         picture, text = (place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
-        if picture.exists() or text.exists():
+        if text.exists():  # a picture alone is what a run that was killed has left
             kept += 1
             continue
         try:

@@ -88,3 +88,12 @@ def test_lines_are_cut_as_they_are_read(pages: Path, tmp_path: Path, monkeypatch
     kept = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "lines").glob("*.png"))]
     assert [np.array_equal(one, other) for one, other in zip(kept, read, strict=True)] == [True, True]
     assert all(np.median(one) == 0 for one in kept)  # inverted
+
+
+def test_a_picture_whose_text_is_missing_is_written_again(pages: Path, tmp_path: Path):
+    cut(pages, tmp_path / "lines")
+    (tmp_path / "lines" / "a-0001-001.txt").unlink()
+    (tmp_path / "lines" / "a-0001-001.png").write_bytes(b"cut off")
+    assert cut(pages, tmp_path / "lines") == 0
+    assert (tmp_path / "lines" / "a-0001-001.txt").exists()
+    assert Image.open(tmp_path / "lines" / "a-0001-001.png").size[0] > 1
