@@ -173,7 +173,10 @@ def _is_page(path: Path) -> bool:
 
 def _file_stem(path: Path) -> Path:
     """The name of a file; that of its folder for a manifest, as all of them have the same name."""
-    return Path(path.parent.name if path.name.lower() == "manifest.json" and path.parent.name else path.name)
+    if path.name.lower() != "manifest.json":
+        return Path(path.name)
+    # Of `../manifest.json` too; the name that was given to a link stays.
+    return Path(Path(os.path.abspath(path)).parent.name or path.name)  # noqa: PTH100
 
 
 def _address_stem(address: str) -> Path:

@@ -217,6 +217,14 @@ def test_results_of_a_manifest_in_a_file_have_a_name_that_tells(path: str, stem:
     assert stems(path) == [stem]
 
 
+def test_a_manifest_in_the_folder_above_has_the_name_of_that_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    touch("book1/manifest.json", "book1/deep/a.jpg")
+    monkeypatch.chdir("book1/deep")
+    assert stems("../manifest.json", "./../manifest.json") == ["book1", "book1"]
+
+
 def test_an_address_is_an_input(folder: Path):
     (entry,) = find_inputs(["https://example.org/iiif/b123/manifest.json"])
     assert (entry.name, entry.stem, entry.is_address) == (
