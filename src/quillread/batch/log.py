@@ -12,6 +12,7 @@ from typing import Any
 from quillread.batch.inputs import Input
 from quillread.batch.journal import PageJournal, journal_path
 from quillread.batch.outputs import beside, overlay_path
+from quillread.errors import OutputError
 from quillread.files import naming, open_own, write_atomic
 from quillread.formats.export import FORMATS
 
@@ -76,6 +77,7 @@ class ReadLog:
         self._settings = fingerprint
         self._main = _Ledger(folder)
         self._drawn = self._main if overlays in (None, folder) else _Ledger(overlays)
+        self._written: dict[str, str] = {}
         self._standing: dict[Path, dict[str, list[str]]] = {}
 
     def has(self, entry: Input) -> bool:
@@ -115,8 +117,12 @@ class ReadLog:
         """Remember a file just before it stands in its place: so none can be there that is not known.
 
         Raises:
-            OutputError: If the log cannot be written.
+            OutputError: If the log cannot be written, or the file was written for another input of this run.
         """
+        # Page 1 of letter.pdf and all of letter-0001.jpg are drawn as letter-0001.png.
+        owner = self._written.setdefault(str(path).casefold(), entry.name)
+        if owner != entry.name:
+            raise OutputError(f"{path}: holds what was read in {owner}", hint="write into another folder")
         is_drawn = self._overlays is not None and path.parent == (self._overlays / entry.stem).parent
         ledger = self._drawn if is_drawn else self._main
         ledger.add(entry, name=ledger.name(path), digest=digest)

@@ -219,6 +219,15 @@ def test_written_files_are_named_by_their_real_paths(folder: Path):
     assert written_files(Path("none")) == set()
 
 
+def test_a_file_is_not_written_for_two_inputs_of_a_run(folder: Path):
+    known = log("csv")
+    for _ in range(2):
+        write(OTHER, "b-0001.png", known=known)
+    with pytest.raises(OutputError, match=r"^out/deep/b-0001\.png: holds what was read in other/a\.png"):
+        write(Input("b-0001.jpg", Path("deep/b-0001")), "b-0001.png", known=known)
+    assert known.refusal(OTHER) is None
+
+
 def test_pictures_are_noted_in_their_own_folder(folder: Path):
     seen = folder / "seen"
     seen.mkdir()

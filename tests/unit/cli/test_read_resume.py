@@ -405,3 +405,11 @@ def test_a_folder_that_is_gone_ends_the_run(folder: Path, monkeypatch: pytest.Mo
     assert read("one.png", "two.png", "blank.png", "--output", "out") == 3
     assert "quill: error: out: is gone\n" in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+def test_a_picture_of_another_input_of_the_run_is_not_drawn_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_document(folder / "letter.pdf", ["dead", "bead"])
+    (folder / "one.png").rename(folder / "letter-0001.png")
+    assert read("letter.pdf", "letter-0001.png", "--output", "out", "--overlay", "seen") == 3
+    assert "seen/letter-0001.png: holds what was read in letter.pdf" in capsys.readouterr().err
+    assert written(folder / "out")["letter-0001.txt"] == "a bad cab\n"
