@@ -53,8 +53,8 @@ class _Ledger:
         return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
 
     def name(self, path: Path) -> str:
-        """How it names a file."""
-        return os.path.relpath(path, self._folder)
+        """How it names a file, however the folder is spelled."""
+        return os.path.relpath(Path(os.path.realpath(path.parent), path.name), os.path.realpath(self._folder))
 
 
 class ReadLog:
@@ -76,7 +76,7 @@ class ReadLog:
         self._formats = {*formats, *(["overlay"] if overlays else [])}
         self._settings = fingerprint
         self._main = _Ledger(folder)
-        self._drawn = self._main if overlays in (None, folder) else _Ledger(overlays)
+        self._drawn = self._main if overlays is None or overlays.samefile(folder) else _Ledger(overlays)
         self._written: dict[str, str] = {}
         self._standing: dict[Path, dict[str, list[str]]] = {}
 

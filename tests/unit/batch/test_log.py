@@ -228,6 +228,18 @@ def test_a_file_is_not_written_for_two_inputs_of_a_run(folder: Path):
     assert known.refusal(OTHER) is None
 
 
+def test_a_folder_that_is_spelled_in_two_ways_has_one_log(folder: Path):
+    (folder / "link").symlink_to("out")
+    for overlays in (folder / "out", folder / "link"):
+        known = log("csv", overlays=overlays)
+        AtomicFile(overlays / "deep" / "a.png", partial(known.note, ENTRY)).commit()
+        write(ENTRY, "a.csv", known=known)
+        known.add(ENTRY, 1, 0)
+        for again in (overlays, folder / "out"):
+            assert log("csv", overlays=again).refusal(ENTRY) is None
+            assert log("csv", overlays=again).has(ENTRY)
+
+
 def test_pictures_are_noted_in_their_own_folder(folder: Path):
     seen = folder / "seen"
     seen.mkdir()
