@@ -19,6 +19,8 @@ from quillread.formats.export import FORMATS
 LOG_NAME = ".quillread-log.jsonl"
 """In a folder that is written into; JSON objects: one for each input that was read, of which the last one counts, and
 before it one for each of its files."""
+_KINDS = {"stem": str, "files": dict, "formats": list, "pages": int, "last": int}
+"""Of what a line of the log says."""
 _OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
@@ -218,7 +220,9 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 def _take(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
     """Take a line of the log: a record that replaces the one before, or a file, with which a new reading begins."""
     stem, before = line["stem"], records.get(line["stem"], {})
-    if not isinstance(stem, str) or not isinstance(line.get("files", {}), dict):
+    if not all(isinstance(line.get(name, kind()), kind) for name, kind in _KINDS.items()):
+        return
+    if not isinstance(line["source"], str) or not all(isinstance(known, list) for known in line.get("files", {}).values()):
         return
     if "digest" not in line:
         records[stem] = line

@@ -105,6 +105,20 @@ def test_lines_that_are_damaged_count_for_nothing(folder: Path):
     assert [json.loads(line)["stem"] for line in path.read_bytes().splitlines()] == ["deep/a"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"files": {}}, {"files": {"deep/a.txt": ["1"]}}, {"source": "x", "files": {"deep/a.txt": 1}}, {"source": 3}]
+    + [{"source": "x", name: "1"} for name in ("files", "formats", "pages", "last")],
+    ids=str,
+)
+def test_lines_that_lack_something_count_for_nothing(damage: dict[str, object], folder: Path):
+    write(ENTRY, "a.txt")
+    with (folder / "out" / LOG_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"stem": "deep/a", **damage}) + "\n")
+    assert log().refusal(ENTRY) is None
+    assert not log().has(ENTRY)
+
+
 def test_a_log_that_is_not_a_file_is_named(folder: Path):
     (folder / "out" / LOG_NAME).mkdir()
     with pytest.raises(OutputError, match=rf"{LOG_NAME}: cannot be written"):
