@@ -222,7 +222,9 @@ def _take(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
     stem, before = line["stem"], records.get(line["stem"], {})
     if not all(isinstance(line.get(name, kind()), kind) for name, kind in _KINDS.items()):
         return
-    if not isinstance(line["source"], str) or not all(isinstance(known, list) for known in line.get("files", {}).values()):
+    if not isinstance(line["source"], str) or not all(
+        isinstance(known, list) for known in line.get("files", {}).values()
+    ):
         return
     if "digest" not in line:
         records[stem] = line

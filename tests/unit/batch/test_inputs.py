@@ -217,9 +217,7 @@ def test_results_of_a_manifest_in_a_file_have_a_name_that_tells(path: str, stem:
     assert stems(path) == [stem]
 
 
-def test_a_manifest_in_the_folder_above_has_the_name_of_that_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_manifest_in_the_folder_above_has_the_name_of_that_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
     touch("book1/manifest.json", "book1/deep/a.jpg")
     monkeypatch.chdir("book1/deep")
     assert stems("../manifest.json", "./../manifest.json") == ["book1", "book1"]
