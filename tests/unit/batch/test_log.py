@@ -7,7 +7,8 @@ import pytest
 from documents import INFO, scan
 
 from quillread.batch.inputs import Input
-from quillread.batch.log import LOG_NAME, ReadLog, written_files
+from quillread.batch.log import ReadLog
+from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import OutputError
 from quillread.files import AtomicFile
 from quillread.types import DocumentInfo
@@ -198,7 +199,7 @@ def test_what_came_from_stdin_is_known_by_its_content():
     one, other = (Input("-", Path("deep/a"), content=content) for content in (b"1", b"2"))
     write(one, "a.txt")
     assert log().refusal(one) is None
-    assert log().refusal(other) == "out/deep/a.txt holds what was read in -"
+    assert log().refusal(other) == "out/deep/a.txt holds what was read from stdin earlier"
 
 
 def test_pictures_of_another_input_are_in_the_way(folder: Path):
