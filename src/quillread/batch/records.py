@@ -39,7 +39,7 @@ def read_records(path: Path) -> dict[str, dict[str, Any]]:
 def take_line(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
     """Take a line of the log: a record that replaces the one before, or a file, with which a new reading begins."""
     stem, before = line["stem"], records.get(line["stem"], {})
-    facts = {"files": {}, "formats": [], "pages": 0, "last": 0} | line
+    facts: dict[str, Any] = {"files": {}, "formats": [], "pages": 0, "last": 0} | line
     if not all(isinstance(facts[name], kind) for name, kind in _KINDS.items()):
         return
     if not all(isinstance(digests, list) for digests in facts["files"].values()):
