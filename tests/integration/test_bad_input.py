@@ -17,7 +17,7 @@ import pytest
 from fakes import png
 from PIL import Image
 
-from quillread.batch.log import LOG_NAME
+from quillread.batch.records import LOG_NAME
 from quillread.cli.main import main
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from quillread.batch.journal import JOURNAL_SUFFIX
-from quillread.batch.log import LOG_NAME
+from quillread.batch.records import LOG_NAME
 from quillread.formats.export import FORMATS
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "2"))

@@ -19,7 +19,7 @@ from PIL import Image
 from webserver import Answer, forget_proxies, serve
 
 from quillread.batch.journal import JOURNAL_SUFFIX
-from quillread.batch.log import LOG_NAME
+from quillread.batch.records import LOG_NAME
 from quillread.cli.main import main
 from quillread.formats.export import FORMATS
 

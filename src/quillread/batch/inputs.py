@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import DataError, Fault
 from quillread.formats.ground_truth import GroundTruth, by_number
 from quillread.images.iiif import names_manifest
@@ -65,7 +66,8 @@ def find_inputs(arguments: list[str], results: Collection[Path] = ()) -> list[In
     Args:
         arguments: Of the command line.
         results: Real paths of folders that are written into, and of files written before: a folder or pattern does not
-            stand for them, unless it is that folder.
+            stand for them, unless it is that folder. Nor does it for files that a log in a folder searched says were
+            written there.
     """
     return [entry for argument in arguments for entry in _with_own_stems(_expand(argument, results))]
 
@@ -125,7 +127,9 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
             # pathlib cannot expand a pattern that starts at the root.
             matches = (Path(m) for m in glob.glob(argument, recursive=True))  # noqa: PTH207
             root = _root_of(path)
-            files = sorted((p for p in matches if p.is_file() and not _is_result(p, root, results)), key=by_number)
+            pages = [p for p in matches if p.is_file() and not _is_result(p, root, results)]
+            earlier = _written_below(root, pages)
+            files = sorted((p for p in pages if Path(os.path.realpath(p)) not in earlier), key=by_number)
             return [Input(str(p), _file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
@@ -134,6 +138,7 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
 
 def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
     found: list[Path] = []
+    earlier: set[Path] = set()
     closed: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=closed.append):
         here, real = Path(place), Path(os.path.realpath(place))
@@ -141,11 +146,15 @@ def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
             if (here / name).is_symlink() and not name.startswith("."):
                 log.warning("%s: is a link to a folder, and not followed", here / name)
         folders[:] = [name for name in folders if name[0] != "." and real / name not in results]
-        found += [here / name for name in files if real / name not in results and _is_page(here / name)]
+        if LOG_NAME in files:
+            earlier |= written_files(here)
+        named = (name for name in files if real / name not in results and real / name not in earlier)
+        found += [here / name for name in named if _is_page(here / name)]
     # One that cannot be opened is as good an input as any: it must not be missing without a word.
     bad = [_fault(str(e.filename), f"cannot be opened: {e.strerror}", "check its permissions") for e in closed]
     inputs = [*(Input(str(p), p.relative_to(folder)) for p in sorted(found, key=by_number)), *bad]
-    return inputs or [_fault(str(folder), "holds no images or PDFs", "name another folder, or the files themselves")]
+    what = f"holds no images or PDFs{' but results of an earlier run' if earlier else ''}"
+    return inputs or [_fault(str(folder), what, "name another folder, or the files themselves")]
 
 
 def _root_of(pattern: Path) -> Path:
@@ -157,6 +166,12 @@ def _is_result(path: Path, root: Path, results: Collection[Path]) -> bool:
     """Tell whether a file is a result of an earlier run, or in a folder below `root` that holds such."""
     real = Path(os.path.realpath(path))
     return real in results or any(place in results and root in place.parents for place in real.parents)
+
+
+def _written_below(root: Path, files: Iterable[Path]) -> set[Path]:
+    """The files that logs say were written, of the folders from `root` to some files."""
+    folders = {place for path in files for place in Path(os.path.realpath(path)).parents}
+    return {path for place in folders if place.is_relative_to(root) for path in written_files(place)}
 
 
 def _fault(argument: str, what: str, hint: str) -> Input:
@@ -173,7 +188,10 @@ def _is_page(path: Path) -> bool:
 
 def _file_stem(path: Path) -> Path:
     """The name of a file; that of its folder for a manifest, as all of them have the same name."""
-    return Path(path.parent.name if path.name.lower() == "manifest.json" and path.parent.name else path.name)
+    if path.name.lower() != "manifest.json":
+        return Path(path.name)
+    # Of `../manifest.json` too; the name that was given to a link stays.
+    return Path(Path(os.path.abspath(path)).parent.name or path.name)  # noqa: PTH100
 
 
 def _address_stem(address: str) -> Path:

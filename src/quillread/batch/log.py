@@ -9,15 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from quillread.batch.inputs import Input
+from quillread.batch.inputs import STDIN, Input
 from quillread.batch.journal import PageJournal, journal_path
 from quillread.batch.outputs import beside, overlay_path
+from quillread.batch.records import LOG_NAME, read_records, take_line
+from quillread.errors import OutputError
 from quillread.files import naming, open_own, write_atomic
 from quillread.formats.export import FORMATS
 
-LOG_NAME = ".quillread-log.jsonl"
-"""In a folder that is written into; JSON objects: one for each input that was read, of which the last one counts, and
-before it one for each of its files."""
 _OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
@@ -27,7 +26,7 @@ class _Ledger:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / LOG_NAME
-        self.records = _read(self._path)
+        self.records = read_records(self._path)
         self.owners = {name: stem for stem, record in self.records.items() for name in record.get("files", ())}
         lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
         write_atomic(self._path, lines.encode())
@@ -41,7 +40,7 @@ class _Ledger:
         line = {"stem": entry.stem.as_posix(), "source": entry.name, "place": self.place(entry), **facts}
         with naming(self._path), open_own(self._path, "ab") as file:
             file.write(f"{json.dumps(line)}\n".encode())
-        _take(self.records, line)
+        take_line(self.records, line)
 
     def place(self, entry: Input) -> str:
         """Where an input is, seen from the folder: the same if both are moved; of stdin, its content."""
@@ -52,8 +51,8 @@ class _Ledger:
         return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
 
     def name(self, path: Path) -> str:
-        """How it names a file."""
-        return os.path.relpath(path, self._folder)
+        """How it names a file, however the folder is spelled."""
+        return os.path.relpath(Path(os.path.realpath(path.parent), path.name), os.path.realpath(self._folder))
 
 
 class ReadLog:
@@ -75,7 +74,8 @@ class ReadLog:
         self._formats = {*formats, *(["overlay"] if overlays else [])}
         self._settings = fingerprint
         self._main = _Ledger(folder)
-        self._drawn = self._main if overlays in (None, folder) else _Ledger(overlays)
+        self._drawn = self._main if overlays is None or overlays.samefile(folder) else _Ledger(overlays)
+        self._written: dict[str, str] = {}
         self._standing: dict[Path, dict[str, list[str]]] = {}
 
     def has(self, entry: Input) -> bool:
@@ -101,7 +101,7 @@ class ReadLog:
             if not digests:
                 return f"{path} stands there, and was not written for it"
             if record.get("place") != ledger.place(entry):
-                return f"{path} holds what was read in {record['source']}"
+                return f"{path} {_holds(record['source'])}"
             if _digest(path) not in digests:
                 return f"{path} was changed after it was written"
         return None
@@ -115,8 +115,12 @@ class ReadLog:
         """Remember a file just before it stands in its place: so none can be there that is not known.
 
         Raises:
-            OutputError: If the log cannot be written.
+            OutputError: If the log cannot be written, or the file was written for another input of this run.
         """
+        # Page 1 of letter.pdf and all of letter-0001.jpg are drawn as letter-0001.png.
+        owner = self._written.setdefault(str(path).casefold(), entry.name)
+        if owner != entry.name:
+            raise OutputError(f"{path}: {_holds(owner)}", hint="write into another folder")
         is_drawn = self._overlays is not None and path.parent == (self._overlays / entry.stem).parent
         ledger = self._drawn if is_drawn else self._main
         ledger.add(entry, name=ledger.name(path), digest=digest)
@@ -188,41 +192,8 @@ class ReadLog:
         return self._standing[folder]
 
 
-def written_files(folder: Path) -> set[Path]:
-    """Real paths of the files that the log of a folder knows."""
-    names = (name for record in _read(folder / LOG_NAME).values() for name in record.get("files", ()))
-    root = Path(os.path.realpath(folder))
-    return {Path(os.path.normpath(root / name)) for name in names}
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a log; lines that are cut off or of another form count for nothing, so that their inputs are read again."""
-    records: dict[str, dict[str, Any]] = {}
-    try:
-        with open_own(path, "rb") as file:
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        with suppress(ValueError, TypeError, LookupError, AttributeError):
-            _take(records, json.loads(line))
-    return records
-
-
-def _take(records: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
-    """Take a line of the log: a record that replaces the one before, or a file, with which a new reading begins."""
-    stem, before = line["stem"], records.get(line["stem"], {})
-    if not isinstance(stem, str) or not isinstance(line.get("files", {}), dict):
-        return
-    if "digest" not in line:
-        records[stem] = line
-        return
-    name, files = str(line["name"]), before.get("files", {})
-    # What stood there before may still stand there, if the program ended just now.
-    digests = [*files.get(name, ()), str(line["digest"])]
-    others = files if before.get("place") == line["place"] else {}
-    head = {key: line[key] for key in ("stem", "source", "place")}
-    records[stem] = {**head, "files": {**others, name: digests}}
+def _holds(source: str) -> str:
+    return f"holds what was read {'from stdin earlier' if source == STDIN else f'in {source}'}"
 
 
 def _digest(path: Path) -> str | None:

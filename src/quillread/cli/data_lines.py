@@ -1,6 +1,7 @@
 """`quill data lines`: the lines of pages as images with a draft of their text, to be corrected and trained on."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = actions.add_parser(
         "lines",
         help=text,
-        description=f"{text[0].upper()}{text[1:]}. Files that are there already, corrected perhaps, are kept. "
+        description=f"{text[0].upper()}{text[1:]}. Texts that are there already, corrected perhaps, are kept. "
         "Exit code 3 if pages or lines are missing.",
     )
     parser.add_argument("pages_of", nargs="+", metavar="PAGE", help="images, PDFs, or folders of them")
@@ -38,11 +39,11 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _run_lines(args: argparse.Namespace) -> int:
-    from quillread.batch.inputs import find_inputs
+    from quillread.batch.inputs import find_inputs, part_results
     from quillread.cli.reading_options import read_options
     from quillread.reader import Reader
 
-    inputs = find_inputs(args.pages_of)
+    inputs = part_results(find_inputs(args.pages_of, {Path(os.path.realpath(args.output))}))
     written = kept = lost = 0
     with Reader(read_options(args)) as reader:
         progress = ProgressLine("inputs")
@@ -91,19 +92,24 @@ def _write(scan: "Scan", place: Path, reader: "Reader") -> tuple[int, int, int]:
     from PIL import Image
 
     from quillread.files import write_atomic, write_text
+    from quillread.formats.outlines import outline_lines
     from quillread.images.crop import crop_line
+    from quillread.images.tones import as_positive
 
     written = kept = lost = 0
     if scan.image is None:
         return 0, 0, 1
-    for number, line in enumerate(scan.page.lines, start=1):
+    # As they are read: lines that were given are cut along other outlines than those that were found.
+    crop, image = reader.options.crop, as_positive(scan.image)
+    page = outline_lines(scan.page, crop.outline) if reader.options.segmentation else scan.page
+    for number, line in enumerate(page.lines, start=1):
         name = f"{place.name}-{number:03}"
         picture, text = (place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
-        if picture.exists() or text.exists():
+        if text.exists():  # a picture alone is what a run that was killed has left
             kept += 1
             continue
         try:
-            pixels, _ = crop_line(scan.image, line, reader.options.crop)
+            pixels, _ = crop_line(image, line, crop)
         except ImageError as error:
             say(f"{place.name}: {error.message}; the line is skipped")
             lost += 1

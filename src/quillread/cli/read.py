@@ -8,8 +8,9 @@ from pathlib import Path
 
 from quillread.batch.executors import Executor, ProcessExecutor, SerialExecutor
 from quillread.batch.inputs import Input, find_inputs, find_segmented, part_results
-from quillread.batch.log import ReadLog, written_files
+from quillread.batch.log import ReadLog
 from quillread.batch.outputs import refuse_overwriting
+from quillread.batch.records import written_files
 from quillread.batch.review import REVIEW_NAME
 from quillread.cli.options import positive_number
 from quillread.cli.reading import Reading

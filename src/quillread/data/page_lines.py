@@ -22,6 +22,7 @@ from quillread.images.crop import Outline, crop_line
 from quillread.images.geometry import polyline_length
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
+from quillread.images.tones import as_positive
 from quillread.types import Line, Page, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def _remove(folder: Path, owner: int) -> None:
 def _decode(image: Path) -> UInt8Image:
     try:
         with open_document(image) as document:
-            return document.page(0)
+            return as_positive(document.page(0))  # as when it is read
     except ImageError as error:
         raise DataError(error.message, hint=error.hint) from error
 

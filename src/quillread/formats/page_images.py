@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from quillread.errors import DataError
@@ -98,7 +99,8 @@ class PageImages:
         above = path.parent.parent
         if path.parent != self._top and above.is_relative_to(self._top):
             yield above
-            yield from sorted(place for place in above.iterdir() if place.is_dir())
+            with suppress(OSError):  # a folder that may not be listed: said when it is to be read
+                yield from sorted(place for place in above.iterdir() if place.is_dir())
 
 
 def _workspace(path: Path) -> list[Path]:

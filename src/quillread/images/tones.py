@@ -68,6 +68,11 @@ def paper_level(image: NDArray[np.uint8]) -> tuple[float, ...]:
     return tuple(grey_percentiles(channel, (75.0,))[0] for channel in cv2.split(image))
 
 
+def as_positive(image: UInt8Image) -> UInt8Image:
+    """Turn a negative into dark writing on a light ground; any other image is returned itself."""
+    return np.asarray(255 - image, np.uint8) if is_negative(image) else image
+
+
 def is_negative(image: NDArray[np.uint8]) -> bool:
     """Tell whether an image shows light writing on a dark ground: a negative, a photostat, a blueprint.
 

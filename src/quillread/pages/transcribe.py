@@ -10,7 +10,7 @@ from quillread.formats.outlines import outline_lines
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
-from quillread.images.tones import is_negative
+from quillread.images.tones import as_positive
 from quillread.pages.segment import Segmenter
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
@@ -49,9 +49,9 @@ class PageTranscriber:
             ImageError: If the image is empty or of another form.
         """
         page = Page("", 1, image.shape[1], image.shape[0])
-        if is_negative(image):
-            page = replace(page, notes=("a negative, light writing on a dark ground: read inverted",))
-            image = np.asarray(255 - image, np.uint8)
+        positive = as_positive(image)
+        if positive is not image:
+            page, image = replace(page, notes=("a negative, light writing on a dark ground: read inverted",)), positive
         if regions is not None:
             along = outline_lines(replace(page, regions=regions), self._crop.outline).lines
             return self._read_lines(page, image, regions, along)

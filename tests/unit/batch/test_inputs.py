@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from documents import INFO, export, scan
 
 from quillread.batch.inputs import Input, find_inputs, find_segmented, part_results
 from quillread.batch.outputs import refuse_overwriting
+from quillread.batch.records import LOG_NAME
 from quillread.errors import DataError
 
 
@@ -179,6 +181,18 @@ def test_a_folder_that_is_written_into_is_not_searched(folder: Path):
     assert [entry.name for entry in find_inputs(["*/*.jpg"], {folder})] == ["in/a.jpg"]
 
 
+def test_what_a_log_says_was_written_is_not_an_input(folder: Path):
+    touch("in/a.jpg", "in/out/deep/a.pdf", "in/out/b.pdf", "in/out/c.jpg")
+    lines = [{"stem": "a", "source": "x", "files": {"deep/a.pdf": ["1"], "b.pdf": ["1"]}}, [1], {"stem": 1}]
+    (folder / "in" / "out" / LOG_NAME).write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert names("in") == ["in/a.jpg", "in/out/c.jpg"]
+    assert names("in/out") == ["in/out/c.jpg"]
+    assert names("in/**/*.*", "in/out/*.*") == ["in/a.jpg", "in/out/c.jpg", "in/out/c.jpg"]
+    assert names("in/out/b.pdf") == ["in/out/b.pdf"]
+    Path("in/out/c.jpg").unlink()
+    assert fault("in/out").startswith("in/out: holds no images or PDFs but results of an earlier run\n  hint: ")
+
+
 def test_links_in_a_circle_are_left_to_the_reader(folder: Path):
     touch("in/1.jpg")
     Path("in/a.jpg").symlink_to("b.jpg")
@@ -215,6 +229,12 @@ def test_a_folder_that_may_not_be_opened_is_an_input_that_failed(folder: Path, m
 def test_results_of_a_manifest_in_a_file_have_a_name_that_tells(path: str, stem: str, folder: Path):
     touch(path)
     assert stems(path) == [stem]
+
+
+def test_a_manifest_in_the_folder_above_has_the_name_of_that_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    touch("book1/manifest.json", "book1/deep/a.jpg")
+    monkeypatch.chdir("book1/deep")
+    assert stems("../manifest.json", "./../manifest.json") == ["book1", "book1"]
 
 
 def test_an_address_is_an_input(folder: Path):

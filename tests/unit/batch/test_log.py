@@ -7,7 +7,8 @@ import pytest
 from documents import INFO, scan
 
 from quillread.batch.inputs import Input
-from quillread.batch.log import LOG_NAME, ReadLog, written_files
+from quillread.batch.log import ReadLog
+from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import OutputError
 from quillread.files import AtomicFile
 from quillread.types import DocumentInfo
@@ -105,6 +106,20 @@ def test_lines_that_are_damaged_count_for_nothing(folder: Path):
     assert [json.loads(line)["stem"] for line in path.read_bytes().splitlines()] == ["deep/a"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"files": {}}, {"files": {"deep/a.txt": ["1"]}}, {"source": "x", "files": {"deep/a.txt": 1}}, {"source": 3}]
+    + [{"source": "x", name: "1"} for name in ("files", "formats", "pages", "last")],
+    ids=str,
+)
+def test_lines_that_lack_something_count_for_nothing(damage: dict[str, object], folder: Path):
+    write(ENTRY, "a.txt")
+    with (folder / "out" / LOG_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"stem": "deep/a", **damage}) + "\n")
+    assert log().refusal(ENTRY) is None
+    assert not log().has(ENTRY)
+
+
 def test_a_log_that_is_not_a_file_is_named(folder: Path):
     (folder / "out" / LOG_NAME).mkdir()
     with pytest.raises(OutputError, match=rf"{LOG_NAME}: cannot be written"):
@@ -184,7 +199,7 @@ def test_what_came_from_stdin_is_known_by_its_content():
     one, other = (Input("-", Path("deep/a"), content=content) for content in (b"1", b"2"))
     write(one, "a.txt")
     assert log().refusal(one) is None
-    assert log().refusal(other) == "out/deep/a.txt holds what was read in -"
+    assert log().refusal(other) == "out/deep/a.txt holds what was read from stdin earlier"
 
 
 def test_pictures_of_another_input_are_in_the_way(folder: Path):
@@ -217,6 +232,27 @@ def test_written_files_are_named_by_their_real_paths(folder: Path):
     write(ENTRY, "a.txt")
     assert written_files(Path("out/../out")) == {(folder / "out" / "deep" / "a.txt").resolve()}
     assert written_files(Path("none")) == set()
+
+
+def test_a_file_is_not_written_for_two_inputs_of_a_run(folder: Path):
+    known = log("csv")
+    for _ in range(2):
+        write(OTHER, "b-0001.png", known=known)
+    with pytest.raises(OutputError, match=r"^out/deep/b-0001\.png: holds what was read in other/a\.png"):
+        write(Input("b-0001.jpg", Path("deep/b-0001")), "b-0001.png", known=known)
+    assert known.refusal(OTHER) is None
+
+
+def test_a_folder_that_is_spelled_in_two_ways_has_one_log(folder: Path):
+    (folder / "link").symlink_to("out")
+    for overlays in (folder / "out", folder / "link"):
+        known = log("csv", overlays=overlays)
+        AtomicFile(overlays / "deep" / "a.png", partial(known.note, ENTRY)).commit()
+        write(ENTRY, "a.csv", known=known)
+        known.add(ENTRY, 1, 0)
+        for again in (overlays, folder / "out"):
+            assert log("csv", overlays=again).refusal(ENTRY) is None
+            assert log("csv", overlays=again).has(ENTRY)
 
 
 def test_pictures_are_noted_in_their_own_folder(folder: Path):

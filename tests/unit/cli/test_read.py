@@ -14,7 +14,7 @@ from PIL import Image
 from readings import documents, read, size_of, write_document, write_segmentation, written
 from webserver import Answer, serve
 
-from quillread.batch.log import LOG_NAME
+from quillread.batch.records import LOG_NAME
 from quillread.cli.main import main
 from quillread.formats.export import FORMATS
 from quillread.formats.pagexml import read_page_xml

@@ -11,7 +11,7 @@ from fakes import bar_line, png, write_bar_folder
 from readings import lines_read, read, size_of, sources_read, write_document, write_segmentation, written
 
 from quillread import reader
-from quillread.batch.log import LOG_NAME
+from quillread.batch.records import LOG_NAME
 from quillread.cli.main import main
 from quillread.errors import ImageError
 from quillread.formats.export import FORMATS
@@ -349,10 +349,12 @@ def test_results_are_not_taken_for_inputs(folder: Path, monkeypatch: pytest.Monk
     assert read(*options) == 0
     assert opened == ["blank.png", "one.png", "two.png"]
     beside = (".", "--format", "txt,pdf", "--output", ".")
-    assert read(*beside, "--resume") == 3  # out and seen are other folders now
+    opened.clear()
+    assert read(*beside, "--resume") == 0  # out and seen are other folders now, with logs of their own
+    assert opened == ["blank.png", "one.png", "two.png"]
     opened.clear()
     assert read("one.png", "two.png", "--format", "pdf", "--output", ".") == 0
-    assert read(".", "--format", "pdf", "--output", ".", "--overlay", "seen", "--resume") == 3
+    assert read(".", "--format", "pdf", "--output", ".", "--overlay", "seen", "--resume") == 0
     assert not [name for name in opened if name in ("one.pdf", "two.pdf")]
 
 
@@ -405,3 +407,20 @@ def test_a_folder_that_is_gone_ends_the_run(folder: Path, monkeypatch: pytest.Mo
     assert read("one.png", "two.png", "blank.png", "--output", "out") == 3
     assert "quill: error: out: is gone\n" in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+def test_a_picture_of_another_input_of_the_run_is_not_drawn_over(folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_document(folder / "letter.pdf", ["dead", "bead"])
+    (folder / "one.png").rename(folder / "letter-0001.png")
+    assert read("letter.pdf", "letter-0001.png", "--output", "out", "--overlay", "seen") == 3
+    assert "seen/letter-0001.png: holds what was read in letter.pdf" in capsys.readouterr().err
+    assert written(folder / "out")["letter-0001.txt"] == "a bad cab\n"
+
+
+def test_results_below_a_folder_are_not_read_when_written_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "w").mkdir()
+    (folder / "one.png").rename(folder / "w" / "one.png")
+    assert read("w", "--format", "pdf", "--output", "w/out", "--overlay", "w/seen") == 0
+    opened = sources_read(monkeypatch)
+    assert read("w") == 0
+    assert opened == ["w/one.png"]

@@ -72,6 +72,12 @@ def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
     assert np.unique(source.sample(1, RNG).image).tolist() == [140]
 
 
+def test_lines_of_a_negative_are_inverted_as_when_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.images.tones.is_negative", lambda image: True)
+    write_page(tmp_path, "p1", line(2, "two"))
+    assert np.unique(open_at(tmp_path, "?outline=polygon").sample(0, RNG).image).tolist() == [255 - 140]
+
+
 def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
     (tmp_path / "p1.png").write_bytes(png(page_image()))
     (tmp_path / "p1.xml").write_text(ALTO, encoding="utf-8")

@@ -1,3 +1,5 @@
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,17 @@ def test_a_folder_with_the_name_of_an_image_is_none(tmp_path: Path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(DataError, match="has no image"):
         find(tmp_path, "a.xml", "a.png")
+
+
+def test_a_folder_that_may_not_be_listed_holds_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files(tmp_path, "set/xml/page.xml", "set/images/a.png")
+    listed = Path.iterdir
+
+    def refuse(place: Path) -> Iterator[Path]:
+        if place.name == "set":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="has no image of its name beside it"):
+        find(tmp_path, "set/xml/page.xml", "a.png")
