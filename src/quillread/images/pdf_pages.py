@@ -55,6 +55,9 @@ class PdfPages:
             bitmap = page.render(scale=scale, rev_byteorder=True)
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy()  # its memory is Python's, and stays with the array
+            # PDFium leaves out a picture that it cannot decode: a damaged scan must not pass for a blank page.
+            if image.min() == image.max() and _has_lost_picture(page):
+                raise ImageError(f"{where}: its picture cannot be decoded", hint=DAMAGED)
             return image
 
     def paper_size(self, index: int) -> tuple[float, float]:
@@ -128,6 +131,17 @@ def _refuse_empty(page: Any, where: str) -> None:
 
 def _has_no_area(box: tuple[float, float, float, float]) -> bool:
     return box[0] == box[2] or box[1] == box[3]  # corners may come in any order
+
+
+def _has_lost_picture(page: Any) -> bool:
+    from pypdfium2 import PdfiumError, raw
+
+    for picture in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE]):
+        try:
+            picture.get_bitmap().close()
+        except PdfiumError:
+            return True
+    return False
 
 
 def _scan_scale(page: Any) -> float:

@@ -126,3 +126,24 @@ def test_what_was_filled_in_is_seen():
     page = read_one(data, pdf_dpi=72)
     assert (page[17:25, 11:29] == 0).all()
     assert (page[:15] == 255).all()
+
+
+def scan(content: bytes) -> bytes:
+    """A PDF of one scan, with that for its JPEG file."""
+    jpeg = stream("/Type /XObject /Subtype /Image /Width 40 /Height 20 /BitsPerComponent 8 /ColorSpace /DeviceRGB "
+                  "/Filter /DCTDecode", content)  # fmt: skip
+    return pdf("/MediaBox [0 0 72 36]", PICTURE).replace(
+        stream("/Type /XObject /Subtype /Image /Width 18 /Height 9 /BitsPerComponent 8 /ColorSpace /DeviceGray",
+               bytes(200 for _ in range(162))), jpeg)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [255, 90])
+def test_a_scan_of_one_colour_is_a_page_and_a_scan_that_cannot_be_decoded_is_not(value: int):
+    jpeg = io.BytesIO()
+    Image.new("RGB", (40, 20), (value,) * 3).save(jpeg, "JPEG")
+    with open_document(scan(jpeg.getvalue()), name="a.pdf") as document:
+        assert document.page(0).mean() == pytest.approx(value, abs=3)
+    broken = bytes(len(jpeg.getvalue()))
+    lost = pytest.raises(ImageError, match=r"a\.pdf: its picture cannot be decoded")
+    with open_document(scan(broken), name="a.pdf") as document, lost:
+        document.page(0)
