@@ -1,8 +1,10 @@
-"""Pillow without its warnings and its own limit of pixels."""
+"""Pillow without its warnings and its own limit of pixels, and without what its library for TIFFs says."""
 
 import threading
 import warnings
 from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 
 from PIL import Image
 
@@ -36,3 +38,18 @@ class QuietPillow:
 
 
 quiet_pillow = QuietPillow()
+
+
+@cache
+def silence_libtiff() -> None:
+    """Keep libtiff from writing to stderr, where it does not say which file it is about.
+
+    What is wrong with a file comes as an error of Pillow all the same. Only the copy that Pillow brings is reached.
+    """
+    import ctypes  # most readings see no TIFF
+
+    package = Path(Image.__file__).parent
+    for path in (*package.parent.glob("[pP]illow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")):
+        library = ctypes.CDLL(str(path))  # the one that is loaded already
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)

@@ -9,7 +9,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from quillread.errors import ImageError
 from quillread.images.document import FAULTS
-from quillread.images.quiet import quiet_pillow
+from quillread.images.quiet import quiet_pillow, silence_libtiff
 
 _HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How files begin, the latter two those of BigTIFF."""
@@ -38,6 +38,7 @@ def list_pages(image: Image.Image) -> list[Frame]:
     A frame that cannot be opened is a page. A reduced copy of another or a transparency mask is not, unless the file
     holds nothing else.
     """
+    silence_libtiff()
     pages: list[Frame] = []
     first = Frame(0, image.width * image.height)
     broken = 0
