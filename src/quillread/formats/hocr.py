@@ -9,6 +9,7 @@ import numpy as np
 
 from quillread.errors import Fault
 from quillread.formats.export import words_of
+from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import clean, pixels
 from quillread.types import DocumentInfo, Line, Page, Polygon, Scan
 from quillread.version import __version__
@@ -67,7 +68,7 @@ def _page(image: str, page: Page) -> list[str]:
 def _line(name: str, line: Line, page: Page) -> list[str]:
     title = f"{_bbox(line.polygon, page)}; {_direction(line)}"
     rows = [f'<span class="ocr_line" id="line_{name}" title="{title}">']
-    for number, word in enumerate(words_of(line), start=1):
+    for number, word in enumerate(fit_words(line, words_of(line)), start=1):
         place = f"{_bbox(word.polygon, page)}; x_wconf {round(100 * word.confidence)}"
         rows.append(f'<span class="ocrx_word" id="word_{name}_{number}" title="{place}">{_text(word.text)}</span>')
     return [*rows, "</span>"]

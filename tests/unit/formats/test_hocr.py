@@ -3,7 +3,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from documents import blank, box, export, failed, scan
+from documents import blank, box, export, failed, line, scan
 
 from quillread.errors import Fault
 from quillread.types import Line, Page, Region, Scan
@@ -78,3 +78,14 @@ def test_a_line_that_is_upright_or_upside_down_has_its_angle(end: tuple[float, f
     found = properties(elements("ocr_line", export("hocr", Scan(page)))[0])
     assert found.get("textangle") == angle
     assert ("baseline" in found) is (angle is None)
+
+
+def test_words_stand_within_their_line():
+    wide = line("Dear Sir", 100)
+    narrow = replace(wide, polygon=box(110, 105, 300, 140))
+    shown = Scan(Page("a.png", 1, 1000, 1400, (Region(narrow.polygon, (narrow,)),)))
+    text = export("hocr", shown).decode()
+    boxes = [list(map(int, numbers.split())) for numbers in re.findall(r"ocrx_word[^>]*bbox ([\d ]+);", text)]
+    assert len(boxes) == 2
+    for x0, y0, x1, y1 in boxes:
+        assert 109 <= x0 < x1 <= 301 and 104 <= y0 < y1 <= 141
