@@ -212,6 +212,8 @@ def _add_region(holder: Element, region: Region, place: tuple[int, str], page: P
 def _add_line(parent: Element, line: Line, place: tuple[int, str], page: Page, names: Names) -> None:
     index, name = place
     element = add(parent, "TextLine", id=name, custom=f"readingOrder {{index:{index};}}")
+    if line.printed:
+        element.set("production", "printed")
     add(element, "Coords", points=points(line.polygon.points, page))
     add(element, "Baseline", points=points(line.baseline, page))
     if line.transcript is None:

@@ -192,3 +192,14 @@ def test_a_line_with_neither_is_named(read, caplog):
 
 def test_comments_are_no_text(read):
     assert read(PAGE.replace("first line", "first<!-- a --> line")).lines[0].transcript.text == "first line"
+
+
+def test_print_is_marked():
+    from lxml import etree
+
+    whole = scan()
+    first, *rest = whole.page.regions
+    printed = replace(first, lines=(replace(first.lines[0], printed=True), *first.lines[1:]))
+    content = export("page", replace(whole, page=replace(whole.page, regions=(printed, *rest))))
+    schema("pagecontent-2019-07-15.xsd").assertValid(etree.fromstring(content))
+    assert content.count(b'production="printed"') == 1
