@@ -195,8 +195,6 @@ def test_comments_are_no_text(read):
 
 
 def test_print_is_marked():
-    from lxml import etree
-
     whole = scan()
     first, *rest = whole.page.regions
     printed = replace(first, lines=(replace(first.lines[0], printed=True), *first.lines[1:]))
