@@ -11,7 +11,7 @@ settings.register_profile("anywhere", derandomize=True, deadline=None, suppress_
 settings.load_profile("anywhere")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
 def hears_ctrl_c() -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt, even where the tests were started with it ignored, as in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

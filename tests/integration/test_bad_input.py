@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -259,14 +258,6 @@ def test_a_reader_that_leaves_ends_the_command_in_silence():
         assert process.wait() == 0
 
 
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Let children heed Ctrl-C, even where the tests themselves do not, as in the background of a script."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
@@ -275,7 +266,7 @@ def heeded() -> Iterator[None]:
     ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_signal_leaves_what_was_written_and_nothing_in_part(
-    sent: signal.Signals, code: int, message: bytes, jobs: int, folder: Path, heeded: None
+    sent: signal.Signals, code: int, message: bytes, jobs: int, folder: Path
 ):
     options = ["--lines", "--threads", "1", "--jobs", str(jobs), "--format", "txt,pdf", "--output", "out"]
     (folder / "in").mkdir()

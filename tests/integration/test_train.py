@@ -250,7 +250,6 @@ def test_a_cut_best_checkpoint_does_not_cost_the_run_its_model(
     assert_model_is_checkpoint(tmp_path, step=LAST)
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_second_signal_ends_a_run_at_once(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class TwoSignals(StopOnSignal):
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

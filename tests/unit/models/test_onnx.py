@@ -65,7 +65,6 @@ def write_looping(path: Path, trips: int, start: float) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_network_that_never_ends_is_ended_by_ctrl_c(tmp_path: Path, count: int):
     backend = OnnxBackend(write_looping(tmp_path / "loop.onnx", 2**62, 1e-9), 2)
