@@ -93,10 +93,11 @@ def _refusal(name: str, error: ModuleNotFoundError) -> Callable[..., NoReturn]:
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         from quillread.errors import MissingExtraError
+        from quillread.extras import installing
 
         raise MissingExtraError(
             f"quillread.{name} needs the Python package {error.name!r}, which is not installed",
-            hint=f"pip install 'quillread[{_EXTRAS[name]}]'",
+            hint=installing(_EXTRAS[name]),
         ) from error
 
     return refuse

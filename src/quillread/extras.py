@@ -61,8 +61,13 @@ def require_fonts() -> Path:
 
 
 def _missing(module: str, extra: str) -> MissingExtraError:
-    hint = f"pip install 'quillread[{extra}]'"
-    if extra == "train":
-        # By itself pip brings the build for NVIDIA cards on Linux: gigabytes that most machines have no use for.
-        hint += "; without an NVIDIA card install the CPU build of torch first"
-    return MissingExtraError(f"this needs the Python package {module!r}, which is not installed", hint=hint)
+    return MissingExtraError(
+        f"this needs the Python package {module!r}, which is not installed", hint=installing(extra)
+    )
+
+
+def installing(extra: str) -> str:
+    """Tell how to install an extra of this package."""
+    how = f"pip install 'quillread[{extra}]'"
+    # By itself pip brings the build for NVIDIA cards on Linux: gigabytes that most machines have no use for.
+    return how + ("; without an NVIDIA card install the CPU build of torch first" if extra == "train" else "")
