@@ -1,18 +1,17 @@
 """`quill data lines`: the lines of pages as images with a draft of their text, to be corrected and trained on."""
 
 import argparse
+import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.cli.progress import ProgressLine, say
-from quillread.errors import ExitCode, ImageError
+from quillread.errors import ExitCode, Fault, ImageError
 
 if TYPE_CHECKING:
-    from quillread.batch.inputs import Input
     from quillread.reader import Reader
-    from quillread.types import Scan
+    from quillread.types import DocumentInfo, Line, Scan, UInt8Image
 
 
 def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,83 +39,83 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _run_lines(args: argparse.Namespace) -> int:
     from quillread.batch.inputs import find_inputs, part_results
-    from quillread.cli.reading_options import read_options
+    from quillread.cli.reading_options import read_options  # imports numpy, which the help of `quill data` need not
     from quillread.reader import Reader
 
     inputs = part_results(find_inputs(args.pages_of, {Path(os.path.realpath(args.output))}))
-    written = kept = lost = 0
+    failed = 0
     with Reader(read_options(args)) as reader:
+        writer = _LineWriter(reader)
         progress = ProgressLine("inputs")
         for number, one in enumerate(inputs, start=1):
-            for place, scan in _scans(reader, one, args.output):
-                if scan is None:
-                    lost += 1
-                    continue
-                counts = _write(scan, place, reader)
-                written, kept, lost = written + counts[0], kept + counts[1], lost + counts[2]
+            writer.place = args.output / one.stem
+            faults = (one.fault,) if one.fault else reader.stream(one.source, writer, name=one.name)
+            for fault in faults:
+                say(str(fault))
+            failed += bool(faults)
             progress(number, len(inputs))
-    say(f"{written} lines written into {args.output}" + (f", {kept} that are there already kept" if kept else ""))
-    if written or kept:
+    kept = f", {writer.kept} that are there already kept" if writer.kept else ""
+    say(f"{writer.written} lines written into {args.output}{kept}")
+    if writer.written or writer.kept:
         say(f"correct the .txt files; then: quill train --data {args.output} --output run")
     print(args.output)
-    return ExitCode.INPUT_FAILED if lost else ExitCode.OK
+    return ExitCode.INPUT_FAILED if failed or writer.lost else ExitCode.OK
 
 
-def _scans(reader: "Reader", one: "Input", output: Path) -> "Iterator[tuple[Path, Scan | None]]":
-    """The pages of an input, each with the beginning of the paths of its lines; None for what cannot be read."""
-    from quillread.pages.deliver import explain
+class _LineWriter:
+    """Writes the lines of pages, each as an image and the draft of its text.
 
-    place = output / one.stem
-    if one.fault is not None:
-        say(str(one.fault))
-        yield place, None
-        return
-    try:
-        document = reader.open(one.source, name=one.name)
-    except Exception as error:  # whatever is wrong with one input must not lose the others
-        say(str(explain(error, one.name)))
-        yield place, None
-        return
-    with document:
-        for index in reader.options.selected(len(document)):
-            scan = reader.scan(document, index)
-            if scan.page.fault is not None:
-                say(str(scan.page.fault))
-            yield place.with_name(f"{place.name}-{index + 1:04}"), scan if scan.page.fault is None else None
+    Attributes:
+        place: The beginning of the paths of the lines of an input.
+        written, kept, lost: Lines that were written, were there already, and could not be cut out.
+    """
 
+    def __init__(self, reader: "Reader") -> None:
+        self._options = reader.options
+        self.place = Path()
+        self.written = self.kept = self.lost = 0
 
-def _write(scan: "Scan", place: Path, reader: "Reader") -> tuple[int, int, int]:
-    """Write the lines of a page; how many were written, were there already, and could not be cut out."""
-    import io
+    def begin(self, info: "DocumentInfo") -> None:
+        """Begin an input."""
 
-    from PIL import Image
+    def add(self, scan: "Scan") -> None:
+        """Write the lines of a page; one that could not be read has none."""
+        if scan.image is None:
+            return
+        from quillread.formats.outlines import outline_lines
+        from quillread.images.tones import as_positive
 
-    from quillread.files import write_atomic, write_text
-    from quillread.formats.outlines import outline_lines
-    from quillread.images.crop import crop_line
-    from quillread.images.tones import as_positive
+        # As they are read: lines that were given are cut along other outlines than those that were found.
+        page, image = scan.page, as_positive(scan.image)
+        if self._options.segmentation:
+            page = outline_lines(page, self._options.crop.outline)
+        for number, line in enumerate(page.lines, start=1):
+            self._write(line, image, f"{self.place.name}-{scan.page.number:04}-{number:03}")
 
-    written = kept = lost = 0
-    if scan.image is None:
-        return 0, 0, 1
-    # As they are read: lines that were given are cut along other outlines than those that were found.
-    crop, image = reader.options.crop, as_positive(scan.image)
-    page = outline_lines(scan.page, crop.outline) if reader.options.segmentation else scan.page
-    for number, line in enumerate(page.lines, start=1):
-        name = f"{place.name}-{number:03}"
-        picture, text = (place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
+    def close(self, fault: Fault | None) -> None:
+        """End the input."""
+
+    def abort(self) -> None:
+        """Each line is whole by itself."""
+
+    def _write(self, line: "Line", image: "UInt8Image", name: str) -> None:
+        from PIL import Image
+
+        from quillread.files import write_atomic, write_text
+        from quillread.images.crop import crop_line
+
+        picture, text = (self.place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
         if text.exists():  # a picture alone is what a run that was killed has left
-            kept += 1
-            continue
+            self.kept += 1
+            return
         try:
-            pixels, _ = crop_line(image, line, crop)
+            pixels, _ = crop_line(image, line, self._options.crop)
         except ImageError as error:
-            say(f"{place.name}: {error.message}; the line is skipped")
-            lost += 1
-            continue
+            say(f"{name}: {error.message}; the line is skipped")
+            self.lost += 1
+            return
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG")
         write_atomic(picture, png.getvalue())
         write_text(text, (line.transcript.text if line.transcript else "") + "\n")
-        written += 1
-    return written, kept, lost
+        self.written += 1
