@@ -15,12 +15,14 @@ _LONG_SIDE = 2000
 """Pixels of the longer side of the page in the picture."""
 _Colour = tuple[int, int, int]
 _DOUBTFUL, _MIDDLING, _SURE, _UNREAD = (200, 30, 30), (200, 130, 0), (0, 120, 60), (120, 120, 120)
+_LEVEL = 0.05
+"""Slope in radians up to which words are written level: turned letters are less sharp."""
 _TINT = 0.25
 """Share of the colour in the area of a line."""
 
 
 def draw_overlay(scan: Scan) -> UInt8Image | None:
-    """Draw a page with its lines, and beside it its text, word by word where the words stand.
+    """Draw a page with its lines, and beside it its text, word by word where and as the words stand.
 
     Colours go from red (surely wrong) over amber to green (surely right): those of words by their confidence, those
     of lines by the mean of their words' (that of a line is for all of it to be right, and few lines would not be red).
@@ -39,7 +41,7 @@ def draw_overlay(scan: Scan) -> UInt8Image | None:
     draw = ImageDraw.Draw(picture)
     for number, line in enumerate(scan.page.lines, start=1):
         _number(draw, number, line, scale)
-        _write(draw, line, scale, size[0])
+        _write(picture, line, scale, size[0])
     draw.line((size[0], 0, size[0], size[1]), _UNREAD)
     if scan.page.fault is not None:
         draw.multiline_text((size[0] + 10, 10), str(scan.page.fault), _DOUBTFUL, _font(20))
@@ -85,21 +87,41 @@ def _number(draw: ImageDraw.ImageDraw, number: int, line: Line, scale: float) ->
     draw.text((max(0, x - 6), y), str(number), (0, 0, 0), font, anchor="rs")
 
 
-def _write(draw: ImageDraw.ImageDraw, line: Line, scale: float, offset: int) -> None:
-    """Write the words of a line, each no wider than it is on the page, all in the size of the one that needs it."""
+def _write(picture: Image.Image, line: Line, scale: float, offset: int) -> None:
+    """Write the words of a line as it runs, each no wider than on the page, all in the smallest size that one needs."""
     words = words_of(line)
     if not words:
         return
-    boxes = [word.polygon.bounds for word in words]
-    height = max(8, min(round(box.height * scale * 0.7) for box in boxes))
+    start, stop = np.array(line.baseline[0]), np.array(line.baseline[-1])
+    angle = float(np.arctan2(*(stop - start)[::-1]))
+    along = np.array([np.cos(angle), np.sin(angle)])
+    # How far along the line, and across it downwards, the outline of each word reaches.
+    turned = [(np.array(word.polygon.points) - start) @ np.array([along, (-along[1], along[0])]).T for word in words]
+    low, high = (np.array([bound(points, axis=0) for points in turned]) * scale for bound in (np.min, np.max))
+    sizes = high - low
+    height = max(8, round(float(sizes[:, 1].min()) * 0.7))
     natural = sum(_font(height).getlength(word.text) for word in words)
-    given = sum(box.width * scale for box in boxes)
-    font = _font(max(8, min(height, int(height * given / max(natural, 1.0)))))
-    end = 0.0
-    for word, box in zip(words, boxes, strict=True):
-        x, y = max(offset + box.x0 * scale, end), (box.y0 + 0.7 * box.height) * scale
-        draw.text((x, y), word.text, colour_of(word.confidence), font, anchor="ls")
-        end = x + font.getlength(word.text + " ")
+    font = _font(max(8, min(height, int(height * float(sizes[:, 0].sum()) / max(natural, 1.0)))))
+    end = -np.inf
+    for word, (x, y), size in zip(words, low, sizes, strict=True):
+        at = max(float(x), end)
+        place = start * scale + at * along + (y + 0.7 * size[1]) * np.array([-along[1], along[0]])
+        _stamp(picture, word.text, (float(place[0]) + offset, float(place[1])), angle, colour_of(word.confidence), font)
+        end = at + font.getlength(word.text + " ")
+
+
+def _stamp(
+    picture: Image.Image, text: str, place: Point, angle: float, colour: _Colour, font: ImageFont.FreeTypeFont
+) -> None:
+    """Write text from a place on, at an angle in radians, clockwise from level."""
+    if abs(angle) < _LEVEL:
+        ImageDraw.Draw(picture).text(place, text, colour, font, anchor="ls")
+        return
+    reach = int(np.hypot(font.getlength(text), 2 * font.size)) + 1
+    mask = Image.new("L", (2 * reach, 2 * reach))
+    ImageDraw.Draw(mask).text((reach, reach), text, 255, font, anchor="ls")
+    mask = mask.rotate(-np.degrees(angle), Image.Resampling.BICUBIC)
+    picture.paste(colour, (round(place[0]) - reach, round(place[1]) - reach), mask)
 
 
 @lru_cache(maxsize=64)

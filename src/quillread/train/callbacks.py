@@ -141,14 +141,16 @@ class TellProgress(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
-        self.before: float | None = None
-        """That of the model that the run started from; None if it was not measured."""
+        self.before: dict[str, float] = {}
+        """Metrics of the model that the run started from; none if they were not measured."""
         self._start = 0.0
         self._first = 0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
+        """Start the clock; the history, and so the curve, begins with the model that the run started from."""
         self._start, self._first = time.perf_counter(), state.global_step
+        if self.before and state.global_step == 0:
+            state.log_history.append({"epoch": 0.0, **self.before, "step": 0})
 
     def on_evaluate(
         self,
@@ -164,8 +166,8 @@ class TellProgress(TrainerCallback):  # type: ignore[misc]
         facts = (
             f"step {state.global_step} of {state.max_steps}: {100 * metrics[self._metric]:.1f} % of characters wrong"
         )
-        if self.before is not None:
-            facts += f" ({100 * self.before:.1f} % before the training)"
+        if self._metric in self.before:
+            facts += f" ({100 * self.before[self._metric]:.1f} % before the training)"
         per_step = (time.perf_counter() - self._start) / max(state.global_step - self._first, 1)
         left = per_step * (state.max_steps - state.global_step)
         told.info("%s", facts + (f", about {_duration(left)} left" if left else ""))

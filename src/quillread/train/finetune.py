@@ -117,7 +117,7 @@ def finetune(
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
     before = score_sets(trainer.validation, trainer.read()) if asks else {}
-    tell.before = before.get(f"eval_{config.metric}")
+    tell.before = before
     start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
     try:
         _train(config, trainer, checkpoint)

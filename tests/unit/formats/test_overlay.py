@@ -6,7 +6,7 @@ from documents import ODD, blank, failed, line, page, scan
 
 from quillread.errors import Fault
 from quillread.formats.overlay import colour_of, draw_overlay
-from quillread.types import Page, Region, Scan, UInt8Image
+from quillread.types import Line, Page, Polygon, Region, Scan, UInt8Image
 
 
 def drawn(item: Scan) -> UInt8Image:
@@ -82,3 +82,28 @@ def test_letters_with_accents_are_drawn_and_not_as_boxes():
 def test_odd_text_is_drawn():
     assert page().lines[2].transcript.text == ODD  # type: ignore[union-attr]
     assert drawn(scan()).any()
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_text_runs_as_its_line_does(quarters: int):
+    def turned(x: float, y: float) -> tuple[float, float]:
+        return ((x, y), (y, 1000 - x), (1000 - x, 1000 - y), (1000 - y, x))[quarters]
+
+    level = line("Dear Sir", 500)
+    words = tuple(
+        replace(word, polygon=Polygon(tuple(turned(*point) for point in word.polygon.points)))
+        for word in level.transcript.words
+    )
+    outline = Polygon(tuple(turned(*point) for point in level.polygon.points))
+    item = Line(tuple(turned(*point) for point in level.baseline), outline, replace(level.transcript, words=words))
+
+    def text_beside(shown: Line) -> np.ndarray:
+        page = Page("a.png", 1, 1000, 1000, (Region(shown.polygon, (shown,)),))
+        return draw_overlay(Scan(page, np.full((1000, 1000, 3), 255, np.uint8)))[:, 1001:]
+
+    def box(picture: np.ndarray) -> tuple[int, ...]:
+        ys, xs = np.nonzero(picture.min(axis=2) < 200)
+        return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
+
+    upright = np.rot90(text_beside(item), -quarters)
+    assert np.allclose(box(upright), box(text_beside(level)), atol=3)

@@ -141,10 +141,19 @@ def test_people_are_told_how_a_run_goes(monkeypatch: pytest.MonkeyPatch, caplog:
     now = iter([0.0, 100.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
     tell = TellProgress("eval_cer")
-    tell.before = 0.25
+    tell.before = {"eval_cer": 0.25}
     state: Any = SimpleNamespace(is_world_process_zero=True, global_step=20, max_steps=60)
     tell.on_train_begin(None, state, None)
     state.global_step = 30
     with caplog.at_level(logging.INFO, "quillread.train.progress"):
         tell.on_evaluate(None, state, None, metrics={"eval_cer": 0.125})
     assert "step 30 of 60: 12.5 % of characters wrong (25.0 % before the training), about 5 min left" in caplog.text
+
+
+@pytest.mark.parametrize(("step", "begun"), [(0, [{"epoch": 0.0, "eval_cer": 0.25, "step": 0}]), (20, [])])
+def test_the_history_of_a_run_begins_with_its_start_once(step: int, begun: list[dict[str, float]]):
+    tell = TellProgress("eval_cer")
+    tell.before = {"eval_cer": 0.25}
+    state: Any = SimpleNamespace(global_step=step, log_history=[])
+    tell.on_train_begin(None, state, None)
+    assert state.log_history == begun
