@@ -264,7 +264,7 @@ class Reader:
         try:
             if stopped is not None:
                 page = before or Page("", 1, 0, 0, fault=stopped)
-                return Scan(replace(page, source=document.name, number=index + 1), missing=stopped if before else None)
+                return Scan(_named(page, document, index), missing=stopped if before else None)
             image = document.page(index)
             page = before or self._read_page(transcribe, document, index, image, where)
         except Exception as error:  # whatever is wrong with one page must not lose the others
@@ -274,7 +274,7 @@ class Reader:
                 page = Page("", 1, width, height, fault=fault)
             else:
                 page, missing = before, tell_kept(fault)
-        page = replace(page, source=document.name, number=index + 1)
+        page = _named(page, document, index)
         return Scan(page, image, document.paper_size(index), partial(document.jpeg, index), missing)
 
     def _pages_with(self, lines: LineReader) -> PageTranscriber:
@@ -310,6 +310,10 @@ class Reader:
         if self._transcribe is None:
             raise UsageError("the reader is closed", hint="make a new one: Reader(options)")
         return self._transcribe
+
+
+def _named(page: Page, document: Document, index: int) -> Page:
+    return replace(page, source=document.name, number=index + 1, label=document.label(index))
 
 
 def read(

@@ -169,6 +169,13 @@ class Page:
     """Why the page could not be read; then there are no regions and width and height may be 0."""
     notes: tuple[str, ...] = ()
     """What a reader of the page should know: what was skipped on it, what looks wrong."""
+    label: str = ""
+    """What the input calls the page, such as `12r` in a IIIF manifest; empty if it does not name its pages."""
+
+    @property
+    def title(self) -> str:
+        """A heading for the page in a document of several."""
+        return f"Page {self.number}" + (f" ({self.label})" if self.label else "")
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -80,7 +80,7 @@ class DocxWriter:
             paragraphs = [_LINE_BREAK.join(lines) for lines in regions if lines]
         first, *others = paragraphs or [""]
         if self._has_headings:
-            first, others = _run(f"Page {page.number}"), paragraphs
+            first, others = _run(page.title), paragraphs
         style = '<w:pStyle w:val="Heading1"/>' if self._has_headings else ""
         style += "" if self._is_first else "<w:pageBreakBefore/>"
         self._document.write(f"<w:p><w:pPr>{style}</w:pPr>{first}</w:p>".encode())

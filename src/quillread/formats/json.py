@@ -106,6 +106,8 @@ def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str
     data: dict[str, Any] = {"number": page.number, "width": page.width, "height": page.height}
     if points is not None:
         data["points"] = [round(value, 2) for value in points]
+    if page.label:
+        data["label"] = page.label
     data |= _fault(page.fault)
     if page.notes:
         data["notes"] = list(page.notes)

@@ -61,7 +61,7 @@ class MarkdownWriter:
     def add(self, scan: Scan) -> None:
         """Write a page."""
         page = scan.page
-        parts = [f"## Page {page.number}"] if self._several else []
+        parts = [f"## {_escape(page.title)}"] if self._several else []
         if page.fault is not None:
             parts.append(f"> **Not read:** {_escape(' '.join(str(page.fault).split()))}")
         for region in page.regions:

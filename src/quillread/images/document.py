@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -103,10 +104,11 @@ class Document:
     Pages are decoded when asked for and not kept. Threads may share a document.
     """
 
-    def __init__(self, name: str, pages: Pages) -> None:
-        """Made by `open_document`."""
+    def __init__(self, name: str, pages: Pages, labels: Sequence[str] = ()) -> None:
+        """Made by `open_document`; `labels` are what the file calls its pages, if it names them."""
         self.name = name
         self._pages = pages
+        self._labels = labels
 
     def __len__(self) -> int:
         """Count the pages; a page that cannot be decoded counts."""
@@ -133,6 +135,10 @@ class Document:
         except FAULTS as error:
             detail = str(error) or type(error).__name__
             raise ImageError(f"{where}: cannot be decoded: {detail}", hint=DAMAGED) from error
+
+    def label(self, index: int) -> str:
+        """What the file calls a page, such as `12r`; empty if it does not name its pages."""
+        return self._labels[index] if self._labels else ""
 
     def paper_size(self, index: int) -> tuple[float, float] | None:
         """Tell the size of a page on paper: width and height in points (1/72 inch), None if that is not known."""

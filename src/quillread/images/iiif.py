@@ -30,6 +30,7 @@ MOST_BYTES = 32 << 20
 _MOST_OBJECTS = 1_000_000
 """Of a manifest: each takes some 70 bytes of memory and 3 of the file."""
 _MOST_PAGES = 100_000
+_LONGEST_LABEL = 200
 _INFO = "/info.json"
 _INNER = ("items", "default", "item", "source", "full")
 """What leads from a choice (version 3, 2) or a specific resource (3, 2) to the image itself."""
@@ -63,6 +64,8 @@ class _Canvas:
     """Where its image may be had, the largest first; an `info.json` stands for the sizes that it tells."""
     images: int = 0
     """How many make up the page; the first is read."""
+    label: str = ""
+    """What the library calls the page, such as `12r`; on one line."""
 
 
 class IiifPages:
@@ -76,6 +79,7 @@ class IiifPages:
             hint = "set read.web.allow=named to let its images be fetched from the hosts that it names"
             message = f"{name}: is a IIIF manifest, its images are on the web, and read.web.allow is off"
             raise ImageError(message, hint=hint)
+        self.labels = tuple(canvas.label for canvas in self._canvases)
         self._policy = policy.naming({address for canvas in self._canvases for address in canvas.addresses})
 
     def __len__(self) -> int:
@@ -161,12 +165,12 @@ def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
 
 
 def _version_2(canvas: dict[str, Any]) -> _Canvas:
-    return _canvas([annotation.get("resource") for annotation in _dicts(canvas.get("images"))])
+    return _canvas([annotation.get("resource") for annotation in _dicts(canvas.get("images"))], canvas.get("label"))
 
 
 def _version_3(canvas: dict[str, Any]) -> _Canvas:
     annotations = [note for page in _dicts(canvas.get("items")) for note in _dicts(page.get("items"))]
-    return _canvas([note.get("body") for note in annotations if _paints(note)])
+    return _canvas([note.get("body") for note in annotations if _paints(note)], canvas.get("label"))
 
 
 def _paints(annotation: dict[str, Any]) -> bool:
@@ -176,18 +180,26 @@ def _paints(annotation: dict[str, Any]) -> bool:
     return any(isinstance(each, str) and each.endswith("painting") for each in motivations)
 
 
-def _canvas(bodies: list[Any]) -> _Canvas:
+def _label(value: Any) -> str:
+    """The first text of a label: a string, one of a language (version 2), or lists of them by language (version 3)."""
+    while isinstance(value, dict | list) and value:
+        value = value.get("@value", next(iter(value.values()))) if isinstance(value, dict) else value[0]
+    return " ".join(value.split())[:_LONGEST_LABEL] if isinstance(value, str) else ""
+
+
+def _canvas(bodies: list[Any], label: Any) -> _Canvas:
     """Where the image of a canvas may be had: of its service in full size, or else as it is named."""
     images = [found for found in map(_find_image, bodies) if found]
     if not images:
-        return _Canvas(())
+        return _Canvas((), label=_label(label))
     image, selector = images[0]
     named = _text(image, "id", "@id")
     services = _resources(image.get("service"))
     found = [address for service in services for address in _service_addresses(service, selector)]
     if not found or not _region(selector):
         found.append(named)
-    return _Canvas(tuple(dict.fromkeys(address for address in found if is_address(address))), len(images))
+    addresses = tuple(dict.fromkeys(address for address in found if is_address(address)))
+    return _Canvas(addresses, len(images), _label(label))
 
 
 def _find_image(body: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -47,7 +47,8 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
     if head.startswith(b"%PDF-"):
         return Document(name, open_pages(Opening("pdf", source, config, name)))
     if may_be_manifest(head):
-        return Document(name, IiifPages(_read_whole(source, name), config, policy, name))
+        pages = IiifPages(_read_whole(source, name), config, policy, name)
+        return Document(name, pages, pages.labels)
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
     try:
         return Document(name, open_pages(Opening("heif" if heif else "picture", source, config, name)))

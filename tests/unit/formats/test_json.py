@@ -4,10 +4,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from documents import INFO, blank, export, failed, scan
+from documents import INFO, blank, export, failed, page, scan
 
 from quillread.errors import Fault
-from quillread.formats.json import json_schema, to_data, to_json
+from quillread.formats.json import json_schema, page_data, to_data, to_json
 from quillread.types import Alternative, Character, Line, Page, Polygon, Reading, Region, Transcript, Word
 
 OUTLINE = Polygon(((1.04, 2.0), (31.26, 2.0), (31.26, 20.0), (1.04, 20.0)))
@@ -165,3 +165,10 @@ def test_the_schema_describes_every_field_that_is_written():
 
     described(json.loads(export("json", scan(1, (612.0, 792.0)), failed(2), fault=Fault("image", "x"))), json_schema())
     described(to_data(Reading("a.png", (alternatives(),))), json_schema())
+
+
+def test_a_page_has_the_label_of_its_input():
+    assert "label" not in page_data(page())
+    labelled = replace(page(), label="12r")
+    assert page_data(labelled)["label"] == "12r"
+    assert labelled.title == "Page 1 (12r)"

@@ -340,3 +340,25 @@ def test_what_is_no_manifest_is_refused(content: bytes, message: str):
 def test_a_body_of_another_form_is_a_page_without_an_image(body: Any):
     with open_document(manifest_3(body), CONFIG) as document, pytest.raises(ImageError, match="has no image"):
         document.page(0)
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        ("12r", "12r"),
+        ({"en": ["12 \n r", "other"]}, "12 r"),
+        ([{"@value": "12r", "@language": "en"}], "12r"),
+        ({}, ""),
+        (None, ""),
+        ({"none": [5]}, ""),
+        ("a" * 500, "a" * 200),
+    ],
+)
+def test_canvases_keep_their_labels(label: Any, told: str):
+    newer = json.loads(manifest_3("https://a.example/1.jpg"))
+    newer["items"][0]["label"] = label
+    older = json.loads(manifest_2({"@id": "https://a.example/1.jpg"}))
+    older["sequences"][0]["canvases"][0]["label"] = label
+    for manifest in (newer, older):
+        with open_document(json.dumps(manifest).encode(), CONFIG) as document:
+            assert document.label(0) == told
