@@ -84,11 +84,16 @@ class _Sight:
     """A page as it was turned, and what the network sees on it."""
 
     image: UInt8Image
-    view: PageView
-    maps: Floats
-    turns: NDArray[np.float32]
     to_page: NDArray[np.float64]
     """Map of its pixels to those of the page as it lay; (3, 3)."""
+    view: PageView
+    marks: list[Mark]
+    turns: NDArray[np.float32]
+
+    @property
+    def amount(self) -> float:
+        """Length of all lines, in pixels of the page."""
+        return float(sum(len(mark.xs) for mark in self.marks) * STRIDE * self.view.scale[0])
 
 
 class NeuralSegmenter:
@@ -110,31 +115,32 @@ class NeuralSegmenter:
         check_page(image)
         if min(image.shape[:2]) < MIN_SIDE:
             return Layout()
-        sight = self._level(self._see(image, np.eye(3)))
-        marks, view, cut = self._look(sight)
-        layout = _find_lines(sight, view, marks, self._config, image.shape[1::-1])
+        sight = self._sized(self._level(self._see(image, np.eye(3))))
+        marks = drop_print(sight.marks) if self._config.skip_print else sight.marks
+        kept = marks if self._config.keep_cut else drop_cut(marks, -(-sight.view.grey.shape[1] // STRIDE))
+        layout = _find_lines(replace(sight, marks=kept), self._config, image.shape[1::-1])
+        cut = len(marks) - len(kept)
         if not cut:
             return layout
         told = f"{_count(cut)} cut off by the edge of the image skipped; segmenter=neural-all reads lines cut off"
         return replace(layout, notes=(*layout.notes, told))
 
-    def _see(self, image: UInt8Image, to_page: NDArray[np.float64]) -> _Sight:
-        view = view_page(image)
-        return _Sight(image, view, *self._network(page_pixels(view.grey, _MULTIPLE)), to_page)
+    def _see(self, image: UInt8Image, to_page: NDArray[np.float64], view: PageView | None = None) -> _Sight:
+        view = view or view_page(image)
+        maps, turns = self._network(page_pixels(view.grey, _MULTIPLE))
+        return _Sight(image, to_page, view, _take_marks(maps, view), turns)
 
     def _level(self, sight: _Sight) -> _Sight:
         """Turn a page that lies on its side, upside down or tilted, where the network reads it better then."""
         upright = self._upright(sight)
-        marks = _take_marks(upright.maps, upright.view)
-        if upright.turns.max() >= _LEVEL and abs(median_slope(marks)) < _STEEP:
+        if upright.turns.max() >= _LEVEL and abs(median_slope(upright.marks)) < _STEEP:
             return upright
         tilt = estimate_tilt(sight.image)
         if abs(tilt) < _LEAST_TILT:
             return upright
         image, back = _turn(sight.image, tilt)
         level = self._upright(self._see(image, sight.to_page @ back))
-        more = _amount(_take_marks(level.maps, level.view), level.view) > _amount(marks, upright.view)
-        return level if more and not level.turns.argmax() else upright
+        return level if level.amount > upright.amount and not level.turns.argmax() else upright
 
     def _upright(self, sight: _Sight) -> _Sight:
         """Turn a page by the quarters that the network says, if it finds it upright then."""
@@ -145,38 +151,28 @@ class NeuralSegmenter:
         turned = self._see(image, sight.to_page @ _turn_back(quarters, image.shape[1::-1]))
         return sight if turned.turns.argmax() else turned
 
-    def _look(self, sight: _Sight) -> tuple[list[Mark], PageView, int]:
-        """Take the lines off the maps; look again at another size while letters are too small or too large for them.
-
-        Returns:
-            The lines, the view that they are seen on, and how many were skipped as cut off.
-        """
-        view, maps = sight.view, sight.maps
-        marks = _take_marks(maps, view)
-        for side in self._other_sides(sight.image, view, marks):
-            other = view_page(sight.image, side)
-            other_maps, _ = self._network(page_pixels(other.grey, _MULTIPLE))
-            found = _take_marks(other_maps, other)
-            if _amount(found, other) > _amount(marks, view):
-                marks, view = found, other
-            if marks and _body(marks) >= _SMALL:
+    def _sized(self, sight: _Sight) -> _Sight:
+        """Look again at another size while letters are too small or too large for the network."""
+        for side in _other_sides(sight):
+            other = self._see(sight.image, sight.to_page, view_page(sight.image, side))
+            if other.amount > sight.amount:
+                sight = other
+            if sight.marks and _body(sight.marks) >= _SMALL:
                 break
-        if self._config.skip_print:
-            marks = drop_print(marks)
-        kept = marks if self._config.keep_cut else drop_cut(marks, -(-view.grey.shape[1] // STRIDE))
-        return kept, view, len(marks) - len(kept)
+        return sight
 
-    def _other_sides(self, image: UInt8Image, view: PageView, marks: list[Mark]) -> Iterator[int]:
-        """Longer sides of the views that are worth another look."""
-        seen, whole = max(view.grey.shape), max(image.shape[:2])
-        if not marks and seen > _SMALLEST_VIEW:
-            yield _SMALLEST_VIEW
-        is_written = bool((page_pixels(view.grey, 1) > _GREY).mean() > _WRITTEN)
-        if _body(marks) < _SMALL if marks else is_written:
-            for side in _LARGER_VIEWS:
-                if 1.25 * seen < min(side, whole):
-                    seen = min(side, whole)
-                    yield seen
+
+def _other_sides(sight: _Sight) -> Iterator[int]:
+    """Longer sides of the views that are worth another look."""
+    seen, whole = max(sight.view.grey.shape), max(sight.image.shape[:2])
+    if not sight.marks and seen > _SMALLEST_VIEW:
+        yield _SMALLEST_VIEW
+    is_written = bool((page_pixels(sight.view.grey, 1) > _GREY).mean() > _WRITTEN)
+    if _body(sight.marks) < _SMALL if sight.marks else is_written:
+        for side in _LARGER_VIEWS:
+            if 1.25 * seen < min(side, whole):
+                seen = min(side, whole)
+                yield seen
 
 
 def mark_baselines(view: PageView, network: Network) -> list[Line]:
@@ -196,11 +192,6 @@ def _body(marks: list[Mark]) -> float:
     return float(np.median([mark.body for mark in marks]))
 
 
-def _amount(marks: list[Mark], view: PageView) -> float:
-    """Length of all lines, in pixels of the page."""
-    return float(sum(len(mark.xs) for mark in marks) * STRIDE * view.scale[0])
-
-
 def _take_marks(maps: Floats, view: PageView) -> list[Mark]:
     rows, columns = (-(-side // STRIDE) for side in view.grey.shape)
     maps = maps[:, :rows, :columns]
@@ -215,14 +206,13 @@ def _maps_to_page(view: PageView) -> NDArray[np.float64]:
     return to_page
 
 
-def _find_lines(
-    sight: _Sight, view: PageView, marks: list[Mark], config: NeuralConfig, size: tuple[int, int]
-) -> Layout:
+def _find_lines(sight: _Sight, config: NeuralConfig, size: tuple[int, int]) -> Layout:
     """Give the marks of a page their ink, and put them in order on the page of that size as it lay."""
+    marks = sight.marks
     if not marks:
         return Layout()
-    to_image = _maps_to_page(view)
-    ink = find_ink(sight.image, round(_INK * max(view.grey.shape)), [_band(mark, to_image) for mark in marks])
+    to_image = _maps_to_page(sight.view)
+    ink = find_ink(sight.image, round(_INK * max(sight.view.grey.shape)), [_band(mark, to_image) for mark in marks])
     to_mask = np.linalg.inv(np.vstack([ink.to_page, [0, 0, 1]])) @ to_image
     bodies = [_follow(mark, to_mask, ink.mask.shape[1]) for mark in marks]
     drawn = _draw_lines(ink.mask, bodies, config)

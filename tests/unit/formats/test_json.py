@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from documents import INFO, blank, export, failed, page, scan
+from documents import INFO, blank, export, failed, scan
 
 from quillread.errors import Fault
 from quillread.formats.json import json_schema, page_data, to_data, to_json
