@@ -1,7 +1,7 @@
 r"""Draw the validation error of runs that go on from each other, over the lines that they saw.
 
-    python benchmarks/curve.py --batch 128 48 32 --output docs/images/builtin-curve.png \
-      benchmarks/results/builtin-training.jsonl benchmarks/results/builtin-training-[23].jsonl
+    python benchmarks/curve.py --batch 128 48 32 32 32 --output docs/images/builtin-curve.png \
+      benchmarks/results/builtin-training.jsonl benchmarks/results/builtin-training-[2345].jsonl
 
 Each file is the `metrics.jsonl` of a run folder. Where the curve of a run ends and that of the next begins, the figures
 may differ a little, as runs may look at other validation lines.
