@@ -41,7 +41,9 @@ def main() -> None:
     """Score every folder with every line finder, print a table and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--segmenter", action="append", metavar="NAME", help="neural, neural-handwriting and classical if not given")
+    parser.add_argument(
+        "--segmenter", action="append", metavar="NAME", help="neural, neural-handwriting and classical if not given"
+    )
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args()
     machine = describe_machine()
