@@ -1,0 +1,75 @@
+"""Finding what a request names, for those who may see it."""
+
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from quillread.serve.access.actor import Actor, Role
+from quillread.serve.database.schema import Base, Collection, Document, Line, Page, Region
+from quillread.serve.faults import NotFoundError
+
+_Row = TypeVar("_Row", bound=Base)
+
+
+def find_collection(
+    session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False
+) -> Collection:
+    """Find a collection.
+
+    Args:
+        session: Of the database.
+        actor: Who asks.
+        id: Of the collection.
+        role: That the actor must have in it.
+        deleted: Whether one in the bin will do.
+
+    Raises:
+        NotFoundError: If there is none, or the actor may not know of it.
+        DeniedError: If the actor has less than that role.
+    """
+    collection = _get(session, Collection, id)
+    actor.check(session, collection.id, role)
+    if collection.deleted and not deleted:
+        raise NotFoundError(f"collection {id} is in the bin", hint="restore it first")
+    return collection
+
+
+def find_document(session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False) -> Document:
+    """Find a document; see `find_collection`."""
+    document = _get(session, Document, id)
+    find_collection(session, actor, document.collection_id, role, deleted=deleted)
+    if document.deleted and not deleted:
+        raise NotFoundError(f"document {id} is in the bin", hint="restore it first")
+    return document
+
+
+def find_page(session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False) -> Page:
+    """Find a page; see `find_collection`."""
+    page = _get(session, Page, id)
+    find_document(session, actor, page.document_id, role, deleted=deleted)
+    if page.deleted and not deleted:
+        raise NotFoundError(f"page {id} is in the bin", hint="restore it first")
+    return page
+
+
+def find_line(session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False) -> Line:
+    """Find a line; see `find_collection`."""
+    line = _get(session, Line, id)
+    find_page(session, actor, line.page_id, role)
+    if line.deleted and not deleted:
+        raise NotFoundError(f"line {id} was deleted", hint="restore it first")
+    return line
+
+
+def find_region(session: Session, actor: Actor, id: int, role: Role = "reader") -> Region:
+    """Find a region; see `find_collection`."""
+    region = _get(session, Region, id)
+    find_page(session, actor, region.page_id, role)
+    return region
+
+
+def _get(session: Session, kind: type[_Row], id: int) -> _Row:
+    row = session.get(kind, id)
+    if row is None:
+        raise NotFoundError(f"there is no {kind.__name__.lower()} {id}")
+    return row

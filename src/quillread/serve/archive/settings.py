@@ -1,0 +1,47 @@
+"""Settings of a collection."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from quillread.config import build
+from quillread.errors import ConfigError
+from quillread.options import ReadOptions
+from quillread.serve.faults import RequestError, TooLargeError
+
+_MOST_BYTES = 100_000
+_OURS = ("threads", "pages", "segmentation", "lexicons")
+"""Options that are about the server or about one input."""
+
+
+def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check settings of a collection before they are kept.
+
+    Raises:
+        RequestError: If options in it are unknown or out of range.
+        TooLargeError: If it is all too much.
+    """
+    if len(json.dumps(settings)) > _MOST_BYTES:
+        raise TooLargeError(f"settings of a collection may have {_MOST_BYTES:,} bytes")
+    options = settings.get("options", {})
+    if not isinstance(options, dict):
+        raise RequestError(f"settings.options: expected an object, got {type(options).__name__}")
+    read_options(options)
+    return dict(settings)
+
+
+def read_options(options: Mapping[str, Any]) -> ReadOptions:
+    """The options of a reading, of those that a request or a collection names.
+
+    Raises:
+        RequestError: If they are unknown, out of range, or not for requests.
+    """
+    for name in _OURS:
+        if name in options:
+            raise RequestError(f"options.{name} is not for requests")
+    if "web" in options.get("read", {}):
+        raise RequestError("options.read.web is not for requests", hint="quill serve --set web.allow=...")
+    try:
+        return build(ReadOptions, options, "options")
+    except ConfigError as error:
+        raise RequestError(error.message, hint=error.hint) from error

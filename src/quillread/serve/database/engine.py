@@ -1,0 +1,107 @@
+"""Opening the database: SQLite in WAL mode, or PostgreSQL."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from quillread.errors import ConfigError, InputError
+
+_BUSY_SECONDS = 30
+
+
+class Database:
+    """Gives sessions. Threads share it; each session belongs to one thread.
+
+    Args:
+        address: `sqlite:///PATH` or `postgresql://...`.
+
+    Raises:
+        ConfigError: If the address is of another kind.
+    """
+
+    def __init__(self, address: str | URL) -> None:
+        self.engine = _make_engine(address)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that changes nothing."""
+        with self._sessions() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are committed in the end, or undone if there is an error.
+
+        SQLite takes the lock of the one writer at the start: a transaction that has read and then wants to write would
+        be refused if another has written meanwhile.
+        """
+        with self._sessions() as session, session.begin():
+            if self.is_sqlite:
+                session.connection(execution_options={"quillread_writes": True})
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def sqlite_address(path: Path) -> URL:
+    """The address of a SQLite file."""
+    return URL.create("sqlite", database=str(path))
+
+
+@contextmanager
+def away(database: Database) -> Iterator[None]:
+    """Turn a database that cannot be reached into an InputError that says where it is."""
+    try:
+        yield
+    except OperationalError as error:
+        where = database.engine.url.render_as_string(hide_password=True)
+        raise InputError(f"{where}: {error.orig}", hint="check that the database runs and may be used") from error
+
+
+def _make_engine(address: str | URL) -> Engine:
+    try:
+        url = make_url(address)
+    except ArgumentError as error:
+        raise ConfigError(f"database: {address!r} is not an address", hint="postgresql://USER@HOST/NAME") from error
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername == "sqlite":
+        # Waits for the one writer, rather than to fail; threads take a connection each.
+        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=20, max_overflow=20)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if url.drivername == "postgresql+psycopg":
+        # Connections that broke while the database was away are made anew; a failing one is told soon.
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args={"connect_timeout": 10}
+        )
+    raise ConfigError(f"database: {url.drivername} is not supported", hint="SQLite is built in; else PostgreSQL")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # an acknowledged edit survives a power failure, too
+        "foreign_keys=ON",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("quillread_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

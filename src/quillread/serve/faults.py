@@ -1,0 +1,74 @@
+"""What the server answers instead of a result: errors with a status of HTTP, written as problems (RFC 9457)."""
+
+from typing import Any, ClassVar
+
+from quillread.errors import QuillreadError, UsageError
+
+
+class RequestError(UsageError):
+    """A request that cannot be answered as it is.
+
+    Args:
+        message: What is wrong, where, and the value that was met.
+        hint: What to do next.
+        **facts: More members of the answer, plain data.
+    """
+
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message, hint=hint)
+        self.facts = facts
+
+
+class LoginNeededError(RequestError):
+    """Nobody knows who asks."""
+
+    status = 401
+
+
+class DeniedError(RequestError):
+    """Whoever asks may not."""
+
+    status = 403
+
+
+class NotFoundError(RequestError):
+    """There is no such thing, or whoever asks may not know of it."""
+
+    status = 404
+
+
+class ConflictError(RequestError):
+    """Another has changed it meanwhile; `current` in the answer is how it is now."""
+
+    status = 409
+
+
+class TooLargeError(RequestError):
+    """More than the limits allow."""
+
+    status = 413
+
+
+class PreconditionNeededError(RequestError):
+    """A change without `If-Match`."""
+
+    status = 428
+
+
+class BusyError(RequestError):
+    """Too much at once; `retry_after` is in seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or f"try again in {retry_after} seconds")
+        self.retry_after = retry_after
+
+
+def status_of(error: QuillreadError) -> int:
+    """The status of HTTP that an error of the rest of Quillread has: the request is at fault, or we are."""
+    if isinstance(error, RequestError):
+        return error.status
+    return {"internal": 500, "crash": 500, "memory": 507, "timeout": 504, "output": 507}.get(error.kind, 422)

@@ -1,0 +1,177 @@
+"""Files by the SHA-256 of their content, in a folder or a bucket: originals stay untouched, equal ones kept once."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from quillread.errors import ConfigError, InputError, OutputError
+
+_CHUNK = 1 << 20
+
+
+class Stored(NamedTuple):
+    """A file of the storage."""
+
+    sha256: str
+    size: int
+
+
+class Storage:
+    """Keeps files by content. Threads and processes share it.
+
+    A file is whole or not there: it is written beside its place and moved. Those of a bucket that need a path, such as
+    PDFs, are fetched once into a folder.
+
+    Args:
+        address: As fsspec names it, such as `s3://bucket/prefix`, or the path of a folder.
+        fetched: Folder for files of a bucket.
+
+    Raises:
+        ConfigError: If there is no such kind of storage, or its package is missing.
+    """
+
+    def __init__(self, address: str, fetched: Path) -> None:
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(address)
+        except (ValueError, ImportError) as error:
+            hint = "a folder, or an address that fsspec knows, with its package installed (s3://: pip install s3fs)"
+            raise ConfigError(f"storage: {address}: {error}", hint=hint) from error
+        self._is_local = isinstance(self._fs, LocalFileSystem)
+        self._fetched = fetched
+        self._fs.makedirs(self._root, exist_ok=True)
+
+    def add(self, content: bytes | BinaryIO | Path) -> Stored:
+        """Keep a file.
+
+        Args:
+            content: Its content, a file open for reading, or a path, which is not changed.
+
+        Raises:
+            OutputError: If there is no space, or the storage cannot be reached.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK) as spooled:
+            digest, size = hashlib.sha256(), 0
+            for chunk in _chunks(content):
+                digest.update(chunk)
+                size += len(chunk)
+                if not isinstance(content, bytes | Path):
+                    spooled.write(chunk)
+            stored = Stored(digest.hexdigest(), size)
+            if not self.has(stored.sha256):
+                spooled.seek(0)
+                self._write(stored.sha256, content if isinstance(content, bytes | Path) else cast(BinaryIO, spooled))
+        return stored
+
+    def has(self, sha256: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._fs.exists(self._place(sha256)))
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a file for reading.
+
+        Raises:
+            InputError: If it is not there.
+        """
+        try:
+            return cast(BinaryIO, self._fs.open(self._place(sha256), "rb"))
+        except FileNotFoundError as error:
+            hint = "quill serve check compares the database with the files"
+            raise InputError(f"the file {sha256} is missing from the storage", hint=hint) from error
+
+    def read(self, sha256: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            InputError: If it is not there.
+        """
+        with self.open(sha256) as file:
+            return file.read()
+
+    def path(self, sha256: str) -> Path:
+        """A path of a file, for readers that need one; those of a bucket are fetched first.
+
+        Raises:
+            InputError: If it is not there.
+        """
+        if self._is_local:
+            path = Path(self._place(sha256))
+            if not path.is_file():
+                self.open(sha256).close()
+            return path
+        target = self._fetched / sha256
+        if not target.is_file():
+            self._fetched.mkdir(parents=True, exist_ok=True)
+            with self.open(sha256) as source, tempfile.NamedTemporaryFile(dir=self._fetched, delete=False) as part:
+                shutil.copyfileobj(source, part, _CHUNK)
+            Path(part.name).replace(target)
+        return target
+
+    def delete(self, sha256: str) -> None:
+        """Delete a file for good, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._place(sha256))
+        (self._fetched / sha256).unlink(missing_ok=True)
+
+    def list(self) -> Iterator[Stored]:
+        """All files."""
+        for path, info in self._fs.find(self._root, detail=True).items():
+            name = path.rsplit("/", 1)[-1]
+            if len(name) == 64:
+                yield Stored(name, int(info["size"]))
+
+    def _place(self, sha256: str) -> str:
+        return f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+    def _write(self, sha256: str, content: bytes | BinaryIO | Path) -> None:
+        place = self._place(sha256)
+        try:
+            if self._is_local:
+                _write_here(Path(place), content)
+                return
+            self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+            with self._fs.open(place, "wb") as file:  # object stores show a file when it is whole
+                for chunk in _chunks(content):
+                    file.write(chunk)
+        except OSError as error:
+            message = f"{self._root}: a file cannot be stored: {error.strerror or error}"
+            raise OutputError(message, hint="check disk space and permissions") from error
+
+
+def _write_here(place: Path, content: bytes | BinaryIO | Path) -> None:
+    """Write a file that is on the disk before its name is."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = tempfile.NamedTemporaryFile(dir=place.parent, prefix=".part-", delete=False)  # noqa: SIM115
+    try:
+        with part:
+            for chunk in _chunks(content):
+                part.write(chunk)
+            part.flush()
+            os.fsync(part.fileno())
+        Path(part.name).replace(place)
+    except BaseException:
+        Path(part.name).unlink(missing_ok=True)
+        raise
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _chunks(content: bytes | BinaryIO | Path) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+    elif isinstance(content, Path):
+        with content.open("rb") as file:
+            yield from _chunks(file)
+    else:
+        while chunk := content.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,95 @@
+"""A PostgreSQL server of its own for tests, started from the system's programs as a user that is not root."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+REQUIRED = "QUILLREAD_REQUIRES_POSTGRES"
+"""Environment variable that turns a server that is missing from a skip into a failure."""
+_number = count(1)
+
+
+def find_programs() -> Path | None:
+    """Folder of `initdb` and `postgres`, of the latest version; None if there is none."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
+
+
+@contextmanager
+def postgres_server() -> Iterator["Server"]:
+    """Start a server; skip the test if there is none to start, unless it is required."""
+    programs = find_programs()
+    if programs is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail("PostgreSQL is required and not installed")
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with tempfile.TemporaryDirectory(prefix="quillread-postgres-") as name:
+        server = Server(programs, Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+class Server:
+    """A server that listens on a socket in its folder only."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self.folder = folder
+        if os.geteuid() == 0:  # which it refuses
+            os.chown(folder, *self._user())
+        self._run(
+            "initdb", "-D", folder / "data", "-U", "quill", "-E", "UTF8", "--no-locale", "-A", "trust", "--no-sync"
+        )
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off -c max_connections=200"
+        self._run("pg_ctl", "-D", self.folder / "data", "-l", self.folder / "server.log", "-o", options, "-w", "start")
+
+    def stop(self) -> None:
+        """Stop it; connections break."""
+        self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
+
+    def make_database(self) -> str:
+        """The address of a new database."""
+        name = f"test{next(_number)}"
+        with psycopg.connect(host=str(self.folder), user="quill", dbname="postgres", autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return f"postgresql://quill@/{name}?host={self.folder}"
+
+    @staticmethod
+    def _user() -> tuple[int, int]:
+        for name in ("postgres", "nobody"):
+            try:
+                user = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return user.pw_uid, user.pw_gid
+        raise AssertionError("no user to run PostgreSQL as")
+
+    def _run(self, program: str, *arguments: object) -> None:
+        user: dict[str, object] = {}
+        if os.geteuid() == 0:
+            uid, gid = self._user()
+            user = {"user": uid, "group": gid, "extra_groups": []}
+        command = [str(self._programs / program), *map(str, arguments)]
+        log = self.folder / f"{program}.log"  # a pipe would be held open by the server
+        with log.open("wb") as output:
+            done = subprocess.run(  # type: ignore[call-overload]
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **user
+            )
+        assert done.returncode == 0, f"{program} failed: {log.read_text(errors='replace')}"
