@@ -18,24 +18,21 @@ def upgrade() -> None:
     _make_tables()
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
-            "CREATE VIRTUAL TABLE line_index USING fts5("
-            "folded, content='line_search', content_rowid='line_id', tokenize='unicode61 remove_diacritics 0')"
+            "CREATE VIRTUAL TABLE line_index USING fts5(folded, scope, content='line_search', content_rowid='line_id', "
+            "columnsize=0, prefix='2 3', tokenize='unicode61 remove_diacritics 0')"
         )
-        op.execute(
-            "CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN "
-            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
+        added = "INSERT INTO line_index(rowid, folded, scope) VALUES (new.line_id, new.folded, new.scope)"
+        removed = (
+            "INSERT INTO line_index(line_index, rowid, folded, scope) "
+            "VALUES ('delete', old.line_id, old.folded, old.scope)"
         )
-        op.execute(
-            "CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN "
-            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); END"
-        )
-        op.execute(
-            "CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN "
-            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); "
-            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
-        )
+        op.execute(f"CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN {added}; END")
+        op.execute(f"CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN {removed}; END")
+        op.execute(f"CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN {removed}; {added}; END")
     else:
-        op.execute("CREATE INDEX line_index ON line_search USING gin (to_tsvector('simple', folded))")
+        vector = "to_tsvector('simple', folded || ' ' || scope)"
+        op.execute(f"ALTER TABLE line_search ADD COLUMN vector tsvector GENERATED ALWAYS AS ({vector}) STORED")
+        op.execute("CREATE INDEX line_index ON line_search USING gin (vector)")
 
 
 def _make_tables() -> None:
@@ -299,6 +296,7 @@ def _make_tables() -> None:
         sa.Column("polygon", _JSON, nullable=False),
         sa.Column("xml_id", sa.String(length=200), nullable=True),
         sa.Column("printed", sa.Boolean(), nullable=False),
+        sa.Column("drawn", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("checked", sa.Boolean(), nullable=False),
@@ -315,12 +313,11 @@ def _make_tables() -> None:
     op.create_table(
         "line_search",
         sa.Column("line_id", _ID, nullable=False),
-        sa.Column("collection_id", _ID, nullable=False),
+        sa.Column("scope", sa.String(length=60), nullable=False),
         sa.Column("folded", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["line_id"], ["lines.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("line_id"),
     )
-    op.create_index(op.f("ix_line_search_collection_id"), "line_search", ["collection_id"], unique=False)
     op.create_table(
         "line_versions",
         sa.Column("id", _ID, nullable=False),
