@@ -157,10 +157,11 @@ def note_progress(session: Session, claim: Claim, progress: Mapping[str, Any]) -
         tell(session, "job.progress", job.collection_id, **facts(job, read_clock(session)), progress=dict(progress))
 
 
-def renew(session: Session, server: str) -> None:
-    """Renew the leases of all tasks that a server has."""
+def renew(session: Session, server: str, in_hand: Collection[int]) -> None:
+    """Renew the leases of the tasks that a server works on."""
     lease = read_clock(session) + _LEASE
-    session.execute(update(Task).where(Task.state == "running", Task.server == server).values(lease=lease))
+    own = update(Task).where(Task.state == "running", Task.server == server, Task.id.in_(in_hand))
+    session.execute(own.values(lease=lease))
 
 
 def held_by(session: Session, server: str) -> set[tuple[int, int]]:

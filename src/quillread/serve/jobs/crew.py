@@ -130,8 +130,9 @@ class Crew:
 
     def _recover(self) -> None:
         in_hand = self._shift.in_hand()
-        with self._archive.database.write() as session:
-            renew(session, self._shift.server)
+        if in_hand:
+            with self._archive.database.write() as session:
+                renew(session, self._shift.server, in_hand)
         with self._archive.database.write() as session:
             recover(session, self._shift.server, in_hand)
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
@@ -106,11 +106,12 @@ class Feed:
         self._missing: dict[int, float] = {}
         """Smaller ids that were not seen, and when they were missed."""
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Begin."""
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop; watchers hear nothing any more."""
         self._stopping.set()
         self._thread.join()
@@ -155,9 +156,7 @@ class Feed:
                 rows = self._read_new(session)
                 for watcher in [*self._watchers] if rows else ():
                     fresh = [row for row in rows if row.id not in watcher.known]
-                    watcher.push(
-                        [Told(self._floor, row.kind, row.data) for row in _visible(session, watcher, fresh)]
-                    )
+                    watcher.push([Told(self._floor, row.kind, row.data) for row in _visible(session, watcher, fresh)])
             self._watchers = {watcher for watcher in self._watchers if not watcher.is_dropped}
 
     def _run(self) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 RUNS = {
     "import": "quillread.serve.jobs.importing:run_import",
     "export": "quillread.serve.jobs.exporting:run_export",
-    "train": "quillread.serve.jobs.training:run_training",
+    "train": "quillread.serve.jobs.training:train",
 }
 """Kind of job -> `Run`, resolved late, of those whose tasks are not pages."""
 
@@ -49,55 +49,26 @@ class StoppedError(Exception):
     """The server ends, or the task was cancelled: whoever works on it stops."""
 
 
-class Report:
-    """How a long task says how far it is, and learns that it is to stop."""
-
-    def __init__(self, shift: Shift, hold: Hold) -> None:
-        self._shift = shift
-        self._hold = hold
-        self._told = -1.0
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether it is to stop."""
-        return self._hold.lost.is_set() or self._shift.stopping.is_set()
-
-    def check(self) -> None:
-        """Stop, if it is to; to be called often.
-
-        Raises:
-            StoppedError: If it is to.
-        """
-        if self.is_stopped:
-            raise StoppedError
-
-    def progress(self, **facts: Any) -> None:
-        """Say how far it is, plain data; what comes too fast is skipped."""
-        self.check()
-        if self._told > 0 and time.monotonic() - self._told < 0.5:
-            return
-        self._told = time.monotonic()
-        try:
-            with self._shift.archive.database.write() as session:
-                claims.note_progress(session, self._hold.claim, facts)
-        except Exception as error:
-            if not is_away(error):
-                raise
-
-
 class Run(Protocol):
     """Does a task that is not about a page. It may be begun again after it was cut off anywhere."""
 
-    def __call__(self, archive: Archive, claim: Claim, report: Report) -> Mapping[str, Any] | None:
+    def __call__(
+        self,
+        archive: Archive,
+        claim: Claim,
+        told: Callable[[Mapping[str, Any]], None],
+        cancelled: Callable[[], bool],
+    ) -> Mapping[str, Any] | None:
         """Do it.
 
         Args:
             archive: What it is about.
             claim: Of the task: its payload and the options of its job.
-            report: To be told how far it is.
+            told: Called with how far it is, plain data, now and then.
+            cancelled: Asked now and then whether to stop: the job was cancelled, or the server ends.
 
         Returns:
-            The result of the job, plain data.
+            The result of the job, plain data; whatever it is if it was stopped.
         """
 
 
@@ -210,9 +181,6 @@ class PageLane(Lane):
         try:
             self._worker.submit(task)
             outcome = self._worker.result()
-        except WorkerError:
-            self._worker.close()  # it has lost its process while it started, and keeps the job
-            raise
         finally:
             hold.end = lambda: None
             self._note_process()
@@ -255,8 +223,33 @@ class RunLane(Lane):
     def _work(self, hold: Hold) -> Change:
         module, _, name = self._place.partition(":")
         run = cast(Run, getattr(importlib.import_module(module), name))
-        result = run(self._shift.archive, hold.claim, Report(self._shift, hold))
+        shift = self._shift
+
+        def cancelled() -> bool:
+            return hold.lost.is_set() or shift.stopping.is_set()
+
+        result = run(shift.archive, hold.claim, _Progress(shift, hold.claim), cancelled)
+        if cancelled() and result is None:
+            raise StoppedError
         return lambda session: claims.finish(session, hold.claim, result)
+
+
+class _Progress:
+    """Notes how far a long task is; what comes too fast is skipped."""
+
+    def __init__(self, shift: Shift, claim: Claim) -> None:
+        self._shift = shift
+        self._claim = claim
+
+    def __call__(self, facts: Mapping[str, Any]) -> None:
+        """Note it."""
+        if self._shift.may_tell(self._claim.job_id):
+            try:
+                with self._shift.archive.database.write() as session:
+                    claims.note_progress(session, self._claim, facts)
+            except Exception as error:
+                if not is_away(error):
+                    raise
 
 
 def _failing(claim: Claim, fault: Fault) -> Change:

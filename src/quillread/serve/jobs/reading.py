@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from quillread.errors import Fault, InputError, UsageError
+from quillread.errors import InputError, UsageError
 from quillread.images.document import Document
 from quillread.options import ReadOptions
 from quillread.reader import Reader
@@ -22,7 +22,8 @@ from quillread.serve.archive.layouts import read_layout
 from quillread.serve.archive.models import place_models
 from quillread.serve.archive.readings import apply_reading
 from quillread.serve.archive.settings import read_options
-from quillread.serve.database.schema import Collection, Document as DocumentRow, Line, LineVersion, Page
+from quillread.serve.database.schema import Collection, Line, LineVersion, Page
+from quillread.serve.database.schema import Document as DocumentRow
 from quillread.serve.jobs.claims import Claim
 from quillread.types import Page as ReadPage
 from quillread.types import Point, Polygon, Region, Transcript
@@ -130,8 +131,10 @@ def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | No
     if page.source is None:
         raise InputError(f"page {page.id}: has no image", hint="upload it again")
     given = place_models(archive, session, claim.options)
-    options = replace(read_options(claim.options), models=tuple(given["models"]), threads=1) if "models" in given else (
-        replace(read_options(claim.options), threads=1)
+    options = (
+        replace(read_options(claim.options), models=tuple(given["models"]), threads=1)
+        if "models" in given
+        else (replace(read_options(claim.options), threads=1))
     )
     path, line_ids = archive.storage.path(page.source), claim.payload.get("line_ids")
     name = page.source_name or f"page {page.id}"
