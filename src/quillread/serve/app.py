@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,8 @@ from quillread.serve.access.guard import guard
 from quillread.serve.api import collections, models
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import BusyError, RequestError, status_of
+from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.events import Feed
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -24,12 +26,19 @@ log = logging.getLogger(__name__)
 ROUTERS = (collections.router, models.router)
 
 
-def make_app(archive: Archive) -> FastAPI:
-    """Make the application that serves an archive."""
+def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
+    """Make the application that serves an archive.
+
+    Args:
+        archive: It stays open.
+        crew: Works on the queue while the application lives; None leaves that to other servers.
+    """
+    feed = Feed(archive.database)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with feed, crew or nullcontext():
+            yield
 
     app = FastAPI(
         title="Quillread",
@@ -41,7 +50,7 @@ def make_app(archive: Archive) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive = archive
+    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
     app.middleware("http")(guard)
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
