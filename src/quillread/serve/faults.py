@@ -51,6 +51,12 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class UnreadableError(RequestError):
+    """Nothing of what was sent can be read."""
+
+    status = 422
+
+
 class PreconditionNeededError(RequestError):
     """A change without `If-Match`."""
 
