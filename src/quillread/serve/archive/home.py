@@ -32,7 +32,7 @@ class Archive:
         self.config = config
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(config.data)
-        self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME))
+        self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME), config.limits)
         with away(self.database):
             migrate(self.database)
         self.storage = Storage(config.storage or str(config.data / "files"), config.data / "fetched")
