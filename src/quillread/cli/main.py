@@ -21,6 +21,7 @@ COMMANDS = {
     "read": "read handwriting in images and PDFs",
     "train": "train a model, or adapt one to a hand",
     "train-segmenter": "train a line finder on pages",
+    "serve": "serve an archive of pages to browsers and scripts, on this machine or for a team",
     "evaluate": "measure a model on lines or pages with known text",
     "compare": "compare the predictions of two models on the same lines",
     "data": "inspect, fetch, split and convert data sets, make one of pages",
