@@ -13,7 +13,11 @@ from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError
 from quillread.serve.access.guard import Guard
-from quillread.serve.api import access, collections
+from quillread.serve.api import (
+    access,
+    collections,
+    models,
+)
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
 from quillread.version import __version__
@@ -23,6 +27,7 @@ log = logging.getLogger(__name__)
 ROUTERS = (
     access.router,
     collections.router,
+    models.router,
 )
 
 
