@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,13 +111,13 @@ def finetune(
     lines = open_lines(config, family.form, sources)
     if resume:
         check_same_data(config, lines, output)
-    stop, tell = StopOnSignal(), TellProgress(f"eval_{config.metric}")
-    trainer = _make_trainer(config, output, family, lines, stop, tell, overwrite=overwrite, progress=progress)
+    stop, record = StopOnSignal(), RecordMetrics(output)
+    trainer = _make_trainer(config, output, family, lines, [record, stop], overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
     # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
     asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
     before = score_sets(trainer.validation, trainer.read()) if asks else {}
-    tell.before = before
+    record.before = before
     start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
     try:
         _train(config, trainer, checkpoint)
@@ -191,8 +191,7 @@ def _make_trainer(
     output: Path,
     family: Family,
     lines: RunLines,
-    stop: StopOnSignal,
-    tell: TellProgress,
+    callbacks: Sequence[TrainerCallback],
     *,
     overwrite: bool,
     progress: bool,
@@ -208,12 +207,12 @@ def _make_trainer(
     sampler = PlanSampler(lines.plan, args.process_index, _processes())
     dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
-    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler), tell]
-    if config.patience and validates:
-        callbacks.append(StopEarly(config.patience))
     clock = EndInTime(config.minutes) if config.minutes else None
+    beside = [*callbacks, ResumeExactly(sampler), TellProgress(f"eval_{config.metric}", clock)]
+    if config.patience and validates:
+        beside.append(StopEarly(config.patience))
     if clock:
-        callbacks.append(clock)
+        beside.append(clock)
     trainer = LineTrainer(
         family,
         args,
@@ -223,7 +222,7 @@ def _make_trainer(
         output / "samples",
         config.micro_batch,
         most_speechless(config),
-        callbacks,
+        beside,
     )
     trainer.clock = clock
     trainer.keep_checkpoints = config.keep_checkpoints
@@ -241,11 +240,11 @@ def _fitted(config: TrainConfig, output: Path, lines: RunLines, trainer: LineTra
         record_run(config, lines, output)
         args, size = trainer.args, count_parameters(trainer.family.network)
         log.info(
-            "start: %s; %d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
+            "start: %s; %d trained parameters; %s of %d lines, %s at a time; %s; %d process%s",
             *(
                 config.start or "random weights",
                 size,
-                args.max_steps,
+                f"{config.minutes:g} minutes in steps" if config.minutes else f"{args.max_steps} steps",
                 config.batch_size,
                 config.micro_batch or "all",
                 precision_name(args),
