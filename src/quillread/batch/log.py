@@ -42,6 +42,11 @@ class _Ledger:
             file.write(f"{json.dumps(line)}\n".encode())
         take_line(self.records, line)
 
+    def settle(self, entry: Input, **facts: Any) -> None:
+        """Remember an input whose files are in place; what stood there before them counts no more."""
+        files = {name: digests[-1:] for name, digests in self.record(entry).get("files", {}).items()}
+        self.add(entry, **facts, files=files)
+
     def place(self, entry: Input) -> str:
         """Where an input is, seen from the folder: the same if both are moved; of stdin, its content."""
         if entry.content is not None:
@@ -137,7 +142,7 @@ class ReadLog:
         Raises:
             OutputError: If the log cannot be written.
         """
-        self._main.add(
+        self._main.settle(
             entry,
             file=_fingerprint(entry),
             settings=self._settings,
@@ -145,8 +150,10 @@ class ReadLog:
             pages=pages,
             last=pages if last is None else last,
             failed=failed,
-            files={name: digests[-1:] for name, digests in self._main.record(entry).get("files", {}).items()},
         )
+        # An input that was not drawn leaves the pictures of another one, which have its name, to that.
+        if self._drawn is not self._main and self._drawn.record(entry).get("place") == self._drawn.place(entry):
+            self._drawn.settle(entry)
 
     def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
         """Name the files of an input; of those that hold a page each, the last."""
