@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 
 from quillread.batch.inputs import STDIN, Input
 from quillread.batch.journal import PageJournal, journal_path
-from quillread.batch.outputs import beside, overlay_path
+from quillread.batch.outputs import beside, overlay_path, without_page
 from quillread.batch.records import LOG_NAME, read_records, take_line
 from quillread.errors import OutputError
-from quillread.files import naming, open_own, write_atomic
+from quillread.files import naming, open_own, real_path, write_atomic
 from quillread.formats.export import FORMATS
-
-_OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
 class _Ledger:
@@ -53,11 +50,11 @@ class _Ledger:
             return hashlib.sha256(entry.content).hexdigest()
         if entry.is_address:
             return entry.name
-        return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
+        return os.path.relpath(real_path(entry.name), real_path(self._folder))
 
     def name(self, path: Path) -> str:
         """How it names a file, however the folder is spelled."""
-        return os.path.relpath(Path(os.path.realpath(path.parent), path.name), os.path.realpath(self._folder))
+        return os.path.relpath(real_path(path.parent) / path.name, real_path(self._folder))
 
 
 class ReadLog:
@@ -187,7 +184,7 @@ class ReadLog:
                 yield ledger, found
 
     def _stands(self, path: Path) -> bool:
-        return path.name in self._names(path.parent).get(_OF_PAGE.sub(r"\1", path.name), ())
+        return path.name in self._names(path.parent).get(without_page(path.name), ())
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         """Names in a folder before the run, by the names they have without the number of a page."""
@@ -195,7 +192,7 @@ class ReadLog:
             names = self._standing[folder] = {}
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    names.setdefault(_OF_PAGE.sub(r"\1", entry.name), []).append(entry.name)
+                    names.setdefault(without_page(entry.name), []).append(entry.name)
         return self._standing[folder]
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +39,10 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _run_lines(args: argparse.Namespace) -> int:
     from quillread.batch.inputs import find_inputs, part_results
     from quillread.cli.reading_options import read_options  # imports numpy, which the help of `quill data` need not
+    from quillread.files import real_path
     from quillread.reader import Reader
 
-    inputs = part_results(find_inputs(args.pages_of, {Path(os.path.realpath(args.output))}))
+    inputs = part_results(find_inputs(args.pages_of, {real_path(args.output)}))
     failed = 0
     with Reader(read_options(args)) as reader:
         writer = _LineWriter(reader)
