@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quillread.batch.inputs import Input
 from quillread.errors import Fault, OutputError
-from quillread.files import AtomicFile, naming, real_path
+from quillread.files import real_path
 from quillread.formats.export import FileWriter, Format, find_format
 from quillread.pages.deliver import explain
 from quillread.types import DocumentInfo, PageWriter, Scan
@@ -116,21 +116,12 @@ class OverlayWriter:
 
     def add(self, scan: Scan) -> None:
         """Draw a page; one whose image cannot be decoded has no picture."""
-        from PIL import Image
-
         from quillread.formats.overlay import draw_overlay  # with its font, only where pictures are drawn
+        from quillread.images.pictures import write_png
 
         picture = draw_overlay(scan)
-        if picture is None:
-            return
-        path = overlay_path(self._stem, scan.page.number, self._count)
-        part = AtomicFile(path, self._told)
-        try:
-            with naming(path):
-                Image.fromarray(picture).save(part.file, "PNG")
-            part.commit()
-        finally:
-            part.discard()
+        if picture is not None:
+            write_png(picture, overlay_path(self._stem, scan.page.number, self._count), self._told)
 
     def close(self, fault: Fault | None) -> None:
         """All pages are drawn."""
