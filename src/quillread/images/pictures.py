@@ -1,4 +1,4 @@
-"""Image files, decoded by Pillow and its HEIF plugin."""
+"""Image files, decoded by Pillow and its HEIF plugin; those that are written."""
 
 import io
 import logging
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from quillread.errors import ImageError
+from quillread.files import AtomicFile, naming
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.images.quiet import quiet_pillow
 from quillread.images.repair import PNG_HEAD, load_without_end, with_end, without_metadata
@@ -269,3 +270,18 @@ def _deep_to_grey(values: np.ndarray[Any, Any], white: float) -> UInt8Image:
 
 def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
+
+
+def write_png(picture: UInt8Image, path: Path, told: Callable[[Path, str], None] | None = None) -> None:
+    """Write an image so that it is there whole or not at all; see `AtomicFile` for `told`.
+
+    Raises:
+        OutputError: If it cannot be written; a file that stood there before is then left as it was.
+    """
+    part = AtomicFile(path, told)
+    try:
+        with naming(path):
+            Image.fromarray(picture).save(part.file, "PNG")
+        part.commit()
+    finally:
+        part.discard()
