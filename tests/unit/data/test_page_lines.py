@@ -72,10 +72,15 @@ def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
     assert np.unique(source.sample(1, RNG).image).tolist() == [140]
 
 
-def test_lines_of_a_negative_are_inverted_as_when_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("quillread.images.tones.is_negative", lambda image: True)
-    write_page(tmp_path, "p1", line(2, "two"))
-    assert np.unique(open_at(tmp_path, "?outline=polygon").sample(0, RNG).image).tolist() == [255 - 140]
+def test_lines_of_a_negative_are_inverted_as_when_they_are_read(tmp_path: Path):
+    written = np.full((300, 400, 3), 220, np.uint8)
+    written[20:290:10, 30:370:20] = 40
+    for folder, pixels in (("positive", written), ("negative", 255 - written)):
+        write_page(tmp_path / folder, "p1", line(2, "two"))
+        (tmp_path / folder / "p1.png").write_bytes(png(pixels))
+    positive, negative = (open_at(tmp_path / folder).sample(0, RNG).image for folder in ("positive", "negative"))
+    assert negative.max() == 220
+    assert np.array_equal(negative, positive)
 
 
 def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
