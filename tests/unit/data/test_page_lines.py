@@ -1,16 +1,21 @@
 import logging
 import pickle
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import png
 from numpy.typing import NDArray
+from PIL import Image
 
+from quillread.data.page_lines import read_pages
 from quillread.data.source import Source
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
+DATA = Path(__file__).parents[2] / "data"
 RNG = np.random.default_rng(0)
 PAGE = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -89,6 +94,32 @@ def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
     source = open_at(tmp_path, "?outline=polygon")
     assert texts(source) == ["from alto"]
     assert np.unique(source.sample(0, RNG).image).tolist() == [120]
+
+
+@pytest.mark.parametrize("content", [ALTO, ALTO.replace('WIDTH="400" HEIGHT="300" ', "", 1)], ids=["size", "no size"])
+def test_a_page_may_be_a_pdf(content: str, tmp_path: Path):
+    Image.fromarray(page_image()).save(tmp_path / "p1.pdf", resolution=300)
+    (tmp_path / "p1.xml").write_text(content, encoding="utf-8")
+    (page,) = read_pages(tmp_path)[0].values()
+    assert (page.width, page.height) == (400, 300)
+    pixels = open_at(tmp_path, "?outline=polygon").sample(0, RNG).image
+    assert np.abs(pixels.astype(int) - 120).max() <= 3  # a JPEG within the PDF
+
+
+def test_a_heic_of_another_size_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path, "p2", line(1, "two")).with_suffix(".png").unlink()
+    shutil.copy(DATA / "turned.heic", tmp_path / "p2.heic")
+    assert texts(open_at(tmp_path)) == ["one"]
+    assert re.search(r"p2\.heic: has \d+ x \d+ pixels, .*p2\.xml is about one of 400 x 300", caplog.text)
+
+
+def test_a_page_whose_size_is_not_known_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path, "p2", line(1, "two"))
+    (tmp_path / "p2.png").write_bytes(b"no image at all")
+    assert texts(open_at(tmp_path)) == ["one"]
+    assert "p2.png: is not an image or PDF that can be read" in caplog.text
 
 
 def test_the_group_is_the_page(tmp_path: Path):
