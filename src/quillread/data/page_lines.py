@@ -170,7 +170,7 @@ def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
 
     Returns:
         The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
-        image, an image of another size, damaged.
+        image, one that cannot be read or has another size, damaged.
 
     Raises:
         DataError: If there is no such folder, or no XML in it.
@@ -193,7 +193,8 @@ def _fitted(image: Path, page: Page, xml: Path) -> Page:
     try:
         size = read_size(image)
     except ImageError:
-        return page  # whatever is wrong with it is said when it is decoded
+        height, width, _ = _decode(image).shape  # of a PDF or HEIC no header is read
+        size = (width, height)
     return fit_page(page, size, xml, f"{image}:")
 
 

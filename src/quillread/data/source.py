@@ -11,6 +11,7 @@ import numpy as np
 from quillread.errors import DataError, ImageError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
+from quillread.images.tones import as_positive
 from quillread.text.normalise import line_text, nfc
 from quillread.types import Sample, UInt8Image
 
@@ -213,7 +214,7 @@ class RowSource:
 
 def _decode(row: Row) -> UInt8Image:
     with open_document(_content(row), name=row.id) as document:
-        return document.page(0)
+        return as_positive(document.page(0))  # as when it is read
 
 
 def _content(row: Row) -> Path | bytes:
