@@ -39,7 +39,8 @@ class PageTranscriber:
 
         Args:
             image: uint8 RGB, shape (H, W, 3).
-            regions: Lines that are known already, in pixels of the image; they are found if not given.
+            regions: Lines that are known already, in pixels of the image, as the readers of PAGE and ALTO return them;
+                they are found if not given.
 
         Returns:
             The page with its lines, words in pixels of the image, and notes on what was skipped or looks wrong; its
@@ -53,8 +54,9 @@ class PageTranscriber:
         if positive is not image:
             page, image = replace(page, notes=("a negative, light writing on a dark ground: read inverted",)), positive
         if regions is not None:
-            along = outline_lines(replace(page, regions=regions), self._crop.outline).lines
-            return self._read_lines(page, image, regions, along)
+            given = replace(page, regions=regions)
+            along = outline_lines(given, self._crop.outline).lines
+            return self._read_lines(page, image, outline_lines(given).regions, along)
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
             notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
