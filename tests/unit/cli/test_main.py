@@ -295,6 +295,19 @@ def test_a_stderr_that_takes_no_more_is_no_fault_of_what_is_logged(monkeypatch: 
     sayer().handle(logging.makeLogRecord({"msg": "page 1: looks odd"}))
 
 
+class ClosedTerminal(Terminal):
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_was_closed_keeps_no_command_from_its_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", ClosedTerminal())
+    say("interrupted")
+    line = ProgressLine("pages")
+    line(1, 2)
+    line.end()
+
+
 def test_without_stderr_nothing_is_said_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "stderr", None)
     say("a.jpg: is empty")
