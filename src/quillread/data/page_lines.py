@@ -170,7 +170,7 @@ def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
 
     Returns:
         The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
-        image, one that cannot be read or has another size, damaged.
+        image, an image of another size, damaged.
 
     Raises:
         DataError: If there is no such folder, or no XML in it.
@@ -192,8 +192,11 @@ def _fitted(image: Path, page: Page, xml: Path) -> Page:
     """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places."""
     try:
         size = read_size(image)
-    except ImageError:
-        height, width, _ = _decode(image).shape  # of a PDF or HEIC no header is read
+    except ImageError:  # of a PDF or HEIC no header is read
+        try:
+            height, width, _ = _decode(image).shape
+        except DataError:
+            return page  # its lines count: what is wrong with it is said when they are to be read
         size = (width, height)
     return fit_page(page, size, xml, f"{image}:")
 

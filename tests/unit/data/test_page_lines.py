@@ -114,12 +114,14 @@ def test_a_heic_of_another_size_is_reported(tmp_path: Path, caplog: pytest.LogCa
     assert re.search(r"p2\.heic: has \d+ x \d+ pixels, .*p2\.xml is about one of 400 x 300", caplog.text)
 
 
-def test_a_page_whose_size_is_not_known_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_lines_of_a_page_whose_image_is_damaged_count_and_say_so_when_they_are_read(tmp_path: Path):
     write_page(tmp_path, "p1", line(1, "one"))
     write_page(tmp_path, "p2", line(1, "two"))
     (tmp_path / "p2.png").write_bytes(b"no image at all")
-    assert texts(open_at(tmp_path)) == ["one"]
-    assert "p2.png: is not an image or PDF that can be read" in caplog.text
+    source = open_at(tmp_path)
+    assert texts(source) == ["one", "two"]
+    with pytest.raises(DataError, match=r"p2\.png: is not an image or PDF that can be read"):
+        source.sample(1, RNG)
 
 
 def test_the_group_is_the_page(tmp_path: Path):
