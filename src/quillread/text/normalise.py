@@ -46,6 +46,11 @@ def line_text(text: str) -> str:
     return nfc(_SPACE.sub(" ", seen).strip())
 
 
+def letter_of(character: str) -> str:
+    """Return the letter that a character is a form of: s of ſ, a of ā; itself if it is none."""
+    return unicodedata.normalize("NFKD", character)[0]
+
+
 def scoring_form(text: str) -> str:
     """Bring text to the form that `cer_spacing` compares: typography and spacing habits do not count.
 
