@@ -12,7 +12,7 @@ from quillread.errors import DataError, ImageError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.images.tones import as_positive
-from quillread.text.normalise import line_text, nfc
+from quillread.text.normalise import line_text
 from quillread.types import Sample, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class RewrittenSource:
     def _rewrite(self, text: str) -> str:
         for before, after in self._changes:
             text = text.replace(before, after)
-        return nfc(text)
+        return line_text(text)
 
 
 def fixed_sample(source: Source, index: int) -> Sample:
