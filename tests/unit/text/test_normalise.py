@@ -21,6 +21,8 @@ def test_a_form_of_a_letter_is_that_letter(form: str, letter: str):
         ("two\r\nrows\n", "two rows"),
         ("\ufeffwa\u200bter\u200e", "water"),
         ("in\u00adside and broken\u00ad\n", "inside and broken-"),
+        ("recon-\u00ad", "recon-"),
+        ("\u00ad\u00ad", "-"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("e\u0301", "é"),
         ("a  b", "a  b"),
