@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from quillread.errors import UsageError
+from quillread.serve.archive.views import ViewCache
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.engine import Database, away, sqlite_address
 from quillread.serve.database.migrate import migrate
@@ -36,6 +37,7 @@ class Archive:
         with away(self.database):
             migrate(self.database)
         self.storage = Storage(config.storage or str(config.data / "files"), config.data / "fetched")
+        self.views = ViewCache()
         for name in ("models", "uploads", "work"):
             (config.data / name).mkdir(exist_ok=True)
 
