@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -23,6 +23,8 @@ from quillread.serve.api import (
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.events import Feed
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -37,12 +39,19 @@ ROUTERS = (
 )
 
 
-def make_app(archive: Archive) -> FastAPI:
-    """Make the application that serves an archive."""
+def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
+    """Make the application that serves an archive.
+
+    Args:
+        archive: It stays open.
+        crew: Works on the queue while the application lives; None leaves that to other servers.
+    """
+    feed = Feed(archive.database)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with feed, crew or nullcontext():
+            yield
 
     app = FastAPI(
         title="Quillread",
@@ -54,7 +63,7 @@ def make_app(archive: Archive) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive = archive
+    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
     app.add_middleware(Guard, database=archive.database, config=archive.config)
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:

@@ -267,6 +267,8 @@ class Line(Base):
     polygon: Mapped[list[Any]]
     xml_id: Mapped[str | None] = mapped_column(String(200))
     printed: Mapped[bool] = mapped_column(default=False)
+    drawn: Mapped[bool] = mapped_column(default=False)
+    """Whether a person or an import has placed it: finding lines anew leaves it where it is."""
     text: Mapped[str] = mapped_column(Text, default="")
     """Of the version that counts: the last of a person or an import, else the last of a machine."""
     confidence: Mapped[float | None] = mapped_column(Float)
@@ -416,13 +418,14 @@ class Secret(Base):
 class LineSearch(Base):
     """The folded text of a line with its doubtful readings, for search; an index by the kind of database stands on it.
 
-    SQLite: the FTS5 table `line_index`, kept by triggers. PostgreSQL: a GIN index of `to_tsvector('simple', folded)`.
+    SQLite: the FTS5 table `line_index`, kept by triggers. PostgreSQL: a GIN index of a generated column, `vector`.
     """
 
     __tablename__ = "line_search"
 
     line_id: Mapped[int] = mapped_column(ForeignKey("lines.id", ondelete="CASCADE"), primary_key=True)
-    collection_id: Mapped[int] = mapped_column(_Id, index=True)
+    scope: Mapped[str] = mapped_column(String(60))
+    """Where the line is, as words of the index: a search in a small collection passes over the lines of others."""
     folded: Mapped[str] = mapped_column(Text)
 
 

@@ -303,6 +303,7 @@ def _make_tables() -> None:
         sa.Column("polygon", _JSON, nullable=False),
         sa.Column("xml_id", sa.String(length=200), nullable=True),
         sa.Column("printed", sa.Boolean(), nullable=False),
+        sa.Column("drawn", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("checked", sa.Boolean(), nullable=False),
@@ -319,12 +320,11 @@ def _make_tables() -> None:
     op.create_table(
         "line_search",
         sa.Column("line_id", _ID, nullable=False),
-        sa.Column("collection_id", _ID, nullable=False),
+        sa.Column("scope", sa.String(length=60), nullable=False),
         sa.Column("folded", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["line_id"], ["lines.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("line_id"),
     )
-    op.create_index(op.f("ix_line_search_collection_id"), "line_search", ["collection_id"], unique=False)
     op.create_table(
         "line_versions",
         sa.Column("id", _ID, nullable=False),
