@@ -16,7 +16,10 @@ from quillread.serve.access.guard import Guard
 from quillread.serve.api import (
     access,
     collections,
+    documents,
+    images,
     models,
+    pages,
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
@@ -29,7 +32,10 @@ log = logging.getLogger(__name__)
 ROUTERS = (
     access.router,
     collections.router,
+    documents.router,
+    images.router,
     models.router,
+    pages.router,
 )
 
 
