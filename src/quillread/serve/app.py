@@ -14,14 +14,14 @@ from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError, printable
 from quillread.serve.access.guard import guard
-from quillread.serve.api import collections
+from quillread.serve.api import collections, lines
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import BusyError, RequestError, status_of
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (collections.router,)
+ROUTERS = (collections.router, lines.router)
 
 
 def make_app(archive: Archive) -> FastAPI:
