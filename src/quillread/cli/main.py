@@ -21,6 +21,7 @@ COMMANDS = {
     "read": "read handwriting in images and PDFs",
     "train": "train a model, or adapt one to a hand",
     "train-segmenter": "train a line finder on pages",
+    "serve": "serve an archive of pages to browsers and scripts, on this machine or for a team",
     "evaluate": "measure a model on lines or pages with known text",
     "compare": "compare the predictions of two models on the same lines",
     "data": "inspect, fetch, split and convert data sets, make one of pages",
@@ -96,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     args = make_parser(argv).parse_args(argv)
+    # Before torch is imported: threads that wait by spinning slow it several times over beside another program.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _prepare_streams()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())

@@ -73,8 +73,6 @@ def run(args: argparse.Namespace) -> int:
     """Train; 130 or 143 if interrupted, by Ctrl-C or SIGTERM, after the checkpoint was saved."""
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
     config = _config(args)
-    # Threads that wait by spinning slow a training several times over as soon as another program runs beside it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("torch", "transformers", "accelerate"):
         require(module, "train")
     from quillread.train.finetune import finetune, finetune_folds

@@ -1,7 +1,6 @@
 """`quill train-segmenter`: train a line finder on pages."""
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("torch", "onnx"):
         require(module, "train")
     require_fonts()

@@ -268,11 +268,13 @@ def _make_tables() -> None:
         "tasks",
         sa.Column("id", _ID, nullable=False),
         sa.Column("job_id", _ID, nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("page_id", _ID, nullable=True),
         sa.Column("payload", _JSON, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("server", sa.String(length=64), nullable=True),
         sa.Column("lease", _TIME, nullable=True),
         sa.Column("not_before", _TIME, nullable=True),
@@ -284,7 +286,7 @@ def _make_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_tasks_job", "tasks", ["job_id", "state"], unique=False)
-    op.create_index("ix_tasks_next", "tasks", ["state", "priority", "id"], unique=False)
+    op.create_index("ix_tasks_next", "tasks", ["state", "kind", "priority", "id"], unique=False)
     op.create_index(op.f("ix_tasks_page_id"), "tasks", ["page_id"], unique=False)
     op.create_index(op.f("ix_tasks_server"), "tasks", ["server"], unique=False)
     op.create_table(
