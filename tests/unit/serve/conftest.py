@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from postgres import Server, postgres_server
+from serve_readers import frail
 
 from quillread.serve.app import make_app
 from quillread.serve.archive.blobs import add_blobs, store
@@ -15,6 +16,7 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.archive.views import make_view
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Page
+from quillread.serve.jobs.crew import Crew
 from quillread.types import UInt8Image
 
 
@@ -70,3 +72,9 @@ def make_page(archive: Archive) -> Callable[..., int]:
             return page.id
 
     return make
+
+
+@pytest.fixture
+def crew(archive: Archive) -> Crew:
+    """A crew that reads the same text on all pages, when it is told to: `crew.work_off()`."""
+    return Crew(archive, readers=frail, is_apart=False)
