@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
-from quillread.serve.archive.documents import gone_after, place_search
+from quillread.serve.archive.documents import gone_after
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_document
 from quillread.serve.database.schema import Document, Page, now
@@ -95,7 +95,6 @@ def move_page(session: Session, actor: Actor, page: Page, document_id: int) -> N
     page.document = document
     session.flush()
     if document.collection_id != before:
-        place_search(session, Page.id == page.id, document.collection_id)
         tell(session, "page.deleted", before, page=page.id)
         tell(session, "page.created", document.collection_id, page=page.id, document=document_id)
     audit(session, actor, "page.move", before, page=page.id, document=document_id)

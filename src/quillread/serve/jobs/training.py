@@ -163,11 +163,10 @@ def _prepare(archive: Archive, claim: Claim) -> _Course:
         parts = {"taught": [line.id for line in taught], "held": [line.id for line in held], "name": name}
         write_json(note, {"digest": digest, **parts})  # last: with it the lesson is whole
     kept = json.loads(note.read_text(encoding="utf-8"))
-    chosen = [
-        [line for line in part if line.id in set(kept[key])] for part, key in ((taught, "taught"), (held, "held"))
-    ]
+    taught = [line for line in taught if line.id in set(kept["taught"])]
+    held = [line for line in held if line.id in set(kept["held"])]
     by = "page" if len({line.page_id for line in lines}) > 1 else "line"
-    return _Course(folder, placed, names[0], kept["name"], read, minutes, *chosen, by)
+    return _Course(folder, placed, names[0], kept["name"], read, minutes, taught, held, by)
 
 
 def check_base(names: Sequence[str]) -> None:
