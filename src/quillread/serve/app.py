@@ -36,7 +36,6 @@ def make_app(archive: Archive) -> FastAPI:
     app = FastAPI(
         title="Quillread",
         version=__version__,
-        root_path=archive.config.root_path,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
