@@ -20,6 +20,7 @@ from quillread.serve.access.accounts import count_admins
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import LogFormat, ServeConfig
+from quillread.serve.jobs.crew import Crew
 
 _GRACE_SECONDS = 10
 """For requests that are under way when the server is to end."""
@@ -96,7 +97,7 @@ def _is_heard(number: signal.Signals) -> bool:
 
 def _settings(config: ServeConfig, archive: Archive) -> uvicorn.Config:
     settings = uvicorn.Config(
-        make_app(archive),
+        make_app(archive, Crew(archive)),
         loop="asyncio",
         http="h11",
         ws="none",
