@@ -67,7 +67,6 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     app = FastAPI(
         title="Quillread",
         version=__version__,
-        root_path=archive.config.root_path,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
