@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError, printable
 from quillread.serve.access.guard import guard
-from quillread.serve.api import collections, models
+from quillread.serve.api import collections, jobs, models, teaching
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import BusyError, RequestError, status_of
 from quillread.serve.jobs.crew import Crew
@@ -23,7 +23,7 @@ from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (collections.router, models.router)
+ROUTERS = (collections.router, jobs.router, models.router, teaching.router)
 
 
 def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
