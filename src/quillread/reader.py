@@ -16,6 +16,7 @@ from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
 from quillread.images.given import Picture, given_content, given_pixels, name_of
 from quillread.images.read import open_document
+from quillread.images.tones import as_positive
 from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
@@ -171,7 +172,7 @@ class Reader:
         return transcribe(self._pixels(image))
 
     def read_lines(self, images: Sequence[Picture]) -> list[Transcript]:
-        """Read images of single lines.
+        """Read images of single lines; a negative is read inverted, as a page is.
 
         Returns:
             One transcript an image, in order; positions in pixels of that image.
@@ -180,7 +181,7 @@ class Reader:
             UsageError: If an image has several pages.
             ImageError: If an image cannot be read.
         """
-        return self._check_open().recognizer.read([self._pixels(image) for image in images])
+        return self._check_open().recognizer.read([as_positive(self._pixels(image)) for image in images])
 
     def stream(
         self,

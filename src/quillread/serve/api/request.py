@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Query, Request
 
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
-from quillread.serve.faults import PreconditionNeededError, RequestError
+from quillread.serve.faults import LoginNeededError, PreconditionNeededError, RequestError
 
 
 def _archive(request: Request) -> Archive:
@@ -14,7 +14,10 @@ def _archive(request: Request) -> Archive:
 
 
 def _actor(request: Request) -> Actor:
-    return cast(Actor, request.state.actor)  # the guard has put it there, or refused the request
+    actor = cast(Actor | None, request.state.actor)  # the guard has put it there, or refused the request
+    if actor is None:
+        raise LoginNeededError("a login is needed")
+    return actor
 
 
 def _revision(
@@ -33,4 +36,5 @@ TheArchive = Annotated[Archive, Depends(_archive)]
 TheActor = Annotated[Actor, Depends(_actor)]
 IfMatch = Annotated[int, Depends(_revision)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many")]
-After = Annotated[int | None, Query(ge=0, description="`next` of the answer before")]
+After = Annotated[int | None, Query(ge=0, lt=1 << 62, description="`next` of the answer before")]
+Purge = Annotated[bool, Query(description="Delete for good what is in the bin; for admins")]
