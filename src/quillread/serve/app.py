@@ -18,13 +18,13 @@ from quillread.serve.api import (
     collections,
     documents,
     events,
-    health,
     images,
     jobs,
     lines,
     models,
     pages,
     reading,
+    teaching,
 )
 from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
@@ -47,6 +47,7 @@ ROUTERS = (
     models.router,
     pages.router,
     reading.router,
+    teaching.router,
 )
 
 
