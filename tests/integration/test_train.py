@@ -38,8 +38,8 @@ from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
-from quillread.train.trainer import StopOnSignal
-from quillread.types import Calibration, ErrorCurve
+from quillread.train.trainer import LineTrainer, StopOnSignal
+from quillread.types import Calibration, ErrorCurve, Transcript
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -485,7 +485,8 @@ def test_new_letters_are_taught_and_confidences_kept(
     assert info.charset == config.compact.charset + "tſ\u0303"
     assert (info.line_calibration, info.error_curve) == (known.line_calibration, known.error_curve)
     assert "skipped" not in info.provenance["sources"][0]
-    assert len(info.provenance["trained_on"]) == 5
+    seen, before = set(info.provenance["trained_on"]), set(known.provenance["trained_on"])
+    assert (len(before), len(seen - before), before <= seen) == (len(TEXTS), 3, True)  # cafe and face it knew
     assert load(str(result.model), threads=1).read([line_image("faſt")])
 
 
@@ -502,7 +503,11 @@ def test_checkpoints_are_averaged(config: TrainConfig, unbroken: Path, tmp_path:
 def test_models_are_averaged(unbroken: Path, tmp_path: Path):
     average_run(unbroken, 2, tmp_path / "other")
     folders = [unbroken / "model", tmp_path / "other"]
+    other = read_info(folders[1])
+    write_info(replace(other, provenance={**other.provenance, "trained_on": ["a mark"]}), folders[1])
     average_models([str(folder) for folder in folders], tmp_path / "mean")
+    seen = [*read_info(folders[0]).provenance["trained_on"], "a mark"]
+    assert sorted(seen) == read_info(tmp_path / "mean").provenance["trained_on"]
     first, second, mean = (read_weights(folder / ONNX_NAME) for folder in (*folders, tmp_path / "mean"))
     assert any(not np.array_equal(first[name], second[name]) for name in first)
     for name in mean:
@@ -548,16 +553,35 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     assert all(np.array_equal(old[name], new[name]) for name in old) == is_worse
 
 
+def read_the_same(trainer: LineTrainer, *, limited: bool = True) -> list[list[Transcript]]:
+    return [[Transcript("a", 0.5) for _ in part.samples] for part in trainer.validation]
+
+
+def read_each(trainer: LineTrainer, *, limited: bool = True) -> list[list[Transcript]]:
+    return [[Transcript(sample.text, 0.5) for sample in part.samples] for part in trainer.validation]
+
+
 @pytest.mark.parametrize("from_model", [False, True])
 def test_a_model_that_says_the_same_for_all_lines_is_not_written(
     config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_model: bool
 ):
     monkeypatch.setattr(StopSpeechless, "has_stopped", True)
+    monkeypatch.setattr(LineTrainer, "read", read_the_same)
     start = {"start": str(unbroken / "model"), "allow_partial": True} if from_model else {}
     with pytest.raises(TrainingError, match="says the same for all validation lines") as caught:
         finetune(changed(config, **start), tmp_path / "run", progress=False)
     assert ("learning_rate" in caught.value.hint) == from_model
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_run_that_fell_silent_ends_with_weights_of_before_that_read(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(StopSpeechless, "has_stopped", True)
+    monkeypatch.setattr(LineTrainer, "read", read_each)
+    result = finetune(config, tmp_path / "run", progress=False)
+    assert result.metrics["eval_cer"] == 0
+    assert (result.model / ONNX_NAME).is_file()
 
 
 def _rates(text: str) -> list[float]:

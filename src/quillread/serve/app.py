@@ -2,34 +2,52 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from http import HTTPStatus
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
-from quillread.errors import QuillreadError, printable
-from quillread.serve.access.guard import guard
-from quillread.serve.api import collections, lines
+from quillread.errors import QuillreadError
+from quillread.serve.access.guard import Guard
+from quillread.serve.api import (
+    access,
+    collections,
+    lines,
+    models,
+)
 from quillread.serve.archive.home import Archive
-from quillread.serve.faults import BusyError, RequestError, status_of
+from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.events import Feed
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (collections.router, lines.router)
+ROUTERS = (
+    access.router,
+    collections.router,
+    lines.router,
+    models.router,
+)
 
 
-def make_app(archive: Archive) -> FastAPI:
-    """Make the application that serves an archive."""
+def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
+    """Make the application that serves an archive.
+
+    Args:
+        archive: It stays open.
+        crew: Works on the queue while the application lives; None leaves that to other servers.
+    """
+    feed = Feed(archive.database)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with feed, crew or nullcontext():
+            yield
 
     app = FastAPI(
         title="Quillread",
@@ -41,8 +59,8 @@ def make_app(archive: Archive) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive = archive
-    app.middleware("http")(guard)
+    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
+    app.add_middleware(Guard, database=archive.database, config=archive.config)
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
@@ -51,23 +69,21 @@ def make_app(archive: Archive) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
     app.add_exception_handler(OperationalError, _answer_away)
-    app.add_exception_handler(Exception, _answer_bug)
+    app.add_exception_handler(DataError, _answer_range)
+    app.add_exception_handler(OverflowError, _answer_range)
     return app
 
 
 def problem(request: Request, status: int, message: str, **facts: Any) -> Response:
     """Answer with a problem (RFC 9457)."""
-    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": printable(message), **facts}
-    body["request_id"] = getattr(request.state, "id", None)
-    return JSONResponse(body, status, media_type="application/problem+json")
+    body = problem_body(status, message, getattr(request.state, "id", None), **facts)
+    return JSONResponse(body, status, media_type=PROBLEM)
 
 
 def _answer_fault(request: Request, error: Exception) -> Response:
     assert isinstance(error, QuillreadError)
-    facts = error.facts if isinstance(error, RequestError) else {}
-    answer = problem(request, status_of(error), error.message, hint=error.hint, kind=error.kind, **facts)
-    if isinstance(error, BusyError):
-        answer.headers["Retry-After"] = str(error.retry_after)
+    answer = problem(request, status_of(error), error.message, **facts_of(error))
+    answer.headers.update(headers_of(error))
     return answer
 
 
@@ -91,6 +107,6 @@ def _answer_away(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _answer_bug(request: Request, error: Exception) -> Response:
-    log.error("%s: internal error", getattr(request.state, "id", None), exc_info=error)
-    return problem(request, 500, "an internal error, which the log of the server describes")
+def _answer_range(request: Request, error: Exception) -> Response:
+    """A number beyond those of the database, or the character NUL in a text."""
+    return problem(request, 422, "a value of the request is beyond what the database can hold")

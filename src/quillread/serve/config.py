@@ -3,9 +3,12 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from quillread.errors import ConfigError
 from quillread.images.web import WebConfig
+
+LogFormat = Literal["lines", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ class ServeConfig:
     root_path: str = ""
     """Path below which a proxy shows the server, such as `/quill`."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which browsers may call the server, beside the address that it listens on."""
+    """Names by which the server may be called, beside the address that it listens on."""
     behind_proxy: bool = False
     """Whether a proxy before the server says who calls and whether by TLS (`X-Forwarded-For`, `-Proto`)."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    log_format: LogFormat = "lines"
+    """How the log is written."""
     web: WebConfig = field(default_factory=WebConfig)
     """Which addresses of the web may be read (IIIF manifests, images)."""
     limits: ServeLimits = field(default_factory=ServeLimits)
@@ -83,6 +88,8 @@ class ServeConfig:
             raise ConfigError(f"root_path begins with / and ends without one, got {self.root_path!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("tls_certificate and tls_key belong together: give both or none")
+        if self.log_format not in get_args(LogFormat):
+            raise ConfigError(f"log_format must be lines or json, got {self.log_format!r}")
 
     @property
     def is_local(self) -> bool:
@@ -93,3 +100,8 @@ class ServeConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def needs_accounts(self) -> bool:
+        """Whether others than the one person at this machine may call: from elsewhere, or by a proxy."""
+        return not self.is_local or self.behind_proxy or bool(self.allowed_hosts)

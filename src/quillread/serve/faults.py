@@ -1,8 +1,12 @@
 """What the server answers instead of a result: errors with a status of HTTP, written as problems (RFC 9457)."""
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
-from quillread.errors import QuillreadError, UsageError
+from quillread.errors import QuillreadError, UsageError, printable
+
+PROBLEM = "application/problem+json"
+"""Media type of what `problem_body` makes."""
 
 
 class RequestError(UsageError):
@@ -51,6 +55,12 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class MisdirectedError(RequestError):
+    """A request for another server."""
+
+    status = 421
+
+
 class PreconditionNeededError(RequestError):
     """A change without `If-Match`."""
 
@@ -72,3 +82,21 @@ def status_of(error: QuillreadError) -> int:
     if isinstance(error, RequestError):
         return error.status
     return {"internal": 500, "crash": 500, "memory": 507, "timeout": 504, "output": 507}.get(error.kind, 422)
+
+
+def problem_body(status: int, message: str, request_id: str | None, **facts: Any) -> dict[str, Any]:
+    """A problem (RFC 9457), as the body of an answer."""
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": printable(message), **facts}
+    return body | {"request_id": request_id}
+
+
+def facts_of(error: QuillreadError) -> dict[str, Any]:
+    """What a problem says of an error beside its message."""
+    return {"hint": error.hint, "kind": error.kind, **(error.facts if isinstance(error, RequestError) else {})}
+
+
+def headers_of(error: QuillreadError) -> dict[str, str]:
+    """Headers that the answer to an error has."""
+    if isinstance(error, BusyError):
+        return {"Retry-After": str(error.retry_after)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, LoginNeededError) else {}

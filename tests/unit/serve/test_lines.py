@@ -191,11 +191,10 @@ def test_halves_of_surrogate_pairs_are_refused(archive: Archive, client: TestCli
     assert answer.status_code in (400, 422)
 
 
-def test_a_text_of_a_megabyte_is_refused(archive: Archive, client: TestClient):
+@pytest.mark.parametrize("length", [10_001, 1_000_000])
+def test_a_text_of_a_megabyte_is_refused(archive: Archive, client: TestClient, length: int):
     (line,) = lines_of(client, fill(archive, "Dear"))
-    answer = save(client, line, "x" * 1_000_000)
-    assert answer.status_code == 413
-    assert "1,000,000 characters" in answer.json()["detail"]
+    assert save(client, line, "x" * length).status_code == 413
 
 
 def test_lines_that_do_not_exist_are_not_found(archive: Archive, client: TestClient):

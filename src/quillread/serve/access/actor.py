@@ -34,6 +34,8 @@ class Actor:
     """The only collection that a token is for."""
     address: str = ""
     """Network address, for the audit log."""
+    token_id: int | None = None
+    """The token that stands for them, if one does."""
 
     def role_in(self, session: Session, collection_id: int) -> Role:
         """The role in one collection."""

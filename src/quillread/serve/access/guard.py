@@ -1,14 +1,266 @@
-"""The guard before all requests: where they come from, and who makes them."""
+"""The guard before all requests: where they come from, who makes them, how much they send, and what the log says."""
 
-from collections.abc import Awaitable, Callable
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
+from anyio import to_thread
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from quillread.serve.access.actor import OWNER
+from quillread.errors import QuillreadError
+from quillread.serve.access.accounts import has_accounts
+from quillread.serve.access.actor import OWNER, Actor
+from quillread.serve.access.caller import believe_proxy, check_host, check_origin, headers
+from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
+from quillread.serve.access.tokens import find_token, is_noted, note_use
+from quillread.serve.config import ServeConfig
+from quillread.serve.database.engine import Database
+from quillread.serve.faults import PROBLEM, LoginNeededError, facts_of, headers_of, problem_body, status_of
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("quillread.serve.access")
+
+GUARDED = ("/api", "/iiif", "/metrics")
+"""Paths that need a login where there are accounts; the others are the pages' own files and signs of life."""
+OPEN = frozenset({"/api/v1/login"})
+"""Paths among them that do not."""
+
+_BODY = 1_000_000
+"""Bytes that requests may send that are not uploads."""
+_UPLOADS = re.compile(r"/api/v1/(collections/[^/]+/uploads|uploads(/.*)?|read|models)/?")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
-async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Let a request through with the actor that makes it."""
-    request.state.actor = OWNER
-    return await answer(request)
+class Guard:
+    """Stands before the application (ASGI), so that streams go through it as they come.
+
+    Args:
+        app: What it guards.
+        database: Of the archive.
+        config: Of the server.
+    """
+
+    def __init__(self, app: ASGIApp, database: Database, config: ServeConfig) -> None:
+        self._app = app
+        self._database = database
+        self._config = config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            await self._let_in(exchange)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.status:
+                raise  # it is too late for another answer
+            await exchange.refuse(error)
+        finally:
+            exchange.log()
+
+    async def _let_in(self, exchange: "_Exchange") -> None:
+        scope, config = exchange.scope, self._config
+        if config.behind_proxy:
+            believe_proxy(scope)
+        path = _path_of(scope)
+        exchange.is_guarded = path.startswith(GUARDED)
+        exchange.bound(self._most_bytes(path))
+        check_origin(scope, check_host(scope, config))
+        if exchange.is_guarded and path.rstrip("/") not in OPEN:
+            cookie = Cookie(scope["scheme"] == "https", config.root_path)
+            secrets = _bearer_of(scope), _cookie_of(scope, cookie.name)
+            actor = await to_thread.run_sync(self._find_actor, *secrets)
+            scope["state"]["actor"] = replace(actor, address=(scope.get("client") or ("", 0))[0])
+
+    def _most_bytes(self, path: str) -> int:
+        limits = self._config.limits
+        if not _UPLOADS.fullmatch(path):
+            return _BODY
+        return max(limits.upload_bytes, limits.archive_bytes) + _BODY
+
+    def _find_actor(self, token: str | None, cookie: str | None) -> Actor:
+        with self._database.read() as session:
+            is_alone = not self._config.needs_accounts and not has_accounts(session)
+            if token is not None:
+                actor, note = _by_token(session, token, is_alone)
+            elif is_alone:
+                return OWNER
+            else:
+                actor, note = _by_cookie(session, cookie)
+        if note is not None:
+            with self._database.write() as session:
+                note(session)
+        return actor
+
+
+_Found = tuple[Actor, Callable[[Session], None] | None]
+"""Who it is, and what is to be noted of it."""
+
+
+def _by_token(session: Session, secret: str, is_alone: bool) -> _Found:
+    known = find_token(session, secret)
+    # Those of the one person on loopback end when there are accounts.
+    if known is None or (known[1].user_id is None and not is_alone):
+        raise LoginNeededError("the token is not valid", hint="it may have ended: make a new one")
+    token, actor = known
+    return actor, None if is_noted(token) else lambda session: note_use(session, token)
+
+
+def _by_cookie(session: Session, secret: str | None) -> _Found:
+    known = find_login(session, secret) if secret else None
+    if known is None:
+        raise LoginNeededError("a login is needed", hint="POST /api/v1/login, or send a token")
+    login, actor = known
+    return actor, None if is_fresh(login) else lambda session: renew(session, login)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.status = 0
+        """Of the answer; 0 until it is begun."""
+        self.is_guarded = False
+        self._receive, self._send = receive, send
+        self._begun = time.perf_counter()
+        self._most = self._taken = 0
+        given = headers(scope, "x-request-id")
+        self.id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else uuid.uuid4().hex[:16]
+        scope.setdefault("state", {}).update(id=self.id, actor=None)
+
+    def bound(self, most: int) -> None:
+        """Take so many bytes of the body.
+
+        Raises:
+            HTTPException: If it says that it has more.
+        """
+        self._most = most
+        lengths = headers(self.scope, "content-length")
+        if lengths and lengths[0].isdecimal() and int(lengths[0][:20]) > most:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """Give the application the next part of the body."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._taken += len(message.get("body", b""))
+            if self._taken > self._most:
+                raise self._too_large()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send the next part of the answer."""
+        if message["type"] == "http.response.start":
+            if self._taken > self._most and message["status"] != 413:
+                raise self._too_large()  # which the application has taken for a body that is malformed
+            self.status = message["status"]
+            self._add_headers(MutableHeaders(scope=message))
+        await self._send(message)
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer with a problem."""
+        facts: Mapping[str, Any] = {}
+        more: Mapping[str, str] = {}
+        if isinstance(error, QuillreadError):
+            status, message, facts, more = status_of(error), error.message, facts_of(error), headers_of(error)
+        elif isinstance(error, HTTPException):
+            status, message = error.status_code, str(error.detail)
+        elif isinstance(error, OperationalError):
+            log.error("%s: the database cannot be used: %s", self.id, error)
+            status, message, more = 503, "the database cannot be reached", {"Retry-After": "5"}
+        else:
+            log.error("%s: internal error", self.id, exc_info=error)
+            status, message = 500, "an internal error, which the log of the server describes"
+        body = problem_body(status, message, self.id, **facts)
+        answer = JSONResponse(body, status, headers=dict(more), media_type=PROBLEM)
+        self._taken = 0
+        await answer(self.scope, self.receive, self.send)
+
+    def log(self) -> None:
+        """Write a line into the log of requests: no query and no name of a file, which may hold text of pages."""
+        actor = self.scope["state"].get("actor")
+        milliseconds = round(1000 * (time.perf_counter() - self._begun), 1)
+        facts = {
+            "request_id": self.id,
+            "method": self.scope["method"],
+            "route": _template_of(self.scope),
+            "status": self.status or None,
+            "milliseconds": milliseconds,
+            "user": actor.name if actor else None,
+        }
+        access_log.info(
+            "%(method)s %(route)s %(status)s in %(milliseconds)s ms, user %(user)s, request %(request_id)s",
+            facts,
+            extra={"facts": facts},
+        )
+
+    def _add_headers(self, answer: MutableHeaders) -> None:
+        for name, value in _SECURITY.items():
+            answer.setdefault(name, value)
+        answer["X-Request-Id"] = self.id
+        if self.is_guarded:
+            answer.setdefault("Cache-Control", "private, no-cache")
+        if self.scope["scheme"] == "https":
+            answer.setdefault("Strict-Transport-Security", "max-age=31536000")
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the body may have {self._most:,} bytes")
+
+
+def _path_of(scope: Scope) -> str:
+    """The path that the router sees: a proxy may take the root path away, or leave it."""
+    path, root = str(scope["path"]), scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _template_of(scope: Scope) -> str:
+    """The path with the names of its parameters in place of their values."""
+    if "route" not in scope:
+        return "-"
+    names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
+    path = _path_of(scope)
+    for value in sorted((value for value in names if "/" in value), key=len, reverse=True):
+        path = path.replace(value, names[value])
+    return "/".join(names.get(part, part) for part in path.split("/"))
+
+
+def _bearer_of(scope: Scope) -> str | None:
+    for value in headers(scope, "authorization"):
+        kind, _, secret = value.partition(" ")
+        if kind.lower() == "bearer":
+            return secret.strip()
+    return None
+
+
+def _cookie_of(scope: Scope, name: str) -> str | None:
+    for value in headers(scope, "cookie"):
+        for part in value.split(";"):
+            key, _, secret = part.strip().partition("=")
+            if key == name:
+                return secret
+    return None

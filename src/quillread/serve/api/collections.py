@@ -12,6 +12,7 @@ from quillread.serve.access.actor import Actor, Role
 from quillread.serve.api.request import After, Limit, TheActor, TheArchive
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection
+from quillread.serve.archive.models import check_models
 from quillread.serve.archive.settings import check_settings
 from quillread.serve.database.schema import Collection, Document, Page, now
 
@@ -104,6 +105,7 @@ def change_collection(
             collection.name = body.name
         if body.settings is not None:
             collection.settings = check_settings(body.settings)
+            check_models(session, actor, collection.settings.get("options", {}))
         audit(session, actor, "collection.change", collection.id)
         tell(session, "collection.changed", collection.id, collection=collection.id)
         return _shown(session, actor, [collection])[0]

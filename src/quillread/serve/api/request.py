@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Query, Request
 
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
-from quillread.serve.faults import PreconditionNeededError, RequestError
+from quillread.serve.faults import LoginNeededError, PreconditionNeededError, RequestError
 
 
 def _archive(request: Request) -> Archive:
@@ -14,7 +14,10 @@ def _archive(request: Request) -> Archive:
 
 
 def _actor(request: Request) -> Actor:
-    return cast(Actor, request.state.actor)  # the guard has put it there, or refused the request
+    actor = cast(Actor | None, request.state.actor)  # the guard has put it there, or refused the request
+    if actor is None:
+        raise LoginNeededError("a login is needed")
+    return actor
 
 
 def _revision(

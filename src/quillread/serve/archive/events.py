@@ -8,7 +8,7 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.database.schema import AuditEntry, Event
 
 
-def tell(session: Session, kind: str, collection_id: int | None, **data: Any) -> None:
+def tell(session: Session, kind: str, collection_id: int | None, /, **data: Any) -> None:
     """Note an event.
 
     Args:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 from quillread.errors import UsageError
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.engine import Database, away, sqlite_address
-from quillread.serve.database.migrate import migrate
+from quillread.serve.database.migrate import has_schema, is_current, migrate
 from quillread.serve.storage import Storage
 
 DATABASE_NAME = "archive.db"
@@ -22,19 +22,33 @@ class Archive:
 
     Args:
         config: Of the server.
+        serves: Whether this is the server of the folder, of which there is one; else a command beside it, which brings
+            the schema up to date only while none runs.
 
     Raises:
-        UsageError: If another server uses the folder, or a later version has made the database.
+        UsageError: If another server uses the folder, or the database has the schema of another version.
         InputError: If the database cannot be reached.
     """
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeConfig, *, serves: bool = True) -> None:
         self.config = config
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _lock(config.data)
-        self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME))
+        lock = _lock(config.data)
+        if lock is None and serves:
+            hint = "stop it first, or choose another folder: --data"
+            raise UsageError(f"{config.data}: another server uses this folder", hint=hint)
+        self._lock = lock
+        self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME), config.limits)
         with away(self.database):
-            migrate(self.database)
+            if lock is not None:
+                migrate(self.database)
+            elif not is_current(self.database):
+                raise UsageError(
+                    "the server that runs is of another version than this command",
+                    hint="stop it, or use the command of its version",
+                )
+        if not serves:
+            self._unlock()
         self.storage = Storage(config.storage or str(config.data / "files"), config.data / "fetched")
         for name in ("models", "uploads", "work"):
             (config.data / name).mkdir(exist_ok=True)
@@ -50,18 +64,38 @@ class Archive:
     def close(self) -> None:
         """Let go of database and folder."""
         self.database.close()
-        self._lock.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
-def _lock(data: Path) -> BinaryIO:
-    """Keep other servers from the folder: two would take each other's unfinished jobs for those of a dead one."""
+def is_archive(config: ServeConfig) -> bool:
+    """Whether there is an archive already."""
+    if config.database is None:
+        return (config.data / DATABASE_NAME).is_file()
+    database = Database(config.database)
+    try:
+        with away(database):
+            return has_schema(database)
+    finally:
+        database.close()
+
+
+def _lock(data: Path) -> BinaryIO | None:
+    """Keep other servers from the folder: two would take each other's unfinished jobs for those of a dead one.
+
+    Returns:
+        The file that is locked; None if another has it.
+    """
     file = (data / "lock").open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except OSError:
         file.close()
-        hint = "stop it first, or choose another folder: --data"
-        raise UsageError(f"{data}: another server uses this folder", hint=hint) from error
+        return None
     file.truncate(0)
     file.write(f"{os.getpid()}\n".encode())
     file.flush()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
+from quillread.serve.config import ServeLimits
 
 _BUSY_SECONDS = 30
 
@@ -21,15 +22,16 @@ class Database:
 
     Args:
         address: `sqlite:///PATH` or `postgresql://...`.
+        limits: How much the server takes on; sessions have them as `info["limits"]`.
 
     Raises:
         ConfigError: If the address is of another kind.
     """
 
-    def __init__(self, address: str | URL) -> None:
+    def __init__(self, address: str | URL, limits: ServeLimits | None = None) -> None:
         self.engine = _make_engine(address)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"limits": limits or ServeLimits()})
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -361,12 +361,14 @@ class Task(Base):
 
     __tablename__ = "tasks"
     __table_args__ = (
-        Index("ix_tasks_next", "state", "priority", "id"),
+        Index("ix_tasks_next", "state", "kind", "priority", "id"),
         Index("ix_tasks_job", "job_id", "state"),
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(10))
+    """That of its job."""
     page_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"), index=True)
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     priority: Mapped[int] = mapped_column(default=0)
@@ -375,6 +377,8 @@ class Task(Base):
     """waiting, running, done, parked or cancelled."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Times that it was begun; results of an attempt that is not the last are dropped."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """Times that it failed by itself; a server that ends in the middle is not counted."""
     server: Mapped[str | None] = mapped_column(String(64), index=True)
     """Which server has it."""
     lease: Mapped[datetime | None]

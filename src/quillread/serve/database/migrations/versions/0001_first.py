@@ -18,21 +18,24 @@ def upgrade() -> None:
     _make_tables()
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
-            "CREATE VIRTUAL TABLE line_index USING fts5(folded, scope, content='line_search', content_rowid='line_id', "
-            "columnsize=0, prefix='2 3', tokenize='unicode61 remove_diacritics 0')"
+            "CREATE VIRTUAL TABLE line_index USING fts5("
+            "folded, content='line_search', content_rowid='line_id', tokenize='unicode61 remove_diacritics 0')"
         )
-        added = "INSERT INTO line_index(rowid, folded, scope) VALUES (new.line_id, new.folded, new.scope)"
-        removed = (
-            "INSERT INTO line_index(line_index, rowid, folded, scope) "
-            "VALUES ('delete', old.line_id, old.folded, old.scope)"
+        op.execute(
+            "CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN "
+            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
         )
-        op.execute(f"CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN {added}; END")
-        op.execute(f"CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN {removed}; END")
-        op.execute(f"CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN {removed}; {added}; END")
+        op.execute(
+            "CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN "
+            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); END"
+        )
+        op.execute(
+            "CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN "
+            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); "
+            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
+        )
     else:
-        vector = "to_tsvector('simple', folded || ' ' || scope)"
-        op.execute(f"ALTER TABLE line_search ADD COLUMN vector tsvector GENERATED ALWAYS AS ({vector}) STORED")
-        op.execute("CREATE INDEX line_index ON line_search USING gin (vector)")
+        op.execute("CREATE INDEX line_index ON line_search USING gin (to_tsvector('simple', folded))")
 
 
 def _make_tables() -> None:
@@ -265,11 +268,13 @@ def _make_tables() -> None:
         "tasks",
         sa.Column("id", _ID, nullable=False),
         sa.Column("job_id", _ID, nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("page_id", _ID, nullable=True),
         sa.Column("payload", _JSON, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("server", sa.String(length=64), nullable=True),
         sa.Column("lease", _TIME, nullable=True),
         sa.Column("not_before", _TIME, nullable=True),
@@ -281,7 +286,7 @@ def _make_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_tasks_job", "tasks", ["job_id", "state"], unique=False)
-    op.create_index("ix_tasks_next", "tasks", ["state", "priority", "id"], unique=False)
+    op.create_index("ix_tasks_next", "tasks", ["state", "kind", "priority", "id"], unique=False)
     op.create_index(op.f("ix_tasks_page_id"), "tasks", ["page_id"], unique=False)
     op.create_index(op.f("ix_tasks_server"), "tasks", ["server"], unique=False)
     op.create_table(

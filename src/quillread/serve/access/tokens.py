@@ -1,0 +1,83 @@
+"""Tokens of scripts: a secret that is shown once and kept as a hash, with a scope and an end."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from quillread.serve.access.actor import OWNER, Actor, Role
+from quillread.serve.database.schema import Token, User, now
+
+PREFIX = "quill_"
+"""Of each token, so that scanners for secrets find those that were published."""
+_NOTED = timedelta(minutes=1)
+"""How often the time of its use is noted, as that is a write."""
+
+
+def digest(secret: str) -> str:
+    """A secret of 256 random bits as it is kept; it needs no slow hash, as nobody can guess it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def make_token(
+    session: Session, actor: Actor, name: str, role: Role, collection_id: int | None, days: int
+) -> tuple[Token, str]:
+    """Make a token for the user who asks.
+
+    Returns:
+        What is kept, and the token itself, which nobody can show again.
+    """
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token = Token(
+        user_id=actor.user_id,
+        name=name,
+        hash=digest(secret),
+        role=role,
+        collection_id=collection_id,
+        expires=now() + timedelta(days=days),
+    )
+    session.add(token)
+    session.flush()
+    return token, secret
+
+
+def find_token(session: Session, secret: str) -> tuple[Token, Actor] | None:
+    """Find a token and whom it stands for; None if there is none, it has ended, or its user may not log in.
+
+    Those that the one person on loopback made hold until there are accounts, which whoever calls has to see to.
+    """
+    token = session.scalar(select(Token).where(Token.hash == digest(secret)))
+    if token is None or token.expires <= now():
+        return None
+    user = OWNER
+    if token.user_id is not None:
+        found = session.get(User, token.user_id)
+        if found is None or found.disabled:
+            return None
+        user = Actor(found.name, cast(Role, found.role), found.id)
+    limit = cast(Role, token.role)
+    return token, Actor(
+        user.name, user.role, user.user_id, limit=limit, collection_id=token.collection_id, token_id=token.id
+    )
+
+
+def is_noted(token: Token) -> bool:
+    """Whether the time of its last use is near enough."""
+    return token.last_used is not None and abs(now() - token.last_used) < _NOTED
+
+
+def note_use(session: Session, token: Token) -> None:
+    """Note that a token is used."""
+    session.execute(update(Token).where(Token.id == token.id).values(last_used=now()))
+
+
+def list_tokens(session: Session, user_id: int | None, *, everyones: bool) -> Sequence[tuple[Token, str | None]]:
+    """Tokens with the names of their users: one's own, or everyone's."""
+    chosen = select(Token, User.name).outerjoin(User, User.id == Token.user_id).order_by(Token.id)
+    if not everyones:
+        chosen = chosen.where(Token.user_id.is_(None) if user_id is None else Token.user_id == user_id)
+    return [(row[0], row[1]) for row in session.execute(chosen)]

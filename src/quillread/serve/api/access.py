@@ -1,0 +1,389 @@
+"""Who may: logging in and out, users, tokens, members of collections, the audit log."""
+
+import importlib.util
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response, status
+from pydantic import BaseModel, Field, StringConstraints
+from sqlalchemy import select
+
+from quillread.serve.access import accounts, tokens
+from quillread.serve.access.actor import Actor, Role, least
+from quillread.serve.access.logins import LONGEST, Cookie, log_in, log_out
+from quillread.serve.access.passwords import LONGEST as LONGEST_PASSWORD
+from quillread.serve.api.request import After, Limit, TheActor, TheArchive
+from quillread.serve.archive.events import audit
+from quillread.serve.archive.find import find_collection
+from quillread.serve.archive.home import Archive
+from quillread.serve.database.schema import AuditEntry, Token, User
+from quillread.serve.faults import DeniedError, NotFoundError
+from quillread.version import __version__
+
+router = APIRouter(tags=["access"])
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Id = Annotated[int, Path(ge=1, le=2**53)]
+_Password = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PASSWORD)]
+
+
+class Me(BaseModel):
+    """Whoever asks."""
+
+    name: str
+    role: Role
+    user_id: int | None
+    local: bool = Field(description="Whether this is the one person on loopback, who does not log in")
+    version: str
+    can_train: bool
+
+
+class Login(BaseModel):
+    """Name and password."""
+
+    name: _Name
+    password: _Password
+
+
+class NewPassword(BaseModel):
+    """A password in place of another."""
+
+    current: _Password
+    new: _Password
+
+
+class NewUser(BaseModel):
+    """What an account is made of."""
+
+    name: _Name
+    password: _Password
+    role: Role = "editor"
+
+
+class UserChange(BaseModel):
+    """What is to be another; what is not given stays."""
+
+    role: Role | None = None
+    password: _Password | None = None
+    disabled: bool | None = None
+
+
+class UserOut(BaseModel):
+    """An account."""
+
+    id: int
+    name: str
+    role: Role
+    disabled: bool
+    created: datetime
+
+
+class UserList(BaseModel):
+    """All accounts."""
+
+    items: list[UserOut]
+    next: None = None
+
+
+class NewToken(BaseModel):
+    """What a token is made of."""
+
+    name: _Name
+    role: Role = Field("reader", description="What it allows at most")
+    collection_id: int | None = Field(None, ge=1, le=2**53, description="The only collection that it is for")
+    days: int = Field(90, ge=1, le=3660, description="How long it holds")
+
+
+class TokenOut(BaseModel):
+    """A token, without its secret."""
+
+    id: int
+    name: str
+    user_name: str | None
+    role: Role
+    collection_id: int | None
+    created: datetime
+    expires: datetime
+    last_used: datetime | None
+
+
+class MadeToken(TokenOut):
+    """A token with its secret, which is shown only now."""
+
+    token: str
+
+
+class TokenList(BaseModel):
+    """All tokens of whoever asks; of everyone for an admin."""
+
+    items: list[TokenOut]
+    next: None = None
+
+
+class Member(BaseModel):
+    """A user, as seen by a collection."""
+
+    user_id: int
+    name: str
+    role: Role
+    own: bool = Field(description="Whether the role is for this collection; else it is that in all")
+
+
+class MemberList(BaseModel):
+    """All users that can log in."""
+
+    items: list[Member]
+    next: None = None
+
+
+class MemberChange(BaseModel):
+    """The role in one collection."""
+
+    role: Role
+
+
+class AuditOut(BaseModel):
+    """Who did what."""
+
+    id: int
+    time: datetime
+    user_name: str
+    address: str
+    action: str
+    collection_id: int | None
+    details: dict[str, Any]
+
+
+class AuditList(BaseModel):
+    """Some of what was done."""
+
+    items: list[AuditOut]
+    next: int | None = Field(description="Ask for those `after` it, which are older; null if these are the last")
+
+
+@router.get("/me")
+def show_me(archive: TheArchive, actor: TheActor) -> Me:
+    """Show who asks, and what the server can do for them."""
+    return Me(
+        name=actor.name,
+        role=least(actor.role, actor.limit),
+        user_id=actor.user_id,
+        local=actor.user_id is None,
+        version=__version__,
+        can_train=all(importlib.util.find_spec(name) for name in ("torch", "accelerate", "onnx")),
+    )
+
+
+@router.post("/login", status_code=status.HTTP_204_NO_CONTENT)
+async def login(archive: TheArchive, request: Request, response: Response, body: Login) -> None:
+    """Log in; the answer sets a cookie."""
+    address = request.client.host if request.client else ""
+    most = archive.config.limits.login_attempts
+    secret = await log_in(archive.database, body.name, body.password, address, most)
+    _set_cookie(archive, request, response, secret)
+
+
+@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
+def logout(archive: TheArchive, actor: TheActor, request: Request, response: Response) -> None:
+    """Log out."""
+    cookie = _cookie(archive, request)
+    if secret := request.cookies.get(cookie.name):
+        with archive.database.write() as session:
+            log_out(session, secret)
+            audit(session, actor, "logout")
+    response.delete_cookie(cookie.name, path=cookie.path, secure=cookie.secure, httponly=True, samesite="strict")
+
+
+@router.post("/me/password", status_code=status.HTTP_204_NO_CONTENT)
+async def change_password(
+    archive: TheArchive, actor: TheActor, request: Request, response: Response, body: NewPassword
+) -> None:
+    """Change one's own password. All logins with the old one end; the answer sets the cookie of a new one."""
+    if actor.user_id is None or actor.token_id is not None:
+        raise DeniedError("this is for users who are logged in")
+    most = archive.config.limits.login_attempts
+    await log_in(archive.database, actor.name, body.current, actor.address, most)  # counts attempts as logins do
+    await to_thread.run_sync(_set_password, archive, actor, body.new)
+    secret = await log_in(archive.database, actor.name, body.new, actor.address, most)
+    _set_cookie(archive, request, response, secret)
+
+
+@router.get("/users")
+def list_users(archive: TheArchive, actor: TheActor) -> UserList:
+    """List the accounts."""
+    actor.check_all("admin")
+    with archive.database.read() as session:
+        return UserList(items=[_show_user(user) for user in accounts.list_users(session)])
+
+
+@router.post("/users", status_code=status.HTTP_201_CREATED)
+def add_user(archive: TheArchive, actor: TheActor, body: NewUser) -> UserOut:
+    """Make an account. Once there is one, everybody has to log in, on loopback, too."""
+    actor.check_all("admin")
+    name = accounts.check_name(body.name)
+    hashed = accounts.make_hash(name, body.password)
+    with archive.database.write() as session:
+        user = accounts.add_user(session, name, body.role, hashed)
+        audit(session, actor, "user.create", user=name, role=body.role)
+        return _show_user(user)
+
+
+@router.patch("/users/{user_id}")
+def change_user(archive: TheArchive, actor: TheActor, user_id: _Id, body: UserChange) -> UserOut:
+    """Change the role or the password of a user, or let them no longer in."""
+    actor.check_all("admin")
+    with archive.database.read() as session:
+        name = accounts.find_user(session, user_id).name
+    hashed = accounts.make_hash(name, body.password) if body.password is not None else None
+    with archive.database.write() as session:
+        user = accounts.find_user(session, user_id)
+        if body.role is not None:
+            accounts.set_role(session, user, body.role)
+        if body.disabled is not None:
+            accounts.set_disabled(session, user, body.disabled)
+        if hashed is not None:
+            accounts.set_password(session, user, hashed)
+        told = body.model_dump(include={"role", "disabled"}, exclude_none=True)
+        audit(session, actor, "user.change", user=user.name, password=hashed is not None, **told)
+        return _show_user(user)
+
+
+@router.delete("/users/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+def remove_user(archive: TheArchive, actor: TheActor, user_id: _Id) -> None:
+    """Remove an account; what the user did keeps the name."""
+    actor.check_all("admin")
+    with archive.database.write() as session:
+        user = accounts.find_user(session, user_id)
+        if archive.config.needs_accounts and user.role == "admin" and accounts.count_admins(session) == 1:
+            raise DeniedError(f"{user.name} is the only admin, and this server needs one")
+        accounts.remove_user(session, user)
+        audit(session, actor, "user.remove", user=user.name)
+
+
+@router.get("/tokens")
+def list_tokens(archive: TheArchive, actor: TheActor) -> TokenList:
+    """List one's tokens; an admin sees everyone's."""
+    is_admin = least(actor.role, actor.limit) == "admin" and actor.collection_id is None
+    with archive.database.read() as session:
+        found = tokens.list_tokens(session, actor.user_id, everyones=is_admin)
+        return TokenList(items=[TokenOut(**_show_token(token, name)) for token, name in found])
+
+
+@router.post("/tokens", status_code=status.HTTP_201_CREATED)
+def make_token(archive: TheArchive, actor: TheActor, body: NewToken) -> MadeToken:
+    """Make a token for scripts: `Authorization: Bearer quill_...`. It is shown only in this answer."""
+    if actor.token_id is not None:
+        raise DeniedError("a token cannot make tokens", hint="log in")
+    with archive.database.write() as session:
+        if body.collection_id is not None:
+            find_collection(session, actor, body.collection_id)
+        token, secret = tokens.make_token(session, actor, body.name, body.role, body.collection_id, body.days)
+        audit(session, actor, "token.create", body.collection_id, token=token.id, role=body.role, days=body.days)
+        name = None if actor.user_id is None else actor.name
+        return MadeToken(token=secret, **_show_token(token, name))
+
+
+@router.delete("/tokens/{token_id}", status_code=status.HTTP_204_NO_CONTENT)
+def remove_token(archive: TheArchive, actor: TheActor, token_id: _Id) -> None:
+    """End a token: one's own, or as an admin anyone's."""
+    with archive.database.write() as session:
+        token = session.get(Token, token_id)
+        if token is None or (token.user_id != actor.user_id and least(actor.role, actor.limit) != "admin"):
+            raise NotFoundError(f"there is no token {token_id}")
+        session.delete(token)
+        audit(session, actor, "token.remove", token.collection_id, token=token_id)
+
+
+@router.get("/collections/{collection_id}/members")
+def list_members(archive: TheArchive, actor: TheActor, collection_id: _Id) -> MemberList:
+    """List the users with their roles in a collection."""
+    with archive.database.read() as session:
+        find_collection(session, actor, collection_id, "admin")
+        found = accounts.list_members(session, collection_id)
+        items = [Member(user_id=user.id, name=user.name, role=role, own=own) for user, role, own in found]
+        return MemberList(items=items)
+
+
+@router.put("/collections/{collection_id}/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+def set_member(archive: TheArchive, actor: TheActor, collection_id: _Id, user_id: _Id, body: MemberChange) -> None:
+    """Give a user a role of its own in a collection; `none` hides it from them."""
+    _set_member(archive, actor, collection_id, user_id, body.role)
+
+
+@router.delete("/collections/{collection_id}/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+def remove_member(archive: TheArchive, actor: TheActor, collection_id: _Id, user_id: _Id) -> None:
+    """Let the role of a user in all collections hold in this one."""
+    _set_member(archive, actor, collection_id, user_id, None)
+
+
+@router.get("/audit")
+def list_audit(
+    archive: TheArchive,
+    actor: TheActor,
+    limit: Limit = 100,
+    after: After = None,
+    collection_id: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+) -> AuditList:
+    """List who did what, the latest first; of one collection for its admins."""
+    with archive.database.read() as session:
+        chosen = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit + 1)
+        if collection_id is None:
+            actor.check_all("admin")
+        else:
+            find_collection(session, actor, collection_id, "admin", deleted=True)
+            chosen = chosen.where(AuditEntry.collection_id == collection_id)
+        if after is not None:
+            chosen = chosen.where(AuditEntry.id < after)
+        found = session.scalars(chosen).all()
+        items = [AuditOut.model_validate(entry, from_attributes=True) for entry in found[:limit]]
+    return AuditList(items=items, next=items[-1].id if len(found) > limit else None)
+
+
+def _cookie(archive: Archive, request: Request) -> Cookie:
+    return Cookie(request.scope["scheme"] == "https", archive.config.root_path)
+
+
+def _set_cookie(archive: Archive, request: Request, response: Response, secret: str) -> None:
+    cookie = _cookie(archive, request)
+    response.set_cookie(
+        cookie.name,
+        secret,
+        max_age=int(LONGEST.total_seconds()),
+        path=cookie.path,
+        secure=cookie.secure,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _set_password(archive: Archive, actor: Actor, password: str) -> None:
+    hashed = accounts.make_hash(actor.name, password)
+    with archive.database.write() as session:
+        accounts.set_password(session, accounts.find_user(session, actor.name), hashed)
+        audit(session, actor, "user.password", user=actor.name)
+
+
+def _set_member(archive: Archive, actor: Actor, collection_id: int, user_id: int, role: Role | None) -> None:
+    with archive.database.write() as session:
+        find_collection(session, actor, collection_id, "admin")
+        user = accounts.find_user(session, user_id)
+        accounts.set_member(session, collection_id, user, role)
+        audit(session, actor, "member.change", collection_id, user=user.name, role=role)
+
+
+def _show_user(user: User) -> UserOut:
+    return UserOut.model_validate(user, from_attributes=True)
+
+
+def _show_token(token: Token, user_name: str | None) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "user_name": user_name,
+        "role": cast(Role, token.role),
+        "collection_id": token.collection_id,
+        "created": token.created,
+        "expires": token.expires,
+        "last_used": token.last_used,
+    }
