@@ -16,8 +16,11 @@ from quillread.serve.access.guard import Guard
 from quillread.serve.api import (
     access,
     collections,
+    documents,
+    images,
     lines,
     models,
+    pages,
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
@@ -30,8 +33,11 @@ log = logging.getLogger(__name__)
 ROUTERS = (
     access.router,
     collections.router,
+    documents.router,
+    images.router,
     lines.router,
     models.router,
+    pages.router,
 )
 
 

@@ -165,6 +165,8 @@ class Document(Base):
     position: Mapped[int] = mapped_column(_Id, default=0)
     created: Mapped[datetime] = mapped_column(default=now)
     deleted: Mapped[datetime | None]
+    origin: Mapped[str | None] = mapped_column(String(100), unique=True)
+    """Of an import: which document of which task it is, so that a task that runs again makes none twice."""
 
     collection: Mapped[Collection] = relationship(back_populates="documents")
     pages: Mapped[list["Page"]] = relationship(
@@ -222,6 +224,8 @@ class Page(Base):
     doubtful_count: Mapped[int] = mapped_column(default=0)
     """Lines not checked whose confidence is below 0.5."""
     deleted: Mapped[datetime | None]
+    origin: Mapped[str | None] = mapped_column(String(100), unique=True)
+    """Of an import: which page of which file of which task it is; see `Document.origin`."""
 
     document: Mapped[Document] = relationship(back_populates="pages")
     regions: Mapped[list["Region"]] = relationship(

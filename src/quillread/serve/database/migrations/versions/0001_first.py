@@ -118,8 +118,10 @@ def _make_tables() -> None:
         sa.Column("position", _ID, nullable=False),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("deleted", _TIME, nullable=True),
+        sa.Column("origin", sa.String(length=100), nullable=True),
         sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("origin"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_documents_place", "documents", ["collection_id", "position"], unique=False)
@@ -230,6 +232,7 @@ def _make_tables() -> None:
         sa.Column("checked_count", sa.Integer(), nullable=False),
         sa.Column("doubtful_count", sa.Integer(), nullable=False),
         sa.Column("deleted", _TIME, nullable=True),
+        sa.Column("origin", sa.String(length=100), nullable=True),
         sa.ForeignKeyConstraint(["document_id"], ["documents.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["source"],
@@ -244,6 +247,7 @@ def _make_tables() -> None:
             ["blobs.sha256"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("origin"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_pages_place", "pages", ["document_id", "position"], unique=False)
