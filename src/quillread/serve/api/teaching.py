@@ -168,9 +168,7 @@ def review(
     with archive.database.read() as session:
         find_collection(session, actor, collection_id)
         chosen = choose_review(session, collection_id, target)
-    return ReviewOut(
-        lines=chosen.line_ids, expected_error_before=chosen.before, expected_error_after=chosen.after
-    )
+    return ReviewOut(lines=chosen.line_ids, expected_error_before=chosen.before, expected_error_after=chosen.after)
 
 
 def _running(session: Session, collection_id: int) -> int | None:

@@ -43,7 +43,7 @@ def unindex_lines(session: Session, line_ids: Iterable[int]) -> None:
     session.execute(delete(LineSearch).where(LineSearch.line_id.in_(list(line_ids))))
 
 
-def move_document(session: Session, document: Document) -> None:
+def rescope_document(session: Session, document: Document) -> None:
     """Note that a document is in another collection, or that pages have come to it."""
     lines = select(Line.id).join(Page).where(Page.document_id == document.id)
     moved = update(LineSearch).where(LineSearch.line_id.in_(lines), LineSearch.scope != _scope(document))

@@ -89,9 +89,7 @@ def weigh(before: Sequence[Prediction], after: Sequence[Prediction]) -> Exam:
     )
 
 
-def _read(
-    options: ReadOptions, samples: Sequence[Sample], cancelled: Callable[[], bool]
-) -> list[Prediction] | None:
+def _read(options: ReadOptions, samples: Sequence[Sample], cancelled: Callable[[], bool]) -> list[Prediction] | None:
     rows: list[Prediction] = []
     with Worker(partial(_open, options), _look, threads=1) as worker:
         for start in range(0, len(samples), _AT_ONCE):
