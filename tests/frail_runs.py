@@ -86,10 +86,7 @@ def executor(jobs: int, options: ReadOptions) -> Executor:
 
 
 def _end_at(moment: int, number: int, delay: float) -> None:
-    """Send this process a signal, `delay` seconds after it has touched files of its results for the nth time.
-
-    The number of times is written on stderr in the end if it never comes to that.
-    """
+    """Send this process a signal, `delay` seconds after it has touched files of its results for the nth time."""
     count = 0
 
     def touched(event: str, arguments: tuple[object, ...]) -> None:

@@ -127,6 +127,11 @@ def _remove(path: Path | None, held: list[int]) -> None:
         os.close(held.pop())
 
 
+def real_path(path: str | Path) -> Path:
+    """Follow all links; those in a circle stay, while `Path.resolve` raises an error for them."""
+    return Path(os.path.realpath(path))
+
+
 def open_own(path: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
     """Open a file that nobody but us writes; a link or pipe that stands in its place is not followed."""
     extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

@@ -16,6 +16,7 @@ from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
 from quillread.images.given import Picture, given_content, given_pixels, name_of
 from quillread.images.read import open_document
+from quillread.images.tones import as_positive
 from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
@@ -23,13 +24,16 @@ from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
 from quillread.recognize.ensemble import EnsembleReader, LineReader
 from quillread.recognize.load import load
-from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Scan, Transcript, UInt8Image
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Region, Scan, Transcript, UInt8Image
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
 KnownPages = Callable[[int], Page | None]
 """Gives pages that were read before, by their number."""
+
+KnownLines = Callable[[tuple[int, int]], tuple[Region, ...]]
+"""Gives the lines of a page, by its width and height in pixels."""
 
 _KEPT = 4
 """Readers that `read` keeps."""
@@ -168,7 +172,7 @@ class Reader:
         return transcribe(self._pixels(image))
 
     def read_lines(self, images: Sequence[Picture]) -> list[Transcript]:
-        """Read images of single lines.
+        """Read images of single lines; a negative is read inverted, as a page is.
 
         Returns:
             One transcript an image, in order; positions in pixels of that image.
@@ -177,7 +181,7 @@ class Reader:
             UsageError: If an image has several pages.
             ImageError: If an image cannot be read.
         """
-        return self._check_open().recognizer.read([self._pixels(image) for image in images])
+        return self._check_open().recognizer.read([as_positive(self._pixels(image)) for image in images])
 
     def stream(
         self,
@@ -239,15 +243,18 @@ class Reader:
             raise UsageError(f"{name}: ends at page {count}, with none of those asked for: {self.options.pages}")
         return document
 
-    def scan(self, document: Document, index: int, known: KnownPages | None = None) -> Scan:
+    def scan(
+        self, document: Document, index: int, known: KnownPages | None = None, lines: KnownLines | None = None
+    ) -> Scan:
         """Read one page of a document; whatever is wrong with it is in the result.
 
         Args:
             document: Of `open`.
             index: From 0.
             known: As for `stream`.
+            lines: Lines to read in place of finding them, in pixels of the page.
         """
-        return self._scan(self._check_open(), document, index, known, None)
+        return self._scan(self._check_open(), document, index, known, None, lines)
 
     def _scan(
         self,
@@ -256,6 +263,7 @@ class Reader:
         index: int,
         known: KnownPages | None,
         stopped: Fault | None,
+        lines: KnownLines | None = None,
     ) -> Scan:
         """Read one page, or say why it is not read; with models that stay, whoever closes the reader meanwhile."""
         where = page_name(document, index)
@@ -266,7 +274,7 @@ class Reader:
                 page = before or Page("", 1, 0, 0, fault=stopped)
                 return Scan(_named(page, document, index), missing=stopped if before else None)
             image = document.page(index)
-            page = before or self._read_page(transcribe, document, index, image, where)
+            page = before or self._read_page(transcribe, document, index, image, where, lines)
         except Exception as error:  # whatever is wrong with one page must not lose the others
             fault = explain(error, where)
             if before is None:
@@ -284,11 +292,17 @@ class Reader:
         return PageTranscriber(lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten)
 
     def _read_page(
-        self, transcribe: PageTranscriber, document: Document, index: int, image: UInt8Image, where: str
+        self,
+        transcribe: PageTranscriber,
+        document: Document,
+        index: int,
+        image: UInt8Image,
+        where: str,
+        lines: KnownLines | None,
     ) -> Page:
-        regions = None
-        if self._truth is not None:
-            size = (image.shape[1], image.shape[0])
+        size = (image.shape[1], image.shape[0])
+        regions = lines(size) if lines is not None else None
+        if regions is None and self._truth is not None:
             regions = self._truth.regions(document.name, index + 1, len(document), size)
         page = transcribe(image, regions)
         for note in page.notes:

@@ -10,15 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ConfigError, Fault
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 UInt8Image = NDArray[np.uint8]
 """An image as the whole package passes it: uint8 RGB, shape (H, W, 3), unless a docstring says grey (H, W)."""
+GivenPixels: TypeAlias = "UInt8Image | Image"
+"""A picture in memory as programs give it; see `images.given.Picture` for the forms of arrays."""
 
 Point = tuple[float, float]
 
@@ -191,11 +196,12 @@ class Page:
         )
         return "\n\n".join(block for block in blocks if block)
 
-    def write(self, name: str, path: str | Path | BinaryIO, *, image: UInt8Image | None = None) -> None:
+    def write(self, name: str, path: str | Path | BinaryIO, *, image: "GivenPixels | None" = None) -> None:
         """Write the page in a format of `quill read`; see `Reading.write`.
 
         Raises:
             UsageError: If there is no such format, or the image has another size than the page.
+            ImageError: If the image is of a form that is not read.
             OutputError: If the file cannot be written.
         """
         _write(Reading(self.source, (self,)), name, path, () if image is None else (image,))
@@ -224,7 +230,7 @@ class Reading:
         """What went wrong with the input and its pages."""
         return tuple(f for f in (self.fault, *(page.fault for page in self.pages)) if f)
 
-    def write(self, name: str, path: str | Path | BinaryIO, *, images: Sequence[UInt8Image] = ()) -> None:
+    def write(self, name: str, path: str | Path | BinaryIO, *, images: Sequence[GivenPixels] = ()) -> None:
         """Write the reading in a format of `quill read`, atomically.
 
         A searchable PDF shows the pages of the source, where that is a file that is still there as it was read.
@@ -232,11 +238,13 @@ class Reading:
         Args:
             name: Such as "txt", "json", "page", "pdf"; PAGE and ALTO hold one page, so others need `Page.write`.
             path: The file, or one that is open for writing bytes.
-            images: The pages, uint8 RGB (H, W, 3) or grey (H, W), to show in a PDF of what was read from memory.
+            images: The pages, as arrays or Pillow images of any form that is read, to show in a PDF of what was read
+                from memory.
 
         Raises:
             UsageError: If there is no such format, it holds one page and the reading has several, nothing could be
                 read and it has no way to say so, or the images are not those of the pages.
+            ImageError: If an image is of a form that is not read.
             OutputError: If the file cannot be written.
         """
         _write(self, name, path, images)
@@ -297,7 +305,7 @@ _WRITER = "quillread.formats.export:write_reading"
 """What writes readings, by name and resolved late: results say "write yourself", and know nothing of formats."""
 
 
-def _write(reading: Reading, name: str, path: str | Path | BinaryIO, images: Sequence[UInt8Image]) -> None:
+def _write(reading: Reading, name: str, path: str | Path | BinaryIO, images: Sequence[GivenPixels]) -> None:
     module, _, function = _WRITER.partition(":")
     target = Path(path) if isinstance(path, str) else path
     getattr(importlib.import_module(module), function)(reading, name, target, images)

@@ -25,7 +25,7 @@ from quillread.options import ReadOptions
 from quillread.recognize.load import load as load_model
 from quillread.testing import FakeReader
 from quillread.train.config import TrainConfig
-from quillread.types import UInt8Image
+from quillread.types import Reading, UInt8Image
 
 DATA = Path(__file__).parents[1] / "data"
 BUILTIN = Path(load_model.__code__.co_filename).parents[1] / "models" / "assets" / "builtin"
@@ -52,7 +52,10 @@ class Door:
 
 def _read(path: Path) -> None:
     with FakeReader(["a line"]) as reader:
-        reading = reader.read(path)
+        _refuse_internal(reader.read(path))
+
+
+def _refuse_internal(reading: Reading) -> None:
     for fault in reading.faults:
         if fault.kind == "internal":
             raise InternalError(fault.message)
@@ -63,7 +66,7 @@ def _picture(shape: tuple[int, ...] = (60, 90, 3)) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _encoded(*forms: tuple[str, dict[str, object]], folder: Path) -> list[bytes]:
+def _encoded(*forms: tuple[str, dict[str, object]]) -> list[bytes]:
     encoded = []
     for form, options in forms:
         buffer = io.BytesIO()
@@ -80,12 +83,12 @@ def _images(folder: Path) -> list[bytes]:
         ("PNG", {"mode": "1"}),
         ("PNG", {"mode": "P"}),
     ]
-    return [*_encoded(*plain, *other, folder=folder), (DATA / "turned.heic").read_bytes()]
+    return [*_encoded(*plain, *other), (DATA / "turned.heic").read_bytes()]
 
 
 def _tiffs(folder: Path) -> list[bytes]:
     kinds = ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
-    encoded = _encoded(*(("TIFF", {"compression": kind}) for kind in kinds), folder=folder)
+    encoded = _encoded(*(("TIFF", {"compression": kind}) for kind in kinds))
     fax, pages = io.BytesIO(), io.BytesIO()
     _picture().convert("1").save(fax, "TIFF", compression="group4")
     _picture().save(pages, "TIFF", save_all=True, append_images=[_picture((40, 30, 3))])
@@ -121,10 +124,7 @@ def _layouts(folder: Path) -> list[bytes]:
 
 def _segment(path: Path) -> None:
     with FakeReader(["a line"], segmentation=path) as reader:
-        reading = reader.read(np.full((1400, 1000, 3), 230, np.uint8), name="a&b.pdf")
-    for fault in reading.faults:
-        if fault.kind == "internal":
-            raise InternalError(fault.message)
+        _refuse_internal(reader.read(np.full((1400, 1000, 3), 230, np.uint8), name="a&b.pdf"))
 
 
 def _page_data(path: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def fuzz(doors: list[str], first: int, count: int, seconds: float = float("inf")
     """Open damaged files until there are no more or the time is up; print findings, count what became of the files."""
     counts: Counter[str] = Counter()
     end = time.monotonic() + seconds
-    with WorkerPool(make_folder, enter, workers, limits=LIMITS) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="quillread-fuzz-") as root,
+        WorkerPool(partial(make_folder, Path(root)), enter, workers, limits=LIMITS) as pool,
+    ):
         for outcome in pool.run(_until(end, (Damaged(doors[n % len(doors)], n) for n in range(first, first + count)))):
             what, how = ("lost", str(outcome.error)) if outcome.value is None else outcome.value
             counts[what] += 1

@@ -34,10 +34,10 @@ def _seeds(door: str, folder: Path) -> tuple[bytes, ...]:
     return tuple(DOORS[door].seeds(place))
 
 
-def make_folder() -> Path:
-    """A folder for the files of a process."""
+def make_folder(root: Path) -> Path:
+    """A folder for the files of a process, in the folder of all."""
     logging.disable(logging.CRITICAL)
-    return Path(tempfile.mkdtemp(prefix="quillread-fuzz-"))
+    return Path(tempfile.mkdtemp(dir=root))
 
 
 def enter(folder: Path, job: Damaged) -> tuple[str, str]:

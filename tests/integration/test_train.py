@@ -38,8 +38,8 @@ from quillread.train.finetune import TrainResult, finetune
 from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
-from quillread.train.trainer import StopOnSignal
-from quillread.types import Calibration, ErrorCurve
+from quillread.train.trainer import LineTrainer, StopOnSignal
+from quillread.types import Calibration, ErrorCurve, Transcript
 
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 EPOCH_STEPS, EPOCHS = 4, 3
@@ -548,16 +548,35 @@ def test_a_run_that_starts_from_a_model_tells_what_became_of_it(
     assert all(np.array_equal(old[name], new[name]) for name in old) == is_worse
 
 
+def read_the_same(trainer: LineTrainer, *, limited: bool = True) -> list[list[Transcript]]:
+    return [[Transcript("a", 0.5) for _ in part.samples] for part in trainer.validation]
+
+
+def read_each(trainer: LineTrainer, *, limited: bool = True) -> list[list[Transcript]]:
+    return [[Transcript(sample.text, 0.5) for sample in part.samples] for part in trainer.validation]
+
+
 @pytest.mark.parametrize("from_model", [False, True])
 def test_a_model_that_says_the_same_for_all_lines_is_not_written(
     config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_model: bool
 ):
     monkeypatch.setattr(StopSpeechless, "has_stopped", True)
+    monkeypatch.setattr(LineTrainer, "read", read_the_same)
     start = {"start": str(unbroken / "model"), "allow_partial": True} if from_model else {}
     with pytest.raises(TrainingError, match="says the same for all validation lines") as caught:
         finetune(changed(config, **start), tmp_path / "run", progress=False)
     assert ("learning_rate" in caught.value.hint) == from_model
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_run_that_fell_silent_ends_with_weights_of_before_that_read(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(StopSpeechless, "has_stopped", True)
+    monkeypatch.setattr(LineTrainer, "read", read_each)
+    result = finetune(config, tmp_path / "run", progress=False)
+    assert result.metrics["eval_cer"] == 0
+    assert (result.model / ONNX_NAME).is_file()
 
 
 def _rates(text: str) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quillread.errors import OutputError
-from quillread.files import AtomicFile, clear_parts, naming, open_own, write_atomic, write_json, write_text
+from quillread.files import AtomicFile, clear_parts, naming, open_own, real_path, write_atomic, write_json, write_text
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path):
@@ -181,3 +181,12 @@ def test_a_link_or_pipe_in_the_place_of_a_file_of_ours_is_not_followed(kind: str
         assert mode == "rb"
         assert not file.read()
     assert (tmp_path / "precious").read_bytes() == b"x"
+
+
+def test_links_are_followed_but_for_those_in_a_circle(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "circle").symlink_to("circle")
+    here = tmp_path.resolve()
+    assert real_path(tmp_path / "link" / "a.txt") == here / "folder" / "a.txt"
+    assert real_path(str(tmp_path / "link" / ".." / "circle")) == here / "circle"

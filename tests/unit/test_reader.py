@@ -87,6 +87,10 @@ def test_a_page_and_a_line_are_read_in_any_form(form: Callable[[Path], Any], rea
     assert [transcript.text for transcript in reader.read_lines([form(line), form(line)])] == ["a bad cab"] * 2
 
 
+def test_a_negative_of_a_line_is_read_as_the_line(reader: Reader):
+    assert reader.read_lines([255 - bar_line("a bad cab")])[0].text == "a bad cab"
+
+
 @pytest.mark.parametrize("image", [np.zeros((20, 20, 3)), np.zeros((20, 20, 2), np.uint8), np.zeros((0, 9), np.uint8)])
 def test_an_array_of_another_form_is_refused(image: Any, reader: Reader):
     for read in (reader.read_page, lambda array: reader.read_lines([array])):

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import DataError, Fault
+from quillread.files import real_path
 from quillread.formats.ground_truth import GroundTruth, by_number
 from quillread.images.iiif import names_manifest
 from quillread.images.read import is_readable_name
@@ -104,7 +105,7 @@ def part_results(inputs: Iterable[Input]) -> list[Input]:
         owner = owners.setdefault(_folded(entry.stem), entry)
         if owner is entry:
             result.append(entry)
-        elif os.path.realpath(owner.name) != os.path.realpath(entry.name) or entry.content is not None:
+        elif real_path(owner.name) != real_path(entry.name):
             result.append(entry.refused(f"its results would have the names of those of {owner.name}"))
         else:
             log.warning("%s: is named twice, and read once", entry.name)
@@ -129,7 +130,7 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
             root = _root_of(path)
             pages = [p for p in matches if p.is_file() and not _is_result(p, root, results)]
             earlier = _written_below(root, pages)
-            files = sorted((p for p in pages if Path(os.path.realpath(p)) not in earlier), key=by_number)
+            files = sorted((p for p in pages if real_path(p) not in earlier), key=by_number)
             return [Input(str(p), _file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
@@ -141,7 +142,7 @@ def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
     earlier: set[Path] = set()
     closed: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=closed.append):
-        here, real = Path(place), Path(os.path.realpath(place))
+        here, real = Path(place), real_path(place)
         for name in folders:
             if (here / name).is_symlink() and not name.startswith("."):
                 log.warning("%s: is a link to a folder, and not followed", here / name)
@@ -159,18 +160,18 @@ def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
 
 def _root_of(pattern: Path) -> Path:
     """The folder that a pattern names: its real path."""
-    return Path(os.path.realpath(next(p for p in (pattern, *pattern.parents) if not glob.has_magic(str(p)))))
+    return real_path(next(p for p in (pattern, *pattern.parents) if not glob.has_magic(str(p))))
 
 
 def _is_result(path: Path, root: Path, results: Collection[Path]) -> bool:
     """Tell whether a file is a result of an earlier run, or in a folder below `root` that holds such."""
-    real = Path(os.path.realpath(path))
+    real = real_path(path)
     return real in results or any(place in results and root in place.parents for place in real.parents)
 
 
 def _written_below(root: Path, files: Iterable[Path]) -> set[Path]:
     """The files that logs say were written, of the folders from `root` to some files."""
-    folders = {place for path in files for place in Path(os.path.realpath(path)).parents}
+    folders = {place for path in files for place in real_path(path).parents}
     return {path for place in folders if place.is_relative_to(root) for path in written_files(place)}
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 
 from quillread.batch.inputs import STDIN, Input
 from quillread.batch.journal import PageJournal, journal_path
-from quillread.batch.outputs import beside, overlay_path
+from quillread.batch.outputs import beside, overlay_path, without_page
 from quillread.batch.records import LOG_NAME, read_records, take_line
 from quillread.errors import OutputError
-from quillread.files import naming, open_own, write_atomic
+from quillread.files import naming, open_own, real_path, write_atomic
 from quillread.formats.export import FORMATS
-
-_OF_PAGE = re.compile(r"-\d{4,}(\.[^-]*)$")
 
 
 class _Ledger:
@@ -42,17 +39,22 @@ class _Ledger:
             file.write(f"{json.dumps(line)}\n".encode())
         take_line(self.records, line)
 
+    def settle(self, entry: Input, **facts: Any) -> None:
+        """Remember an input whose files are in place; what stood there before them counts no more."""
+        files = {name: digests[-1:] for name, digests in self.record(entry).get("files", {}).items()}
+        self.add(entry, **facts, files=files)
+
     def place(self, entry: Input) -> str:
         """Where an input is, seen from the folder: the same if both are moved; of stdin, its content."""
         if entry.content is not None:
             return hashlib.sha256(entry.content).hexdigest()
         if entry.is_address:
             return entry.name
-        return os.path.relpath(os.path.realpath(entry.name), os.path.realpath(self._folder))
+        return os.path.relpath(real_path(entry.name), real_path(self._folder))
 
     def name(self, path: Path) -> str:
         """How it names a file, however the folder is spelled."""
-        return os.path.relpath(Path(os.path.realpath(path.parent), path.name), os.path.realpath(self._folder))
+        return os.path.relpath(real_path(path.parent) / path.name, real_path(self._folder))
 
 
 class ReadLog:
@@ -137,7 +139,7 @@ class ReadLog:
         Raises:
             OutputError: If the log cannot be written.
         """
-        self._main.add(
+        self._main.settle(
             entry,
             file=_fingerprint(entry),
             settings=self._settings,
@@ -145,8 +147,10 @@ class ReadLog:
             pages=pages,
             last=pages if last is None else last,
             failed=failed,
-            files={name: digests[-1:] for name, digests in self._main.record(entry).get("files", {}).items()},
         )
+        # An input that was not drawn leaves the pictures of another one, which have its name, to that.
+        if self._drawn is not self._main and self._drawn.record(entry).get("place") == self._drawn.place(entry):
+            self._drawn.settle(entry)
 
     def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
         """Name the files of an input; of those that hold a page each, the last."""
@@ -180,7 +184,7 @@ class ReadLog:
                 yield ledger, found
 
     def _stands(self, path: Path) -> bool:
-        return path.name in self._names(path.parent).get(_OF_PAGE.sub(r"\1", path.name), ())
+        return path.name in self._names(path.parent).get(without_page(path.name), ())
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         """Names in a folder before the run, by the names they have without the number of a page."""
@@ -188,7 +192,7 @@ class ReadLog:
             names = self._standing[folder] = {}
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    names.setdefault(_OF_PAGE.sub(r"\1", entry.name), []).append(entry.name)
+                    names.setdefault(without_page(entry.name), []).append(entry.name)
         return self._standing[folder]
 
 

@@ -1,6 +1,5 @@
 """Where readings of many inputs go: files, pictures, several places at once."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from quillread.batch.inputs import Input
 from quillread.errors import Fault, OutputError
-from quillread.files import AtomicFile, naming
+from quillread.files import real_path
 from quillread.formats.export import FileWriter, Format, find_format
 from quillread.pages.deliver import explain
 from quillread.types import DocumentInfo, PageWriter, Scan
@@ -117,21 +116,12 @@ class OverlayWriter:
 
     def add(self, scan: Scan) -> None:
         """Draw a page; one whose image cannot be decoded has no picture."""
-        from PIL import Image
-
         from quillread.formats.overlay import draw_overlay  # with its font, only where pictures are drawn
+        from quillread.images.pictures import write_png
 
         picture = draw_overlay(scan)
-        if picture is None:
-            return
-        path = overlay_path(self._stem, scan.page.number, self._count)
-        part = AtomicFile(path, self._told)
-        try:
-            with naming(path):
-                Image.fromarray(picture).save(part.file, "PNG")
-            part.commit()
-        finally:
-            part.discard()
+        if picture is not None:
+            write_png(picture, overlay_path(self._stem, scan.page.number, self._count), self._told)
 
     def close(self, fault: Fault | None) -> None:
         """All pages are drawn."""
@@ -166,18 +156,22 @@ def refuse_overwriting(inputs: Iterable[Input], sources: Iterable[Path], results
     """
     inputs = list(inputs)
     named = (Path(entry.name) for entry in inputs if not entry.is_address)
-    read = {Path(os.path.realpath(path)) for path in (*sources, *named)}  # links in a circle are not its concern
-    # Files of a page have its number before the ending.
-    taken = read | {path.with_name(re.sub(r"-\d{4,}(\.[^-]*)$", r"\1", path.name)) for path in read}
+    read = {real_path(path) for path in (*sources, *named)}
+    taken = read | {path.with_name(without_page(path.name)) for path in read}
     for folder, ending in results:
         for entry in inputs:
             result = beside(folder / entry.stem, ending)
-            if Path(os.path.realpath(result)) in taken:
+            if real_path(result) in taken:
                 raise OutputError(
                     f"{result}: is one of the inputs, and would be overwritten", hint="name another folder"
                 )
 
 
-def beside(stem: Path, ending: str, *, hidden: bool = False) -> Path:
+def beside(stem: Path, ending: str) -> Path:
     """Add an ending to a name, whatever dots it has."""
-    return stem.with_name(f"{'.' if hidden else ''}{stem.name}{ending}")
+    return stem.with_name(f"{stem.name}{ending}")
+
+
+def without_page(name: str) -> str:
+    """Take the number of a page out of the name of its file, where it stands before the ending."""
+    return re.sub(r"-\d{4,}(\.[^-]*)$", r"\1", name)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from quillread.files import open_own
+from quillread.files import open_own, real_path
 
 LOG_NAME = ".quillread-log.jsonl"
 """In a folder that is written into; JSON objects: one for each input that was read, of which the last one counts, and
@@ -18,7 +18,7 @@ _KINDS = {"stem": str, "source": str, "files": dict, "formats": list, "pages": i
 def written_files(folder: Path) -> set[Path]:
     """Real paths of the files that the log of a folder knows."""
     names = (name for record in read_records(folder / LOG_NAME).values() for name in record.get("files", ()))
-    root = Path(os.path.realpath(folder))
+    root = real_path(folder)
     return {Path(os.path.normpath(root / name)) for name in names}
 
 

@@ -14,13 +14,13 @@ from quillread.batch.outputs import Tee
 from quillread.errors import Fault, WorkerError
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse, tell_kept
-from quillread.types import DocumentInfo, Page, Progress, Scan
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Scan
 
 log = logging.getLogger(__name__)
 
 
-class Known(Protocol):
-    """What an earlier run has read of an input."""
+class Known(PageWriter, Protocol):
+    """What an earlier run has read of an input; what this one reads may be written into it."""
 
     began: datetime | None
     """When it began."""
@@ -29,16 +29,8 @@ class Known(Protocol):
         """Give a page, if it was read."""
 
 
-class _Nothing:
-    """What is known of an input that nobody has read."""
-
-    began: datetime | None = None
-
-    def page(self, number: int) -> Page | None:
-        return None
-
-
-KnownOf = Callable[[Input], Known]
+KnownOf = Callable[[Input], Known | None]
+WriterOf = Callable[[Input, Known | None], Tee]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +77,20 @@ class Run:
         self._done = self._known = 0
 
     def __call__(
-        self, inputs: Iterable[Input], writer_of: Callable[[Input], Tee], known_of: KnownOf | None = None
+        self, inputs: Iterable[Input], writer_of: WriterOf, known_of: KnownOf = lambda _: None
     ) -> Iterator[InputResult]:
         """Read inputs; each result comes when all of its input is written.
 
         Args:
             inputs: Taken a few ahead of what is written.
-            writer_of: Makes what the pages of an input go to; what it raises is not caught.
-            known_of: Gives what an earlier run has read of an input.
+            writer_of: Makes what the pages of an input go to, given what is known of it; what it raises is not caught.
+            known_of: Gives what an earlier run has read of an input, if that is kept.
         """
-        schedule = _Schedule(inputs, self._options, self._with_images, known_of or (lambda _: _Nothing()))
+        schedule = _Schedule(inputs, self._options, self._with_images, known_of)
         outcomes = self._executor.run(schedule.jobs())
         while (document := schedule.next_document(outcomes)) is not None:
             start = time.monotonic()
-            faults = self._write(document, schedule, outcomes, writer_of(document.entry))
+            faults = self._write(document, schedule, outcomes, writer_of(document.entry, document.known))
             seconds = time.monotonic() - start
             log.info("%s: pages read: %d, in %.1f s", document.entry.name, len(document.selected), seconds)
             last = document.selected[-1] + 1 if document.selected else 0
@@ -113,7 +105,8 @@ class Run:
                 faults = refuse(writer, name, document.fault or Fault("input", name), self._provenance)
             else:
                 self._known += len(document.selected)
-                info = DocumentInfo(name, document.count, self._provenance, document.known.began or self._began)
+                began = (document.known and document.known.began) or self._began
+                info = DocumentInfo(name, document.count, self._provenance, began)
                 faults = deliver(self._scans(document, schedule, outcomes), writer, info, len(document.selected))
         finally:
             writer.abort()  # what is closed already stays
@@ -133,7 +126,7 @@ class _Document:
 
     number: int
     entry: Input
-    known: Known
+    known: Known | None
     fault: Fault | None
     """Why nothing of it can be read."""
     count: int | None = None
@@ -240,7 +233,7 @@ class _Schedule:
 
     def _job(self, document: _Document, index: int | None) -> PageJob:
         entry = document.entry
-        known = None if index is None else document.known.page(index + 1)
+        known = document.known.page(index + 1) if document.known and index is not None else None
         return PageJob(document.number, entry.name, entry.source, index, known, self._with_images)
 
     def _await(self, outcomes: Outcomes) -> None:

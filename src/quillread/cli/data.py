@@ -162,16 +162,14 @@ def _run_check(args: argparse.Namespace) -> int:
 
 
 def _run_show(args: argparse.Namespace) -> int:
-    import io
+    import numpy as np
 
     from quillread.data.contact_sheet import stack
-    from quillread.files import write_atomic
+    from quillread.images.pictures import write_png
 
     draw = _sheet_of(args)
     sheets = [draw(part.source, part.name) for part in _open_parts(args)]
-    png = io.BytesIO()
-    stack(sheets).save(png, "PNG")
-    write_atomic(args.output, png.getvalue())
+    write_png(np.asarray(stack(sheets)), args.output)
     print(args.output)
     return 0
 

@@ -1,8 +1,6 @@
 """`quill data lines`: the lines of pages as images with a draft of their text, to be corrected and trained on."""
 
 import argparse
-import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +38,10 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _run_lines(args: argparse.Namespace) -> int:
     from quillread.batch.inputs import find_inputs, part_results
     from quillread.cli.reading_options import read_options  # imports numpy, which the help of `quill data` need not
+    from quillread.files import real_path
     from quillread.reader import Reader
 
-    inputs = part_results(find_inputs(args.pages_of, {Path(os.path.realpath(args.output))}))
+    inputs = part_results(find_inputs(args.pages_of, {real_path(args.output)}))
     failed = 0
     with Reader(read_options(args)) as reader:
         writer = _LineWriter(reader)
@@ -99,10 +98,9 @@ class _LineWriter:
         """Each line is whole by itself."""
 
     def _write(self, line: "Line", image: "UInt8Image", name: str) -> None:
-        from PIL import Image
-
-        from quillread.files import write_atomic, write_text
+        from quillread.files import write_text
         from quillread.images.crop import crop_line
+        from quillread.images.pictures import write_png
 
         picture, text = (self.place.with_name(f"{name}{suffix}") for suffix in (".png", ".txt"))
         if text.exists():  # a picture alone is what a run that was killed has left
@@ -114,8 +112,6 @@ class _LineWriter:
             say(f"{name}: {error.message}; the line is skipped")
             self.lost += 1
             return
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG")
-        write_atomic(picture, png.getvalue())
+        write_png(pixels, picture)
         write_text(text, (line.transcript.text if line.transcript else "") + "\n")
         self.written += 1

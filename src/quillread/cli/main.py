@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from quillread.cli.progress import say
 from quillread.errors import ExitCode, Fault, OutputError, QuillreadError, printable
@@ -49,14 +49,21 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+class _Sayer(logging.Handler):
+    """Says what is logged as all else is said, in place of a progress line that may stand there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
 class _Formatter(logging.Formatter):
-    """Says what is logged as `say` does."""
+    """Keeps a message on one line: ends of lines in it are those of a name."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return f"quill: {printable(record.message)}"
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        return "\n".join(map(printable, super().formatException(ei).split("\n")))
+        return printable(record.message)
 
 
 def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -100,7 +107,7 @@ def _run(argv: Sequence[str]) -> int:
     # Before torch is imported: threads that wait by spinning slow it several times over beside another program.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _prepare_streams()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Sayer()
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, handlers=[handler])
     logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,10 +25,16 @@ def say(message: str) -> None:
 
     Names and texts in it that come from elsewhere may hold anything but ends of lines, which are those of the message.
     """
-    if sys.stderr is None:
-        return  # print would take stdout instead
     text = "\n".join(map(printable, message.split("\n")))
-    print(f"{_CLEAR if _is_terminal() else ''}quill: {text}", file=sys.stderr, flush=True)
+    _write(f"{_CLEAR if _is_terminal() else ''}quill: {text}\n")
+
+
+def _write(text: str) -> None:
+    """Write to stderr if there is one: a terminal that was closed must not keep a command from its end."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def tell_skipped(faults: Sequence[str]) -> None:
@@ -80,10 +87,10 @@ class ProgressLine:
         left = (total - done) / max(rate, 1e-9)
         told = f"{done}/{total} {self._unit}, {rate:.3g} {self._unit}/s, {left:.0f} s left "
         self._stands = done < total
-        print(f"{_CLEAR}{told}", end="" if self._stands else "\n", file=sys.stderr, flush=True)
+        _write(f"{_CLEAR}{told}" + ("" if self._stands else "\n"))
 
     def end(self) -> None:
         """Leave the line that stands there."""
         if self._stands:
-            print(file=sys.stderr, flush=True)
+            _write("\n")
             self._stands = False

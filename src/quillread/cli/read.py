@@ -17,7 +17,7 @@ from quillread.cli.reading import Reading
 from quillread.cli.reading_options import add_reading_flags, read_options
 from quillread.config import suggest
 from quillread.errors import OutputError, UsageError
-from quillread.files import clear_parts
+from quillread.files import clear_parts, real_path
 from quillread.formats.export import FORMATS
 from quillread.formats.ground_truth import list_layouts
 from quillread.options import Provenance, ReadOptions
@@ -160,7 +160,7 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
 
 def _find(args: argparse.Namespace, options: ReadOptions) -> list[Input]:
     known, folders = options.segmentation, list(filter(None, (args.output, args.overlay)))
-    results = {Path(os.path.realpath(folder)) for folder in folders}.union(*map(written_files, folders))
+    results = {real_path(folder) for folder in folders}.union(*map(written_files, folders))
     inputs = find_inputs(args.inputs, results) if args.inputs or known is None else find_segmented(known)
     inputs = part_results(inputs) if folders else inputs
     if len(inputs) > 1 and known is not None and known.is_file():

@@ -9,6 +9,7 @@ from functools import partial
 
 from quillread.batch.executors import Executor
 from quillread.batch.inputs import STDIN, Input
+from quillread.batch.journal import PageJournal
 from quillread.batch.log import ReadLog
 from quillread.batch.outputs import OverlayWriter, Tee, file_writer
 from quillread.batch.review import ReviewList
@@ -64,8 +65,7 @@ class Reading:
             began=datetime.now(UTC),
         )
         failed = 0
-        known = partial(self._log.journal, resume=True) if self._log and self._args.resume else None
-        for result in read(self._to_read(), self._writer, known):
+        for result in read(self._to_read(), self._writer, self._journal):
             for fault in result.faults:
                 say(str(fault))
             failed += bool(result.faults)
@@ -93,7 +93,11 @@ class Reading:
             return entry
         return entry.refused(why, "write into another folder, move that file away, or write over it with --overwrite")
 
-    def _writer(self, entry: Input) -> Tee:
+    def _journal(self, entry: Input) -> PageJournal | None:
+        is_noted = self._args.output and entry.has_results
+        return self._log.journal(entry, self._args.resume) if self._log and is_noted else None
+
+    def _writer(self, entry: Input, journal: PageWriter | None) -> Tee:
         self._begun += 1
         for folder in self._folders:
             if not folder.is_dir():
@@ -104,8 +108,7 @@ class Reading:
         if self._args.show:
             writers.append(ShowWriter(uses_colours()))
         writers.append(self._review.writer())
-        is_noted = self._log and self._args.output and entry.has_results
-        return Tee(writers, self._log.journal(entry, self._args.resume) if self._log and is_noted else None)
+        return Tee(writers, journal)
 
     def _file_writers(self, entry: Input) -> list[PageWriter]:
         args, told = self._args, partial(self._log.note, entry) if self._log else None

@@ -70,7 +70,7 @@ def _folds(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 130 or 143 if interrupted, by Ctrl-C or SIGTERM, after the checkpoint was saved."""
+    """Train; 129, 130 or 143 if SIGHUP, Ctrl-C or SIGTERM interrupted it, after the checkpoint was saved."""
     # Before torch is imported, which takes seconds: a mistyped setting is told at once.
     config = _config(args)
     for module in ("torch", "transformers", "accelerate"):
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         if not result.finished:
             again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
             say(f"interrupted; go on with: {again}")
-            return ExitCode.TERMINATED if result.signal == signal.SIGTERM else ExitCode.INTERRUPTED
+            return ExitCode(128 + (result.signal or signal.SIGINT))
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
             print(result.model)
             say(f"to read with it: quill read --model {result.model} PAGE")

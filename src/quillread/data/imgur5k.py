@@ -23,7 +23,7 @@ from quillread.data.spec import DataSpec
 from quillread.errors import DataError, ImageError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
-from quillread.text.normalise import nfc
+from quillread.text.normalise import line_text
 from quillread.types import Sample, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def _usable(
     """Make words of the marks on one image; those that cannot be used go into the report."""
     words = []
     for word_id, mark in marks.items():
-        text = nfc(str(mark.get("word", ""))).strip()
+        text = line_text(str(mark.get("word", "")))
         if text in _ILLEGIBLE:
             report.illegible.append(word_id)
             continue

@@ -192,8 +192,12 @@ def _fitted(image: Path, page: Page, xml: Path) -> Page:
     """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places."""
     try:
         size = read_size(image)
-    except ImageError:
-        return page  # whatever is wrong with it is said when it is decoded
+    except ImageError:  # of a PDF or HEIC no header is read
+        try:
+            height, width, _ = _decode(image).shape
+        except DataError:
+            return page  # its lines count: what is wrong with it is said when they are to be read
+        size = (width, height)
     return fit_page(page, size, xml, f"{image}:")
 
 

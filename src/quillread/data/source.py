@@ -11,7 +11,8 @@ import numpy as np
 from quillread.errors import DataError, ImageError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
-from quillread.text.normalise import line_text, nfc
+from quillread.images.tones import as_positive
+from quillread.text.normalise import line_text
 from quillread.types import Sample, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class RewrittenSource:
     def _rewrite(self, text: str) -> str:
         for before, after in self._changes:
             text = text.replace(before, after)
-        return nfc(text)
+        return line_text(text)
 
 
 def fixed_sample(source: Source, index: int) -> Sample:
@@ -213,7 +214,7 @@ class RowSource:
 
 def _decode(row: Row) -> UInt8Image:
     with open_document(_content(row), name=row.id) as document:
-        return document.page(0)
+        return as_positive(document.page(0))  # as when it is read
 
 
 def _content(row: Row) -> Path | bytes:

@@ -27,6 +27,7 @@ from quillread.formats.export import words_of
 from quillread.formats.ground_truth import place_below
 from quillread.formats.outlines import outline_lines
 from quillread.images.crop import crop_line
+from quillread.images.tones import as_positive
 from quillread.reader import Reader
 from quillread.text.normalise import scoring_form
 from quillread.types import Line, Page, Point, Progress
@@ -248,7 +249,7 @@ def _count_lines(image: Path, lines: Sequence[Line], reader: Reader) -> EditCoun
     texts = [line.transcript.text if line.transcript else "" for line in lines]
     try:
         with reader.open(image) as document:
-            page = document.page(0)
+            page = as_positive(document.page(0))
     except ImageError:
         return total(_counts(text, "") for text in texts)
     counts, cuts = [], []

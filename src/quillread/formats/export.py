@@ -12,9 +12,9 @@ from quillread.config import build, suggest
 from quillread.errors import Fault, QuillreadError, UsageError
 from quillread.files import AtomicFile, naming
 from quillread.images.document import Document, ReadConfig
+from quillread.images.given import given_pixels
 from quillread.images.read import open_document
-from quillread.images.tones import as_rgb
-from quillread.types import DocumentInfo, Line, PageWriter, Reading, Scan, UInt8Image, Word
+from quillread.types import DocumentInfo, GivenPixels, Line, PageWriter, Reading, Scan, UInt8Image, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,11 @@ def words_of(line: Line) -> tuple[Word, ...]:
     return read.words or (Word(read.text, read.confidence, line.polygon),)
 
 
-def write_reading(reading: Reading, name: str, target: Path | BinaryIO, images: Sequence[UInt8Image] = ()) -> None:
+def write_reading(reading: Reading, name: str, target: Path | BinaryIO, images: Sequence[GivenPixels] = ()) -> None:
     """Write a reading into a file; see `Reading.write`."""
-    output = find_format(name)
-    if images:
-        _check_images(reading, images)
+    output, shown = find_format(name), [_pixels_of(image) for image in images]
+    if shown:
+        _check_images(reading, shown)
     if output.a_file_a_page and len(reading.pages) != 1:
         raise UsageError(
             f"a file of the format {name} holds one page, and the reading has {len(reading.pages)}",
@@ -138,12 +138,19 @@ def write_reading(reading: Reading, name: str, target: Path | BinaryIO, images: 
     writer: PageWriter = FileWriter(target, output) if isinstance(target, Path) else output.make(target)
     try:
         writer.begin(DocumentInfo(reading.source, len(reading.pages), reading.provenance))
-        given = map(Scan, reading.pages, map(as_rgb, images))
-        for scan in given if images else _scans(reading, with_images=output.shows_images):
+        for scan in map(Scan, reading.pages, shown) if shown else _scans(reading, with_images=output.shows_images):
             writer.add(scan)
         writer.close(reading.fault)
     finally:
         writer.abort()
+
+
+def _pixels_of(image: GivenPixels) -> UInt8Image:
+    pixels = given_pixels(image)
+    if pixels is None:
+        got = f"the image of a page is an array or a Pillow image, got {type(image).__name__}"
+        raise UsageError(got, hint="open a file with Pillow: PIL.Image.open(path)")
+    return pixels
 
 
 def _check_images(reading: Reading, images: Sequence[UInt8Image]) -> None:
@@ -151,7 +158,10 @@ def _check_images(reading: Reading, images: Sequence[UInt8Image]) -> None:
     if [image.shape[1::-1] for image in images] != sizes:
         given = ", ".join(f"{image.shape[1]} x {image.shape[0]}" for image in images)
         pages = ", ".join(f"{width} x {height}" for width, height in sizes)
-        raise UsageError(f"the images are not those of the pages: they have {given} pixels, the pages {pages}")
+        raise UsageError(
+            f"the images are not those of the pages: they have {given} pixels, the pages {pages}",
+            hint="give an image for each page of the reading, as it was read",
+        )
 
 
 def _scans(reading: Reading, *, with_images: bool) -> Iterator[Scan]:

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from quillread.errors import DataError, Fault, ImageError, InputError
-from quillread.formats.outlines import outline_lines
 from quillread.formats.page_images import FOLDERS, PageImages, image_names, layout_stem
 from quillread.formats.xml_io import root_name
 from quillread.images.crop import check_extent
@@ -134,7 +133,7 @@ class GroundTruth:
         return near[0] if len(near) == 1 else max(near, key=lambda path: _worth(path, _try_open(path)))
 
     def regions(self, source: str, number: int, count: int, size: tuple[int, int]) -> tuple[Region, ...]:
-        """The lines of a page of an input, each with an outline.
+        """The lines of a page of an input, as the reader of its file returns them, some perhaps without an outline.
 
         Args:
             source: The input as the user named it.
@@ -152,7 +151,7 @@ class GroundTruth:
             raise DataError(f"{path}: is neither PAGE nor ALTO", hint="export the segmentation as PAGE or ALTO")
         if self.is_file:
             _tell_other_image(source, path, page)
-        return outline_lines(fit_page(page, size, path)).regions
+        return fit_page(page, size, path).regions
 
     def _naming(self, image: str) -> list[Path]:
         """Files that name an image; they are opened once, when the first is asked for."""

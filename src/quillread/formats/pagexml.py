@@ -55,8 +55,8 @@ def read_page_xml(path: Path) -> Page:
     if page is None:
         raise DataError(f"{path}: PAGE XML without a Page element")
     width, height = parse_size(page, "imageWidth", "imageHeight", path)
-    skipped: list[str] = []
-    regions = [_read_region(element, path, skipped) for element in _ordered_regions(page)]
+    found = [_read_region(element, path) for element in _ordered_regions(page)]
+    skipped = [name for _, names in found for name in names]
     if skipped:
         few = ", ".join(skipped[:5]) + (", …" if len(skipped) > 5 else "")
         log.warning("%s: %d lines without a baseline or outline are skipped: %s", path, len(skipped), few)
@@ -65,7 +65,7 @@ def read_page_xml(path: Path) -> Page:
         number=1,
         width=width,
         height=height,
-        regions=tuple(region for region in regions if region.lines),
+        regions=tuple(region for region, _ in found if region.lines),
     )
 
 
@@ -111,14 +111,14 @@ def _index(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
-def _read_region(element: Element, path: Path, skipped: list[str]) -> Region:
+def _read_region(element: Element, path: Path) -> tuple[Region, list[str]]:
+    """Read a region; also returns the names of those of its lines that have neither a baseline nor an outline."""
     found = [(item.get("id", ""), _read_line(item, path)) for item in _by_place(element.findall("TextLine"))]
     lines = tuple(line for _, line in found if line)
-    skipped += [name for name, line in found if not line]
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
-    return Region(Polygon(outline), lines, element.get("id"))
+    return Region(Polygon(outline), lines, element.get("id")), [name for name, line in found if not line]
 
 
 def _read_line(element: Element, path: Path) -> Line | None:

@@ -1,19 +1,20 @@
-"""Image files, decoded by Pillow and its HEIF plugin."""
+"""Image files, decoded by Pillow and its HEIF plugin; those that are written."""
 
 import io
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from quillread.errors import ImageError
+from quillread.files import AtomicFile, naming
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.images.quiet import quiet_pillow
-from quillread.images.repair import PNG_HEAD, load_without_end, with_end, without_metadata
 from quillread.images.tiff import Frame, is_min_white, list_pages, stored_size, unsupported_tiff
 from quillread.types import UInt8Image
 
@@ -30,6 +31,11 @@ _GIF_PIXELS = 4096
 """Pixels that a byte of a GIF stands for at most; Pillow takes those that are missing for black."""
 _MANY_SCANS = 64
 """A progressive JPEG mostly has 10; each goes over all pixels."""
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_METADATA = (b"iTXt", b"zTXt", b"tEXt", b"iCCP")
+_END_OF_JPEG = b"\xff\xd9"
+_MORE_BITS = bytes(range(1, 255)) * 4
+"""Read as pixels by a decoder that still waits for some."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -80,7 +86,7 @@ class PicturePages:
         with self._open() as image:
             if image.format != "JPEG" or image.mode not in ("L", "RGB") or _turn_of(image) is not None:
                 return None
-        return with_end(self._content())
+        return _with_end(self._content())
 
     def close(self) -> None:
         """Nothing stays open between pages."""
@@ -109,7 +115,7 @@ class PicturePages:
             try:
                 image.load()
             except OSError:
-                whole = load_without_end(self._content()) if image.format == "JPEG" else None
+                whole = _load_without_end(self._content()) if image.format == "JPEG" else None
                 if whole is None:
                     raise
                 log.warning("%s: the file lacks its end; its pixels are all there", where)
@@ -127,9 +133,9 @@ class PicturePages:
         try:
             return action()
         except ValueError:
-            if self._is_trimmed or not (content := self._content()).startswith(PNG_HEAD):
+            if self._is_trimmed or not (content := self._content()).startswith(_PNG_HEAD):
                 raise
-            self._source, self._is_trimmed = without_metadata(content), True
+            self._source, self._is_trimmed = _without_metadata(content), True
             return action()
 
     @contextmanager
@@ -142,6 +148,48 @@ class PicturePages:
             if frame > 0:
                 image.seek(frame)
             yield image
+
+
+def _without_metadata(png: bytes) -> bytes:
+    """Drop the texts and the colour profile of a PNG; its resolution, EXIF data and pixels stay."""
+    return _PNG_HEAD + b"".join(chunk for kind, chunk in _png_chunks(png) if kind not in _METADATA)
+
+
+def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and bytes of each chunk: its length (32 bits, big-endian), name, content and checksum."""
+    at = len(_PNG_HEAD)
+    while at + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        yield kind, png[at : at + length + 12]
+        at += length + 12
+
+
+def _with_end(jpeg: bytes) -> bytes:
+    """Give a JPEG its end mark if it lacks it."""
+    return jpeg if jpeg.endswith(_END_OF_JPEG) else jpeg.rstrip(b"\xff") + _END_OF_JPEG  # half of it may be there
+
+
+def _load_without_end(jpeg: bytes) -> Image.Image | None:
+    """Decode a JPEG that lacks its end mark, if nothing else is missing.
+
+    Whether pixels are missing shows when bits are added where the file ends: a decoder that has read all pixels skips
+    them, one that waits for more takes them for pixels.
+
+    Args:
+        jpeg: Content of a file that a decoder finds too short.
+
+    Returns:
+        The decoded image; None if pixels are missing.
+    """
+    whole = jpeg.rstrip(b"\xff")
+    image = Image.open(io.BytesIO(_with_end(whole)), formats=("JPEG",))
+    image.load()
+    with Image.open(io.BytesIO(whole + _MORE_BITS + _END_OF_JPEG), formats=("JPEG",)) as longer:
+        try:
+            differs = ImageChops.difference(image.convert("RGB"), longer.convert("RGB")).getbbox() is not None
+        except OSError:
+            return None
+    return None if differs else image
 
 
 def _open_heif(file: BinaryIO) -> Image.Image:
@@ -269,3 +317,18 @@ def _deep_to_grey(values: np.ndarray[Any, Any], white: float) -> UInt8Image:
 
 def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
+
+
+def write_png(picture: UInt8Image, path: Path, told: Callable[[Path, str], None] | None = None) -> None:
+    """Write an image so that it is there whole or not at all; see `AtomicFile` for `told`.
+
+    Raises:
+        OutputError: If it cannot be written; a file that stood there before is then left as it was.
+    """
+    part = AtomicFile(path, told)
+    try:
+        with naming(path):
+            Image.fromarray(picture).save(part.file, "PNG")
+        part.commit()
+    finally:
+        part.discard()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.language.kneser_ney import Grams, Keys
+from quillread.text.normalise import letter_of
 
 _STEP = 1 / 16
 """Log probabilities are held in steps of this size, in nats."""
@@ -139,7 +140,7 @@ class CharacterModel:
     def _symbol(self, character: str) -> int:
         symbol = self._symbol_of.get(plain(character))
         if symbol is None and character.isalpha():  # in a model of texts without them, ſ counts as s and ā as a
-            symbol = self._symbol_of.get(unicodedata.normalize("NFKD", character)[0])
+            symbol = self._symbol_of.get(letter_of(character))
         return UNKNOWN if symbol is None else symbol
 
     def _state(self, context: bytes) -> CharacterState:

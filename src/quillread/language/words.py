@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.text.normalise import letter_of
+
 _STEP = 1 / 16
 """Log probabilities are held in steps of this size, in nats."""
 
@@ -159,7 +161,7 @@ def _quantise(logs: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def _form_of(character: str) -> str:
     """The letter that a character is a form of; nothing for a combining mark."""
-    return "" if unicodedata.combining(character) else unicodedata.normalize("NFKD", character)[0]
+    return "" if unicodedata.combining(character) else letter_of(character)
 
 
 class WordModel:

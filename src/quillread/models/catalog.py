@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 
@@ -158,6 +159,11 @@ def pin(name: str) -> str:
     if name in SHIPPED or Path(name).is_dir() or not is_hub_name(name):
         return name
     return f"{name.partition('@')[0]}@{resolve(name).name}"
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a model may need a file of this name; pickles are none."""
+    return any(fnmatchcase(name, pattern) for pattern in _WANTED)
 
 
 def is_model(folder: Path) -> bool:

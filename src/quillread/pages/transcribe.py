@@ -39,7 +39,8 @@ class PageTranscriber:
 
         Args:
             image: uint8 RGB, shape (H, W, 3).
-            regions: Lines that are known already, in pixels of the image; they are found if not given.
+            regions: Lines that are known already, in pixels of the image, as the readers of PAGE and ALTO return them;
+                they are found if not given.
 
         Returns:
             The page with its lines, words in pixels of the image, and notes on what was skipped or looks wrong; its
@@ -53,8 +54,9 @@ class PageTranscriber:
         if positive is not image:
             page, image = replace(page, notes=("a negative, light writing on a dark ground: read inverted",)), positive
         if regions is not None:
-            along = outline_lines(replace(page, regions=regions), self._crop.outline).lines
-            return self._read_lines(page, image, regions, along)
+            given = replace(page, regions=regions)
+            along = outline_lines(given, self._crop.outline).lines
+            return self._read_lines(page, image, outline_lines(given).regions, along)
         if self._segmenter is None:
             (read,) = self.recognizer.read([image])
             notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
@@ -75,9 +77,10 @@ class PageTranscriber:
         """
         notes = [*page.notes] if any(region.lines for region in regions) else [*page.notes, "no writing found"]
         lines = along or [line for region in regions for line in region.lines]
-        cuts = [self._cut(image, line, notes) for line in lines]
-        read = iter(self.recognizer.read([cut[0] for cut in cuts if cut]))
-        placed = [_place(next(read), cut[1], image) if cut else None for cut in cuts]
+        cuts = [self._cut(image, line) for line in lines]
+        notes += [cut for cut in cuts if isinstance(cut, str)]
+        read = iter(self.recognizer.read([cut[0] for cut in cuts if not isinstance(cut, str)]))
+        placed = [None if isinstance(cut, str) else _place(next(read), cut[1], image) for cut in cuts]
         for number, transcript in enumerate(placed, start=1):
             if transcript and transcript.rows > 1:
                 notes.append(f"line {number} holds {transcript.rows} rows of writing")
@@ -88,13 +91,13 @@ class PageTranscriber:
         )
         return replace(page, regions=known, notes=tuple(notes))
 
-    def _cut(self, image: UInt8Image, line: Line, notes: list[str]) -> tuple[UInt8Image, CoordMap] | None:
+    def _cut(self, image: UInt8Image, line: Line) -> tuple[UInt8Image, CoordMap] | str:
+        """Cut a line out, or say why it cannot be."""
         try:
             return crop_line(image, line, self._crop)
         except ImageError as error:
             # The line stays on the page without a transcript, where a reader will see that it was found.
-            notes.append(error.message)
-            return None
+            return error.message
 
 
 def _whole_image(image: UInt8Image, transcript: Transcript) -> Region:

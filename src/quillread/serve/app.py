@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -13,9 +13,18 @@ from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError
 from quillread.serve.access.guard import Guard
-from quillread.serve.api import access, collections
+from quillread.serve.api import (
+    access,
+    collections,
+    documents,
+    images,
+    models,
+    pages,
+)
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.events import Feed
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -23,15 +32,26 @@ log = logging.getLogger(__name__)
 ROUTERS = (
     access.router,
     collections.router,
+    documents.router,
+    images.router,
+    models.router,
+    pages.router,
 )
 
 
-def make_app(archive: Archive) -> FastAPI:
-    """Make the application that serves an archive."""
+def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
+    """Make the application that serves an archive.
+
+    Args:
+        archive: It stays open.
+        crew: Works on the queue while the application lives; None leaves that to other servers.
+    """
+    feed = Feed(archive.database)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with feed, crew or nullcontext():
+            yield
 
     app = FastAPI(
         title="Quillread",
@@ -43,7 +63,7 @@ def make_app(archive: Archive) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive = archive
+    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
     app.add_middleware(Guard, database=archive.database, config=archive.config)
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:

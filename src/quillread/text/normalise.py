@@ -20,7 +20,8 @@ _PLAIN = str.maketrans(
     }
 )
 _JOINERS = frozenset("'-")
-_LAST_SOFT_HYPHEN = re.compile(r"\u00ad(?=\s|$)")
+_LAST_SOFT_HYPHEN = re.compile("(?<![-\u2010\u2e17\u00ac=\u00ad])\u00ad+(?=\\s|$)")
+"""One that stands behind another hyphen adds none."""
 _BEFORE_FRACTION = re.compile("(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
 _SPACE = re.compile(r"\r\n|\s")
 _UNWRITTEN = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
@@ -40,10 +41,16 @@ def line_text(text: str) -> str:
     """Bring the known text of a line to the form in which lines are held: NFC, in one row.
 
     A space of any kind, a tab or the end of a row is written like a space, and none at the ends is. Marks of direction,
-    spaces without width and soft hyphens are removed, a soft hyphen at the end of a row is a hyphen.
+    spaces without width and soft hyphens are removed; a soft hyphen at the end of a row is a hyphen, unless one stands
+    there.
     """
     seen = _UNWRITTEN.sub("", _LAST_SOFT_HYPHEN.sub("-", text))
     return nfc(_SPACE.sub(" ", seen).strip())
+
+
+def letter_of(character: str) -> str:
+    """Return the letter that a character is a form of: s of ſ, a of ā; itself if it is none."""
+    return unicodedata.normalize("NFKD", character)[0]
 
 
 def scoring_form(text: str) -> str:

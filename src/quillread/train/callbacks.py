@@ -38,6 +38,13 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.before: dict[str, float] = {}
+        """Metrics of the model that the run started from; none if they were not measured."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Let the history, and so the curve, begin with the model that the run started from."""
+        if self.before and state.global_step == 0:
+            state.log_history.append({"epoch": 0.0, **self.before, "step": 0})
 
     def on_log(
         self,
@@ -52,7 +59,7 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
             shown = ("loss", "learning_rate", "eval_cer_spacing", "eval_cer", "eval_wer", "eval_seconds")
             facts = [f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in shown if name in logs]
             if facts:
-                log.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(facts))
+                log.info("step %d: %s", state.global_step, ", ".join(facts))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write metrics and curve."""
@@ -132,54 +139,6 @@ class StopSpeechless(TrainerCallback, ExportableState):  # type: ignore[misc]
             control.should_training_stop = True
 
 
-class TellProgress(TrainerCallback):  # type: ignore[misc]
-    """Tells people after each validation how far the run is and what it brought.
-
-    Args:
-        metric: The CER that decides what is best, `eval_cer` or `eval_cer_spacing`.
-    """
-
-    def __init__(self, metric: str) -> None:
-        self._metric = metric
-        self.before: dict[str, float] = {}
-        """Metrics of the model that the run started from; none if they were not measured."""
-        self._start = 0.0
-        self._first = 0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock; the history, and so the curve, begins with the model that the run started from."""
-        self._start, self._first = time.perf_counter(), state.global_step
-        if self.before and state.global_step == 0:
-            state.log_history.append({"epoch": 0.0, **self.before, "step": 0})
-
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Tell it; of a run that ends by the clock the steps to come, and so the time, are not known."""
-        if not state.is_world_process_zero or not metrics or self._metric not in metrics:
-            return
-        facts = (
-            f"step {state.global_step} of {state.max_steps}: {100 * metrics[self._metric]:.1f} % of characters wrong"
-        )
-        if self._metric in self.before:
-            facts += f" ({100 * self.before[self._metric]:.1f} % before the training)"
-        per_step = (time.perf_counter() - self._start) / max(state.global_step - self._first, 1)
-        left = per_step * (state.max_steps - state.global_step)
-        told.info("%s", facts + (f", about {_duration(left)} left" if left else ""))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
 class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Ends a run after some minutes; the time before an interruption counts.
 
@@ -197,6 +156,11 @@ class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Share of the time that has passed, 0 to 1, the same in all processes."""
         return min(self._elapsed / self._seconds, 1.0)
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(self._seconds - self._elapsed, 0.0)
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"args": {}, "attributes": {"elapsed": self._elapsed}}
@@ -213,6 +177,54 @@ class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
             self._elapsed = float(reduce(torch.tensor(self._elapsed, device=args.device), "mean"))
         if self.share >= 1:
             control.should_log = control.should_training_stop = True
+
+
+class TellProgress(TrainerCallback):  # type: ignore[misc]
+    """Tells people after each validation how far the run is and what it brought.
+
+    Args:
+        metric: The CER that decides what is best, `eval_cer` or `eval_cer_spacing`.
+        clock: Of a run that ends by the clock; None for one that ends after its steps.
+    """
+
+    def __init__(self, metric: str, clock: EndInTime | None = None) -> None:
+        self._metric = metric
+        self._clock = clock
+        self._start = 0.0
+        self._first = 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock."""
+        self._start, self._first = time.perf_counter(), state.global_step
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tell it, beside the CER before the training where the history begins with that."""
+        if not state.is_world_process_zero or not metrics or self._metric not in metrics:
+            return
+        steps = f"{state.global_step}" if self._clock else f"{state.global_step} of {state.max_steps}"
+        facts = f"step {steps}: {100 * metrics[self._metric]:.1f} % of characters wrong"
+        start = state.log_history[0] if state.log_history else {}
+        if start.get("step") == 0 and self._metric in start:
+            facts += f" ({100 * start[self._metric]:.1f} % before the training)"
+        per_step = (time.perf_counter() - self._start) / max(state.global_step - self._first, 1)
+        left = per_step * (state.max_steps - state.global_step)
+        if self._clock:  # the steps are then the most that are taken
+            left = min(left, self._clock.left)
+        told.info("%s", facts + (f", about {_duration(left)} left" if left else ""))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]

@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import cv2
 import torch
 import transformers
 from accelerate.utils import gather_object
+from torch import Tensor
 from transformers import TrainerCallback
 
 from quillread.errors import ConfigError, DataError, ModelError, TrainingError
@@ -37,6 +38,7 @@ from quillread.train.run_folder import (
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
+from quillread.types import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -111,33 +113,18 @@ def finetune(
     lines = open_lines(config, family.form, sources)
     if resume:
         check_same_data(config, lines, output)
-    stop, tell = StopOnSignal(), TellProgress(f"eval_{config.metric}")
-    trainer = _make_trainer(config, output, family, lines, stop, tell, overwrite=overwrite, progress=progress)
+    stop, record = StopOnSignal(), RecordMetrics(output)
+    trainer = _make_trainer(config, output, family, lines, [record, stop], overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
-    # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
-    asks = bool(config.start) and config.family == "compact" and not config.allow_partial and bool(lines.validation)
-    before = score_sets(trainer.validation, trainer.read()) if asks else {}
-    tell.before = before
-    start = {name: value.clone() for name, value in family.network.state_dict().items()} if asks else {}
+    start = _measure_start(config, trainer)
+    record.before = start.metrics if start else {}
     try:
         _train(config, trainer, checkpoint)
     finally:
         stop.release()
-    if trainer.speechless.has_stopped and not before:  # there is no model that could be kept
-        raise TrainingError(
-            f"{output}: the model says the same for all validation lines, and does not learn",
-            hint="lower schedule.learning_rate, or give it more lines"
-            if config.start
-            else "start from a model, such as builtin, or give random weights thousands of lines",
-        )
     finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
     # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
-    read = trainer.read(limited=not finished)
-    metrics = score_sets(trainer.validation, read)
-    if before and _is_worse(before[f"eval_{config.metric}"], metrics[f"eval_{config.metric}"], sum(map(len, read))):
-        family.network.load_state_dict(start)
-        read = trainer.read(limited=not finished)
-        metrics = score_sets(trainer.validation, read)
+    read, metrics = _judge(config, output, trainer, start, limited=not finished)
     if trainer.is_world_process_zero():
         write_model(config, output / "model", lines, trainer, metrics, read)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
@@ -191,8 +178,7 @@ def _make_trainer(
     output: Path,
     family: Family,
     lines: RunLines,
-    stop: StopOnSignal,
-    tell: TellProgress,
+    callbacks: Sequence[TrainerCallback],
     *,
     overwrite: bool,
     progress: bool,
@@ -208,12 +194,12 @@ def _make_trainer(
     sampler = PlanSampler(lines.plan, args.process_index, _processes())
     dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
-    callbacks: list[TrainerCallback] = [RecordMetrics(output), stop, ResumeExactly(sampler), tell]
-    if config.patience and validates:
-        callbacks.append(StopEarly(config.patience))
     clock = EndInTime(config.minutes) if config.minutes else None
+    beside = [*callbacks, ResumeExactly(sampler), TellProgress(f"eval_{config.metric}", clock)]
+    if config.patience and validates:
+        beside.append(StopEarly(config.patience))
     if clock:
-        callbacks.append(clock)
+        beside.append(clock)
     trainer = LineTrainer(
         family,
         args,
@@ -223,7 +209,7 @@ def _make_trainer(
         output / "samples",
         config.micro_batch,
         most_speechless(config),
-        callbacks,
+        beside,
     )
     trainer.clock = clock
     trainer.keep_checkpoints = config.keep_checkpoints
@@ -241,11 +227,11 @@ def _fitted(config: TrainConfig, output: Path, lines: RunLines, trainer: LineTra
         record_run(config, lines, output)
         args, size = trainer.args, count_parameters(trainer.family.network)
         log.info(
-            "start: %s; %d trained parameters; %d steps of %d lines, %s at a time; %s; %d process%s",
+            "start: %s; %d trained parameters; %s of %d lines, %s at a time; %s; %d process%s",
             *(
                 config.start or "random weights",
                 size,
-                args.max_steps,
+                f"{config.minutes:g} minutes in steps" if config.minutes else f"{args.max_steps} steps",
                 config.batch_size,
                 config.micro_batch or "all",
                 precision_name(args),
@@ -274,6 +260,50 @@ def _part() -> None:
     """Close what joins the processes of `torchrun`; torch now and then aborts one that exits without doing so."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The model that a run started from."""
+
+    metrics: dict[str, float]
+    weights: dict[str, Tensor]
+
+
+def _measure_start(config: TrainConfig, trainer: LineTrainer) -> _Start | None:
+    """Read the validation lines with the model that the run starts from; None if there is none that can be kept."""
+    # Reading takes a compact model a second; TrOCR, on a CPU, minutes.
+    if not config.start or config.family != "compact" or config.allow_partial or not trainer.validation:
+        return None
+    weights = {name: value.clone() for name, value in trainer.family.network.state_dict().items()}
+    return _Start(score_sets(trainer.validation, trainer.read()), weights)
+
+
+def _judge(
+    config: TrainConfig, output: Path, trainer: LineTrainer, start: _Start | None, *, limited: bool
+) -> tuple[list[list[Transcript]], dict[str, float]]:
+    """Read the validation lines and score them; weights that are worse than those of the start give way to them."""
+    read = trainer.read(limited=limited)
+    if trainer.speechless.has_stopped and not start:
+        _refuse_speechless(config, output, read)
+    metrics = score_sets(trainer.validation, read)
+    rate = f"eval_{config.metric}"
+    if start and _is_worse(start.metrics[rate], metrics[rate], sum(map(len, read))):
+        trainer.family.network.load_state_dict(start.weights)
+        read = trainer.read(limited=limited)
+        metrics = score_sets(trainer.validation, read)
+    return read, metrics
+
+
+def _refuse_speechless(config: TrainConfig, output: Path, read: Sequence[Sequence[Transcript]]) -> None:
+    """Refuse weights that read the same in all lines; the best ones of a run that ended so may be from before."""
+    if len({transcript.text for part in read for transcript in part}) == 1:
+        raise TrainingError(
+            f"{output}: the model says the same for all validation lines, and does not learn",
+            hint="lower schedule.learning_rate, or give it more lines"
+            if config.start
+            else "start from a model, such as builtin, or give random weights thousands of lines",
+        )
 
 
 def _is_worse(before: float, after: float, lines: int) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quillread.data.source import Source
 from quillread.text.charset import BLANK, Charset
+from quillread.text.normalise import letter_of
 from quillread.train.config import TrainConfig
 from quillread.train.family_settings import CompactPart
 
@@ -86,7 +87,7 @@ def grow_head(state: Mapping[str, Tensor], known: str, charset: str, seed: int) 
     for character in charset[len(known) :]:
         row = torch.empty_like(weight[:1])
         nn.init.normal_(row, std=float(weight.std()) / 10, generator=generator)
-        form_of = classes.get(unicodedata.normalize("NFKD", character)[0]) if character.isalpha() else None
+        form_of = classes.get(letter_of(character)) if character.isalpha() else None
         if form_of is not None:
             rows.append(weight[form_of : form_of + 1] + row)
             biases.append(bias[form_of : form_of + 1] - _RARER)

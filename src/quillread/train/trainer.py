@@ -310,7 +310,10 @@ class ShowProgress(ProgressCallback):  # type: ignore[misc]
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
-    """Turns Ctrl-C and termination into a checkpoint after the current step; a second signal ends the run at once."""
+    """Turns Ctrl-C, termination and the end of the terminal into a checkpoint after the current step.
+
+    A second signal ends the run at once.
+    """
 
     def __init__(self) -> None:
         self.stopped = False
@@ -320,9 +323,13 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Listen for the signals; only a main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._stop)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
+            self._previous[number] = signal.signal(number, self._stop)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Give the signals back."""
@@ -350,8 +357,9 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            self.release()
-            signal.raise_signal(number)  # to whom it would have gone without this run
+            if number != getattr(signal, "SIGHUP", None):  # the system and the shell send one each
+                self.release()
+                signal.raise_signal(number)  # to whom it would have gone without this run
             return
         self.stopped, self.signal = True, number
         log.warning("the run stops after this step, with a checkpoint; a second signal ends it without one")

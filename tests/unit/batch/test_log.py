@@ -286,3 +286,28 @@ def test_a_file_that_was_replaced_is_not_taken_for_the_one_before():
     known.add(ENTRY, 1, 0)
     Path("out/deep/a.txt").write_bytes(b"first")
     assert log().refusal(ENTRY) is not None
+
+
+def draw(content: bytes, known: ReadLog, entry: Input = ENTRY) -> None:
+    part = AtomicFile(Path("seen/deep/a.png"), partial(known.note, entry))
+    part.file.write(content)
+    part.commit()
+
+
+def test_a_picture_that_was_replaced_is_not_taken_for_the_one_before(folder: Path):
+    (folder / "seen").mkdir()
+    for content in (b"first", b"second"):
+        known = log("csv", overlays=Path("seen"))
+        draw(content, known)
+        known.add(ENTRY, 1, 0)
+    assert log("csv", overlays=Path("seen")).refusal(ENTRY) is None
+    Path("seen/deep/a.png").write_bytes(b"first")
+    assert log("csv", overlays=Path("seen")).refusal(ENTRY) == "seen/deep/a.png was changed after it was written"
+
+
+def test_the_picture_of_another_input_stays_that_of_it(folder: Path):
+    (folder / "seen").mkdir()
+    known = log("csv", overlays=Path("seen"))
+    draw(b"first", known, OTHER)
+    known.add(ENTRY, 1, 1)
+    assert log("csv", overlays=Path("seen")).refusal(ENTRY) == "seen/deep/a.png holds what was read in other/a.png"

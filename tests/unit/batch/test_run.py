@@ -91,10 +91,11 @@ class Pages:
         pass
 
 
-class Known:
+class Known(Pages):
     """What an earlier run has read."""
 
     def __init__(self, pages: dict[int, Page], began: datetime | None = None) -> None:
+        super().__init__()
         self.page = pages.get
         self.began = began
 
@@ -108,7 +109,7 @@ def run(
 ) -> tuple[list[InputResult], list[str]]:
     writer = writer or Pages()
     read = Run(ReadOptions(pages=pages), {}, executor)  # type: ignore[arg-type]
-    return list(read(entries, lambda _: Tee([writer]))), writer.seen
+    return list(read(entries, lambda *_: Tee([writer]))), writer.seen
 
 
 def words(name: str, count: int) -> list[str]:
@@ -148,7 +149,7 @@ def test_inputs_are_not_taken_before_they_are_needed():
             yield Input(f"{i}", Path(f"{i}"))
 
     executor = FakeExecutor({f"{i}": ["x"] for i in range(1000)}, ahead=4)
-    results = Run(ReadOptions(), {}, executor)(many(), lambda _: Tee([Pages()]))
+    results = Run(ReadOptions(), {}, executor)(many(), lambda *_: Tee([Pages()]))
     for number in range(1, 20):
         next(results)
         assert len(taken) <= number + 5
@@ -191,8 +192,18 @@ def test_pages_that_are_known_are_handed_to_whoever_reads():
     writer = Pages()
     executor = FakeExecutor({"book": ["p0", "p1", "p2"], "a": ["x"]})
     read = Run(ReadOptions(), {}, executor)
-    list(read(inputs("book", "a"), lambda _: Tee([writer]), lambda entry: Known(known if entry.name == "book" else {})))
+    list(
+        read(inputs("book", "a"), lambda *_: Tee([writer]), lambda entry: Known(known if entry.name == "book" else {}))
+    )
     assert writer.seen == ["book 3", "1 p0", "2 known", "3 p2", "end", "a 1", "x"]
+
+
+def test_what_is_known_takes_what_is_read_now():
+    known = Known({2: Page("book", 2, 5, 5)})
+    made = iter([known])
+    read = Run(ReadOptions(), {}, FakeExecutor({"book": ["p0", "p1"]}))
+    list(read(inputs("book"), lambda _, journal: Tee([], journal), lambda _: next(made)))
+    assert known.seen == ["book 2", "1 p0", "2 known", "end"]
 
 
 @pytest.mark.parametrize("ahead", [0, 3])
@@ -256,7 +267,7 @@ def test_an_input_whose_pages_cannot_even_be_counted_is_lost_alone():
 def test_a_page_that_is_lost_keeps_the_text_that_is_known():
     writer = Pages()
     read = Run(ReadOptions(), {}, FakeExecutor({"book": ["p0", LOST]}))
-    (result,) = read(inputs("book"), lambda _: Tee([writer]), lambda _: Known({2: Page("book", 2, 5, 5)}))
+    (result,) = read(inputs("book"), lambda *_: Tee([writer]), lambda _: Known({2: Page("book", 2, 5, 5)}))
     assert writer.seen == ["book 2", "1 p0", "2 known", "end"]
     assert result.faults[-1] == Fault("crash", f"book, page 2: {KILLED}", "its text was read before and is kept")
 
@@ -290,7 +301,7 @@ def test_a_run_tells_how_many_pages_are_done_and_known_of():
     executor = FakeExecutor({"a": ["x"], "book": ["x"] * 3})
     list(
         Run(ReadOptions(), {}, executor, on_page=lambda *n: told.append(n))(
-            inputs("a", "book"), lambda _: Tee([Pages()])
+            inputs("a", "book"), lambda *_: Tee([Pages()])
         )
     )
     assert told == [(1, 1), (2, 4), (3, 4), (4, 4)]
@@ -313,7 +324,7 @@ def test_what_cannot_be_written_is_a_fault_of_its_input_and_the_rest_is_read(err
     full, other = Full(), Pages()
     full.error = error
     executor = FakeExecutor({"book": ["x"] * 3, "b": ["x"] * 2})
-    first, second = Run(ReadOptions(), {}, executor)(inputs("book", "b"), lambda _: Tee([full, other]))
+    first, second = Run(ReadOptions(), {}, executor)(inputs("book", "b"), lambda *_: Tee([full, other]))
     assert full.seen == ["book 3", "abort", "b 2", "abort"]
     assert [word for word in other.seen if word[0].isdigit()] == ["1 x", "2 x", "3 x", "1 x", "2 x"]
     assert [fault.message.split(":")[0] for fault in (first.faults[-1], second.faults[-1])] == ["book", "b"]
@@ -339,7 +350,7 @@ def test_what_is_taken_up_has_the_time_at_which_it_was_begun():
 
     now, before = datetime(2026, 1, 2, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
     read = Run(ReadOptions(), {}, FakeExecutor({"book": ["x"] * 3, "b": ["x"] * 2}), began=now)
-    list(read(inputs("book", "b"), lambda _: Tee([Telling()]), lambda e: Known({}, before if e.name == "b" else None)))
+    list(read(inputs("book", "b"), lambda *_: Tee([Telling()]), lambda e: Known({}, before if e.name == "b" else None)))
     assert told == [now, before]
 
 
@@ -426,7 +437,7 @@ def test_an_input_without_the_pages_that_are_asked_for_is_a_fault(book: Path, tm
     options = ReadOptions(lines=True, pages="2-")
     executor = SerialExecutor(Reader(options, recognizer=bar_recognizer()))
     entries = [Input(str(path), Path("x")) for path in (tmp_path / "a.png", book)]
-    first, second = Run(options, {}, executor)(entries, lambda _: Tee([Pages()]))
+    first, second = Run(options, {}, executor)(entries, lambda *_: Tee([Pages()]))
     assert "none of those asked for: 2-" in first.faults[0].message
     assert (second.pages, second.last, second.faults) == (3, 3, ())
 

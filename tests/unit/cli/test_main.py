@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quillread.cli import models
-from quillread.cli.main import COMMANDS, _Formatter, main, make_parser
+from quillread.cli.main import COMMANDS, _Formatter, _Sayer, main, make_parser
 from quillread.cli.progress import ProgressLine, say
 from quillread.errors import DataError, UsageError, WorkerDiedError
 from quillread.version import __version__
@@ -263,14 +263,49 @@ def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
     assert capsys.readouterr().err == "quill: interrupted\n"
 
 
-def test_what_is_logged_does_not_command_the_terminal():
+def sayer() -> _Sayer:
+    handler = _Sayer()
+    handler.setFormatter(_Formatter())
+    return handler
+
+
+def test_what_is_logged_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]):
     try:
         raise ValueError("a\x1b[2J")
     except ValueError:
         record = logging.LogRecord("x", 20, "x.py", 1, "%s: read", ("b\x1b[2J\nquill: c",), sys.exc_info())
-    first, *trace = _Formatter().format(record).split("\n")
+    sayer().handle(record)
+    first, *trace = capsys.readouterr().err.splitlines()
     assert first == "quill: b\ufffd[2J\ufffdquill: c: read"
     assert trace[-1] == "ValueError: a\ufffd[2J"
+
+
+def test_what_is_logged_does_not_run_into_the_progress(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    ProgressLine("pages")(1, 2)
+    sayer().handle(logging.makeLogRecord({"msg": "page 1: looks odd"}))
+    assert sys.stderr.getvalue().endswith("left \r\x1b[Kquill: page 1: looks odd\n")
+
+
+def test_a_stderr_that_takes_no_more_is_no_fault_of_what_is_logged(monkeypatch: pytest.MonkeyPatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(sys, "stderr", closed)
+    sayer().handle(logging.makeLogRecord({"msg": "page 1: looks odd"}))
+
+
+class ClosedTerminal(Terminal):
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_was_closed_keeps_no_command_from_its_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", ClosedTerminal())
+    say("interrupted")
+    line = ProgressLine("pages")
+    line(1, 2)
+    line.end()
 
 
 def test_without_stderr_nothing_is_said_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -24,7 +24,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         asked.append(
             SimpleNamespace(config=config, output=output, resume=resume, overwrite=overwrite, progress=progress)
         )
-        ends = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}.get(output.name)
+        ends = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM, "hung-up": 1}.get(output.name)
         return SimpleNamespace(model=output / "model", finished=ends is None, signal=ends)
 
     def finetune_folds(config: Any, folds: int, output: Path, **how: Any) -> Iterator[SimpleNamespace]:
@@ -77,8 +77,9 @@ def test_a_run_starts_from_the_built_in_model_unless_told_otherwise(
     assert runs[0].config.start == start
 
 
-def test_a_run_that_was_ended_by_sigterm_says_so_with_its_exit_code(runs: list[SimpleNamespace]):
-    assert main(["train", "--output", "terminated"]) == 143
+@pytest.mark.parametrize(("end", "code"), [("terminated", 143), ("hung-up", 129)])
+def test_a_run_that_a_signal_ended_says_so_with_its_exit_code(runs: list[SimpleNamespace], end: str, code: int):
+    assert main(["train", "--output", end]) == code
 
 
 def test_an_interrupted_run_says_how_to_go_on(runs: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]):

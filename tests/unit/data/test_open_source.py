@@ -41,6 +41,13 @@ def test_a_folder_gives_images_with_a_text_beside_them(tmp_path: Path):
     assert source.sample(0, RNG).id == "line-00.png"
 
 
+def test_the_image_of_a_negative_is_inverted_as_when_it_is_read(tmp_path: Path):
+    write_folder(tmp_path, ["a line in white"])
+    written = line_image("a line in white")
+    (tmp_path / "line-00.png").write_bytes(png(255 - written))
+    assert np.array_equal(open_at(f"folder:{tmp_path}").sample(0, RNG).image, written)
+
+
 def test_a_folder_without_texts_says_what_to_do(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(png(line_image("a")))
     with pytest.raises(DataError, match=r"no image has a \.txt file") as caught:

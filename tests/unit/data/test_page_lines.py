@@ -1,16 +1,21 @@
 import logging
 import pickle
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import png
 from numpy.typing import NDArray
+from PIL import Image
 
+from quillread.data.page_lines import read_pages
 from quillread.data.source import Source
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 
+DATA = Path(__file__).parents[2] / "data"
 RNG = np.random.default_rng(0)
 PAGE = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -72,10 +77,15 @@ def test_page_xml_gives_its_lines_with_their_pixels(tmp_path: Path):
     assert np.unique(source.sample(1, RNG).image).tolist() == [140]
 
 
-def test_lines_of_a_negative_are_inverted_as_when_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("quillread.images.tones.is_negative", lambda image: True)
-    write_page(tmp_path, "p1", line(2, "two"))
-    assert np.unique(open_at(tmp_path, "?outline=polygon").sample(0, RNG).image).tolist() == [255 - 140]
+def test_lines_of_a_negative_are_inverted_as_when_they_are_read(tmp_path: Path):
+    written = np.full((300, 400, 3), 220, np.uint8)
+    written[20:290:10, 30:370:20] = 40
+    for folder, pixels in (("positive", written), ("negative", 255 - written)):
+        write_page(tmp_path / folder, "p1", line(2, "two"))
+        (tmp_path / folder / "p1.png").write_bytes(png(pixels))
+    positive, negative = (open_at(tmp_path / folder).sample(0, RNG).image for folder in ("positive", "negative"))
+    assert negative.max() == 220
+    assert np.array_equal(negative, positive)
 
 
 def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
@@ -84,6 +94,34 @@ def test_alto_gives_its_lines_with_their_pixels(tmp_path: Path):
     source = open_at(tmp_path, "?outline=polygon")
     assert texts(source) == ["from alto"]
     assert np.unique(source.sample(0, RNG).image).tolist() == [120]
+
+
+@pytest.mark.parametrize("content", [ALTO, ALTO.replace('WIDTH="400" HEIGHT="300" ', "", 1)], ids=["size", "no size"])
+def test_a_page_may_be_a_pdf(content: str, tmp_path: Path):
+    Image.fromarray(page_image()).save(tmp_path / "p1.pdf", resolution=300)
+    (tmp_path / "p1.xml").write_text(content, encoding="utf-8")
+    (page,) = read_pages(tmp_path)[0].values()
+    assert (page.width, page.height) == (400, 300)
+    pixels = open_at(tmp_path, "?outline=polygon").sample(0, RNG).image
+    assert np.abs(pixels.astype(int) - 120).max() <= 3  # a JPEG within the PDF
+
+
+def test_a_heic_of_another_size_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path, "p2", line(1, "two")).with_suffix(".png").unlink()
+    shutil.copy(DATA / "turned.heic", tmp_path / "p2.heic")
+    assert texts(open_at(tmp_path)) == ["one"]
+    assert re.search(r"p2\.heic: has \d+ x \d+ pixels, .*p2\.xml is about one of 400 x 300", caplog.text)
+
+
+def test_lines_of_a_page_whose_image_is_damaged_count_and_say_so_when_they_are_read(tmp_path: Path):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path, "p2", line(1, "two"))
+    (tmp_path / "p2.png").write_bytes(b"no image at all")
+    source = open_at(tmp_path)
+    assert texts(source) == ["one", "two"]
+    with pytest.raises(DataError, match=r"p2\.png: is not an image or PDF that can be read"):
+        source.sample(1, RNG)
 
 
 def test_the_group_is_the_page(tmp_path: Path):

@@ -84,6 +84,22 @@ def test_a_page_that_is_read_as_it_is_written(evaluate: Callable[..., PageEvalua
     assert (found["pages"], found["lines"], found["lines_found"], found["model"]) == (1, 3, 3, "bars")
 
 
+def test_the_lines_of_a_negative_are_read_as_those_of_its_positive(
+    evaluate: Callable[..., PageEvaluation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    written = np.full((PITCH * 3, 1000, 3), 220, np.uint8)
+    written[20:-20:10, 60:-60:20] = 40
+    image = write_page(tmp_path, "a", TEXTS)
+    read: list[UInt8Image] = []
+    take = LineRecognizer.read
+    monkeypatch.setattr(LineRecognizer, "read", lambda self, lines: (read.extend(lines), take(self, lines))[1])
+    for pixels in (written, 255 - written):
+        image.write_bytes(png(pixels))
+        evaluate(0, 1, 2)
+    assert len(read) == 12  # found and true lines of both
+    assert all(np.array_equal(one, other) for one, other in zip(read[:6], read[6:], strict=True))
+
+
 def test_a_line_that_is_not_found_costs_recall_and_its_characters(
     evaluate: Callable[..., PageEvaluation], tmp_path: Path
 ):

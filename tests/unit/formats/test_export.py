@@ -16,7 +16,7 @@ from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
 from quillread.errors import Fault, OutputError, UsageError
 from quillread.formats.export import FORMATS
-from quillread.types import DocumentInfo, Page, Reading, Scan
+from quillread.types import DocumentInfo, GivenPixels, Page, Reading, Scan
 
 NOTE = "The image of page 1 is not available."
 IMAGE = np.full((1400, 1000, 3), (230, 225, 210), np.uint8)
@@ -180,9 +180,15 @@ def test_a_reading_is_written_into_an_open_file(tmp_path: Path):
     assert file.getvalue() == (tmp_path / "a.txt").read_bytes() != b""
 
 
-@pytest.mark.parametrize("shape", [(1400, 1000), (1400, 1000, 3)])
-def test_a_pdf_of_what_is_no_file_shows_the_images_that_are_given(shape: tuple[int, ...], tmp_path: Path):
-    image = np.full(shape, 77, np.uint8)
+GREY = np.full((1400, 1000), 77, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [GREY, np.dstack([GREY] * 3), np.dstack([*[GREY] * 3, GREY + np.uint8(178)]), Image.fromarray(GREY)],
+    ids=["grey", "RGB", "alpha", "Pillow"],
+)
+def test_a_pdf_of_what_is_no_file_shows_the_images_that_are_given(image: GivenPixels, tmp_path: Path):
     reading_of("-").write("pdf", tmp_path / "a.pdf", images=[image])
     reading_of("-").pages[0].write("pdf", tmp_path / "b.pdf", image=image)
     for name in ("a.pdf", "b.pdf"):
@@ -193,8 +199,24 @@ def test_a_pdf_of_what_is_no_file_shows_the_images_that_are_given(shape: tuple[i
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_images_that_are_not_those_of_the_pages_are_refused(count: int, tmp_path: Path):
-    with pytest.raises(UsageError, match="1000 x 1400"):
+    with pytest.raises(UsageError, match="1000 x 1400") as caught:
         reading_of("-").write(
             "pdf", tmp_path / "a.pdf", images=[np.zeros((1400, 999 + count // 2, 3), np.uint8)] * count
         )
+    assert caught.value.hint == "give an image for each page of the reading, as it was read"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("image", [None, "a.png", b"GIF89a"])
+def test_what_is_no_picture_in_memory_is_refused(image: object, tmp_path: Path):
+    with pytest.raises(UsageError, match=f"got {type(image).__name__}") as caught:
+        reading_of("-").write("pdf", tmp_path / "a.pdf", images=[image])  # type: ignore[list-item]
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_black_and_white_is_shown_as_such(tmp_path: Path):
+    reading_of("-").write("pdf", tmp_path / "a.pdf", images=[np.arange(1400)[:, None] + np.zeros(1000) < 700])
+    with pypdfium2.PdfDocument(tmp_path / "a.pdf") as pdf:
+        pixels = pdf[0].render(scale=0.1).to_numpy()
+    assert (pixels[5].mean(), pixels[-5].mean()) == (pytest.approx(255, abs=3), pytest.approx(0, abs=3))

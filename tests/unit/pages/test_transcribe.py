@@ -158,6 +158,26 @@ def test_known_lines_with_thin_outlines_are_cut_wider_and_keep_their_outlines(ou
     assert [line.polygon for line in page.lines] == [line.polygon for line in lines]
 
 
+def test_a_known_line_without_an_outline_gets_one_and_is_cut_as_high_as_the_lines_beside_it():
+    lines = [
+        Line(((40.0, y), (440.0, y)), Polygon(((40, y - 15), (440, y - 15), (440, y + 5), (40, y + 5))))
+        for y in (100.0, 400.0, 700.0)
+    ]
+    bare = ((40.0, 1000.0), (440.0, 1000.0))
+    lines.append(Line(bare, Polygon((*bare, *bare[::-1]))))  # as the readers of PAGE and ALTO return it
+    seen: list[int] = []
+
+    class Notes(SeesTwoRows):
+        def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
+            seen.extend(image.shape[0] for image in images)
+            return super().read(images)
+
+    known = (Region(lines[0].polygon, tuple(lines)),)
+    page = PageTranscriber(Notes(), None, CropConfig(margin=0))(np.full((1300, 500, 3), 255, np.uint8), known)
+    assert page.lines[3].polygon.bounds.height == pytest.approx(315, abs=1)  # the band along its baseline
+    assert seen[3] == pytest.approx(42, abs=4)  # lines are 300 apart, and outlines 20 high
+
+
 class SeesTwoRows:
     """Reads nothing, and says that every line image holds two rows of writing."""
 

@@ -1,15 +1,21 @@
 """Archives for the tests of the server: each test that asks for one runs with SQLite and with PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from postgres import Server, postgres_server
 
 from quillread.serve.app import make_app
+from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.views import make_view
 from quillread.serve.config import ServeConfig
+from quillread.serve.database.schema import Page
+from quillread.types import UInt8Image
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +44,29 @@ def client(archive: Archive) -> Iterator[TestClient]:
     """A client of the API, as the one person on loopback."""
     with TestClient(make_app(archive), base_url="http://127.0.0.1:8765") as client:
         yield client
+
+
+@pytest.fixture
+def collection(client: TestClient) -> int:
+    """A collection without documents."""
+    return int(client.post("/api/v1/collections", json={"name": "Letters"}).json()["id"])
+
+
+@pytest.fixture
+def make_page(archive: Archive) -> Callable[..., int]:
+    """Make a page of a document with an image, as an import does."""
+
+    def make(document_id: int, image: UInt8Image | None = None, **columns: Any) -> int:
+        image = np.full((300, 200, 3), 200, np.uint8) if image is None else image
+        view = make_view(image, None)
+        files = [store(archive, content, "image/jpeg") for content in (view.jpeg, view.thumbnail)]
+        with archive.database.write() as session:
+            add_blobs(session, archive.storage, files)
+            page = Page(document_id=document_id, width=view.width, height=view.height, **columns)
+            page.source = page.view = files[0].stored.sha256
+            page.thumbnail = files[1].stored.sha256
+            session.add(page)
+            session.flush()
+            return page.id
+
+    return make

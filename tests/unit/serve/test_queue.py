@@ -195,7 +195,7 @@ def test_a_server_keeps_the_tasks_in_its_hands_whatever_the_clock_says(archive: 
     with archive.database.write() as session:
         session.scalars(select(Task)).one().lease -= timedelta(hours=1)
     with archive.database.write() as session:
-        claims.renew(session, "one")
+        claims.renew(session, "one", [claim.id])
         assert claims.recover(session, "one", [claim.id], is_alone=True) == 0
 
 

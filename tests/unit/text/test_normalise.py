@@ -2,11 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quillread.text.normalise import line_text, nfc, scoring_form, scoring_words
+from quillread.text.normalise import letter_of, line_text, nfc, scoring_form, scoring_words
 
 
 def test_nfc_composes_letters_and_keeps_compatibility_characters():
     assert nfc("e\u0301 ﬁ") == "é ﬁ"
+
+
+@pytest.mark.parametrize(("form", "letter"), [("ſ", "s"), ("ā", "a"), ("ß", "ß"), ("x", "x")])
+def test_a_form_of_a_letter_is_that_letter(form: str, letter: str):
+    assert letter_of(form) == letter
 
 
 @pytest.mark.parametrize(
@@ -16,6 +21,8 @@ def test_nfc_composes_letters_and_keeps_compatibility_characters():
         ("two\r\nrows\n", "two rows"),
         ("\ufeffwa\u200bter\u200e", "water"),
         ("in\u00adside and broken\u00ad\n", "inside and broken-"),
+        ("recon-\u00ad", "recon-"),
+        ("\u00ad\u00ad", "-"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("e\u0301", "é"),
         ("a  b", "a  b"),

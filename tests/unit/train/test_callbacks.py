@@ -141,8 +141,8 @@ def test_people_are_told_how_a_run_goes(monkeypatch: pytest.MonkeyPatch, caplog:
     now = iter([0.0, 100.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
     tell = TellProgress("eval_cer")
-    tell.before = {"eval_cer": 0.25}
-    state: Any = SimpleNamespace(is_world_process_zero=True, global_step=20, max_steps=60)
+    history = [{"epoch": 0.0, "eval_cer": 0.25, "step": 0}]
+    state: Any = SimpleNamespace(is_world_process_zero=True, global_step=20, max_steps=60, log_history=history)
     tell.on_train_begin(None, state, None)
     state.global_step = 30
     with caplog.at_level(logging.INFO, "quillread.train.progress"):
@@ -150,10 +150,26 @@ def test_people_are_told_how_a_run_goes(monkeypatch: pytest.MonkeyPatch, caplog:
     assert "step 30 of 60: 12.5 % of characters wrong (25.0 % before the training), about 5 min left" in caplog.text
 
 
-@pytest.mark.parametrize(("step", "begun"), [(0, [{"epoch": 0.0, "eval_cer": 0.25, "step": 0}]), (20, [])])
-def test_the_history_of_a_run_begins_with_its_start_once(step: int, begun: list[dict[str, float]]):
-    tell = TellProgress("eval_cer")
-    tell.before = {"eval_cer": 0.25}
-    state: Any = SimpleNamespace(global_step=step, log_history=[])
+@pytest.mark.parametrize(("most", "left"), [(9_380_000, "19 min"), (110, "10 s")], ids=["by the clock", "by its steps"])
+def test_a_run_by_the_clock_is_told_the_time_that_it_will_take(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, most: int, left: str
+):
+    clock, end = Clock(monkeypatch), EndInTime(20.0)
+    tell = TellProgress("eval_cer", end)
+    state: Any = SimpleNamespace(is_world_process_zero=True, global_step=0, max_steps=most, log_history=[])
     tell.on_train_begin(None, state, None)
+    run_for(clock, end, 60)
+    clock.now += 40
+    state.global_step = 100
+    with caplog.at_level(logging.INFO, "quillread.train.progress"):
+        tell.on_evaluate(None, state, None, metrics={"eval_cer": 0.125})
+    assert caplog.messages == [f"step 100: 12.5 % of characters wrong, about {left} left"]
+
+
+@pytest.mark.parametrize(("step", "begun"), [(0, [{"epoch": 0.0, "eval_cer": 0.25, "step": 0}]), (20, [])])
+def test_the_history_of_a_run_begins_with_its_start_once(tmp_path: Path, step: int, begun: list[dict[str, float]]):
+    record = RecordMetrics(tmp_path)
+    record.before = {"eval_cer": 0.25}
+    state: Any = SimpleNamespace(global_step=step, log_history=[])
+    record.on_train_begin(None, state, None)
     assert state.log_history == begun

@@ -1,3 +1,5 @@
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,7 @@ from transformers import Trainer
 
 from quillread.errors import TrainingError
 from quillread.train.callbacks import CountSkips
-from quillread.train.trainer import MOST_SCALED, MOST_SKIPPED, LineTrainer
+from quillread.train.trainer import MOST_SCALED, MOST_SKIPPED, LineTrainer, StopOnSignal
 
 
 def trainer(monkeypatch: pytest.MonkeyPatch, norm: float, fp16: bool) -> Any:
@@ -62,3 +64,39 @@ def test_the_first_process_alone_writes_a_checkpoint_and_the_others_wait(tmp_pat
     made.save_model(str(tmp_path / "checkpoint-1"), _internal_call=True)
     assert events == (["wrote checkpoint-1", "waited"] if first else ["waited"])
     assert (tmp_path / "checkpoint-1").is_dir() == first
+
+
+@pytest.fixture
+def hang_up() -> Iterator[signal.Signals]:
+    """SIGHUP, which ends nothing here; the handler of before is there again afterwards."""
+    number = signal.Signals["SIGHUP"]
+    before = signal.signal(number, lambda *_: None)
+    yield number
+    signal.signal(number, before)
+
+
+def raised(stop: StopOnSignal, number: int, times: int) -> bool:
+    """Raise a signal while a run listens; return whether the run stops with a checkpoint."""
+    stop.on_train_begin(None, None, None)
+    for _ in range(times):
+        signal.raise_signal(number)
+    control: Any = SimpleNamespace(should_save=False, should_training_stop=False)
+    stop.on_step_end(SimpleNamespace(world_size=1), None, control)
+    stop.release()
+    return bool(control.should_save and control.should_training_stop)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="has no terminals that hang up")
+def test_a_terminal_that_is_closed_stops_a_run_once_however_often_it_is_told(hang_up: signal.Signals):
+    before = signal.getsignal(hang_up)
+    stop = StopOnSignal()
+    assert raised(stop, hang_up, times=2)
+    assert stop.signal == hang_up
+    assert signal.getsignal(hang_up) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="has no terminals that hang up")
+def test_a_run_that_goes_on_without_its_terminal_is_not_stopped(hang_up: signal.Signals):
+    signal.signal(hang_up, signal.SIG_IGN)
+    assert not raised(StopOnSignal(), hang_up, times=1)
+    assert signal.getsignal(hang_up) == signal.SIG_IGN

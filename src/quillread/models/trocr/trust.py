@@ -48,14 +48,14 @@ _OTHERS = ("generation_config.json", "preprocessor_config.json", "processor_conf
 
 
 def check_settings(folder: Path, *, allow_partial: bool = False) -> None:
-    """Refuse settings that no TrOCR model needs.
+    """Refuse settings that no TrOCR model needs, and weights that are missing or damaged.
 
     Args:
         folder: Of the model.
         allow_partial: Let widths differ from those of the weights.
 
     Raises:
-        ModelError: Naming the file and the setting.
+        ModelError: Naming the file, and the setting if it is one.
     """
     files = [CONFIG_NAME, *(name for name in _OTHERS if (folder / name).is_file())]
     for name in files:
@@ -63,8 +63,8 @@ def check_settings(folder: Path, *, allow_partial: bool = False) -> None:
         for key, value in _walk(read_json(path)):
             if fault := _fault(key, value):
                 raise ModelError(f"{path}: {key}: {fault}", hint="take the file of the model that this one is from")
+    sizes = {size for path in find_weights(folder) for shape in read_shapes(path).values() for size in shape}
     if not allow_partial:
-        sizes = {size for path in find_weights(folder) for shape in read_shapes(path).values() for size in shape}
         _check_widths(folder / CONFIG_NAME, read_config(folder), sizes)
 
 
@@ -85,7 +85,7 @@ def _fault(key: str, value: Any) -> str | None:
         return f"{value} is not a finite number"
     if key in _LOADERS and value:
         return "names code or a model that would have to be loaded"
-    if key in _KERNELS and not (value is None or value in _OWN_KERNELS):
+    if key in _KERNELS and value not in _OWN_KERNELS:
         return f"{value!r} is not one of those that come with transformers, eager and sdpa"
     if key in _COUNTS and value is not None:
         fits = all(type(number) is int and 1 <= number <= _COUNTS[key] for number in numbers)

@@ -3,15 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor, Role
-from quillread.serve.api.request import After, Limit, TheActor, TheArchive
+from quillread.serve.api.request import After, Limit, Purge, TheActor, TheArchive
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection
+from quillread.serve.archive.models import check_models
+from quillread.serve.archive.purging import Purged, purge_collection
 from quillread.serve.archive.settings import check_settings
 from quillread.serve.database.schema import Collection, Document, Page, now
 
@@ -104,15 +106,21 @@ def change_collection(
             collection.name = body.name
         if body.settings is not None:
             collection.settings = check_settings(body.settings)
+            check_models(session, actor, collection.settings.get("options", {}))
         audit(session, actor, "collection.change", collection.id)
         tell(session, "collection.changed", collection.id, collection=collection.id)
         return _shown(session, actor, [collection])[0]
 
 
-@router.delete("/{collection_id}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_collection(archive: TheArchive, actor: TheActor, collection_id: int) -> None:
-    """Put a collection into the bin."""
+@router.delete("/{collection_id}", response_model=None, responses={200: {"model": Purged}, 204: {}})
+def delete_collection(
+    archive: TheArchive, actor: TheActor, collection_id: int, purge: Purge = False
+) -> Purged | Response:
+    """Put a collection into the bin; or delete for good what is in it."""
+    if purge:
+        return purge_collection(archive, actor, collection_id)
     _move(archive, actor, collection_id, into_bin=True)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
 @router.post("/{collection_id}/restore", status_code=status.HTTP_204_NO_CONTENT)
@@ -142,7 +150,7 @@ def _shown(session: Session, actor: Actor, collections: list[Collection]) -> lis
                 for column in (Page.line_count, Page.checked_count, Page.doubtful_count)
             ),
         )
-        .outerjoin(Page, Page.document_id == Document.id)
+        .outerjoin(Page, (Page.document_id == Document.id) & Page.deleted.is_(None))
         .where(Document.collection_id.in_(ids), Document.deleted.is_(None))
         .group_by(Document.collection_id)
     )

@@ -9,6 +9,8 @@ from quillread.serve.database.schema import Base, Collection, Document, Line, Pa
 from quillread.serve.faults import NotFoundError
 
 _Row = TypeVar("_Row", bound=Base)
+_MOST_ID = 1 << 62
+"""More is not an id: databases refuse it."""
 
 
 def find_collection(
@@ -69,7 +71,7 @@ def find_region(session: Session, actor: Actor, id: int, role: Role = "reader") 
 
 
 def _get(session: Session, kind: type[_Row], id: int) -> _Row:
-    row = session.get(kind, id)
+    row = session.get(kind, id) if 0 < id < _MOST_ID else None
     if row is None:
         raise NotFoundError(f"there is no {kind.__name__.lower()} {id}")
     return row

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from quillread.errors import UsageError
+from quillread.serve.archive.views import ViewCache
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.engine import Database, away, sqlite_address
 from quillread.serve.database.migrate import has_schema, is_current, migrate
@@ -50,6 +51,7 @@ class Archive:
         if not serves:
             self._unlock()
         self.storage = Storage(config.storage or str(config.data / "files"), config.data / "fetched")
+        self.views = ViewCache()
         for name in ("models", "uploads", "work"):
             (config.data / name).mkdir(exist_ok=True)
 

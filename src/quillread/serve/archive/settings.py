@@ -6,7 +6,10 @@ from typing import Any
 
 from quillread.config import build
 from quillread.errors import ConfigError
+from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, split_weight
+from quillread.models.catalog import SHIPPED
 from quillread.options import ReadOptions
+from quillread.pages.segment import SEGMENTERS
 from quillread.serve.faults import RequestError, TooLargeError
 
 _MOST_BYTES = 100_000
@@ -42,6 +45,27 @@ def read_options(options: Mapping[str, Any]) -> ReadOptions:
     if "web" in options.get("read", {}):
         raise RequestError("options.read.web is not for requests", hint="quill serve --set web.allow=...")
     try:
-        return build(ReadOptions, options, "options")
+        read = build(ReadOptions, options, "options")
     except ConfigError as error:
         raise RequestError(error.message, hint=error.hint) from error
+    _check_names(read)
+    return read
+
+
+def _check_names(options: ReadOptions) -> None:
+    """Refuse names of files of the server and of models that would have to be downloaded.
+
+    Raises:
+        RequestError: Naming the option.
+    """
+    languages = [split_weight(name)[0] for name in options.lm or ()]
+    for option, names, known in (
+        ("models", options.models, tuple(SHIPPED)),
+        ("lm", languages, (*SHIPPED_LANGUAGES, AUTO, "none")),
+        ("segmenter", [options.segmenter], tuple(SEGMENTERS)),
+    ):
+        for name in names:
+            if name not in known and not (option == "models" and name.startswith("archive:")):
+                hint = f"there are: {', '.join(known)}"
+                hint += "; and models of the archive, as archive:NAME" if option == "models" else ""
+                raise RequestError(f"options.{option}: {name!r} is not available here", hint=hint)

@@ -165,6 +165,8 @@ class Document(Base):
     position: Mapped[int] = mapped_column(_Id, default=0)
     created: Mapped[datetime] = mapped_column(default=now)
     deleted: Mapped[datetime | None]
+    origin: Mapped[str | None] = mapped_column(String(100), unique=True)
+    """Of an import: which document of which task it is, so that a task that runs again makes none twice."""
 
     collection: Mapped[Collection] = relationship(back_populates="documents")
     pages: Mapped[list["Page"]] = relationship(
@@ -222,6 +224,8 @@ class Page(Base):
     doubtful_count: Mapped[int] = mapped_column(default=0)
     """Lines not checked whose confidence is below 0.5."""
     deleted: Mapped[datetime | None]
+    origin: Mapped[str | None] = mapped_column(String(100), unique=True)
+    """Of an import: which page of which file of which task it is; see `Document.origin`."""
 
     document: Mapped[Document] = relationship(back_populates="pages")
     regions: Mapped[list["Region"]] = relationship(
@@ -263,6 +267,8 @@ class Line(Base):
     polygon: Mapped[list[Any]]
     xml_id: Mapped[str | None] = mapped_column(String(200))
     printed: Mapped[bool] = mapped_column(default=False)
+    drawn: Mapped[bool] = mapped_column(default=False)
+    """Whether a person or an import has placed it: finding lines anew leaves it where it is."""
     text: Mapped[str] = mapped_column(Text, default="")
     """Of the version that counts: the last of a person or an import, else the last of a machine."""
     confidence: Mapped[float | None] = mapped_column(Float)
@@ -412,13 +418,14 @@ class Secret(Base):
 class LineSearch(Base):
     """The folded text of a line with its doubtful readings, for search; an index by the kind of database stands on it.
 
-    SQLite: the FTS5 table `line_index`, kept by triggers. PostgreSQL: a GIN index of `to_tsvector('simple', folded)`.
+    SQLite: the FTS5 table `line_index`, kept by triggers. PostgreSQL: a GIN index of a generated column, `vector`.
     """
 
     __tablename__ = "line_search"
 
     line_id: Mapped[int] = mapped_column(ForeignKey("lines.id", ondelete="CASCADE"), primary_key=True)
-    collection_id: Mapped[int] = mapped_column(_Id, index=True)
+    scope: Mapped[str] = mapped_column(String(60))
+    """Where the line is, as words of the index: a search in a small collection passes over the lines of others."""
     folded: Mapped[str] = mapped_column(Text)
 
 

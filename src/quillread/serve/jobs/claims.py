@@ -7,7 +7,7 @@ the attempt, and what an attempt brings counts only while it is the last.
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
@@ -52,9 +52,7 @@ def claim(session: Session, kind: str, server: str) -> Claim | None:
         server: Who takes it.
     """
     clock = read_clock(session)
-    # One that is to wait for longer than it can is of before the clock was put back.
-    is_due = or_(Task.not_before.is_(None), Task.not_before <= clock, Task.not_before > clock + _DELAYS[-1])
-    waits = and_(Task.state == "waiting", Task.kind == kind, is_due)
+    waits = _waits(kind, clock)
     highest = select(Task.priority).where(waits).order_by(Task.priority.desc()).limit(1)
     priority = session.scalar(highest)
     if priority is None:
@@ -83,10 +81,10 @@ def claim(session: Session, kind: str, server: str) -> Claim | None:
     )
 
 
-def is_waiting(session: Session, kinds: Collection[str]) -> bool:
-    """Whether there is a task to claim, or one that will be soon."""
-    found = select(Task.id).where(Task.state == "waiting", Task.kind.in_(kinds)).limit(1)
-    return session.scalar(found) is not None
+def waiting_kinds(session: Session, kinds: Collection[str]) -> set[str]:
+    """Those of some kinds of which there is a task to claim."""
+    clock = read_clock(session)
+    return {kind for kind in kinds if session.scalar(select(Task.id).where(_waits(kind, clock)).limit(1)) is not None}
 
 
 def holds(session: Session, claim: Claim) -> bool:
@@ -133,12 +131,19 @@ def fail(session: Session, claim: Claim, fault: Fault, *, may_retry: bool) -> Li
     return "parked"
 
 
-def release(session: Session, claim: Claim) -> bool:
-    """Give a task back as if it had not been begun, if the claim still counts."""
+def release(session: Session, claim: Claim, *, at_once: bool = True) -> bool:
+    """Give a task back without counting a failure, if the claim still counts.
+
+    Args:
+        session: That commits it.
+        claim: Of the task.
+        at_once: Whether it may be tried again at once, rather than in a while.
+    """
     task = _held(session, claim)
     if task is None:
         return False
     task.state, task.server, task.lease = "waiting", None, None
+    task.not_before = None if at_once else read_clock(session) + _DELAYS[0]
     _mark_page(session, task, "waiting")
     return True
 
@@ -152,10 +157,11 @@ def note_progress(session: Session, claim: Claim, progress: Mapping[str, Any]) -
         tell(session, "job.progress", job.collection_id, **facts(job, read_clock(session)), progress=dict(progress))
 
 
-def renew(session: Session, server: str) -> None:
-    """Renew the leases of all tasks that a server has."""
+def renew(session: Session, server: str, in_hand: Collection[int]) -> None:
+    """Renew the leases of the tasks that a server works on."""
     lease = read_clock(session) + _LEASE
-    session.execute(update(Task).where(Task.state == "running", Task.server == server).values(lease=lease))
+    own = update(Task).where(Task.state == "running", Task.server == server, Task.id.in_(in_hand))
+    session.execute(own.values(lease=lease))
 
 
 def held_by(session: Session, server: str) -> set[tuple[int, int]]:
@@ -192,6 +198,12 @@ def recover(session: Session, server: str, in_hand: Collection[int], *, is_alone
             task.fault = asdict(Fault("crash", message, "see its log, and whether the machine has enough memory"))
             _park(session, task)
     return len(tasks)
+
+
+def _waits(kind: str, clock: datetime) -> ColumnElement[bool]:
+    # One that is to wait for longer than it can is of before the clock was put back.
+    is_due = or_(Task.not_before.is_(None), Task.not_before <= clock, Task.not_before > clock + _DELAYS[-1])
+    return and_(Task.state == "waiting", Task.kind == kind, is_due)
 
 
 def _held(session: Session, claim: Claim) -> Task | None:

@@ -118,8 +118,10 @@ def _make_tables() -> None:
         sa.Column("position", _ID, nullable=False),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("deleted", _TIME, nullable=True),
+        sa.Column("origin", sa.String(length=100), nullable=True),
         sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("origin"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_documents_place", "documents", ["collection_id", "position"], unique=False)
@@ -230,6 +232,7 @@ def _make_tables() -> None:
         sa.Column("checked_count", sa.Integer(), nullable=False),
         sa.Column("doubtful_count", sa.Integer(), nullable=False),
         sa.Column("deleted", _TIME, nullable=True),
+        sa.Column("origin", sa.String(length=100), nullable=True),
         sa.ForeignKeyConstraint(["document_id"], ["documents.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["source"],
@@ -244,6 +247,7 @@ def _make_tables() -> None:
             ["blobs.sha256"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("origin"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_pages_place", "pages", ["document_id", "position"], unique=False)
@@ -299,6 +303,7 @@ def _make_tables() -> None:
         sa.Column("polygon", _JSON, nullable=False),
         sa.Column("xml_id", sa.String(length=200), nullable=True),
         sa.Column("printed", sa.Boolean(), nullable=False),
+        sa.Column("drawn", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("checked", sa.Boolean(), nullable=False),
@@ -315,12 +320,11 @@ def _make_tables() -> None:
     op.create_table(
         "line_search",
         sa.Column("line_id", _ID, nullable=False),
-        sa.Column("collection_id", _ID, nullable=False),
+        sa.Column("scope", sa.String(length=60), nullable=False),
         sa.Column("folded", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["line_id"], ["lines.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("line_id"),
     )
-    op.create_index(op.f("ix_line_search_collection_id"), "line_search", ["collection_id"], unique=False)
     op.create_table(
         "line_versions",
         sa.Column("id", _ID, nullable=False),

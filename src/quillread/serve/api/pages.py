@@ -1,0 +1,163 @@
+"""Pages: listed, moved, put into the bin and back."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response, status
+from pydantic import BaseModel, Field, StringConstraints
+from sqlalchemy.orm import Session
+
+from quillread.serve.api.documents import Position, listed
+from quillread.serve.api.request import After, Limit, Purge, TheActor, TheArchive
+from quillread.serve.archive.events import audit, tell
+from quillread.serve.archive.find import find_collection, find_document, find_page
+from quillread.serve.archive.pages import (
+    bin_page,
+    list_collection_pages,
+    list_document_pages,
+    move_page,
+    neighbours,
+    place_page,
+    show_page,
+)
+from quillread.serve.archive.purging import Purged, purge_page
+from quillread.serve.database.schema import Page
+
+router = APIRouter(tags=["pages"])
+
+State = Literal["new", "waiting", "reading", "read", "failed"]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class PageOut(BaseModel):
+    """A page."""
+
+    id: int
+    document_id: int
+    collection_id: int
+    position: int
+    label: str
+    """What its source calls it, such as `12r`."""
+    source_name: str
+    width: int
+    height: int
+    state: State
+    fault: dict[str, Any] | None
+    notes: list[Any]
+    version: int
+    """Of the layout."""
+    drawn: bool
+    """Whether a person or an import has made the layout."""
+    line_count: int
+    checked_count: int
+    doubtful_count: int
+    deleted: datetime | None
+
+
+class PageAmongOthers(PageOut):
+    """A page, and those before and after it."""
+
+    previous_id: int | None
+    next_id: int | None
+
+
+class PageList(BaseModel):
+    """Some pages."""
+
+    items: list[PageOut]
+    next: int | None = Field(description="Ask for those `after` it; null if these are the last")
+
+
+class PageChange(BaseModel):
+    """What is to be another; what is not given stays."""
+
+    position: Position | None = None
+    document_id: Annotated[int, Field(ge=1, lt=1 << 62)] | None = None
+    label: Label | None = None
+
+
+@router.get("/documents/{document_id}/pages", response_model=PageList)
+def list_in_document(
+    archive: TheArchive,
+    actor: TheActor,
+    document_id: int,
+    limit: Limit = 100,
+    after: After = None,
+    deleted: bool = False,
+) -> Response:
+    """List the pages of a document in their order, or those in the bin."""
+    with archive.database.read() as session:
+        document = find_document(session, actor, document_id, deleted=True)
+        return listed(list_document_pages(session, document, after=after, limit=limit, deleted=deleted), limit)
+
+
+@router.get("/collections/{collection_id}/pages", response_model=PageList)
+def list_in_collection(
+    archive: TheArchive,
+    actor: TheActor,
+    collection_id: int,
+    limit: Limit = 100,
+    after: After = None,
+    state: State | None = None,
+    doubtful: bool = False,
+    unchecked: bool = False,
+    deleted: bool = False,
+) -> Response:
+    """List the pages of a collection in the order of its documents: all, or those that wait for something."""
+    conditions = [Page.state == state] if state else []
+    if doubtful:
+        conditions.append(Page.doubtful_count > 0)
+    if unchecked:
+        conditions.append(Page.checked_count < Page.line_count)
+    with archive.database.read() as session:
+        find_collection(session, actor, collection_id)
+        rows = list_collection_pages(
+            session, collection_id, conditions=tuple(conditions), after=after, limit=limit, deleted=deleted
+        )
+    return listed(rows, limit)
+
+
+@router.get("/pages/{page_id}")
+def get_page(archive: TheArchive, actor: TheActor, page_id: int) -> PageAmongOthers:
+    """Show a page."""
+    with archive.database.read() as session:
+        return _show(session, find_page(session, actor, page_id, deleted=True))
+
+
+@router.patch("/pages/{page_id}")
+def change_page(archive: TheArchive, actor: TheActor, page_id: int, body: PageChange) -> PageAmongOthers:
+    """Label a page, move it to another document, or to another place among its siblings."""
+    with archive.database.write() as session:
+        page = find_page(session, actor, page_id, "editor")
+        if body.label is not None:
+            page.label = body.label
+        if body.document_id is not None:
+            move_page(session, actor, page, body.document_id)
+        if body.position is not None:
+            place_page(session, page, body.position)
+        collection_id = page.document.collection_id
+        audit(session, actor, "page.change", collection_id, page=page.id)
+        tell(session, "page.changed", collection_id, page=page.id, document=page.document_id)
+        return _show(session, page)
+
+
+@router.delete("/pages/{page_id}", response_model=None, responses={200: {"model": Purged}, 204: {}})
+def delete_page(archive: TheArchive, actor: TheActor, page_id: int, purge: Purge = False) -> Purged | Response:
+    """Put a page into the bin; or delete for good what is in it."""
+    if purge:
+        return purge_page(archive, actor, page_id)
+    with archive.database.write() as session:
+        bin_page(session, actor, find_page(session, actor, page_id, "editor", deleted=True), into=True)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+@router.post("/pages/{page_id}/restore", status_code=status.HTTP_204_NO_CONTENT)
+def restore_page(archive: TheArchive, actor: TheActor, page_id: int) -> None:
+    """Take a page out of the bin."""
+    with archive.database.write() as session:
+        bin_page(session, actor, find_page(session, actor, page_id, "editor", deleted=True), into=False)
+
+
+def _show(session: Session, page: Page) -> PageAmongOthers:
+    before, after = neighbours(session, page)
+    return PageAmongOthers(**show_page(session, page), previous_id=before, next_id=after)

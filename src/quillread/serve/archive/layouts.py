@@ -1,0 +1,150 @@
+"""The layout of a page as the rest of Quillread knows it: regions, lines and transcripts, made of the database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from quillread import types
+from quillread.formats.xml_io import rectangle
+from quillread.serve.archive.words import PlacedWord, as_words, place_words, read_words
+from quillread.serve.database.readings import unpack_points, unpack_reading
+from quillread.serve.database.schema import Line, LineVersion, Page, Region
+from quillread.types import Polygon, Transcript
+
+
+@dataclass(frozen=True)
+class LineState:
+    """A line as it is now."""
+
+    row: Line
+    version: LineVersion | None
+    """The one that counts; None if nothing was read."""
+    machine: LineVersion | None
+    """The last reading of a machine."""
+
+    @cached_property
+    def place(self) -> types.Line:
+        """Where it is, without its text."""
+        return place_of(self.row)
+
+    @cached_property
+    def read(self) -> Transcript | None:
+        """What a machine has read last."""
+        if self.machine is None:
+            return None
+        return unpack_reading(self.machine.text, self.machine.confidence, self.machine.reading)
+
+    @cached_property
+    def words(self) -> tuple[PlacedWord, ...]:
+        """Of the text that counts."""
+        if self.read is not None and self.read.text == self.row.text:
+            words = read_words(self.read)
+            if self.version is self.machine:
+                return words
+            if words or not self.row.text:
+                return tuple(replace(word, confidence=1.0) for word in words)
+        return place_words(self.row.text, self.place, self.read)
+
+    @property
+    def transcript(self) -> Transcript | None:
+        """Of the text that counts; None if there is none."""
+        if self.version is None:
+            return None
+        if self.version is self.machine:
+            return self.read
+        return Transcript(self.row.text, 1.0, as_words(self.words))
+
+    @property
+    def line(self) -> types.Line:
+        """The line with its transcript."""
+        return replace(self.place, transcript=self.transcript)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The layout of a page, with the ids of its lines."""
+
+    page: types.Page
+    line_ids: tuple[int, ...]
+    """Of `page.lines`, in their order."""
+
+
+def place_of(row: Line) -> types.Line:
+    """Where a line is, without its text."""
+    baseline, polygon = unpack_points(row.baseline), Polygon(unpack_points(row.polygon))
+    return types.Line(baseline, polygon, id=row.xml_id, printed=row.printed)
+
+
+def load_lines(session: Session, rows: Sequence[Line]) -> list[LineState]:
+    """Find the versions of lines that count, and their last readings."""
+    ids = [row.id for row in rows]
+    last = (
+        select(func.max(LineVersion.id))
+        .where(LineVersion.line_id.in_(ids), LineVersion.kind == "machine")
+        .group_by(LineVersion.line_id)
+    )
+    current = [row.current_id for row in rows if row.current_id is not None]
+    wanted = or_(LineVersion.id.in_(current), LineVersion.id.in_(last))
+    versions = session.scalars(select(LineVersion).where(LineVersion.line_id.in_(ids), wanted)).all()
+    by_id = {version.id: version for version in versions}
+    machine = {version.line_id: version for version in sorted(versions, key=_id) if version.kind == "machine"}
+    return [LineState(row, by_id.get(row.current_id or 0), machine.get(row.id)) for row in rows]
+
+
+def live_lines(session: Session, page_id: int) -> list[Line]:
+    """The lines of a page that are not deleted, in reading order."""
+    chosen = select(Line).where(Line.page_id == page_id, Line.deleted.is_(None))
+    return list(session.scalars(chosen.order_by(Line.position, Line.id)))
+
+
+def read_layout(
+    session: Session, page: Page, line_ids: Iterable[int] | None = None, *, checked: bool = False, number: int = 1
+) -> Layout:
+    """Make the layout of a page, for exports and for reading along its lines.
+
+    Args:
+        session: Of the database.
+        page: In it.
+        line_ids: Of the only lines wanted; those that are deleted, or of other pages, are skipped.
+        checked: Whether only lines are wanted that a person has taken as right.
+        number: Of the page in what it becomes a page of, from 1.
+
+    Returns:
+        Regions in reading order. A region whose lines are not read one after the other comes as several, of which the
+        first has its id; lines of no region make regions of their own.
+    """
+    wanted = None if line_ids is None else set(line_ids)
+    rows = [
+        row
+        for row in live_lines(session, page.id)
+        if (wanted is None or row.id in wanted) and (row.checked or not checked)
+    ]
+    regions = {region.id: region for region in session.scalars(select(Region).where(Region.page_id == page.id))}
+    found, named = [], set[int]()
+    for region_id, run in groupby(load_lines(session, rows), key=lambda state: state.row.region_id):
+        lines = tuple(state.line for state in run)
+        row = regions.get(region_id or 0)
+        if row is None or row.id in named:
+            outline = rectangle([point for line in lines for point in line.polygon.points])
+            found.append(types.Region(Polygon(outline), lines))
+        else:
+            named.add(row.id)
+            found.append(types.Region(Polygon(unpack_points(row.polygon)), lines, row.xml_id))
+    made = types.Page(
+        source=page.source_name,
+        number=number,
+        width=page.width,
+        height=page.height,
+        regions=tuple(found),
+        notes=tuple(map(str, page.notes)),
+        label=page.label,
+    )
+    return Layout(made, tuple(row.id for row in rows))
+
+
+def _id(version: LineVersion) -> int:
+    return version.id

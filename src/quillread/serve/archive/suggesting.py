@@ -1,0 +1,162 @@
+"""Which lines to correct next: where they teach most, page by page.
+
+A line teaches by what the machine is wrong about in it, and by what the lines taught already do not show: each character
+trigram counts by how rarely it was taught, more for letters that were rarely taught at all, and times the errors to
+be expected. Lines are chosen one after the other, each counted as taught for the next, so that they differ (the greedy
+choice for submodular gains; H. Lin and J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from quillread.serve.archive.teaching import checked_lines, machine_lines
+from quillread.serve.database.schema import Document, Line, LineVersion, Page
+
+_MOST_LINES = 20_000
+"""Looked at: of larger collections a sample of the pages."""
+_PAGE_LINES = 8
+"""Suggested of one page before the next."""
+_ORDER = 3
+"""Of the character n-grams."""
+_LETTER = 2.0
+"""What a letter that was never taught counts, in trigrams."""
+_FLOOR, _CEILING = 0.02, 0.5
+"""Expected error rates count as at least and at most so much: sure lines teach a little, and what cannot be read at
+all, such as a blot, teaches no more than a hard line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A line that could be corrected."""
+
+    id: int
+    page_id: int
+    text: str
+    """As a machine read it."""
+    expected_error: float
+    """Character error rate, 0 or more."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What was taught: how often each trigram and each letter."""
+
+    grams: Counter[str] = field(default_factory=Counter)
+    letters: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str) -> None:
+        """Count a text as taught."""
+        self.grams.update(_grams(text))
+        self.letters.update(text)
+
+    def gain(self, line: Candidate) -> float:
+        """What a line would teach."""
+        new = sum(1 / (1 + self.grams[gram]) for gram in _grams(line.text))
+        new += sum(_LETTER / (1 + self.letters[letter]) for letter in line.text)
+        return new * min(max(line.expected_error, _FLOOR), _CEILING)
+
+
+def choose_lines(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[Candidate]:
+    """Choose the lines that teach most, one after the other.
+
+    Args:
+        lines: To choose from.
+        taught: Texts of the lines that are checked.
+        count: How many.
+    """
+    coverage = Coverage()
+    for text in taught:
+        coverage.add(text)
+    # Gains only fall as lines are chosen, so those of lines that are not at the top need no look (lazy greedy).
+    heap = [(-coverage.gain(line), place) for place, line in enumerate(lines)]
+    heapq.heapify(heap)
+    chosen: list[Candidate] = []
+    while heap and len(chosen) < count:
+        _, place = heapq.heappop(heap)
+        gain = -coverage.gain(lines[place])
+        if heap and gain > heap[0][0]:
+            heapq.heappush(heap, (gain, place))
+            continue
+        chosen.append(lines[place])
+        coverage.add(lines[place].text)
+    return chosen
+
+
+def choose_by_page(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[Candidate]:
+    """Choose lines that teach much, some of a page together: the pages whose best lines teach most come first.
+
+    Args:
+        lines: To choose from, in reading order.
+        taught: Texts of the lines that are checked.
+        count: How many.
+    """
+    coverage = Coverage()
+    for text in taught:
+        coverage.add(text)
+    pages: dict[int, list[Candidate]] = {}
+    for line in lines:
+        pages.setdefault(line.page_id, []).append(line)
+    heap = [(-_worth(coverage, part), page) for page, part in pages.items()]
+    heapq.heapify(heap)
+    chosen: list[Candidate] = []
+    while heap and len(chosen) < count:
+        _, page = heapq.heappop(heap)
+        worth = -_worth(coverage, pages[page])
+        if heap and worth > heap[0][0]:
+            heapq.heappush(heap, (worth, page))
+            continue
+        best = {line.id for line in _best(coverage, pages[page])}
+        part = [line for line in pages[page] if line.id in best][: count - len(chosen)]
+        chosen += part
+        for line in part:
+            coverage.add(line.text)
+    return chosen
+
+
+def suggest_lines(session: Session, collection_id: int, count: int) -> list[Candidate]:
+    """Suggest the lines of a collection that a person should correct next.
+
+    Args:
+        session: Of the database.
+        collection_id: Of the collection.
+        count: At most so many.
+    """
+    ids = [line.id for line in checked_lines(session, collection_id)]
+    taught: list[str] = []
+    for start in range(0, min(len(ids), _MOST_LINES), 500):
+        taught += session.scalars(select(Line.text).where(Line.id.in_(ids[start : start + 500])))
+    return choose_by_page(_candidates(session, collection_id), taught, count)
+
+
+def _candidates(session: Session, collection_id: int) -> list[Candidate]:
+    lines = machine_lines(collection_id).where(func.trim(Line.text) != "")
+    total = session.scalar(lines.with_only_columns(func.count(Line.id))) or 0
+    every = -(-total // _MOST_LINES)
+    if every > 1:
+        lines = lines.where(Page.id % every == 0)
+    rate = LineVersion.reading["expected_error"].as_float()
+    columns = (Line.id, Page.id, Line.text, rate, Line.confidence)
+    order = (Document.position, Document.id, Page.position, Page.id, Line.position, Line.id)
+    rows = session.execute(lines.with_only_columns(*columns).order_by(*order).limit(2 * _MOST_LINES))
+    return [
+        Candidate(id, page, text, (1 - (sure or 0.0)) / 2 if rate is None else rate)
+        for id, page, text, rate, sure in rows
+    ]
+
+
+def _worth(coverage: Coverage, lines: Sequence[Candidate]) -> float:
+    return sum(coverage.gain(line) for line in _best(coverage, lines))
+
+
+def _best(coverage: Coverage, lines: Sequence[Candidate]) -> list[Candidate]:
+    return heapq.nlargest(_PAGE_LINES, lines, key=coverage.gain)
+
+
+def _grams(text: str) -> list[str]:
+    padded = f" {text} "
+    return [padded[i : i + _ORDER] for i in range(len(padded) - _ORDER + 1)]

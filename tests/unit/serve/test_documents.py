@@ -1,0 +1,232 @@
+from collections.abc import Callable
+
+from fastapi.testclient import TestClient
+from sqlalchemy import func, insert, select
+
+from quillread.serve.archive.home import Archive
+from quillread.serve.archive.indexing import collection_scope, document_scope
+from quillread.serve.database.schema import Blob, Document, Line, LineSearch, LineVersion, Model, Page
+
+MakePage = Callable[..., int]
+
+
+def make_document(client: TestClient, collection: int, name: str = "A letter") -> int:
+    answer = client.post(f"/api/v1/collections/{collection}/documents", json={"name": name})
+    assert answer.status_code == 201
+    return int(answer.json()["id"])
+
+
+def names(client: TestClient, collection: int, **parameters: object) -> list[str]:
+    answer = client.get(f"/api/v1/collections/{collection}/documents", params=parameters)
+    return [item["name"] for item in answer.json()["items"]]
+
+
+def test_a_document_is_made_renamed_binned_and_restored(client: TestClient, collection: int):
+    place = f"/api/v1/documents/{make_document(client, collection)}"
+    assert client.patch(place, json={"name": "Anna to Karl"}).json()["name"] == "Anna to Karl"
+    assert client.delete(place).status_code == 204
+    assert names(client, collection) == []
+    assert names(client, collection, deleted=True) == ["Anna to Karl"]
+    assert client.patch(place, json={"name": "x"}).status_code == 404
+    assert client.post(f"{place}/restore").status_code == 204
+    assert names(client, collection) == ["Anna to Karl"]
+
+
+def test_a_document_takes_the_place_of_another_which_moves_on(client: TestClient, collection: int):
+    first, _, third = (make_document(client, collection, name) for name in "abc")
+    position = client.get(f"/api/v1/documents/{first}").json()["position"]
+    client.patch(f"/api/v1/documents/{third}", json={"position": position})
+    assert names(client, collection) == ["c", "a", "b"]
+    assert names(client, collection, limit=1, after=third) == ["a"]
+
+
+def test_a_list_that_goes_on_after_what_is_gone_says_so(client: TestClient, collection: int):
+    answer = client.get(f"/api/v1/collections/{collection}/documents", params={"after": 4711})
+    assert answer.status_code == 400
+    assert "from its start" in answer.json()["hint"]
+
+
+def test_a_document_that_moves_takes_its_lines_into_the_search_of_the_other_collection(
+    client: TestClient, archive: Archive, collection: int, make_page: MakePage
+):
+    document = make_document(client, collection)
+    page = make_page(document)
+    with archive.database.write() as session:
+        line = Line(page_id=page, baseline=[[0, 1], [2, 1]], polygon=[[0, 0], [2, 0], [2, 1]])
+        session.add(line)
+        session.flush()
+        session.add(LineSearch(line_id=line.id, scope=collection_scope(collection), folded="dear anna"))
+    other = client.post("/api/v1/collections", json={"name": "Others"}).json()["id"]
+    moved = client.patch(f"/api/v1/documents/{document}", json={"collection_id": other}).json()
+    assert moved["collection_id"] == other
+    assert names(client, collection) == []
+    with archive.database.read() as session:
+        scope = session.scalars(select(LineSearch.scope)).one()
+    assert scope == f"{collection_scope(other)} {document_scope(document)}"
+
+
+def test_a_document_shows_the_counts_of_its_pages_without_those_in_the_bin(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    document = make_document(client, collection)
+    make_page(document, position=2, state="read", line_count=30, checked_count=2, doubtful_count=5)
+    cover = make_page(document, position=1, line_count=0)
+    client.delete(f"/api/v1/pages/{make_page(document, position=0, state='failed', line_count=7)}")
+    shown = client.get(f"/api/v1/documents/{document}").json()
+    assert shown["cover_page_id"] == cover
+    assert shown["states"] == {"new": 1, "waiting": 0, "reading": 0, "read": 1, "failed": 0}
+    assert [shown[name] for name in ("page_count", "line_count", "checked_count", "doubtful_count")] == [2, 30, 2, 5]
+    assert client.get(f"/api/v1/collections/{collection}").json()["page_count"] == 2
+
+
+def test_pages_are_listed_in_parts_in_the_order_of_documents_and_positions(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    documents = [make_document(client, collection, name) for name in "ab"]
+    pages = [make_page(document, position=position) for document in documents for position in (3, 1, 1)]
+    expected = [pages[i] for i in (1, 2, 0, 4, 5, 3)]
+    found, after = [], None
+    while True:
+        query = {"limit": 2} | ({} if after is None else {"after": after})
+        answer = client.get(f"/api/v1/collections/{collection}/pages", params=query).json()
+        found += [item["id"] for item in answer["items"]]
+        if (after := answer["next"]) is None:
+            break
+    assert found == expected
+    listed = client.get(f"/api/v1/documents/{documents[0]}/pages", params={"limit": 2, "after": expected[0]}).json()
+    assert [item["id"] for item in listed["items"]] == expected[1:3]
+
+
+def test_pages_that_wait_for_a_person_are_found(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection)
+    doubtful = make_page(document, state="read", line_count=2, checked_count=2, doubtful_count=1)
+    unchecked = make_page(document, state="read", line_count=2, checked_count=1)
+    make_page(document)
+    place = f"/api/v1/collections/{collection}/pages"
+    for query, expected in (({"doubtful": 1}, [doubtful]), ({"unchecked": 1}, [unchecked])):
+        assert [item["id"] for item in client.get(place, params=query).json()["items"]] == expected
+    assert len(client.get(place, params={"state": "read"}).json()["items"]) == 2
+
+
+def test_a_page_knows_those_before_and_after_it(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection)
+    first, second, third = (make_page(document, position=1) for _ in range(3))
+    client.delete(f"/api/v1/pages/{second}")
+    shown = client.get(f"/api/v1/pages/{first}").json()
+    assert (shown["previous_id"], shown["next_id"]) == (None, third)
+    client.patch(f"/api/v1/pages/{third}", json={"position": 1, "label": "12r"})
+    shown = client.get(f"/api/v1/pages/{third}").json()
+    assert (shown["previous_id"], shown["next_id"], shown["label"]) == (None, first, "12r")
+
+
+def test_a_page_moves_to_another_document(client: TestClient, collection: int, make_page: MakePage):
+    first, second = (make_document(client, collection, name) for name in "ab")
+    page = make_page(first)
+    assert client.patch(f"/api/v1/pages/{page}", json={"document_id": second}).json()["document_id"] == second
+    assert client.get(f"/api/v1/documents/{first}").json()["page_count"] == 0
+    assert client.patch(f"/api/v1/pages/{page}", json={"document_id": 4711}).status_code == 404
+
+
+def test_a_listing_of_many_documents_takes_few_statements(client: TestClient, archive: Archive, collection: int):
+    from sqlalchemy import event
+
+    with archive.database.write() as session:
+        session.execute(
+            insert(Document), [{"collection_id": collection, "name": str(i), "position": i} for i in range(300)]
+        )
+        ids = session.scalars(select(Document.id)).all()
+        session.execute(insert(Page), [{"document_id": id, "position": 1} for id in ids])
+    statements: list[str] = []
+    event.listen(archive.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    assert len(names(client, collection, limit=1000)) == 300
+    assert len(statements) < 8
+
+
+def test_only_what_is_in_the_bin_is_purged(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection)
+    make_page(document)
+    answer = client.delete(f"/api/v1/documents/{document}", params={"purge": True})
+    assert answer.status_code == 400
+    assert client.get(f"/api/v1/documents/{document}").json()["page_count"] == 1
+
+
+def test_purging_deletes_files_that_nothing_else_refers_to(
+    client: TestClient, archive: Archive, collection: int, make_page: MakePage
+):
+    kept, purged = (make_document(client, collection, name) for name in "ab")
+    make_page(kept)
+    make_page(purged)  # the same image: one file
+    page = make_page(purged, image=_grey(10))
+    with archive.database.write() as session:
+        line = Line(page_id=page, baseline=[[0, 1], [2, 1]], polygon=[[0, 0], [2, 0], [2, 1]])
+        session.add(line)
+        session.flush()
+        session.add(LineVersion(line_id=line.id, number=1, kind="person", text="secret"))
+        session.add(LineSearch(line_id=line.id, scope=collection_scope(collection), folded="secret"))
+    client.delete(f"/api/v1/documents/{purged}")
+    answer = client.delete(f"/api/v1/documents/{purged}", params={"purge": True}).json()
+    assert answer["files"] == 2
+    assert "Backups" in answer["note"]
+    with archive.database.read() as session:
+        for table in (Line, LineVersion, LineSearch):
+            assert session.scalar(select(func.count()).select_from(table)) == 0
+        known = set(session.scalars(select(Blob.sha256)))
+    assert {stored.sha256 for stored in archive.storage.list()} == known
+    assert len(known) == 2
+    assert client.get(f"/api/v1/documents/{purged}").status_code == 404
+
+
+def test_purging_a_collection_deletes_the_models_taught_from_it(
+    client: TestClient, archive: Archive, collection: int, make_page: MakePage
+):
+    make_page(make_document(client, collection))
+    model = archive.storage.add(b"a model")
+    (archive.config.data / "models" / model.sha256).mkdir()
+    with archive.database.write() as session:
+        session.add(Blob(sha256=model.sha256, size=model.size, media_type="application/zip"))
+        session.flush()
+        session.add(Model(name="anna", blob=model.sha256, family="compact", collection_id=collection))
+    place = f"/api/v1/collections/{collection}"
+    client.delete(place)
+    answer = client.delete(place, params={"purge": True}).json()
+    assert answer["models"] == ["anna"]
+    assert list(archive.storage.list()) == []
+    assert list((archive.config.data / "models").iterdir()) == []
+    assert client.get(place).status_code == 404
+
+
+def test_a_page_of_the_bin_is_purged(client: TestClient, archive: Archive, collection: int, make_page: MakePage):
+    page = make_page(make_document(client, collection))
+    client.delete(f"/api/v1/pages/{page}")
+    assert client.delete(f"/api/v1/pages/{page}", params={"purge": True}).json()["files"] == 2
+    assert list(archive.storage.list()) == []
+
+
+def test_disk_use_counts_a_file_once_a_collection(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection)
+    make_page(document)
+    make_page(document)
+    other = client.post("/api/v1/collections", json={"name": "Empty"}).json()["id"]
+    usage = client.get("/api/v1/usage").json()
+    assert [(item["collection_id"], item["files"]) for item in usage["items"]] == [(collection, 2), (other, 0)]
+    assert usage["items"][0]["bytes"] > 0
+    assert usage["free"] > 0
+
+
+def test_ids_beyond_those_of_databases_are_not_found(client: TestClient):
+    for place in ("documents", "pages", "collections"):
+        assert client.get(f"/api/v1/{place}/{1 << 70}").status_code == 404
+        assert client.get(f"/api/v1/{place}/-1").status_code == 404
+
+
+def test_names_are_bounded_and_hold_no_control_characters(client: TestClient, collection: int):
+    place = f"/api/v1/collections/{collection}/documents"
+    for name in ("", "   ", "a\x00b", "x" * 501, None, 7):
+        assert client.post(place, json={"name": name}).status_code == 422
+    assert client.post(place, json={"name": "x" * 500}).status_code == 201
+
+
+def _grey(value: int):
+    import numpy as np
+
+    return np.full((300, 200, 3), value, np.uint8)
