@@ -18,6 +18,7 @@ from quillread.serve.api import (
     collections,
     documents,
     images,
+    lines,
     models,
     pages,
 )
@@ -34,6 +35,7 @@ ROUTERS = (
     collections.router,
     documents.router,
     images.router,
+    lines.router,
     models.router,
     pages.router,
 )
