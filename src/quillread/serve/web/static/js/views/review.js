@@ -85,6 +85,7 @@ class Review {
     return line;
   }
 
+  /** @returns {Promise<void>} */
   async show() {
     const card = /** @type {HTMLElement} */ (this.card);
     /** @type {HTMLElement} */ (this.facts).textContent = this.said ?? "";

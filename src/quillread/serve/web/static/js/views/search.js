@@ -3,6 +3,7 @@
 import { fill, h, icon, svg } from "../dom.js";
 import { get, images } from "../api.js";
 import { t } from "../i18n.js";
+import { placesOf } from "../editor/words.js";
 import { shellBar } from "./shell.js";
 
 /** @typedef {import("../types.js").Hit} Hit */
@@ -86,7 +87,9 @@ function picture(hit) {
 function marked(hit) {
   const parts = [];
   let at = 0;
-  for (const match of [...hit.matches].sort((a, b) => a.start - b.start)) {
+  const places = placesOf(hit.text);
+  const matches = hit.matches.map((match) => ({ start: places[match.start] ?? 0, end: places[match.end] ?? 0 }));
+  for (const match of matches.sort((a, b) => a.start - b.start)) {
     if (hit.in_alternative || match.start < at || match.end > hit.text.length) continue;
     parts.push(hit.text.slice(at, match.start), h("mark", null, hit.text.slice(match.start, match.end)));
     at = match.end;
