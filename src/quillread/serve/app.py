@@ -17,10 +17,13 @@ from quillread.serve.api import (
     access,
     collections,
     documents,
+    events,
     images,
+    jobs,
     lines,
     models,
     pages,
+    reading,
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
@@ -35,10 +38,13 @@ ROUTERS = (
     access.router,
     collections.router,
     documents.router,
+    events.router,
     images.router,
+    jobs.router,
     lines.router,
     models.router,
     pages.router,
+    reading.router,
 )
 
 

@@ -55,6 +55,12 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class UnreadableError(RequestError):
+    """Nothing of what was sent can be read."""
+
+    status = 422
+
+
 class MisdirectedError(RequestError):
     """A request for another server."""
 

@@ -60,7 +60,7 @@ class PageReaders:
     """
 
     def __init__(self, make: ReaderMaker) -> None:
-        self._make = make
+        self.make = make
         self._readers: OrderedDict[ReadOptions, Reader] = OrderedDict()
         self._document: Document | None = None
         self._key: tuple[Path, ReadOptions] | None = None
@@ -75,7 +75,7 @@ class PageReaders:
 
     def reader(self, options: ReadOptions) -> Reader:
         """The reader of some options."""
-        reader = self._readers.pop(options, None) or self._make(options)
+        reader = self._readers.pop(options, None) or self.make(options)
         self._readers[options] = reader
         while len(self._readers) > _READERS:
             self._readers.popitem(last=False)[1].close()
