@@ -32,6 +32,7 @@ from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, 
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
 from quillread.serve.jobs.meter import Meter
+from quillread.serve.web.pages import router as page_router
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
+    app.include_router(page_router)
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
