@@ -78,7 +78,6 @@ def make_page(archive: Archive) -> Callable[..., int]:
 
 
 @pytest.fixture
-<<<<<<< HEAD
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes that take no time, for tests that are not about them."""
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -113,8 +112,9 @@ def log_in(archive: Archive, users: dict[str, int]) -> Iterator[LogIn]:
             return client
 
         yield make
-=======
+
+
+@pytest.fixture
 def crew(archive: Archive) -> Crew:
     """A crew that reads the same text on all pages, when it is told to: `crew.work_off()`."""
     return Crew(archive, readers=frail, is_apart=False)
->>>>>>> w/sc
