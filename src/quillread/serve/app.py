@@ -20,9 +20,12 @@ from quillread.serve.api import (
     images,
     models,
     pages,
+    resumable,
+    uploads,
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
 from quillread.version import __version__
@@ -36,6 +39,7 @@ ROUTERS = (
     images.router,
     models.router,
     pages.router,
+    uploads.router,
 )
 
 
@@ -50,6 +54,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        drop_unfinished(archive)
         with feed, crew or nullcontext():
             yield
 
@@ -68,6 +73,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
+    api.include_router(resumable.make_router(archive))
     app.include_router(api)
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
