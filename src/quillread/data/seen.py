@@ -1,8 +1,9 @@
 """Marks of the lines that a model was trained on, by which they are known again."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ def mark_lines(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -
             with suppress(DataError):  # the training has named the line
                 marks.add(mark(fixed_sample(source, index)))
     return sorted(marks)
+
+
+def all_marks(provenances: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Marks of the lines that any of the models was trained on from which one is made."""
+    return sorted({mark for provenance in provenances for mark in provenance.get("trained_on", [])})
 
 
 def count_seen(marks: Iterable[str], known: Collection[str]) -> int:

@@ -93,26 +93,8 @@ def finetune(
         raise ConfigError(f"batch_size {config.batch_size} is less than the {_processes()} processes that share it")
     if _processes() > 1:
         atexit.register(_part)
-    config = config.settled().pinned()
-    checkpoint = None
-    if resume:
-        config = check_same_settings(config, output)
-        checkpoint = find_checkpoint(output)
-        if checkpoint is None:
-            log.warning("%s: the run was ended before its first checkpoint; it starts anew", output)
-    else:
-        check_free(output, config, overwrite=overwrite)
-    sources = open_sources(config)
-    if not resume:
-        config = grow_charset(config, sources)
-    # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
-    cv2.setNumThreads(1)
-    transformers.set_seed(config.seed)
-    slow = "non_local_means" in config.preprocess.steps
-    family = open_family(config, StepCache(config.cache or output / "cache") if slow else None)
-    lines = open_lines(config, family.form, sources)
-    if resume:
-        check_same_data(config, lines, output)
+    config, checkpoint = _enter(config.settled().pinned(), output, resume=resume, overwrite=overwrite)
+    config, family, lines = _open(config, output, resume=resume)
     stop, record = StopOnSignal(), RecordMetrics(output)
     trainer = _make_trainer(config, output, family, lines, [record, stop], overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
@@ -171,6 +153,38 @@ def finetune_folds(
 
 def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
+
+
+def _enter(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool) -> tuple[TrainConfig, Path | None]:
+    """Check that the run may be in its folder.
+
+    Returns:
+        Its settings, and the checkpoint that it goes on from; None if it starts anew.
+    """
+    if not resume:
+        check_free(output, config, overwrite=overwrite)
+        return config, None
+    config = check_same_settings(config, output)
+    checkpoint = find_checkpoint(output)
+    if checkpoint is None:
+        log.warning("%s: the run was ended before its first checkpoint; it starts anew", output)
+    return config, checkpoint
+
+
+def _open(config: TrainConfig, output: Path, *, resume: bool) -> tuple[TrainConfig, Family, RunLines]:
+    """Open the data and the network; the charset of a new run grows by the data."""
+    sources = open_sources(config)
+    if not resume:
+        config = grow_charset(config, sources)
+    # OpenCV's pool of threads does not survive the fork of the loader's workers: one of them would hang.
+    cv2.setNumThreads(1)
+    transformers.set_seed(config.seed)
+    slow = "non_local_means" in config.preprocess.steps
+    family = open_family(config, StepCache(config.cache or output / "cache") if slow else None)
+    lines = open_lines(config, family.form, sources)
+    if resume:
+        check_same_data(config, lines, output)
+    return config, family, lines
 
 
 def _make_trainer(

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from quillread import config as configs
-from quillread.data.seen import mark_lines
+from quillread.data.seen import all_marks, mark_lines
 from quillread.data.spec import SYNTHETIC_KINDS
 from quillread.evaluate.calibration import fit_calibrations
 from quillread.files import write_atomic
@@ -36,8 +36,12 @@ def write_model(
     Confidences, with languages and without, are those of the model that the run started from, or fitted to what was
     read in the validation lines.
     """
+    origin = describe(config.start).info if config.start else None
     provenance = _provenance(config, trainer, lines, metrics)
-    own, start = trainer.family.info, _start_of(config)
+    provenance["trained_on"] = all_marks([provenance, *([origin.provenance] if origin else [])])
+    own, start = trainer.family.info, None
+    if origin and not config.allow_partial and origin.line_calibration != Calibration():
+        start = origin  # its confidences still hold
     known = (start.line_calibration, start.word_calibration) if start else None
     of_lines, of_words = fit_calibrations(pair_up(lines.validation, read), known)
     info = replace(own, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
@@ -45,14 +49,6 @@ def write_model(
         info = replace(info, error_curve=start.error_curve, language=start.language)
     trainer.family.save(folder, info)
     write_atomic(folder / CARD_NAME, model_card(info).encode())
-
-
-def _start_of(config: TrainConfig) -> ModelInfo | None:
-    """The model whose confidences still hold for one that was trained on; None if there is none."""
-    if not config.start or config.allow_partial:
-        return None
-    info = describe(config.start).info
-    return info if info.line_calibration != Calibration() else None
 
 
 def _provenance(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from quillread import config as configs
+from quillread.data.seen import all_marks
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
@@ -255,5 +256,6 @@ def average_models(names: Sequence[str], target: Path) -> None:
     }
     target.mkdir(parents=True)
     write_onnx(means, network, target / ONNX_NAME)
-    kept = {**last.provenance, "averaged": [entry.info.name for entry in entries]}
+    seen = all_marks(entry.info.provenance for entry in entries)
+    kept = {**last.provenance, "averaged": [entry.info.name for entry in entries], "trained_on": seen}
     write_info(replace(last, provenance=kept), target)

@@ -70,8 +70,13 @@ def find_region(session: Session, actor: Actor, id: int, role: Role = "reader") 
     return region
 
 
+def is_id(id: int) -> bool:
+    """Whether a number can be an id."""
+    return 0 < id < _MOST_ID
+
+
 def _get(session: Session, kind: type[_Row], id: int) -> _Row:
-    row = session.get(kind, id) if 0 < id < _MOST_ID else None
+    row = session.get(kind, id) if is_id(id) else None
     if row is None:
         raise NotFoundError(f"there is no {kind.__name__.lower()} {id}")
     return row

@@ -1,8 +1,8 @@
 """Which lines to correct next: where they teach most, page by page.
 
-A line teaches by what the machine is wrong about in it, and by what the lines taught already do not show: each character
-trigram counts by how rarely it was taught, more for letters that were rarely taught at all, and times the errors to
-be expected. Lines are chosen one after the other, each counted as taught for the next, so that they differ (the greedy
+A line teaches by what the machine is wrong about in it, and by what the lines taught already do not show: each trigram
+of characters counts by how rarely it was taught, letters that were rarely taught more, and all times the errors to be
+expected. Lines are chosen one after the other, each counted as taught for the next, so that they differ (the greedy
 choice for submodular gains; H. Lin and J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
 """
 

@@ -1,0 +1,221 @@
+"""The text of a line: saved, checked, restored, each time as a version of its own."""
+
+import re
+import unicodedata
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from quillread.serve.access.actor import Actor, Role
+from quillread.serve.archive.events import tell
+from quillread.serve.archive.find import find_line, find_page, is_id
+from quillread.serve.archive.indexing import index_lines
+from quillread.serve.archive.layouts import LineState, load_lines
+from quillread.serve.archive.readings import DOUBTFUL
+from quillread.serve.database.readings import pack_points
+from quillread.serve.database.schema import Collection, Document, Line, LineVersion, Page
+from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
+from quillread.text.normalise import line_text
+
+_LINE_ENDS = re.compile("\r\n|[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Bring a text that a person has written to the form in which lines are held.
+
+    It is NFC and in one row: ends of lines and tabs are spaces; marks of direction, spaces without width and soft
+    hyphens are dropped, as in all texts of lines.
+
+    Args:
+        text: As it came.
+        limit: Characters that it may have.
+
+    Raises:
+        TooLargeError: If it is longer.
+        RequestError: If it holds control characters or halves of surrogate pairs.
+    """
+    if len(text) > limit:
+        hint = "a line has some 60 characters: split it, or write the rest into the lines below"
+        raise TooLargeError(f"the text has {len(text):,} characters, and a line may have {limit:,}", hint=hint)
+    text = _LINE_ENDS.sub(" ", text)
+    for index, character in enumerate(text):
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise RequestError(
+                f"text: character {index + 1} is U+{ord(character):04X}, which is not writing",
+                hint="remove control characters",
+            )
+    return line_text(text)
+
+
+def find_state(session: Session, actor: Actor, line_id: int) -> LineState:
+    """Find a line as it is now, for one who may see it."""
+    _fetch(session, line_id)
+    return load_lines(session, [find_line(session, actor, line_id)])[0]
+
+
+def lock_page(session: Session, actor: Actor, page_id: int, role: Role = "editor") -> Page:
+    """Find a page that is to be changed, and keep others from changing it, or its lines, meanwhile."""
+    if is_id(page_id):
+        session.scalars(select(Page).where(Page.id == page_id).with_for_update(of=Page)).first()
+    return find_page(session, actor, page_id, role)
+
+
+def lock_line(session: Session, actor: Actor, line_id: int, *, deleted: bool = False) -> Line:
+    """Find a line that is to be changed; its page is locked first, as whatever changes lines does."""
+    if session.get_bind().dialect.name != "sqlite" and is_id(line_id):  # which has one writer
+        page = select(Line.page_id).where(Line.id == line_id).scalar_subquery()
+        session.execute(select(Page.id).where(Page.id == page).with_for_update(of=Page))
+    _fetch(session, line_id)
+    return find_line(session, actor, line_id, "editor", deleted=deleted)
+
+
+def save_text(
+    session: Session, actor: Actor, line_id: int, text: str, revision: int, *, checked: bool = True
+) -> LineState:
+    """Give a line the text that a person has written, as a new version.
+
+    Args:
+        session: That changes the archive.
+        actor: Whoever has written it.
+        line_id: Of the line.
+        text: Of `clean_text`.
+        revision: Of the line as they have seen it.
+        checked: Whether it is taken as right; without that it is a draft.
+
+    Raises:
+        ConflictError: If another has changed the line meanwhile.
+    """
+    row = lock_line(session, actor, line_id)
+    state = load_lines(session, [row])[0]
+    _check_revision(state, revision)
+    if (row.text, row.checked) == (text, checked) and state.version is not None:
+        return state
+    return _write(session, actor, state, text, checked)
+
+
+def restore_version(session: Session, actor: Actor, line_id: int, number: int, revision: int) -> LineState:
+    """Give a line the text of an earlier version; it is a new version of whoever restores it.
+
+    It counts as checked if that version was.
+
+    Raises:
+        NotFoundError: If there is no such version.
+        ConflictError: If another has changed the line meanwhile.
+    """
+    row = lock_line(session, actor, line_id)
+    state = load_lines(session, [row])[0]
+    _check_revision(state, revision)
+    chosen = select(LineVersion).where(LineVersion.line_id == row.id, LineVersion.number == number)
+    version = session.scalars(chosen).first()
+    if version is None:
+        raise NotFoundError(f"line {line_id} has no version {number}", hint="its versions are listed at /versions")
+    return _write(session, actor, state, version.text, version.kind == "person" and version.confidence == 1.0)
+
+
+def list_versions(session: Session, actor: Actor, line_id: int) -> list[dict[str, Any]]:
+    """All versions of a line, the first one first."""
+    _fetch(session, line_id)
+    row = find_line(session, actor, line_id, deleted=True)
+    columns = (LineVersion.number, LineVersion.kind, LineVersion.author, LineVersion.text, LineVersion.confidence)
+    chosen = select(*columns, LineVersion.created, LineVersion.id).where(LineVersion.line_id == row.id)
+    names = ("number", "kind", "author", "text", "confidence", "created")
+    return [
+        dict(zip(names, values[:-1], strict=True)) | {"is_current": values[-1] == row.current_id}
+        for values in session.execute(chosen.order_by(LineVersion.number))
+    ]
+
+
+def show_line(state: LineState) -> dict[str, Any]:
+    """A line as the API gives it, plain data."""
+    row, version, read = state.row, state.version, state.read
+    return {
+        "id": row.id,
+        "page_id": row.page_id,
+        "region_id": row.region_id,
+        "position": row.position,
+        "baseline": row.baseline,
+        "polygon": row.polygon,
+        "xml_id": row.xml_id,
+        "printed": row.printed,
+        "text": row.text,
+        "confidence": row.confidence,
+        "checked": row.checked,
+        "revision": row.revision,
+        "kind": version.kind if version else None,
+        "author": version.author if version else "",
+        "created": version.created.isoformat() if version else None,
+        "words": [
+            {
+                "text": word.text,
+                "start": word.start,
+                "end": word.end,
+                "confidence": word.confidence,
+                "polygon": pack_points(word.polygon.points),
+            }
+            for word in state.words
+        ],
+        "alternatives": [
+            {"text": other.text, "confidence": other.confidence} for other in (read.alternatives if read else ())
+        ],
+    }
+
+
+def is_doubtful(row: Line) -> bool:
+    """Whether a line counts as doubtful on its page."""
+    return not row.checked and row.confidence is not None and row.confidence < DOUBTFUL
+
+
+def _fetch(session: Session, line_id: int) -> None:
+    """Fetch a line, and all that it is part of, at once: what is looked up next is there."""
+    if is_id(line_id):
+        chosen = select(Line, Page, Document, Collection).where(Line.id == line_id)
+        session.execute(chosen.join(Line.page).join(Page.document).join(Document.collection)).first()
+
+
+def _check_revision(state: LineState, revision: int) -> None:
+    if state.row.revision != revision:
+        raise ConflictError(
+            f"line {state.row.id} has changed: it is at revision {state.row.revision}, not {revision}",
+            hint="compare your text with `current`, and save it with that revision",
+            current=show_line(state),
+        )
+
+
+def _write(session: Session, actor: Actor, state: LineState, text: str, checked: bool) -> LineState:
+    """Add a version of a person, and make it the one that counts; a draft that is checked stays the same version."""
+    row, last = state.row, state.version
+    page = session.get_one(Page, row.page_id)
+    document = session.get_one(Document, page.document_id)
+    before = row.checked, is_doubtful(row)
+    sure = 1.0 if checked else None
+    if last is not None and (last.kind, last.text, last.user_id) == ("person", text, actor.user_id):
+        version = last
+        version.confidence = sure
+    else:
+        version = _add_version(session, actor, row, text, sure)
+    row.text, row.checked, row.confidence, row.current_id = text, checked, sure, version.id
+    row.revision += 1
+    page.checked_count += row.checked - before[0]
+    page.doubtful_count += is_doubtful(row) - before[1]
+    index_lines(session, document, [(row.id, text, ())])
+    told = {"page": page.id, "line": row.id, "revision": row.revision, "by": actor.name}
+    tell(session, "line.changed", document.collection_id, **told)
+    return LineState(row, version, state.machine)
+
+
+def _add_version(session: Session, actor: Actor, row: Line, text: str, sure: float | None) -> LineVersion:
+    number = select(LineVersion.number).where(LineVersion.line_id == row.id).order_by(LineVersion.number.desc())
+    last = session.scalars(number.limit(1)).first() or 0
+    version = LineVersion(
+        line_id=row.id,
+        number=last + 1,
+        kind="person",
+        author=actor.name,
+        user_id=actor.user_id,
+        text=text,
+        confidence=sure,
+    )
+    session.add(version)
+    session.flush()
+    return version

@@ -1,0 +1,292 @@
+// The editor: the image of a page, its text, and what happens to them.
+
+import { fill, h, icon } from "../dom.js";
+import { call, get, Offline, Problem } from "../api.js";
+import { announce, tellFault, toast } from "../dialog.js";
+import { watch } from "../events.js";
+import { t } from "../i18n.js";
+import { outbox } from "../outbox.js";
+import { mayAs } from "../session.js";
+import { recall, remember } from "../storage.js";
+import { editorBar } from "./bar.js";
+import { Dock, PALETTE } from "./dock.js";
+import { Hands } from "./hands.js";
+import { Sheet } from "./sheet.js";
+import { TextPane } from "./textpane.js";
+import { ImageView } from "./viewer.js";
+import { wordAt } from "./words.js";
+
+/** @typedef {import("../types.js").Line} Line */
+/** @typedef {import("../types.js").Collection} Collection */
+/** @typedef {import("../types.js").ArchiveDocument} ArchiveDocument */
+/** @typedef {import("../types.js").Address} Address */
+/** @typedef {import("./textpane.js").Mode} Mode */
+
+const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
+
+export class Editor {
+  /**
+   * @param {HTMLElement} root
+   * @param {Sheet} sheet Loaded.
+   * @param {Collection} collection
+   * @param {ArchiveDocument} document_
+   */
+  constructor(root, sheet, collection, document_) {
+    this.root = root;
+    this.sheet = sheet;
+    this.id = sheet.id;
+    this.collection = collection;
+    this.document = document_;
+    this.ends = new AbortController();
+    this.mayEdit = mayAs(collection.role, "editor");
+    const kept = recall("mode");
+    /** @type {Mode} */
+    this.mode = MODES.find((mode) => mode === kept) ?? "side";
+    /** @type {import("./layout.js").LayoutTool|null} */
+    this.layout = null;
+    this.frame = 0;
+    this.wasConnected = false;
+    this.pane = new TextPane(sheet, this.mode, this.mayEdit);
+    this.view = new ImageView(sheet);
+    this.dock = new Dock(this.signs());
+    this.hands = new Hands(this);
+    this.bar = editorBar(this);
+    this.status = h("div", { class: "page-status", role: "status" });
+    const side = h("div", { class: "text-side" }, this.status, this.pane.root, this.mayEdit ? this.dock.root : null);
+    this.main = h("main", { class: `editor mode-${this.mode}` });
+    fill(root, this.bar.root, this.main);
+    fill(this.main, this.view.root, this.divider(), side);
+    this.listen();
+    this.pane.build();
+    this.view.draw();
+    this.showStatus();
+    if (this.mode !== "strips") this.view.open().catch(tellFault);
+    const { page } = sheet;
+    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
+    if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
+  }
+
+  /** @param {Address} address */
+  begin(address) {
+    const wanted = Number(address.query.get("line"));
+    const { rows } = this.sheet;
+    const start = this.sheet.byId.get(wanted) ?? rows.find((row) => !row.line.checked) ?? rows[0];
+    if (start) this.pane.activate(start.line.id);
+    const query = address.query.get("q");
+    if (query) this.showHits(query).catch(tellFault);
+  }
+
+  /** @param {string} query */
+  async showHits(query) {
+    const found = await get("search", { q: query, document_id: this.sheet.page.document_id, limit: 500 });
+    const hits = /** @type {import("../types.js").Hit[]} */ (found.items).filter((hit) => hit.page_id === this.id);
+    this.view.showHits(hits.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
+  }
+
+  signs() {
+    return String(this.collection.settings.palette ?? PALETTE).split(/\s+/u).filter(Boolean);
+  }
+
+  listen() {
+    const { signal } = this.ends;
+    const { pane, view, dock, sheet, hands } = this;
+    document.addEventListener("keydown", (event) => hands.key(event), { signal });
+    document.addEventListener("selectionchange", () => document.activeElement === pane.field && this.lightWord(), { signal });
+    pane.addEventListener("active", (/** @type {any} */ event) => this.activated(event.detail));
+    view.addEventListener("pick", (/** @type {any} */ event) => !this.layout && pane.activate(event.detail.id));
+    sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
+    sheet.addEventListener("lines", () => this.showStatus());
+    dock.addEventListener("reading", (/** @type {any} */ event) => hands.take(event.detail));
+    dock.addEventListener("mark", (/** @type {any} */ event) => hands.mark(event.detail));
+    dock.addEventListener("sign", (/** @type {any} */ event) => pane.insert(event.detail));
+    dock.addEventListener("edit-palette", () => this.editPalette());
+    pane.field.addEventListener("paste", (event) => hands.paste(event));
+    pane.field.addEventListener("beforeinput", (event) => {
+      // Undo of the browser's own menu knows only one line.
+      if (event.inputType !== "historyUndo" && event.inputType !== "historyRedo") return;
+      event.preventDefault();
+      hands.run(event.inputType === "historyUndo" ? "undo" : "redo");
+    });
+  }
+
+  get line() {
+    const { active } = this.pane;
+    return active === null ? null : (this.sheet.byId.get(active)?.line ?? null);
+  }
+
+  /** @param {number} id */
+  activated(id) {
+    this.view.activate(id);
+    this.showReadings();
+    this.lightWord();
+    this.layout?.follow(id);
+  }
+
+  showReadings() {
+    if (!this.mayEdit) return;
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => setTimeout(() => this.dock.showReadings(this.line))); // after the paint
+  }
+
+  lightWord() {
+    const { line, pane } = this;
+    if (line && !this.layout) this.view.lightWord(wordAt(line.words, pane.caret)?.polygon ?? null);
+  }
+
+  async editPalette() {
+    const { editPalette } = await import("./palette.js");
+    const collection = await editPalette(this.collection, PALETTE);
+    if (!collection) return;
+    this.collection = collection;
+    this.dock.setSigns(this.signs());
+  }
+
+  nextMode() {
+    this.setMode(MODES[(MODES.indexOf(this.mode) + 1) % MODES.length]);
+  }
+
+  /** @param {Mode} mode */
+  setMode(mode) {
+    const { pane } = this;
+    this.mode = mode;
+    remember("mode", mode);
+    pane.mode = mode;
+    pane.root.className = `text-pane mode-${mode}`;
+    this.main.className = `editor mode-${mode}`;
+    const { active, caret } = pane;
+    pane.build();
+    if (active !== null) pane.items.get(active)?.scrollIntoView({ block: "center" }), (pane.active = active), pane.field.setSelectionRange(caret, caret);
+    this.bar.showMode(mode);
+    if (mode === "strips") this.view.close();
+    else if (!this.view.viewer) this.view.open().catch(tellFault);
+  }
+
+  async toggleLayout() {
+    if (this.layout) {
+      this.layout.close();
+      this.layout = null;
+      this.pane.focus();
+    } else if (this.mayEdit) {
+      if (this.mode === "strips") this.setMode("side");
+      const { LayoutTool } = await import("./layout.js");
+      this.layout = new LayoutTool(this.sheet, this.view, (id) => this.pane.activate(id, { focus: false }), () => this.toggleLayout());
+      this.layout.open(this.pane.active ?? null);
+    }
+    this.bar.showLayout(this.layout !== null);
+    this.main.classList.toggle("layouts", this.layout !== null);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {any} data
+   */
+  async hear(kind, data) {
+    if (data.page !== this.id && !/^(collection|document)\./.test(kind)) return;
+    try {
+      if (kind === "line.changed") await this.heardLine(data);
+      else if (kind === "page.read" || (kind === "layout.changed" && data.version > this.sheet.page.version)) await this.sheet.load();
+      else if (kind === "page.reading" || kind === "page.failed" || kind === "page.changed") await this.reloadPage();
+      else if (/deleted$/.test(kind)) await this.reloadPage();
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) this.showGone(error);
+      else if (!(error instanceof Offline)) tellFault(error);
+    }
+  }
+
+  /** @param {{line: number, revision: number, by?: string}} data */
+  async heardLine(data) {
+    const line = await this.sheet.hear(data.line, data.revision);
+    if (!line || line.kind !== "person") return;
+    const text = t("editor.changedBy", { n: this.sheet.placeOf(line.id) + 1, name: line.author || t("conflict.someone") });
+    announce(text);
+    if (line.id === this.pane.active) toast(text);
+  }
+
+  async reloadPage() {
+    const page = await get(`pages/${this.id}`);
+    this.sheet.page = { ...this.sheet.page, state: page.state, fault: page.fault, next_id: page.next_id, previous_id: page.previous_id };
+    this.showStatus();
+  }
+
+  async reconnected() {
+    if (outbox.isOffline) outbox.tryAgain();
+    if (this.wasConnected) await this.sheet.load().catch(() => {}); // what was missed
+    this.wasConnected = true;
+  }
+
+  /** @param {Problem} problem */
+  showGone(problem) {
+    fill(this.status, h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone"), " ", problem.message)));
+  }
+
+  /** What the page is at, where there is something to say. */
+  showStatus() {
+    const { page, rows } = this.sheet;
+    const again = (/** @type {string} */ label) => this.mayEdit ? h("button", { type: "button", class: "primary", onclick: () => this.read() }, label) : null;
+    /** @type {(Node|null)[]} */
+    let content = [];
+    if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
+    else if (page.state === "waiting" || page.state === "reading") content = [h("div", { class: "banner busy" }, h("span", { class: "spinner" }), h("span", null, t(`state.${page.state}`)))];
+    else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, page.state === "new" ? t("editor.notRead") : t("editor.noLines")), again(t("editor.read")))];
+    fill(this.status, content);
+  }
+
+  /** Have the page read (again). */
+  async read() {
+    try {
+      await call("POST", `pages/${this.id}/read`, { body: { options: {}, layout: null, only: "all" } });
+      await this.reloadPage();
+    } catch (error) {
+      tellFault(error);
+    }
+  }
+
+  divider() {
+    const line = h("div", { class: "divider", role: "separator", tabindex: "0", "aria-orientation": "vertical", "aria-label": t("editor.divider"), "aria-valuemin": "20", "aria-valuemax": "80" });
+    const set = (/** @type {number} */ share) => {
+      const value = Math.round(Math.max(20, Math.min(80, share)));
+      this.main.style.setProperty("--share", `${value}%`);
+      line.setAttribute("aria-valuenow", String(value));
+      remember("share", String(value));
+    };
+    queueMicrotask(() => set(Number(recall("share")) || 50));
+    line.addEventListener("pointerdown", (event) => line.setPointerCapture(event.pointerId));
+    line.addEventListener("pointermove", (event) => {
+      const box = this.main.getBoundingClientRect();
+      if (!line.hasPointerCapture(event.pointerId)) return;
+      const isTall = box.width < 900;
+      set(isTall ? (100 * (event.clientY - box.top)) / box.height : (100 * (event.clientX - box.left)) / box.width);
+    });
+    line.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -3, ArrowUp: -3, ArrowRight: 3, ArrowDown: 3 }[event.key];
+      if (step) event.preventDefault(), set(Number(line.getAttribute("aria-valuenow")) + step);
+    });
+    return line;
+  }
+
+  close() {
+    outbox.flush();
+    this.ends.abort();
+    this.stop();
+    this.layout?.close();
+    this.view.close();
+    this.bar.close();
+    this.sheet.close();
+  }
+}
+
+/** @type {import("../types.js").Show} */
+export async function show(root, address) {
+  const sheet = new Sheet(Number(address.path[1]));
+  try {
+    await sheet.load();
+    const { page } = sheet;
+    const [collection, document_] = await Promise.all([get(`collections/${page.collection_id}`), get(`documents/${page.document_id}`)]);
+    const editor = new Editor(root, sheet, collection, document_);
+    editor.begin(address);
+    return { close: () => editor.close(), follow: (next) => (editor.begin(next), true) };
+  } catch (error) {
+    sheet.close();
+    throw error;
+  }
+}

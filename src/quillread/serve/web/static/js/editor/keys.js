@@ -1,0 +1,92 @@
+// Which key does what in the editor, and the dialog that shows it.
+
+import { h } from "../dom.js";
+import { openDialog } from "../dialog.js";
+import { t } from "../i18n.js";
+
+/**
+ * Groups of actions with their keys. `Ctrl` is also the command key of a Mac.
+ * @type {[string, [string, string[]][]][]}
+ */
+const KEYS = [
+  ["keys.lines", [
+    ["right", ["Enter"]],
+    ["back", ["Shift+Enter"]],
+    ["rightUpToHere", ["Ctrl+Enter"]],
+    ["up", ["ArrowUp"]],
+    ["down", ["ArrowDown"]],
+    ["first", ["Ctrl+Home"]],
+    ["last", ["Ctrl+End"]],
+    ["nextPage", ["PageDown"]],
+    ["previousPage", ["PageUp"]],
+  ]],
+  ["keys.words", [
+    ["nextDoubt", ["Tab"]],
+    ["previousDoubt", ["Shift+Tab"]],
+    ["reading1", ["Alt+1"]],
+    ["reading2", ["Alt+2"]],
+    ["reading3", ["Alt+3"]],
+    ["reading4", ["Alt+4"]],
+    ["reading5", ["Alt+5"]],
+    ["illegible", ["Alt+6"]],
+    ["struck", ["Alt+7"]],
+    ["added", ["Alt+8"]],
+    ["expanded", ["Alt+9"]],
+    ["palette", ["Alt+0"]],
+  ]],
+  ["keys.changes", [
+    ["undo", ["Ctrl+Z"]],
+    ["redo", ["Ctrl+Y", "Ctrl+Shift+Z"]],
+    ["save", ["Ctrl+S"]],
+    ["history", ["F4"]],
+    ["split", ["Alt+Enter"]],
+    ["join", ["Alt+Shift+Enter"]],
+  ]],
+  ["keys.view", [
+    ["help", ["?", "F1"]],
+    ["leave", ["Escape"]],
+    ["mode", ["F8"]],
+    ["layout", ["F9"]],
+    ["closer", ["Ctrl+Alt+ArrowUp"]],
+    ["farther", ["Ctrl+Alt+ArrowDown"]],
+  ]],
+]; // prettier-ignore
+
+/** @type {Map<string, string>} */
+const ACTIONS = new Map(KEYS.flatMap(([, entries]) => entries.flatMap(([action, keys]) => keys.map((key) => /** @type {[string, string]} */ ([key, action])))));
+
+/**
+ * What a key press asks for.
+ * @param {KeyboardEvent} event
+ * @returns {string|undefined}
+ */
+export function actionOf(event) {
+  let name = "";
+  if (event.ctrlKey || event.metaKey) name += "Ctrl+";
+  if (event.altKey) name += "Alt+";
+  if (event.shiftKey) name += "Shift+";
+  const { key, code } = event;
+  // With Alt some keyboards type a sign instead of the digit, and some have digits only with Shift.
+  if (event.altKey && /^(Digit|Numpad)\d$/.test(code)) name = `Alt+${code.at(-1)}`;
+  else if (key === "?") name = "?";
+  else name += key.length === 1 ? key.toUpperCase() : key;
+  return ACTIONS.get(name);
+}
+
+/** Show all keys. */
+export function showKeys() {
+  return openDialog(t("keys.title"), () => KEYS.map(([group, entries]) =>
+    h("section", { class: "key-group" },
+      h("h3", null, t(group)),
+      h("dl", null, entries.filter(([action]) => !/^reading[2-5]$/.test(action)).map(([action, keys]) =>
+        h("div", null, h("dt", null, keys.map((key, i) => [i ? " " : "", keyCap(action === "reading1" ? "Alt+1…5" : key)]).flat()), h("dd", null, t(`key.${action}`))))))), { class: "wide keys-dialog" }); // prettier-ignore
+}
+
+const NAMES = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", PageDown: "Page ↓", PageUp: "Page ↑", Escape: "Esc" };
+
+/** @param {string} key */
+export function keyCap(key) {
+  const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
+  const parts = key.split("+").map((part) => /** @type {Record<string, string>} */ (NAMES)[part] ?? (isMac ? { Ctrl: "⌘", Alt: "⌥", Shift: "⇧" }[part] : null) ?? part);
+  return h("kbd", null, parts.join(isMac ? "" : "+"));
+}

@@ -1,0 +1,227 @@
+// Words of a line, their doubts, and marks in its text: what is computed without the page.
+
+/** @typedef {import("../types.js").Word} Word */
+/** @typedef {import("../types.js").Line} Line */
+
+/**
+ * A line with places counted as strings of JavaScript count them: in units of 16 bits, where the server counts
+ * characters. They differ only behind an emoji and the like.
+ * @param {Line} line
+ * @returns {Line}
+ */
+export function fromServer(line) {
+  if (!hasPairs(line.text)) return line;
+  const places = placesOf(line.text);
+  const words = line.words.map((word) => ({ ...word, start: places[word.start] ?? word.start, end: places[word.end] ?? word.end }));
+  return { ...line, words };
+}
+
+/**
+ * How the server counts a place in a text.
+ * @param {string} text
+ * @param {number} at
+ */
+export const forServer = (text, at) => [...text.slice(0, at)].length;
+
+/**
+ * Where each character of a text begins, and where it ends.
+ * @param {string} text
+ */
+export function placesOf(text) {
+  const places = [0];
+  for (const character of text) places.push(places[places.length - 1] + character.length);
+  return places;
+}
+
+/** @param {string} text */
+export const hasPairs = (text) => /[\ud800-\udbff]/.test(text);
+
+/** Words of a machine that are less sure than this are marked. */
+export const DOUBT = 0.75;
+
+/**
+ * Marks, as they stand in the text. They are characters that no hand writes, so that they cannot be mistaken for text:
+ * the Leiden conventions have deletions in double brackets and additions above the line in raised ones; letters that an
+ * editor supplies stand in angle brackets, and what cannot be read is an ellipsis in square brackets.
+ * @typedef {"illegible"|"struck"|"added"|"expanded"} MarkKind
+ * @type {Record<MarkKind, [string, string]>}
+ */
+export const MARKS = {
+  illegible: ["[…", "]"],
+  struck: ["⟦", "⟧"],
+  added: ["⸌", "⸍"],
+  expanded: ["⟨", "⟩"],
+};
+
+const MARK_PATTERN = /\[…\]|⟦[^⟦⟧]*⟧|⸌[^⸌⸍]*⸍|⟨[^⟨⟩]*⟩/gu;
+
+/**
+ * The marks of a text. They may lie within each other, not cross.
+ * @param {string} text
+ * @returns {{start: number, end: number, kind: MarkKind}[]}
+ */
+export function marksOf(text) {
+  const found = [];
+  for (const match of text.matchAll(MARK_PATTERN)) {
+    const kind = /** @type {Record<string, MarkKind>} */ ({ "[": "illegible", "⟦": "struck", "⸌": "added", "⟨": "expanded" })[match[0][0]];
+    found.push({ start: match.index, end: match.index + match[0].length, kind });
+  }
+  return found;
+}
+
+/**
+ * Put a mark around a part of a text, or take it away where it stands already.
+ * @param {string} text
+ * @param {number} start
+ * @param {number} end
+ * @param {MarkKind} kind
+ * @returns {{text: string, start: number, end: number}} The text, and what is selected then.
+ */
+export function toggleMark(text, start, end, kind) {
+  const [open, close] = MARKS[kind];
+  const put = (/** @type {string} */ middle) => text.slice(0, start) + middle + text.slice(end);
+  if (kind === "illegible") return { text: put(open + close), start: start + 3, end: start + 3 };
+  const around = marksOf(text).find((mark) => mark.kind === kind && mark.start <= start && mark.end >= end);
+  if (around) {
+    const inner = text.slice(around.start + 1, around.end - 1);
+    return { text: text.slice(0, around.start) + inner + text.slice(around.end), start: Math.max(around.start, start - 1), end: Math.max(around.start, end - 1) };
+  }
+  if (start === end) [start, end] = wordBounds(text, start);
+  return { text: text.slice(0, start) + open + text.slice(start, end) + close + text.slice(end), start: start + 1, end: end + 1 };
+}
+
+/**
+ * Where the word at a place begins and ends.
+ * @param {string} text
+ * @param {number} at
+ * @returns {[number, number]}
+ */
+export function wordBounds(text, at) {
+  let start = at;
+  let end = at;
+  while (start > 0 && !/\s/u.test(text[start - 1])) start--;
+  while (end < text.length && !/\s/u.test(text[end])) end++;
+  return [start, end];
+}
+
+/**
+ * Words of a text that was changed: those before and after the change keep their place on the page; what a person has
+ * touched is in doubt no more.
+ * @param {Word[]} words
+ * @param {string} before
+ * @param {string} after
+ * @returns {Word[]}
+ */
+export function shiftWords(words, before, after) {
+  if (before === after) return words;
+  let same = 0;
+  const most = Math.min(before.length, after.length);
+  while (same < most && before[same] === after[same]) same++;
+  let tail = 0;
+  while (tail < most - same && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  const end = before.length - tail; // the change is before[same:end]
+  const shift = after.length - before.length;
+  const shifted = [];
+  for (const word of words) {
+    if (word.end < same || (word.end === same && !touches(after, same))) shifted.push(word);
+    else if (word.start > end || (word.start === end && end > same && word.start > same)) shifted.push({ ...word, start: word.start + shift, end: word.end + shift });
+    else {
+      const [from, to] = [Math.min(word.start, same), Math.max(word.end, end) + shift];
+      if (to > from) shifted.push({ ...word, start: from, end: to, text: after.slice(from, to), confidence: null });
+    }
+  }
+  return shifted;
+}
+
+/**
+ * @param {string} text
+ * @param {number} at
+ */
+const touches = (text, at) => at < text.length && !/\s/u.test(text[at]);
+
+/**
+ * Whether a word is to be looked at.
+ * @param {Line} line
+ * @param {Word} word
+ */
+export const isDoubtful = (line, word) => !line.checked && word.confidence !== null && word.confidence < DOUBT;
+
+/**
+ * How a line stands: `checked` by a person, else by its confidence (the probability that all of it is right), `sure`, `doubt` or `poor`; `none` without a reading.
+ * @param {Line} line
+ */
+export function standing(line) {
+  if (line.checked) return "checked";
+  if (line.confidence === null) return line.text ? "sure" : "none";
+  if (line.confidence >= 0.5) return "sure";
+  return line.confidence >= 0.1 ? "doubt" : "poor";
+}
+
+/**
+ * The word at a place of the text, or the one before it.
+ * @param {Word[]} words
+ * @param {number} at
+ * @returns {Word|null}
+ */
+export function wordAt(words, at) {
+  let best = null;
+  for (const word of words) {
+    if (word.start > at) break;
+    best = word;
+  }
+  return best;
+}
+
+/**
+ * Cut a text into pieces that look alike.
+ * @param {Line} line
+ * @param {string} text
+ * @param {Word[]} words
+ * @returns {{text: string, classes: string}[]}
+ */
+export function piecesOf(line, text, words) {
+  const marks = marksOf(text);
+  const doubts = words.filter((word) => isDoubtful(line, word));
+  if (!marks.length && !doubts.length) return text ? [{ text, classes: "" }] : [];
+  const cuts = new Set([0, text.length]);
+  for (const { start, end } of [...marks, ...doubts]) cuts.add(Math.max(0, start)).add(Math.min(text.length, end));
+  const places = [...cuts].sort((a, b) => a - b);
+  const pieces = [];
+  for (let i = 0; i + 1 < places.length; i++) {
+    const [from, to] = [places[i], places[i + 1]];
+    const classes = marks.filter((mark) => mark.start <= from && mark.end >= to).map((mark) => `mark-${mark.kind}`);
+    if (doubts.some((word) => word.start <= from && word.end >= to)) classes.push("doubtful");
+    pieces.push({ text: text.slice(from, to), classes: classes.join(" ") });
+  }
+  return pieces;
+}
+
+/**
+ * Where a text differs from another, by words: for showing alternatives.
+ * @param {string} text
+ * @param {string} other
+ * @returns {{text: string, differs: boolean}[]} Pieces of `text`.
+ */
+export function differences(text, other) {
+  const mine = text.split(/(\s+)/u);
+  const theirs = other.split(/(\s+)/u);
+  const [n, m] = [mine.length, theirs.length];
+  if (n * m > 250_000) return [{ text, differs: text !== other }];
+  const longest = Array.from({ length: n + 1 }, () => new Uint16Array(m + 1));
+  for (let i = n - 1; i >= 0; i--) {
+    for (let j = m - 1; j >= 0; j--) {
+      longest[i][j] = mine[i] === theirs[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
+    }
+  }
+  /** @type {{text: string, differs: boolean}[]} */
+  const pieces = [];
+  for (let i = 0, j = 0; i < n; i++) {
+    while (j < m && mine[i] !== theirs[j] && longest[i][j + 1] > longest[i + 1][j]) j++;
+    const same = j < m && mine[i] === theirs[j];
+    if (same) j++;
+    const last = pieces.at(-1);
+    if (last && last.differs === !same) last.text += mine[i];
+    else pieces.push({ text: mine[i], differs: !same });
+  }
+  return pieces;
+}

@@ -1,0 +1,107 @@
+// The page as a whole: which screen an address shows.
+
+import { fill, h } from "./dom.js";
+import { Offline, Problem } from "./api.js";
+import { faultText, toast } from "./dialog.js";
+import { loadLanguage, t } from "./i18n.js";
+import { applyTheme, loadMe } from "./session.js";
+import { outbox } from "./outbox.js";
+
+/** @typedef {import("./types.js").Address} Address */
+/** @typedef {import("./types.js").View} View */
+/** @typedef {import("./types.js").Show} Show */
+
+/** @type {[RegExp, () => Promise<{show: Show}>][]} */
+const SCREENS = [
+  [/^$/, () => import("./views/collections.js")],
+  [/^login$/, () => import("./views/login.js")],
+  [/^collection\/\d+$/, () => import("./views/collection.js")],
+  [/^collection\/\d+\/teach$/, () => import("./views/teach.js")],
+  [/^collection\/\d+\/review$/, () => import("./views/review.js")],
+  [/^search$/, () => import("./views/search.js")],
+  [/^bin$/, () => import("./views/bin.js")],
+  [/^page\/\d+$/, () => import("./editor/editor.js")],
+  [/^(page|document)\/\d+\/print$/, () => import("./views/print.js")],
+];
+
+/** @type {View|null} */
+let view = null;
+let showing = "";
+let turn = 0;
+
+/** @returns {Address} */
+export function currentAddress() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  return { path: path.split("/").filter(Boolean), query: new URLSearchParams(query ?? "") };
+}
+
+async function route() {
+  const address = currentAddress();
+  const path = address.path.join("/");
+  if (path === showing && view?.follow?.(address)) return;
+  const mine = ++turn;
+  const screen = SCREENS.find(([pattern]) => pattern.test(path));
+  const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+  view?.close?.();
+  view = null;
+  showing = path;
+  const root = h("div", { class: "screen" });
+  try {
+    const module = screen ? await screen[1]() : await import("./views/collections.js");
+    if (mine !== turn) return;
+    app.replaceChildren(root);
+    const shown = await module.show(root, address);
+    if (mine === turn) view = shown;
+    else shown.close?.();
+  } catch (error) {
+    if (mine !== turn || (error instanceof Problem && error.status === 401)) return;
+    console.error(error);
+    app.replaceChildren(root);
+    showFault(root, error);
+  }
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {unknown} error
+ */
+function showFault(root, error) {
+  const isMissing = error instanceof Problem && error.status === 404;
+  fill(
+    root,
+    h("main", { class: "alone" },
+      h("h1", null, isMissing ? t("fault.missing") : t("fault.title")),
+      h("p", { dir: "auto" }, faultText(error)),
+      h("div", { class: "buttons start" },
+        h("button", { type: "button", class: "primary", onclick: () => location.reload() }, t("fault.again")),
+        h("a", { class: "button", href: "#/" }, t("collections.title")))),
+  ); // prettier-ignore
+  document.title = "Quillread";
+}
+
+async function start() {
+  applyTheme();
+  await loadLanguage();
+  addEventListener("quill-login", () => {
+    if (currentAddress().path[0] !== "login") location.hash = `#/login?then=${encodeURIComponent(location.hash)}`;
+  });
+  addEventListener("hashchange", route);
+  addEventListener("unhandledrejection", (event) => {
+    if (event.reason instanceof Problem || event.reason instanceof Offline) toast(faultText(event.reason), { kind: "error" });
+  });
+  try {
+    await loadMe();
+  } catch (error) {
+    if (!(error instanceof Problem && error.status === 401)) throw error;
+  }
+  outbox.resume();
+  await route();
+}
+
+start().catch((error) => {
+  console.error(error);
+  const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+  const root = h("div", { class: "screen" });
+  app.replaceChildren(root);
+  showFault(root, error);
+});

@@ -1,0 +1,289 @@
+// Edits on their way to the server. None is lost: each is kept in the browser until the server has acknowledged it, is
+// sent again after a failure, and waits for a person if another has changed the line meanwhile.
+
+import { call, Offline, Problem } from "./api.js";
+import { recallAll, remember } from "./storage.js";
+
+/** @typedef {import("./types.js").Line} Line */
+
+/**
+ * @typedef {object} Edit
+ * @property {number} line
+ * @property {number} page
+ * @property {string} text
+ * @property {boolean} checked
+ * @property {number} revision That it was made on.
+ * @property {string} base Text of that revision.
+ * @property {number} touched
+ * @property {Line|null} [theirs] What another has made of the line meanwhile: a person decides.
+ * @property {string} [refused] Why the server refuses it for good.
+ */
+
+/** @typedef {"saved"|"waiting"|"saving"|"offline"|"conflict"|"refused"} State */
+
+const PAUSE = 700; // of typing, before text is sent
+const AT_ONCE = 4; // requests
+const TAB = Math.random().toString(36).slice(2, 10);
+
+class Outbox extends EventTarget {
+  constructor() {
+    super();
+    /** @type {Map<number, Edit>} */
+    this.edits = new Map();
+    /** @type {Set<number>} */
+    this.inFlight = new Set();
+    /** @type {Map<number, number>} */
+    this.timers = new Map();
+    this.isOffline = false;
+    this.isKept = true;
+    this.delay = 1000;
+    /** @type {number|undefined} */
+    this.retry = undefined;
+    addEventListener("online", () => this.tryAgain());
+    addEventListener("pagehide", () => this.leave());
+    addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.leave());
+    addEventListener("beforeunload", (event) => {
+      // Kept edits are sent at the next visit; only what the browser would forget is worth a question.
+      if (this.edits.size && !this.isKept) event.preventDefault();
+    });
+    navigator.locks?.request(`quill-tab-${TAB}`, () => new Promise(() => {})).catch(() => {});
+  }
+
+  /** @returns {State} */
+  get state() {
+    const edits = [...this.edits.values()];
+    if (edits.some((edit) => edit.theirs)) return "conflict";
+    if (edits.some((edit) => edit.refused)) return "refused";
+    if (this.isOffline && edits.length) return "offline";
+    if (this.inFlight.size) return "saving";
+    return edits.length ? "waiting" : "saved";
+  }
+
+  /**
+   * Take an edit.
+   * @param {Line} line As the server has it.
+   * @param {string} text
+   * @param {boolean} checked
+   * @param {{now?: boolean}} [facts] `now`: do not wait for a pause.
+   */
+  put(line, text, checked, facts = {}) {
+    const before = this.edits.get(line.id);
+    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, text, checked, touched: 0 };
+    Object.assign(edit, { text, checked, touched: Date.now() });
+    delete edit.refused;
+    this.edits.set(line.id, edit);
+    this.keep(edit);
+    this.changed();
+    if (!edit.theirs) this.schedule(line.id, facts.now ? 0 : PAUSE);
+  }
+
+  /** Send all now. */
+  flush() {
+    for (const edit of this.edits.values()) if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
+  }
+
+  /**
+   * A person decides between two texts.
+   * @param {number} id Of the line.
+   * @param {boolean} mine
+   */
+  decide(id, mine) {
+    const edit = this.edits.get(id);
+    if (!edit?.theirs) return;
+    const theirs = edit.theirs;
+    if (mine) {
+      Object.assign(edit, { revision: theirs.revision, base: theirs.text, theirs: null });
+      this.keep(edit);
+      this.schedule(id, 0);
+    } else {
+      this.drop(edit);
+      this.tell("taken", theirs);
+    }
+    this.changed();
+  }
+
+  /**
+   * Give an edit up, as a person says.
+   * @param {number} id Of the line.
+   */
+  forget(id) {
+    const edit = this.edits.get(id);
+    if (edit) this.drop(edit);
+    this.changed();
+  }
+
+  /**
+   * Wait until the edits of a page have arrived.
+   * @param {number} page
+   */
+  async settle(page) {
+    const open = () => [...this.edits.values()].filter((edit) => edit.page === page && !edit.refused && !edit.theirs);
+    if (open().length) this.tryAgain();
+    while (open().length) {
+      if (this.isOffline) throw new Offline("edits wait for the server");
+      await new Promise((resolve) => this.addEventListener("state", resolve, { once: true }));
+    }
+  }
+
+  /** Take up what earlier visits have left, of tabs that are no more. */
+  async resume() {
+    for (const [key, value] of recallAll("edit.")) {
+      const [, line, tab] = key.split(".");
+      if (tab === TAB || !(await isGone(tab))) continue;
+      try {
+        /** @type {Edit} */
+        const edit = JSON.parse(value);
+        remember(key, null);
+        if (this.edits.has(Number(line))) continue;
+        this.edits.set(edit.line, edit);
+        this.keep(edit);
+        if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
+      } catch {
+        remember(key, null); // not of ours
+      }
+    }
+    this.changed();
+  }
+
+  tryAgain() {
+    clearTimeout(this.retry);
+    this.isOffline = false;
+    this.flush();
+  }
+
+  /**
+   * @param {number} id
+   * @param {number} wait
+   */
+  schedule(id, wait) {
+    clearTimeout(this.timers.get(id));
+    this.timers.set(id, setTimeout(() => this.deliver(id), wait));
+  }
+
+  /** @param {number} id */
+  async deliver(id) {
+    const edit = this.edits.get(id);
+    if (!edit || edit.theirs || edit.refused || this.inFlight.has(id) || this.isOffline) return;
+    if (this.inFlight.size >= AT_ONCE) return this.schedule(id, 40);
+    const { text, checked } = edit;
+    this.inFlight.add(id);
+    this.changed();
+    try {
+      const line = await call("PUT", `lines/${id}/text`, {
+        body: { text, checked },
+        match: edit.revision,
+        keepalive: document.visibilityState === "hidden",
+      });
+      this.acknowledge(edit, line, text, checked);
+    } catch (error) {
+      this.fail(edit, error);
+    } finally {
+      this.inFlight.delete(id);
+    }
+    this.changed();
+    if (this.edits.has(id) && !edit.theirs && !edit.refused && !this.isOffline && (edit.text !== text || edit.checked !== checked)) this.schedule(id, PAUSE / 2);
+  }
+
+  /**
+   * @param {Edit} edit
+   * @param {Line} line
+   * @param {string} text
+   * @param {boolean} checked
+   */
+  acknowledge(edit, line, text, checked) {
+    this.delay = 1000;
+    if (edit.text === text && edit.checked === checked) {
+      this.drop(edit);
+    } else {
+      Object.assign(edit, { revision: line.revision, base: line.text });
+      this.keep(edit);
+    }
+    this.tell("saved", line);
+  }
+
+  /**
+   * @param {Edit} edit
+   * @param {unknown} error
+   */
+  fail(edit, error) {
+    if (error instanceof Offline || (error instanceof Problem && (error.isPassing || error.status === 401))) {
+      this.isOffline = true;
+      clearTimeout(this.retry);
+      const wait = error instanceof Problem && error.wait ? error.wait * 1000 : this.delay;
+      this.retry = setTimeout(() => this.tryAgain(), wait);
+      this.delay = Math.min(this.delay * 2, 20_000);
+    } else if (error instanceof Problem && error.status === 409 && error.body.current) {
+      this.meet(edit, error.body.current);
+    } else {
+      edit.refused = error instanceof Problem && error.status === 404 ? "gone" : String(error instanceof Error ? error.message : error);
+      this.keep(edit);
+      this.tell("refused", edit);
+    }
+  }
+
+  /**
+   * Another was faster.
+   * @param {Edit} edit
+   * @param {Line} theirs
+   */
+  meet(edit, theirs) {
+    if (theirs.text === edit.text && (theirs.checked || !edit.checked)) {
+      this.drop(edit); // the same was meant
+      this.tell("saved", theirs);
+    } else if (theirs.text === edit.base || theirs.text === edit.text) {
+      // The text that was edited still stands (a machine has read below it, or it was only checked): nothing is overwritten.
+      Object.assign(edit, { revision: theirs.revision });
+      this.keep(edit);
+      this.schedule(edit.line, 0);
+    } else {
+      edit.theirs = theirs;
+      this.keep(edit);
+      this.tell("conflict", edit);
+    }
+  }
+
+  /** The page is left: what is not sent is sent without waiting for the answer, and kept all the same. */
+  leave() {
+    for (const edit of this.edits.values()) {
+      this.keep(edit);
+      if (edit.theirs || edit.refused || this.inFlight.has(edit.line) || this.isOffline) continue;
+      this.schedule(edit.line, 0);
+      if (document.visibilityState === "hidden") this.deliver(edit.line);
+    }
+  }
+
+  /** @param {Edit} edit */
+  keep(edit) {
+    this.isKept = remember(`edit.${edit.line}.${TAB}`, JSON.stringify(edit));
+  }
+
+  /** @param {Edit} edit */
+  drop(edit) {
+    clearTimeout(this.timers.get(edit.line));
+    this.edits.delete(edit.line);
+    remember(`edit.${edit.line}.${TAB}`, null);
+  }
+
+  changed() {
+    this.tell("state", this.state);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {any} detail
+   */
+  tell(kind, detail) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+}
+
+/**
+ * Whether a tab is no more, so that its edits are anybody's.
+ * @param {string} tab
+ */
+async function isGone(tab) {
+  if (!navigator.locks) return true; // the worst is that two send the same
+  return navigator.locks.request(`quill-tab-${tab}`, { ifAvailable: true }, (lock) => lock !== null);
+}
+
+export const outbox = new Outbox();

@@ -1,0 +1,44 @@
+// Who uses the page, and what the browser was set to.
+
+import { get } from "./api.js";
+import { recall, remember } from "./storage.js";
+
+/** @type {import("./types.js").Me} */
+let me = { name: "", role: "none", user_id: null, local: true, version: "", can_train: false };
+
+/** Ask the server who we are. */
+export async function loadMe() {
+  me = await get("me");
+  return me;
+}
+
+export const whoAmI = () => me;
+
+const RANKS = ["none", "reader", "editor", "admin"];
+
+/**
+ * Whether a role allows what another does.
+ * @param {string} has
+ * @param {string} needed
+ */
+export const mayAs = (has, needed) => RANKS.indexOf(has) >= RANKS.indexOf(needed);
+
+/** @typedef {"auto"|"light"|"dark"} Theme */
+
+/** @returns {Theme} */
+export function theme() {
+  const kept = recall("theme");
+  return kept === "light" || kept === "dark" ? kept : "auto";
+}
+
+/** @param {Theme} wanted */
+export function setTheme(wanted) {
+  remember("theme", wanted === "auto" ? null : wanted);
+  applyTheme();
+}
+
+export function applyTheme() {
+  document.documentElement.dataset.theme = theme();
+}
+
+export const movesLess = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,0 +1,47 @@
+// What all screens have: the bar above, and the menu of language and theme.
+
+import { h, icon } from "../dom.js";
+import { call } from "../api.js";
+import { menuButton } from "../dialog.js";
+import { chooseLanguage, currentLanguage, LANGUAGES, t } from "../i18n.js";
+import { setTheme, theme, whoAmI } from "../session.js";
+import { jobsButton } from "./jobs.js";
+
+/** The menu of language, theme and account. */
+export function settingsMenu() {
+  const me = whoAmI();
+  const tick = (/** @type {boolean} */ on) => (on ? { icon: /** @type {const} */ ("check") } : {});
+  return menuButton(icon("gear"), [
+    ...(/** @type {const} */ (["auto", "light", "dark"])).map((name) => ({ label: t(`theme.${name}`), ...tick(theme() === name), run: () => setTheme(name) })),
+    ...Object.entries(LANGUAGES).map(([code, name]) => ({ label: name, ...tick(currentLanguage() === code), run: () => chooseLanguage(code) })),
+    ...(me.local ? [] : [{ label: t("logout", { name: me.name }), run: async () => (await call("POST", "logout"), (location.hash = "#/login"), location.reload()) }]),
+  ], { name: t("settings.title"), class: "plain square" }); // prettier-ignore
+}
+
+/**
+ * The bar of a screen.
+ * @param {{title: string, back?: string, backLabel?: string, actions?: (Node|null)[], subtitle?: string, collection?: number|null}} facts
+ */
+export function shellBar(facts) {
+  document.title = `${facts.title} · Quillread`;
+  return h("header", { class: "bar" },
+    facts.back ? h("a", { class: "button plain square", href: facts.back, "aria-label": facts.backLabel ?? t("back"), title: facts.backLabel ?? t("back") }, icon("back")) : h("a", { class: "brand", href: "#/", "aria-label": t("collections.title") }, logo()),
+    h("h1", { dir: "auto" }, facts.title),
+    h("div", { class: "push" }),
+    ...(facts.actions ?? []),
+    jobsButton(facts.collection ?? null),
+    settingsMenu()); // prettier-ignore
+}
+
+function logo() {
+  return h("img", { src: new URL("../../icon.svg", import.meta.url).href, alt: "", width: "28", height: "28" });
+}
+
+/**
+ * The bar where nobody is logged in.
+ * @param {string} title
+ */
+export function shellMini(title) {
+  document.title = `${title} · Quillread`;
+  return h("header", { class: "bar" }, h("span", { class: "brand" }, logo()), h("span", { class: "bar-name" }, "Quillread"), h("div", { class: "push" }), settingsMenu());
+}
