@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -104,11 +104,29 @@ class Document:
     Pages are decoded when asked for and not kept. Threads may share a document.
     """
 
-    def __init__(self, name: str, pages: Pages, labels: Sequence[str] = ()) -> None:
-        """Made by `open_document`; `labels` are what the file calls its pages, if it names them."""
+    def __init__(
+        self,
+        name: str,
+        pages: Pages,
+        labels: Sequence[str] = (),
+        *,
+        title: str = "",
+        fetched: Callable[[int], bytes | None] = lambda index: None,
+    ) -> None:
+        """Made by `open_document`.
+
+        Args:
+            name: How errors name it.
+            pages: What is in it.
+            labels: What the file calls its pages, if it names them.
+            title: What the file calls itself, if it does.
+            fetched: Gives the file that the web gave for a page.
+        """
         self.name = name
+        self.title = title
         self._pages = pages
         self._labels = labels
+        self._fetched = fetched
 
     def __len__(self) -> int:
         """Count the pages; a page that cannot be decoded counts."""
@@ -153,6 +171,10 @@ class Document:
             return self._pages.jpeg(index)
         except (ImageError, *FAULTS):
             return None
+
+    def fetched(self, index: int) -> bytes | None:
+        """Give the file that the web gave for the page decoded last, as it came; None of other pages and files."""
+        return self._fetched(index)
 
     def close(self) -> None:
         """Release the file."""

@@ -41,20 +41,24 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
     config = config or ReadConfig()
     name = name or ("image" if isinstance(source, bytes) else str(source))
     policy = _web_policy(source, config.web)
-    if isinstance(source, str):
-        source = _fetch(source, config.web, policy) if is_address(source) else Path(source)
+    whole: bytes | None = None
+    if isinstance(source, str) and is_address(source):
+        source = whole = _fetch(source, config.web, policy)
+    elif isinstance(source, str):
+        source = Path(source)
     head = _read_head(source, name)
     if head.startswith(b"%PDF-"):
-        return Document(name, open_pages(Opening("pdf", source, config, name)))
+        return Document(name, open_pages(Opening("pdf", source, config, name)), fetched=lambda index: whole)
     if may_be_manifest(head):
         pages = IiifPages(_read_whole(source, name), config, policy, name)
-        return Document(name, pages, pages.labels)
+        return Document(name, pages, pages.labels, title=pages.title, fetched=pages.fetched)
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
     try:
-        return Document(name, open_pages(Opening("heif" if heif else "picture", source, config, name)))
+        opening = Opening("heif" if heif else "picture", source, config, name)
+        return Document(name, open_pages(opening), fetched=lambda index: whole)
     except UnidentifiedImageError as error:
         if b"%PDF-" in head:  # readers accept some bytes before the header, so such files are about
-            return Document(name, open_pages(Opening("pdf", source, config, name)))
+            return Document(name, open_pages(Opening("pdf", source, config, name)), fetched=lambda index: whole)
         plain = ImageError(f"{name}: is not an image or PDF that can be read", hint=_SUPPORTED)
         raise unsupported_tiff(source, 0, name) or plain from error
     except FAULTS as error:
