@@ -24,11 +24,14 @@ from quillread.serve.api import (
     models,
     pages,
     reading,
+    teaching,
 )
+from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
+from quillread.serve.jobs.meter import Meter
 from quillread.serve.web.pages import router as page_router
 from quillread.version import __version__
 
@@ -45,6 +48,7 @@ ROUTERS = (
     models.router,
     pages.router,
     reading.router,
+    teaching.router,
 )
 
 
@@ -65,19 +69,21 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     app = FastAPI(
         title="Quillread",
         version=__version__,
-        root_path=archive.config.root_path,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
+    meter = crew.meter if crew else Meter()
+    app.state.archive, app.state.crew, app.state.feed, app.state.meter = archive, crew, feed, meter
     app.add_middleware(Guard, database=archive.database, config=archive.config)
+    app.add_middleware(Metered, meter=meter)  # the one that is added last is the outermost
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
+    app.include_router(health.router)
     app.include_router(page_router)
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -83,6 +83,12 @@ class BusyError(RequestError):
         self.retry_after = retry_after
 
 
+class NotReadyError(RequestError):
+    """The server cannot work now."""
+
+    status = 503
+
+
 def status_of(error: QuillreadError) -> int:
     """The status of HTTP that an error of the rest of Quillread has: the request is at fault, or we are."""
     if isinstance(error, RequestError):

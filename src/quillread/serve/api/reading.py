@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -220,7 +220,7 @@ def _answer(result: FileResult, format: str, folder: Path) -> Response:
     """Answer with a file, which goes once it is sent."""
     if result.path is None:
         fault = result.faults[0] if result.faults else Fault("internal", "nothing was read")
-        raise UnreadableError(fault.message, hint=fault.hint, fault=asdict(fault))
+        raise UnreadableError(fault.message, hint=fault.hint, kind=fault.kind)
     return FileResponse(
         result.path,
         media_type=_ZIP if result.is_zip else MEDIA_TYPES[format],

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection
-from quillread.serve.archive.indexing import rescope_document
+from quillread.serve.archive.indexing import rescope_pages
 from quillread.serve.database.schema import Document, Page, now
 from quillread.serve.faults import RequestError
 
@@ -52,7 +52,7 @@ def move_document(session: Session, actor: Actor, document: Document, collection
     document.position = next_position(session, collection_id)
     document.collection_id = collection_id
     session.flush()
-    rescope_document(session, document)
+    rescope_pages(session, document, Page.document_id == document.id)
     audit(session, actor, "document.move", before, document=document.id, to=collection_id)
     tell(session, "document.moved", before, document=document.id, to=collection_id)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -43,9 +43,16 @@ def unindex_lines(session: Session, line_ids: Iterable[int]) -> None:
     session.execute(delete(LineSearch).where(LineSearch.line_id.in_(list(line_ids))))
 
 
-def rescope_document(session: Session, document: Document) -> None:
-    """Note that a document is in another collection, or that pages have come to it."""
-    lines = select(Line.id).join(Page).where(Page.document_id == document.id)
+def rescope_pages(session: Session, document: Document, pages: ColumnElement[bool]) -> None:
+    """Note that pages are in a document now, or that it is in another collection.
+
+    Args:
+        session: That changes it.
+        document: As it is now.
+        pages: The condition on `Page`.
+    """
+    session.flush()
+    lines = select(Line.id).join(Page, Page.id == Line.page_id).where(pages)
     moved = update(LineSearch).where(LineSearch.line_id.in_(lines), LineSearch.scope != _scope(document))
     session.execute(moved.values(scope=_scope(document)), execution_options={"synchronize_session": False})
 
