@@ -26,6 +26,7 @@ from quillread.serve.api import (
     models,
     pages,
     reading,
+    resumable,
     teaching,
     uploads,
 )
