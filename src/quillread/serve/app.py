@@ -21,17 +21,23 @@ from quillread.serve.api import (
     health,
     images,
     jobs,
+    layout,
     lines,
     models,
     pages,
     reading,
+    resumable,
+    teaching,
+    uploads,
 )
 from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
 from quillread.serve.jobs.meter import Meter
+from quillread.serve.web.pages import router as page_router
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -43,10 +49,13 @@ ROUTERS = (
     events.router,
     images.router,
     jobs.router,
+    layout.router,
     lines.router,
     models.router,
     pages.router,
     reading.router,
+    teaching.router,
+    uploads.router,
 )
 
 
@@ -61,13 +70,13 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        drop_unfinished(archive)
         with feed, crew or nullcontext():
             yield
 
     app = FastAPI(
         title="Quillread",
         version=__version__,
-        root_path=archive.config.root_path,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
@@ -81,8 +90,10 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
+    api.include_router(resumable.make_router(archive))
     app.include_router(api)
     app.include_router(health.router)
+    app.include_router(page_router)
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
