@@ -133,7 +133,7 @@ class Desk:
 
     def _end_idle(self, seconds: float) -> None:
         """End the processes that are free, or become so within some seconds."""
-        idle = []
+        idle: list[Worker[FileTask, FileResult]] = []
         with suppress(queue.Empty):
             while len(idle) < len(self._workers):
                 idle.append(self._free.get(timeout=seconds) if seconds else self._free.get_nowait())
