@@ -1,3 +1,4 @@
+import itertools
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy import select
 from quillread import types
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
-from quillread.serve.config import ServeConfig
+from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task, now
 from quillread.serve.jobs import lanes, queue
 from quillread.serve.jobs.crew import Crew
@@ -192,7 +193,7 @@ class TestAtWork:
 
     @pytest.fixture
     def config(self, config: ServeConfig) -> ServeConfig:
-        return ServeConfig(config.data, database=config.database, workers=2)
+        return ServeConfig(config.data, database=config.database, workers=2, limits=ServeLimits(attempts=2))
 
     def test_a_page_that_crashes_its_process_is_parked_and_the_others_are_read(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
@@ -258,3 +259,33 @@ class TestAtWork:
 def test_kinds_of_jobs_have_what_does_them():
     for place in lanes.RUNS.values():
         assert place.startswith("quillread.serve.jobs.")
+
+
+def test_a_clock_that_jumps_to_and_fro_loses_and_doubles_nothing(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    if not archive.database.is_sqlite:
+        pytest.skip("the clock of PostgreSQL is its own")
+    jumps = itertools.cycle([timedelta(days=-400), timedelta(0), timedelta(days=400)])
+    monkeypatch.setattr(queue, "now", lambda: now() + next(jumps))
+    pages = add_scans(archive, ["a.png", "b.png", "c.png", "d.png"])
+    id = read(archive, pages)
+    with Crew(archive, readers=frail, is_apart=False) as crew:
+        for _ in range(10):
+            crew._recover()
+        wait_for(lambda: has_ended(archive, id))
+    with archive.database.read() as session:
+        assert set(session.scalars(select(Task.attempts))) == {1}
+    assert [page_of(archive, page).state for page in pages] == ["read"] * 4
+
+
+class TestRecycled:
+    """Worker processes are replaced after some pages, against libraries that leak."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> ServeConfig:
+        return ServeConfig(tmp_path / "data", workers=1, limits=ServeLimits(recycle_pages=1))
+
+    def test_a_worker_process_is_replaced_after_some_pages(self, archive: Archive):
+        id = read(archive, add_scans(archive, ["a.png", "b.png"]))
+        with Crew(archive, readers=frail) as crew:
+            wait_for(lambda: has_ended(archive, id))
+        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") == 1
