@@ -54,13 +54,13 @@ def test_a_document_that_moves_takes_its_lines_into_the_search_of_the_other_coll
         line = Line(page_id=page, baseline=[[0, 1], [2, 1]], polygon=[[0, 0], [2, 0], [2, 1]])
         session.add(line)
         session.flush()
-        session.add(LineSearch(line_id=line.id, collection_id=collection, folded="dear anna"))
+        session.add(LineSearch(line_id=line.id, scope="elsewhere", folded="dear anna"))
     other = client.post("/api/v1/collections", json={"name": "Others"}).json()["id"]
     moved = client.patch(f"/api/v1/documents/{document}", json={"collection_id": other}).json()
     assert moved["collection_id"] == other
     assert names(client, collection) == []
     with archive.database.read() as session:
-        assert session.scalars(select(LineSearch.collection_id)).all() == [other]
+        assert session.scalars(select(LineSearch.scope)).all() == [f"xqc{other} xqd{document}"]
 
 
 def test_a_document_shows_the_counts_of_its_pages_without_those_in_the_bin(
@@ -160,7 +160,7 @@ def test_purging_deletes_files_that_nothing_else_refers_to(
         session.add(line)
         session.flush()
         session.add(LineVersion(line_id=line.id, number=1, kind="person", text="secret"))
-        session.add(LineSearch(line_id=line.id, collection_id=collection, folded="secret"))
+        session.add(LineSearch(line_id=line.id, scope="here", folded="secret"))
     client.delete(f"/api/v1/documents/{purged}")
     answer = client.delete(f"/api/v1/documents/{purged}", params={"purge": True}).json()
     assert answer["files"] == 2

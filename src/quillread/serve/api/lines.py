@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from quillread.images.crop import crop_line
 from quillread.images.fit import scale_to_height
-from quillread.images.read import open_document
+from quillread.serve.api.pages import PageOut
 from quillread.serve.api.request import IfMatch, TheActor, TheArchive
 from quillread.serve.archive.find import find_page
-from quillread.serve.archive.layouts import LineState, live_lines, load_lines, read_layout
+from quillread.serve.archive.layouts import LineState, live_lines, load_lines, part_of, read_layout
 from quillread.serve.archive.lines import (
     clean_text,
     find_state,
@@ -24,7 +24,8 @@ from quillread.serve.archive.lines import (
     save_text,
     show_line,
 )
-from quillread.serve.database.schema import Document, Page, Region
+from quillread.serve.archive.pages import show_page
+from quillread.serve.database.schema import Page, Region
 from quillread.serve.faults import NotFoundError
 
 router = APIRouter(tags=["lines"])
@@ -87,7 +88,7 @@ class RegionOut(BaseModel):
 class LinesOut(BaseModel):
     """A page with all its lines."""
 
-    page: dict[str, Any]
+    page: PageOut
     regions: list[RegionOut]
     lines: list[LineOut]
 
@@ -129,11 +130,11 @@ def get_lines(archive: TheArchive, actor: TheActor, page_id: int) -> Response:
     """Show the layout of a page and its lines in reading order; the entity tag is the version of the layout."""
     with archive.database.read() as session:
         page = find_page(session, actor, page_id)
-        document = session.get_one(Document, page.document_id)
+        shown = show_page(session, page)
         lines = [show_line(state) for state in load_lines(session, live_lines(session, page.id))]
         chosen = select(Region).where(Region.page_id == page.id).order_by(Region.position, Region.id)
         regions = [show_region(region) for region in session.scalars(chosen)]
-    body = {"page": _show_page(page, document), "regions": regions, "lines": lines}
+    body = {"page": shown, "regions": regions, "lines": lines}
     return JSONResponse(body, headers=tag(page.version))
 
 
@@ -187,11 +188,11 @@ def get_line_image(
     """Cut a line out of its page, laid level."""
     with archive.database.read() as session:
         state = find_state(session, actor, line_id)
-        view = session.get_one(Page, state.row.page_id).view
-    if view is None:
+        page = session.get_one(Page, state.row.page_id)
+    if page.view is None:
         raise NotFoundError(f"the page of line {line_id} has no image")
-    with open_document(archive.storage.path(view)) as document:
-        pixels, _ = crop_line(document.page(0), state.place)
+    box, line = part_of(state.place, page.width, page.height)
+    pixels, _ = crop_line(archive.views.pixels(archive.storage.path(page.view), page.view, box), line)
     if height is not None:
         pixels = scale_to_height(pixels, height, max(1, min(20_000, round(pixels.shape[1] * height / pixels.shape[0]))))
     file = io.BytesIO()
@@ -213,10 +214,3 @@ def show_region(region: Region) -> dict[str, Any]:
     """A region as the API gives it."""
     names = ("id", "position", "kind", "polygon", "xml_id")
     return {name: getattr(region, name) for name in names}
-
-
-def _show_page(page: Page, document: Document) -> dict[str, Any]:
-    names = ("id", "document_id", "position", "label", "source_name", "width", "height", "state", "fault", "notes")
-    counts = ("version", "drawn", "line_count", "checked_count", "doubtful_count")
-    shown = {name: getattr(page, name) for name in (*names, *counts)}
-    return shown | {"collection_id": document.collection_id, "deleted": None}

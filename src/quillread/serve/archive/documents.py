@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection
-from quillread.serve.database.schema import Document, Line, LineSearch, Page, now
+from quillread.serve.archive.indexing import rescope_pages
+from quillread.serve.database.schema import Document, Page, now
 from quillread.serve.faults import RequestError
 
 STATES = ("new", "waiting", "reading", "read", "failed")
@@ -51,16 +52,9 @@ def move_document(session: Session, actor: Actor, document: Document, collection
     document.position = next_position(session, collection_id)
     document.collection_id = collection_id
     session.flush()
-    place_search(session, Page.document_id == document.id, collection_id)
+    rescope_pages(session, document, Page.document_id == document.id)
     audit(session, actor, "document.move", before, document=document.id, to=collection_id)
     tell(session, "document.moved", before, document=document.id, to=collection_id)
-
-
-def place_search(session: Session, pages: Any, collection_id: int) -> None:
-    """Tell the search in which collection the lines of pages are; `pages` is a condition on `Page`."""
-    lines = select(Line.id).join(Page, Page.id == Line.page_id).where(pages)
-    moved = update(LineSearch).where(LineSearch.line_id.in_(lines), LineSearch.collection_id != collection_id)
-    session.execute(moved.values(collection_id=collection_id), execution_options={"synchronize_session": False})
 
 
 def place_document(session: Session, document: Document, position: int) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.folding import fold_line
+from quillread.serve.archive.layouts import LineState
 from quillread.serve.database.schema import Document, Line, LineSearch, Page
 
 
@@ -38,14 +39,31 @@ def index_lines(session: Session, document: Document, lines: Sequence[tuple[int,
     session.connection().execute(new.on_conflict_do_update(index_elements=["line_id"], set_=changed), rows)
 
 
+def index_states(session: Session, document: Document, states: Iterable[LineState]) -> None:
+    """Note what lines are found by as they are now: doubtful readings count while nobody has written a text."""
+    lines = []
+    for state in states:
+        is_read = state.version is not None and state.version is state.machine
+        others = state.read.alternatives if is_read and state.read else ()
+        lines.append((state.row.id, state.row.text, [other.text for other in others]))
+    index_lines(session, document, lines)
+
+
 def unindex_lines(session: Session, line_ids: Iterable[int]) -> None:
     """Forget lines that were deleted; those of deleted pages are sorted out when they are found."""
     session.execute(delete(LineSearch).where(LineSearch.line_id.in_(list(line_ids))))
 
 
-def rescope_document(session: Session, document: Document) -> None:
-    """Note that a document is in another collection, or that pages have come to it."""
-    lines = select(Line.id).join(Page).where(Page.document_id == document.id)
+def rescope_pages(session: Session, document: Document, pages: ColumnElement[bool]) -> None:
+    """Note that pages are in a document now, or that it is in another collection.
+
+    Args:
+        session: That changes it.
+        document: As it is now.
+        pages: The condition on `Page`.
+    """
+    session.flush()
+    lines = select(Line.id).join(Page, Page.id == Line.page_id).where(pages)
     moved = update(LineSearch).where(LineSearch.line_id.in_(lines), LineSearch.scope != _scope(document))
     session.execute(moved.values(scope=_scope(document)), execution_options={"synchronize_session": False})
 

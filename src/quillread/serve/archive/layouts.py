@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
+import numpy as np
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.formats.xml_io import rectangle
+from quillread.serve.archive.views import Box
 from quillread.serve.archive.words import PlacedWord, as_words, place_words, read_words
 from quillread.serve.database.readings import unpack_points, unpack_reading
 from quillread.serve.database.schema import Line, LineVersion, Page, Region
-from quillread.types import Polygon, Transcript
+from quillread.types import Point, Polygon, Transcript
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class LineState:
                 return words
             if words or not self.row.text:
                 return tuple(replace(word, confidence=1.0) for word in words)
-        return place_words(self.row.text, self.place, self.read)
+        box, read = self.place.polygon.bounds, self.read
+        if read is not None and not any(_is_within(word.polygon.bounds, box) for word in read.words):
+            read = None  # the line was moved since
+        return place_words(self.row.text, self.place, read)
 
     @property
     def transcript(self) -> Transcript | None:
@@ -77,6 +82,26 @@ def place_of(row: Line) -> types.Line:
     """Where a line is, without its text."""
     baseline, polygon = unpack_points(row.baseline), Polygon(unpack_points(row.polygon))
     return types.Line(baseline, polygon, id=row.xml_id, printed=row.printed)
+
+
+def part_of(line: types.Line, width: int, height: int) -> tuple[Box, types.Line]:
+    """The part of a page that a line needs when it is cut out, and the line on it.
+
+    Args:
+        line: On the page.
+        width: Of the page.
+        height: Of the page.
+    """
+    points = np.array((*line.polygon.points, *line.baseline))
+    margin = 8 + np.ptp(line.polygon.points, axis=0).min() / 4
+    x0, y0 = np.clip(np.floor(points.min(axis=0) - margin), 0, (width - 1, height - 1)).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(points.max(axis=0) + margin), (x0 + 1, y0 + 1), (width, height)).astype(int).tolist()
+
+    def moved(given: tuple[Point, ...]) -> tuple[Point, ...]:
+        return tuple((x - x0, y - y0) for x, y in given)
+
+    moved_line = replace(line, baseline=moved(line.baseline), polygon=Polygon(moved(line.polygon.points)))
+    return Box(x0, y0, x1 - x0, y1 - y0), moved_line
 
 
 def load_lines(session: Session, rows: Sequence[Line]) -> list[LineState]:
@@ -144,6 +169,11 @@ def read_layout(
         label=page.label,
     )
     return Layout(made, tuple(row.id for row in rows))
+
+
+def _is_within(word: types.Box, line: types.Box) -> bool:
+    x, y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
+    return line.x0 <= x <= line.x1 and line.y0 <= y <= line.y1
 
 
 def _id(version: LineVersion) -> int:

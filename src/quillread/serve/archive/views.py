@@ -103,6 +103,17 @@ class ViewCache:
         shown = picture.resize((width, height), Image.Resampling.LANCZOS, (left, top, right, bottom), reducing_gap=2.0)
         return _encode(shown, _PART_QUALITY)
 
+    def pixels(self, path: Path, name: str, box: Box) -> UInt8Image:
+        """Cut a part out of a page as it is: uint8 RGB, shape (box.height, box.width, 3).
+
+        Args:
+            path: JPEG of the page.
+            name: By which it is kept: that of its content.
+            box: Within the page.
+        """
+        picture, _, _ = self._decoded(path, name, 1)
+        return np.array(picture.crop((box.x, box.y, box.x + box.width, box.y + box.height)).convert("RGB"))
+
     def _decoded(self, path: Path, name: str, scale: int) -> tuple[Image.Image, float, float]:
         key = (name, scale)
         with self._lock:
