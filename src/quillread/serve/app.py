@@ -18,6 +18,7 @@ from quillread.serve.api import (
     collections,
     documents,
     events,
+    health,
     images,
     jobs,
     lines,
