@@ -98,6 +98,15 @@ class OnePage:
         """Nothing is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file of the web."""
+
+    content: bytes
+    index: int
+    """Of the page in it, from 0."""
+
+
 class Document:
     """The pages of one file; a context manager, as a PDF stays open between its pages.
 
@@ -111,7 +120,7 @@ class Document:
         labels: Sequence[str] = (),
         *,
         title: str = "",
-        fetched: Callable[[int], bytes | None] = lambda index: None,
+        fetched: Callable[[int], Fetched | None] = lambda index: None,
     ) -> None:
         """Made by `open_document`.
 
@@ -172,7 +181,7 @@ class Document:
         except (ImageError, *FAULTS):
             return None
 
-    def fetched(self, index: int) -> bytes | None:
+    def fetched(self, index: int) -> Fetched | None:
         """Give the file that the web gave for the page decoded last, as it came; None of other pages and files."""
         return self._fetched(index)
 

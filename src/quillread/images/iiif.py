@@ -15,7 +15,7 @@ from typing import Any
 from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
-from quillread.images.document import ReadConfig
+from quillread.images.document import Fetched, ReadConfig
 from quillread.images.opening import Opening, open_pages
 from quillread.images.pictures import PicturePages
 from quillread.images.web import WebPolicy, is_address, printable
@@ -129,15 +129,15 @@ class IiifPages:
     def paper_size(self, index: int) -> None:
         """Manifests say nothing of it."""
 
-    def fetched(self, index: int) -> bytes | None:
-        """Content of the image of a canvas as it was fetched, if it is that of the page decoded last."""
+    def fetched(self, index: int) -> Fetched | None:
+        """The image of a canvas as it was fetched, if it is that of the page decoded last."""
         last = self._last
-        return last[1] if last is not None and last[0] == index else None
+        return Fetched(last[1], 0) if last is not None and last[0] == index else None
 
     def jpeg(self, index: int) -> bytes | None:
         """Content of a JPEG file that shows a page just as `render` gave it, if it is the page decoded last."""
-        content = self.fetched(index)
-        return None if content is None else PicturePages(content, self._config, heif=False).jpeg(0)
+        file = self.fetched(index)
+        return None if file is None else PicturePages(file.content, self._config, heif=False).jpeg(0)
 
     def close(self) -> None:
         """Nothing is open."""

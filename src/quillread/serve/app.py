@@ -21,15 +21,19 @@ from quillread.serve.api import (
     health,
     images,
     jobs,
+    layout,
     lines,
     models,
     pages,
     reading,
+    resumable,
     teaching,
+    uploads,
 )
 from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
 from quillread.serve.jobs.meter import Meter
@@ -45,11 +49,13 @@ ROUTERS = (
     events.router,
     images.router,
     jobs.router,
+    layout.router,
     lines.router,
     models.router,
     pages.router,
     reading.router,
     teaching.router,
+    uploads.router,
 )
 
 
@@ -64,6 +70,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        drop_unfinished(archive)
         with feed, crew or nullcontext():
             yield
 
@@ -83,6 +90,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
+    api.include_router(resumable.make_router(archive))
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(page_router)

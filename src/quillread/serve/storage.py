@@ -70,6 +70,27 @@ class Storage:
                 self._write(stored.sha256, content if isinstance(content, bytes | Path) else cast(BinaryIO, spooled))
         return stored
 
+    def take(self, path: Path) -> Stored:
+        """Keep a file that is on this disk; here it is not copied where the folder of the storage is on the disk, too.
+
+        Raises:
+            OutputError: If there is no space, or the storage cannot be reached.
+        """
+        if not self._is_local:
+            return self.add(path)
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            place = Path(self._place(digest))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(path, place)
+                _sync(place.parent)
+        except OSError:
+            return self.add(path)  # on another disk, or one that knows no links
+        return Stored(digest, path.stat().st_size)
+
     def has(self, sha256: str) -> bool:
         """Whether a file is there."""
         return bool(self._fs.exists(self._place(sha256)))
@@ -159,11 +180,16 @@ def _write_here(place: Path, content: bytes | BinaryIO | Path) -> None:
     except BaseException:
         Path(part.name).unlink(missing_ok=True)
         raise
-    folder = os.open(place.parent, os.O_RDONLY)
+    _sync(place.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Let the names of a folder be on the disk."""
+    file = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(file)
     finally:
-        os.close(folder)
+        os.close(file)
 
 
 def _chunks(content: bytes | BinaryIO | Path) -> Iterator[bytes]:

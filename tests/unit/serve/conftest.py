@@ -10,6 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from postgres import Server, postgres_server
+from serve_readers import frail
 
 from quillread.serve.access import accounts, passwords
 from quillread.serve.app import make_app
@@ -18,6 +19,7 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.archive.views import make_view
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Page
+from quillread.serve.jobs.crew import Crew
 from quillread.types import UInt8Image
 
 
@@ -110,3 +112,9 @@ def log_in(archive: Archive, users: dict[str, int]) -> Iterator[LogIn]:
             return client
 
         yield make
+
+
+@pytest.fixture
+def crew(archive: Archive) -> Crew:
+    """A crew that reads the same text on all pages, when it is told to: `crew.work_off()`."""
+    return Crew(archive, readers=frail, is_apart=False)

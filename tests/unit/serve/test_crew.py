@@ -48,12 +48,6 @@ def at_once(archive: Archive) -> None:
             task.not_before = None
 
 
-@pytest.fixture
-def crew(archive: Archive) -> Crew:
-    """One that reads here, when it is told to work off the queue."""
-    return Crew(archive, readers=frail, is_apart=False)
-
-
 def test_pages_are_read_and_put_into_the_archive(archive: Archive, crew: Crew):
     pages = add_scans(archive, ["a.png", "b.png"])
     id = read(archive, pages)
