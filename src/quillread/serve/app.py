@@ -22,6 +22,7 @@ from quillread.serve.api import (
     lines,
     models,
     pages,
+    search,
 )
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
@@ -40,6 +41,7 @@ ROUTERS = (
     lines.router,
     models.router,
     pages.router,
+    search.router,
 )
 
 
