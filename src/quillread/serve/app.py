@@ -27,6 +27,7 @@ from quillread.serve.api import (
     pages,
     reading,
     resumable,
+    search,
     teaching,
     uploads,
 )
@@ -56,6 +57,7 @@ ROUTERS = (
     reading.router,
     teaching.router,
     uploads.router,
+    search.router,
 )
 
 
