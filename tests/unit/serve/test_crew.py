@@ -206,7 +206,7 @@ class TestAtWork:
             assert crew.is_at_work
         assert [page_of(archive, page).state for page in pages] == ["failed", "read", "read"]
         assert "killed" in page_of(archive, pages[0]).fault["message"]
-        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") >= 2
+        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") >= 1
 
     def test_a_page_that_crashes_once_is_read_in_the_end(
         self, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

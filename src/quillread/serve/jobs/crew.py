@@ -131,12 +131,13 @@ class Crew:
                 self._shift.wake(waiting)
 
     def _recover(self) -> None:
-        in_hand = self._shift.in_hand()
-        if in_hand:
+        with self._shift.claiming:
+            in_hand = self._shift.in_hand()
+            if in_hand:
+                with self._archive.database.write() as session:
+                    renew(session, self._shift.server, in_hand)
             with self._archive.database.write() as session:
-                renew(session, self._shift.server, in_hand)
-        with self._archive.database.write() as session:
-            recover(session, self._shift.server, in_hand)
+                recover(session, self._shift.server, in_hand)
 
     def _prune(self) -> None:
         prune_events(self._archive.database)
