@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import ROLES, Actor, Role
+from quillread.serve.api.export import FormatName
 from quillread.serve.api.request import After, Limit, TheActor, TheArchive
 from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection, find_document, find_page
@@ -19,9 +20,6 @@ from quillread.serve.jobs import queue
 
 router = APIRouter(tags=["jobs"])
 
-ExportFormat = Literal[
-    "txt", "json", "page", "alto", "hocr", "md", "csv", "docx", "pdf", "page-zip", "parquet", "jsonl"
-]
 Id = Annotated[int, Field(ge=1, lt=1 << 62)]
 _MOST_IDS = 10_000
 
@@ -61,7 +59,7 @@ class NewExport(BaseModel):
     collection_id: Id | None = None
     document_ids: Annotated[list[Id], Field(min_length=1, max_length=_MOST_IDS)] | None = None
     page_ids: Annotated[list[Id], Field(min_length=1, max_length=_MOST_IDS)] | None = None
-    format: ExportFormat
+    format: FormatName
     checked: bool = False
     """Whether ground truth has only lines that a person has taken as right."""
 

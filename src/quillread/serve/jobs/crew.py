@@ -15,6 +15,7 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.jobs.claims import recover, renew, waiting_kinds
 from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
+from quillread.serve.jobs.exporting import prune_exports
 from quillread.serve.jobs.lanes import RUNS, Lane, PageLane, RunLane
 from quillread.serve.jobs.meter import Meter
 from quillread.serve.jobs.reading import ReaderMaker
@@ -141,3 +142,4 @@ class Crew:
 
     def _prune(self) -> None:
         prune_events(self._archive.database)
+        prune_exports(self._archive)
