@@ -17,7 +17,7 @@ from PIL import Image
 
 from quillread.images.document import Document
 from quillread.options import ReadOptions
-from quillread.reader import KnownLines, KnownPages
+from quillread.pages.transcribe import PageTranscriber
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.schema import Blob, Collection, Page
 from quillread.serve.database.schema import Document as Letter
@@ -33,10 +33,7 @@ PATIENCE = 60.0
 class FrailReader(FakeReader):
     """Reads the same on all pages; `crash.png` ends the process, `crash-once.png` at first, `slow.png` takes long."""
 
-    def scan(
-        self, document: Document, index: int, known: KnownPages | None = None, lines: KnownLines | None = None
-    ) -> Scan:
-        """Read a page, if its name lets it."""
+    def _scan(self, transcribe: PageTranscriber, document: Document, *others: Any) -> Scan:
         name = Path(document.name).stem
         if name == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -49,7 +46,7 @@ class FrailReader(FakeReader):
             time.sleep(PATIENCE)
         if name == "bug":
             raise ZeroDivisionError
-        return super().scan(document, index, known, lines)
+        return super()._scan(transcribe, document, *others)
 
 
 def frail(options: ReadOptions) -> FrailReader:

@@ -33,8 +33,6 @@ from quillread.serve.jobs.desk import MEDIA_TYPES, FileResult, FileTask
 
 router = APIRouter(tags=["reading"])
 
-READ_PREFIX = "read-"
-"""Of folders in `work/` of the files that are read for requests."""
 _ZIP = "application/zip"
 _MOST_NAME = 200
 
@@ -153,7 +151,7 @@ def read_file(
     """
     read = _options_of(archive, actor, options)
     with crew.desk.place():
-        folder = Path(tempfile.mkdtemp(prefix=READ_PREFIX, dir=archive.config.data / "work"))
+        folder = Path(tempfile.mkdtemp(prefix=".upload-", dir=archive.config.data / "uploads"))
         try:
             if segmentation is not None:
                 read = replace(read, segmentation=_save_beside(archive, segmentation, folder))

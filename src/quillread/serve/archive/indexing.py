@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.folding import fold_line
+from quillread.serve.archive.layouts import LineState
 from quillread.serve.database.schema import Document, Line, LineSearch, Page
 
 
@@ -36,6 +37,16 @@ def index_lines(session: Session, document: Document, lines: Sequence[tuple[int,
     new = dialect.insert(LineSearch)
     changed = {"folded": new.excluded.folded, "scope": new.excluded.scope}
     session.connection().execute(new.on_conflict_do_update(index_elements=["line_id"], set_=changed), rows)
+
+
+def index_states(session: Session, document: Document, states: Iterable[LineState]) -> None:
+    """Note what lines are found by as they are now: doubtful readings count while nobody has written a text."""
+    lines = []
+    for state in states:
+        is_read = state.version is not None and state.version is state.machine
+        others = state.read.alternatives if is_read and state.read else ()
+        lines.append((state.row.id, state.row.text, [other.text for other in others]))
+    index_lines(session, document, lines)
 
 
 def unindex_lines(session: Session, line_ids: Iterable[int]) -> None:

@@ -49,7 +49,10 @@ class LineState:
                 return words
             if words or not self.row.text:
                 return tuple(replace(word, confidence=1.0) for word in words)
-        return place_words(self.row.text, self.place, self.read)
+        box, read = self.place.polygon.bounds, self.read
+        if read is not None and not any(_is_within(word.polygon.bounds, box) for word in read.words):
+            read = None  # the line was moved since
+        return place_words(self.row.text, self.place, read)
 
     @property
     def transcript(self) -> Transcript | None:
@@ -166,6 +169,11 @@ def read_layout(
         label=page.label,
     )
     return Layout(made, tuple(row.id for row in rows))
+
+
+def _is_within(word: types.Box, line: types.Box) -> bool:
+    x, y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
+    return line.x0 <= x <= line.x1 and line.y0 <= y <= line.y1
 
 
 def _id(version: LineVersion) -> int:

@@ -108,7 +108,7 @@ def as_words(placed: Sequence[PlacedWord]) -> tuple[Word, ...]:
 
 
 def _boxes(read: Transcript) -> list[_Box]:
-    return [_Box(word.start, word.end, _corners(word.polygon), _is_leftward(word.text)) for word in read_words(read)]
+    return [_Box(word.start, word.end, _corners(word.polygon), is_leftward(word.text)) for word in read_words(read)]
 
 
 def _spread(text: str, line: Line) -> list[_Box]:
@@ -117,7 +117,7 @@ def _spread(text: str, line: Line) -> list[_Box]:
     if length <= 0:
         return [_Box(0, len(text), _corners(line.polygon), False)]
     height = max(usual_height(np.array(line.baseline), np.array(line.polygon.points)), 1.0)
-    leftward = _is_leftward(text)
+    leftward = is_leftward(text)
     boxes = []
     for start, end in spans(text):
         ends = np.array((start, end)) * (length / len(text))
@@ -142,7 +142,8 @@ def _corners(polygon: Polygon) -> tuple[Point, Point, Point, Point]:
     return (box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)
 
 
-def _is_leftward(text: str) -> bool:
+def is_leftward(text: str) -> bool:
+    """Whether a text runs from right to left, at least in part."""
     return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
 
 

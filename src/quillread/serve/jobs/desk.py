@@ -2,11 +2,12 @@
 
 import os
 import queue
+import re
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -23,6 +24,8 @@ from quillread.types import PageWriter
 
 MOST_WORKERS = 2
 _KEPT_SECONDS = 600.0
+_ENDING_SECONDS = 2.0
+_MOST_STEM = 120
 _RESULTS = "results"
 
 
@@ -119,23 +122,24 @@ class Desk:
 
     def rest(self) -> None:
         """End processes that nobody has needed for long."""
-        if time.monotonic() - self._used < _KEPT_SECONDS:
-            return
-        idle = []
-        while not self._free.empty():
-            try:
-                idle.append(self._free.get_nowait())
-            except queue.Empty:
-                break
-        for worker in idle:
-            worker.close()
-            self._free.put(worker)
+        if time.monotonic() - self._used > _KEPT_SECONDS:
+            self._end_idle(0.0)
 
     def close(self) -> None:
         """End all processes, and what they read with them."""
         for worker in self._workers:
             worker.kill()
-        self.rest()
+        self._end_idle(_ENDING_SECONDS)
+
+    def _end_idle(self, seconds: float) -> None:
+        """End the processes that are free, or become so within some seconds."""
+        idle: list[Worker[FileTask, FileResult]] = []
+        with suppress(queue.Empty):
+            while len(idle) < len(self._workers):
+                idle.append(self._free.get(timeout=seconds) if seconds else self._free.get_nowait())
+        for worker in idle:
+            worker.close()
+            self._free.put(worker)
 
 
 def worker_count(config: ServeConfig) -> int:
@@ -154,8 +158,8 @@ def read_file(readers: PageReaders, task: FileTask) -> FileResult:
 
 
 def _read(reader: Reader, task: FileTask) -> FileResult:
-    results = task.folder / _RESULTS
-    writer = _Watched(file_writer(results / (PurePath(task.name).stem or "input"), task.format))
+    results, stem = task.folder / _RESULTS, _stem(task.name)
+    writer = _Watched(file_writer(results / stem, task.format))
     try:
         faults = reader.stream(task.path, writer, name=task.name)
     finally:
@@ -165,11 +169,17 @@ def _read(reader: Reader, task: FileTask) -> FileResult:
         return FileResult(None, faults)
     if len(files) == 1:
         return FileResult(files[0], faults)
-    packed = task.folder / f"{PurePath(task.name).stem}-{task.format}.zip"
+    packed = task.folder / f"{stem}-{task.format}.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
             archive.write(path, path.name)
     return FileResult(packed, faults, is_zip=True)
+
+
+def _stem(name: str) -> str:
+    """The name of a file without its ending, as a name that any file can have."""
+    text = re.sub(r"[^\w .()+,=@-]", "_", PurePath(name).stem).strip(" .")
+    return text.encode(errors="replace")[:_MOST_STEM].decode(errors="ignore") or "file"
 
 
 class _Watched:

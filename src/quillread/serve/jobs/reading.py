@@ -63,7 +63,7 @@ class PageReaders:
         self.make = make
         self._readers: OrderedDict[ReadOptions, Reader] = OrderedDict()
         self._document: Document | None = None
-        self._key: tuple[Path, ReadOptions] | None = None
+        self._key: tuple[Path, str, ReadOptions] | None = None
 
     def read(self, task: PageTask) -> PageResult:
         """Read a page; what is wrong with the page itself is in the result."""
@@ -82,7 +82,7 @@ class PageReaders:
         return reader
 
     def _open(self, reader: Reader, task: PageTask) -> Document:
-        key = (task.path, task.options)
+        key = (task.path, task.name, task.options)
         if self._document is None or self._key != key:
             self.close()
             self._document, self._key = reader.open(task.path, name=task.name), key

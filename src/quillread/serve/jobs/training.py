@@ -28,7 +28,7 @@ from quillread.models.catalog import describe
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
-from quillread.serve.archive.models import free_name, models_of, place_models, store_model
+from quillread.serve.archive.models import PREFIX, free_name, models_of, place_models, store_model
 from quillread.serve.archive.settings import read_options
 from quillread.serve.archive.teaching import FEWEST, Checked, checked_lines, hold_back, taught_before
 from quillread.serve.database.schema import Collection, Model
@@ -126,7 +126,7 @@ def _earlier(archive: Archive, claim: Claim) -> dict[str, Any] | None:
     """The result of this job if it is done but for the note of it, as when the server was killed just then."""
     with archive.database.read() as session:
         for model in session.scalars(select(Model).where(Model.collection_id == claim.collection_id)):
-            if model.card.get("_job") == claim.job_id and model.deleted is None:
+            if model.card.get("_job") == claim.job_id:
                 return _result(model)
     return None
 
@@ -405,9 +405,12 @@ def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, exam: E
     }
     if not exam.is_better:
         return {"model_id": None, "name": None, "card": card}
-    hidden = {"_job": claim.job_id, "_taught": [line.id for line in course.taught]}
     with archive.database.read() as session:
         name = free_name(session, course.name)
+        # What its base was taught it has learnt, too, even when that is deleted.
+        base = session.scalar(select(Model).where(Model.name == course.base_name.removeprefix(PREFIX)))
+        known = base.card.get("_taught", []) if base is not None else []
+    hidden = {"_job": claim.job_id, "_taught": sorted({*known, *(line.id for line in course.taught)})}
     model = Model(name=name, family="compact", collection_id=claim.collection_id, card=card | hidden)
     actor = Actor(claim.user_name, user_id=claim.user_id)
     return _result(store_model(archive, actor, taught, model))

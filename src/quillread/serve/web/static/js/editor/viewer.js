@@ -174,7 +174,10 @@ export class ImageView extends EventTarget {
     let x = (left + right) / 2 - width / 2;
     if (width < whole) x = Math.max(-whole * 0.02, Math.min(x, whole * 1.02 - width));
     if (right - left > width) x = this.isRightToLeft(row.line.text) ? right - width * 0.97 : left - width * 0.03;
-    const y = (top + bottom) / 2 - height / 2;
+    const tall = this.sheet.page.height || whole * 1.4;
+    const edge = whole * 0.04;
+    let y = (top + bottom) / 2 - height / 2;
+    if (height < tall) y = Math.max(-edge, Math.min(y, tall + edge - height)); // no empty half screen at the ends of the page
     viewport.fitBounds(new this.kit.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || movesLess());
   }
 
