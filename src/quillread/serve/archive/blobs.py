@@ -50,7 +50,7 @@ def media_type_of(head: bytes) -> str | None:
     if b"%PDF-" in head:
         return "application/pdf"
     text = head.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")  # XML may come as UTF-16
-    if text.startswith(b"<") and not text[:14].lower().startswith((b"<!doctype", b"<html")):
+    if text.startswith(b"<") and not text[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "application/xml"
     return "application/json" if text.startswith(b"{") else None
 
