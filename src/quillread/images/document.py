@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -98,17 +98,44 @@ class OnePage:
         """Nothing is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file of the web."""
+
+    content: bytes
+    index: int
+    """Of the page in it, from 0."""
+
+
 class Document:
     """The pages of one file; a context manager, as a PDF stays open between its pages.
 
     Pages are decoded when asked for and not kept. Threads may share a document.
     """
 
-    def __init__(self, name: str, pages: Pages, labels: Sequence[str] = ()) -> None:
-        """Made by `open_document`; `labels` are what the file calls its pages, if it names them."""
+    def __init__(
+        self,
+        name: str,
+        pages: Pages,
+        labels: Sequence[str] = (),
+        *,
+        title: str = "",
+        fetched: Callable[[int], Fetched | None] = lambda index: None,
+    ) -> None:
+        """Made by `open_document`.
+
+        Args:
+            name: How errors name it.
+            pages: What is in it.
+            labels: What the file calls its pages, if it names them.
+            title: What the file calls itself, if it does.
+            fetched: Gives the file that the web gave for a page.
+        """
         self.name = name
+        self.title = title
         self._pages = pages
         self._labels = labels
+        self._fetched = fetched
 
     def __len__(self) -> int:
         """Count the pages; a page that cannot be decoded counts."""
@@ -153,6 +180,10 @@ class Document:
             return self._pages.jpeg(index)
         except (ImageError, *FAULTS):
             return None
+
+    def fetched(self, index: int) -> Fetched | None:
+        """Give the file that the web gave for the page decoded last, as it came; None of other pages and files."""
+        return self._fetched(index)
 
     def close(self) -> None:
         """Release the file."""

@@ -15,8 +15,9 @@ from typing import Any
 from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
-from quillread.images.document import ReadConfig
+from quillread.images.document import Fetched, ReadConfig
 from quillread.images.opening import Opening, open_pages
+from quillread.images.pictures import PicturePages
 from quillread.images.web import WebPolicy, is_address, printable
 from quillread.types import UInt8Image
 
@@ -74,7 +75,8 @@ class IiifPages:
     def __init__(self, content: bytes, config: ReadConfig, policy: WebPolicy, name: str) -> None:
         """Read a manifest; an `ImageError` if it is none, has no canvas, or its images must not be asked for."""
         self._config = config
-        self._canvases = _read_manifest(content, name)
+        self._canvases, self.title = _read_manifest(content, name)
+        self._last: tuple[int, bytes] | None = None
         if policy.allow == "off":
             hint = "set read.web.allow=named to let its images be fetched from the hosts that it names"
             message = f"{name}: is a IIIF manifest, its images are on the web, and read.web.allow is off"
@@ -97,9 +99,11 @@ class IiifPages:
                 content = self._fetch(address)
                 pages = open_pages(Opening("picture", content, self._config, where))
                 try:
-                    return pages.render(0, where)
+                    image = pages.render(0, where)
                 finally:
                     pages.close()
+                self._last = (index, content)
+                return image
             except UnidentifiedImageError:
                 error = ImageError(f"{printable(address)}: is not an image that can be read")
             except ImageError as found:
@@ -125,8 +129,15 @@ class IiifPages:
     def paper_size(self, index: int) -> None:
         """Manifests say nothing of it."""
 
-    def jpeg(self, index: int) -> None:
-        """No page is a file of its own."""
+    def fetched(self, index: int) -> Fetched | None:
+        """The image of a canvas as it was fetched, if it is that of the page decoded last."""
+        last = self._last
+        return Fetched(last[1], 0) if last is not None and last[0] == index else None
+
+    def jpeg(self, index: int) -> bytes | None:
+        """Content of a JPEG file that shows a page just as `render` gave it, if it is the page decoded last."""
+        file = self.fetched(index)
+        return None if file is None else PicturePages(file.content, self._config, heif=False).jpeg(0)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -140,7 +151,8 @@ def _load(content: bytes) -> Any:
     return json.loads(content.decode("utf-8-sig"))
 
 
-def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
+def _read_manifest(content: bytes, name: str) -> tuple[tuple[_Canvas, ...], str]:
+    """Return the canvases of a manifest, and its label."""
     try:
         data = _load(content)
         context = json.dumps(data.get("@context")) if isinstance(data, dict) else ""
@@ -161,7 +173,7 @@ def _read_manifest(content: bytes, name: str) -> tuple[_Canvas, ...]:
     canvases = [*map(_version_2, older), *map(_version_3, newer)]
     if not canvases:
         raise ImageError(f"{name}: is a IIIF manifest without pages", hint="check the address")
-    return tuple(canvases)
+    return tuple(canvases), _label(data.get("label"))
 
 
 def _version_2(canvas: dict[str, Any]) -> _Canvas:

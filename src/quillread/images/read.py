@@ -6,7 +6,7 @@ from typing import BinaryIO
 from PIL import UnidentifiedImageError
 
 from quillread.errors import ImageError
-from quillread.images.document import DAMAGED, FAULTS, Document, ReadConfig
+from quillread.images.document import DAMAGED, FAULTS, Document, Fetched, ReadConfig
 from quillread.images.iiif import MOST_BYTES, IiifPages, may_be_manifest
 from quillread.images.opening import Opening, open_pages
 from quillread.images.tiff import unsupported_tiff
@@ -41,20 +41,28 @@ def open_document(source: Path | bytes | str, config: ReadConfig | None = None, 
     config = config or ReadConfig()
     name = name or ("image" if isinstance(source, bytes) else str(source))
     policy = _web_policy(source, config.web)
-    if isinstance(source, str):
-        source = _fetch(source, config.web, policy) if is_address(source) else Path(source)
+    whole: bytes | None = None
+
+    def fetched(index: int) -> Fetched | None:
+        return None if whole is None else Fetched(whole, index)
+
+    if isinstance(source, str) and is_address(source):
+        source = whole = _fetch(source, config.web, policy)
+    elif isinstance(source, str):
+        source = Path(source)
     head = _read_head(source, name)
     if head.startswith(b"%PDF-"):
-        return Document(name, open_pages(Opening("pdf", source, config, name)))
+        return Document(name, open_pages(Opening("pdf", source, config, name)), fetched=fetched)
     if may_be_manifest(head):
         pages = IiifPages(_read_whole(source, name), config, policy, name)
-        return Document(name, pages, pages.labels)
+        return Document(name, pages, pages.labels, title=pages.title, fetched=pages.fetched)
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
     try:
-        return Document(name, open_pages(Opening("heif" if heif else "picture", source, config, name)))
+        opening = Opening("heif" if heif else "picture", source, config, name)
+        return Document(name, open_pages(opening), fetched=fetched)
     except UnidentifiedImageError as error:
         if b"%PDF-" in head:  # readers accept some bytes before the header, so such files are about
-            return Document(name, open_pages(Opening("pdf", source, config, name)))
+            return Document(name, open_pages(Opening("pdf", source, config, name)), fetched=fetched)
         plain = ImageError(f"{name}: is not an image or PDF that can be read", hint=_SUPPORTED)
         raise unsupported_tiff(source, 0, name) or plain from error
     except FAULTS as error:
@@ -87,7 +95,8 @@ def is_readable_name(path: Path) -> bool:
 def _web_policy(source: Path | bytes | str, config: WebConfig) -> WebPolicy:
     """Decide whom the web may be asked for: somebody meant an address, nobody need have meant what a file names."""
     given = parse_address(source) if isinstance(source, str) and is_address(source) else None
-    return WebPolicy(config.allow or ("named" if given else "off"), given)
+    allow = config.allow or ("named" if given else "off")
+    return WebPolicy(allow, given) if given is None or config.private else WebPolicy(allow).naming([str(given)])
 
 
 def _fetch(address: str, config: WebConfig, policy: WebPolicy) -> bytes:

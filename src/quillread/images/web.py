@@ -44,6 +44,10 @@ class WebConfig:
     max_bytes: int = 300_000_000
     """Larger files are refused."""
 
+    private: bool = True
+    """Whether an address given may be one of a private network: not where strangers give it, as to a server. With
+    `allow=any` nobody is asked."""
+
     def __post_init__(self) -> None:
         if self.allow not in (None, *get_args(Allow)):
             raise ConfigError(f"read.web.allow must be off, named or any, got {self.allow!r}")

@@ -17,18 +17,29 @@ from quillread.serve.api import (
     access,
     collections,
     documents,
+    events,
     export,
+    health,
     images,
+    jobs,
     layout,
     lines,
     models,
     pages,
+    reading,
+    resumable,
     search,
+    teaching,
+    uploads,
 )
+from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
+from quillread.serve.jobs.meter import Meter
+from quillread.serve.web.pages import router as page_router
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -37,13 +48,18 @@ ROUTERS = (
     access.router,
     collections.router,
     documents.router,
+    events.router,
     export.router,
     images.router,
+    jobs.router,
     layout.router,
     lines.router,
     models.router,
     pages.router,
+    reading.router,
     search.router,
+    teaching.router,
+    uploads.router,
 )
 
 
@@ -58,25 +74,30 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        drop_unfinished(archive)
         with feed, crew or nullcontext():
             yield
 
     app = FastAPI(
         title="Quillread",
         version=__version__,
-        root_path=archive.config.root_path,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    app.state.archive, app.state.crew, app.state.feed = archive, crew, feed
+    meter = crew.meter if crew else Meter()
+    app.state.archive, app.state.crew, app.state.feed, app.state.meter = archive, crew, feed, meter
     app.add_middleware(Guard, database=archive.database, config=archive.config)
+    app.add_middleware(Metered, meter=meter)  # the one that is added last is the outermost
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)
+    api.include_router(resumable.make_router(archive))
     app.include_router(api)
+    app.include_router(health.router)
+    app.include_router(page_router)
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)

@@ -55,6 +55,12 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class UnreadableError(RequestError):
+    """Nothing of what was sent can be read."""
+
+    status = 422
+
+
 class MisdirectedError(RequestError):
     """A request for another server."""
 
@@ -75,6 +81,12 @@ class BusyError(RequestError):
     def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or f"try again in {retry_after} seconds")
         self.retry_after = retry_after
+
+
+class NotReadyError(RequestError):
+    """The server cannot work now."""
+
+    status = 503
 
 
 def status_of(error: QuillreadError) -> int:

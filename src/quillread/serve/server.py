@@ -16,16 +16,19 @@ from typing import Any
 import uvicorn
 
 from quillread.errors import ConfigError, InputError, UsageError, printable
+from quillread.reader import Reader
 from quillread.serve.access.accounts import count_admins
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import LogFormat, ServeConfig
+from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.reading import ReaderMaker
 
 _GRACE_SECONDS = 10
 """For requests that are under way when the server is to end."""
 
 
-def run_server(config: ServeConfig, announce: Callable[[str], None]) -> None:
+def run_server(config: ServeConfig, announce: Callable[[str], None], readers: ReaderMaker = Reader) -> None:
     """Serve an archive until a signal ends it; that signal is raised again when all is closed.
 
     A second signal ends the process at once, which loses nothing that was acknowledged.
@@ -33,6 +36,7 @@ def run_server(config: ServeConfig, announce: Callable[[str], None]) -> None:
     Args:
         config: Of the server.
         announce: Called with the address to open in a browser, once it answers.
+        readers: Makes readers in worker processes.
 
     Raises:
         UsageError: If the port is in use, there are no accounts though others may call, or see `Archive`.
@@ -41,7 +45,7 @@ def run_server(config: ServeConfig, announce: Callable[[str], None]) -> None:
     """
     with _listen(config) as listening, Archive(config) as archive:
         _check_accounts(archive)
-        settings = _settings(config, archive)
+        settings = _settings(config, archive, readers)
 
         def ready() -> None:
             announce(_address(config, listening))
@@ -94,9 +98,9 @@ def _is_heard(number: signal.Signals) -> bool:
     return signal.getsignal(number) is not signal.SIG_IGN  # as nohup has it
 
 
-def _settings(config: ServeConfig, archive: Archive) -> uvicorn.Config:
+def _settings(config: ServeConfig, archive: Archive, readers: ReaderMaker) -> uvicorn.Config:
     settings = uvicorn.Config(
-        make_app(archive),
+        make_app(archive, Crew(archive, readers=readers)),
         loop="asyncio",
         http="h11",
         ws="none",

@@ -1,5 +1,6 @@
 """Files by the SHA-256 of their content, in a folder or a bucket: originals stay untouched, equal ones kept once."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from quillread.errors import ConfigError, InputError, OutputError
+from quillread.files import clear_parts
 
 _CHUNK = 1 << 20
 
@@ -47,6 +49,10 @@ class Storage:
         self._is_local = isinstance(self._fs, LocalFileSystem)
         self._fetched = fetched
         self._fs.makedirs(self._root, exist_ok=True)
+        self._parts = Path(self._root) / ".parts"
+        if self._is_local:
+            self._parts.mkdir(exist_ok=True)
+            clear_parts(self._parts)
 
     def add(self, content: bytes | BinaryIO | Path) -> Stored:
         """Keep a file.
@@ -69,6 +75,27 @@ class Storage:
                 spooled.seek(0)
                 self._write(stored.sha256, content if isinstance(content, bytes | Path) else cast(BinaryIO, spooled))
         return stored
+
+    def take(self, path: Path) -> Stored:
+        """Keep a file that is on this disk; here it is not copied where the folder of the storage is on the disk, too.
+
+        Raises:
+            OutputError: If there is no space, or the storage cannot be reached.
+        """
+        if not self._is_local:
+            return self.add(path)
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            place = Path(self._place(digest))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(path, place)
+                _sync(place.parent)
+        except OSError:
+            return self.add(path)  # on another disk, or one that knows no links
+        return Stored(digest, path.stat().st_size)
 
     def has(self, sha256: str) -> bool:
         """Whether a file is there."""
@@ -134,7 +161,7 @@ class Storage:
         place = self._place(sha256)
         try:
             if self._is_local:
-                _write_here(Path(place), content)
+                _write_here(Path(place), content, self._parts)
                 return
             self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
             with self._fs.open(place, "wb") as file:  # object stores show a file when it is whole
@@ -145,25 +172,34 @@ class Storage:
             raise OutputError(message, hint="check disk space and permissions") from error
 
 
-def _write_here(place: Path, content: bytes | BinaryIO | Path) -> None:
-    """Write a file that is on the disk before its name is."""
+def _write_here(place: Path, content: bytes | BinaryIO | Path, parts: Path) -> None:
+    """Write a file that is on the disk before its name is.
+
+    What a killed program leaves in `parts` is known by its name and by the lock that nobody holds any more.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = tempfile.NamedTemporaryFile(dir=place.parent, prefix=".part-", delete=False)  # noqa: SIM115
+    path = parts / f".quillread-{os.urandom(8).hex()}.part"
     try:
-        with part:
+        with path.open("xb") as part:
+            fcntl.flock(part, fcntl.LOCK_EX)
             for chunk in _chunks(content):
                 part.write(chunk)
             part.flush()
             os.fsync(part.fileno())
-        Path(part.name).replace(place)
+            path.replace(place)
     except BaseException:
-        Path(part.name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
-    folder = os.open(place.parent, os.O_RDONLY)
+    _sync(place.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Let the names of a folder be on the disk."""
+    file = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(file)
     finally:
-        os.close(folder)
+        os.close(file)
 
 
 def _chunks(content: bytes | BinaryIO | Path) -> Iterator[bytes]:

@@ -1,20 +1,25 @@
 """Archives for the tests of the server: each test that asks for one runs with SQLite and with PostgreSQL."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from postgres import Server, postgres_server
+from serve_readers import frail
 
+from quillread.serve.access import accounts, passwords
 from quillread.serve.app import make_app
 from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.views import make_view
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Page
+from quillread.serve.jobs.crew import Crew
 from quillread.types import UInt8Image
 
 
@@ -70,3 +75,46 @@ def make_page(archive: Archive) -> Callable[..., int]:
             return page.id
 
     return make
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that take no time, for tests that are not about them."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def users(archive: Archive, cheap_passwords: None) -> dict[str, int]:
+    """Accounts named as their roles, with ids; the password of each is `PASSWORD`."""
+    ids = {}
+    with archive.database.write() as session:
+        for role in ("admin", "editor", "reader", "none"):
+            hashed = accounts.make_hash(role, PASSWORD)
+            ids[role] = accounts.add_user(session, role, accounts.check_role(role), hashed).id
+    return ids
+
+
+LogIn = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def log_in(archive: Archive, users: dict[str, int]) -> Iterator[LogIn]:
+    """Make clients that are logged in as a user."""
+    with ExitStack() as stack:
+
+        def make(name: str) -> TestClient:
+            client = stack.enter_context(TestClient(make_app(archive), base_url="http://127.0.0.1:8765"))
+            answer = client.post("/api/v1/login", json={"name": name, "password": PASSWORD})
+            assert answer.status_code == 204, answer.text
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def crew(archive: Archive) -> Crew:
+    """A crew that reads the same text on all pages, when it is told to: `crew.work_off()`."""
+    return Crew(archive, readers=frail, is_apart=False)

@@ -89,6 +89,7 @@ def test_a_deleted_model_is_gone_and_its_name_free(archive: Archive, client: Tes
     assert len(client.get(MODELS).json()["items"]) == 1
     with archive.database.read() as session, pytest.raises(NotFoundError, match="no model 'mine'"):
         model_folder(archive, session, "archive:mine")
+    assert list((archive.config.data / "models").iterdir()) == list(archive.storage.list()) == []
     assert upload(client, zip_of(builtin()))[0] == 201
 
 

@@ -1,11 +1,17 @@
+import json
+from pathlib import Path
+
 import pytest
+from fastapi.testclient import TestClient
+from serve_lessons import add_lesson
 from serve_pages import found_line, new_page, read_page
 from sqlalchemy import select
 
 from quillread.errors import ConfigError
+from quillread.serve.archive import teaching
 from quillread.serve.archive.home import Archive
-from quillread.serve.archive.suggesting import Candidate, choose_by_page, choose_lines, suggest_lines
-from quillread.serve.archive.teaching import Checked, checked_lines, choose_review, hold_back, taught_before
+from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
+from quillread.serve.archive.teaching import CURVE, Checked, checked_lines, choose_review, hold_back, taught_before
 from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page, now
 
 
@@ -152,8 +158,6 @@ def test_lines_that_are_chosen_differ():
 def test_the_lazy_choice_is_that_of_looking_at_all():
     texts = ["abc", "abd", "bcd xyz", "x", "zzz abc", "the", "then the", "lorem", "ipsum lorem", "dolor"]
     lines = [candidate(i, text, 0.05 + i % 3 / 10) for i, text in enumerate(texts)]
-    from quillread.serve.archive.suggesting import Coverage
-
     coverage, rest, wanted = Coverage(), list(lines), []
     for _ in range(6):
         best = max(rest, key=coverage.gain)
@@ -178,3 +182,63 @@ def test_suggestions_are_lines_that_nobody_has_checked(archive: Archive):
         assert [line.page_id for line in found] == sorted((line.page_id for line in found), key=found[0].page_id.__ne__)
         assert len(suggest_lines(session, collection, 2)) == 2
         assert suggest_lines(session, collection + 1, 10) == []
+
+
+def test_the_api_tells_what_can_be_taught(archive: Archive, client: TestClient):
+    collection = fill(archive)
+    shown = client.get(f"/api/v1/collections/{collection}/teach").json()
+    assert (shown["checked_lines"], shown["held_back"], shown["running_job"]) == (1, 0, None)
+    assert shown["model"] == "builtin"
+    assert shown["curve"][0] == {"lines": 0, "cer_factor": 1.0}
+    factors = [point["cer_factor"] for point in shown["curve"]]
+    assert factors == sorted(factors, reverse=True)
+
+
+def test_the_curve_is_that_which_was_measured():
+    results = Path(__file__).parents[3] / "benchmarks" / "results" / "personal.json"
+    rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
+    measured = [(row["lines"], round(row["cer_spacing"] / rows[0]["cer_spacing"], 2)) for row in rows]
+    assert list(CURVE) == measured
+
+
+def test_a_collection_is_taught_by_one_job_at_a_time(archive: Archive, client: TestClient):
+    collection = add_lesson(archive)
+    place = f"/api/v1/collections/{collection}/teach"
+    job = client.post(place, json={"minutes": 2})
+    assert (job.status_code, job.json()["kind"], job.json()["state"]) == (202, "train", "waiting")
+    again = client.post(place)
+    assert (again.status_code, again.json()["job_id"]) == (409, job.json()["id"])
+    assert client.get(place).json()["running_job"] == job.json()["id"]
+    client.post(f"/api/v1/jobs/{job.json()['id']}/cancel")
+    assert client.post(place).status_code == 202
+
+
+@pytest.mark.parametrize("body", [{"minutes": 0}, {"minutes": 1e9}, {"minutes": "x"}, []])
+def test_a_lesson_of_another_form_is_refused(archive: Archive, client: TestClient, body: object):
+    place = f"/api/v1/collections/{add_lesson(archive)}/teach"
+    assert client.post(place, json=body).status_code == 422
+
+
+def test_what_cannot_be_taught_says_why(archive: Archive, client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    few = client.post(f"/api/v1/collections/{fill(archive)}/teach")
+    assert (few.status_code, few.json()["detail"]) == (422, "1 lines are checked, and teaching needs 10")
+    monkeypatch.setattr(teaching, "_PACKAGES", ("no_such_package",))
+    place = f"/api/v1/collections/{add_lesson(archive)}/teach"
+    shown = client.get(place).json()
+    assert (shown["can_train"], "quillread[train]" in shown["hint"]) == (False, True)
+    assert "quillread[train]" in client.post(place).json()["hint"]
+
+
+def test_the_api_suggests_lines_and_chooses_those_to_proofread(archive: Archive, client: TestClient):
+    collection = fill(archive)
+    place = f"/api/v1/collections/{collection}"
+    items = client.get(f"{place}/suggest", params={"limit": 3}).json()["items"]
+    assert len(items) == 3
+    assert items[0].keys() == {"line_id", "page_id", "document_id", "document_name", "text", "expected_error"}
+    shown = client.get(f"{place}/review", params={"target": 0.05}).json()
+    assert shown["lines"] == ids(archive, "one", "four")
+    assert shown["expected_error_after"] <= 0.05 < shown["expected_error_before"]
+    for wrong in (-1, 2, "nan", "x"):
+        assert client.get(f"{place}/review", params={"target": wrong}).status_code == 422
+    for name in ("teach", "suggest", "review"):
+        assert client.get(f"/api/v1/collections/999/{name}").status_code == 404

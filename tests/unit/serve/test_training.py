@@ -134,11 +134,19 @@ def taught(one: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
 
 
 @pytest.mark.slow
-def test_a_hand_is_taught_and_the_better_model_kept(taught: tuple[Archive, int], tmp_path: Path):
+def test_a_hand_is_taught_even_after_a_stop_and_the_better_model_kept(taught: tuple[Archive, int]):
     archive, collection = taught
+    first = Progress(stops=True)
+    assert train(archive, claim_of(collection, minutes=0.4), first, first.cancelled) is None
+    begun = first.told[-1]["step"]
+    assert begun > 0
     progress = Progress()
-    result = train(archive, claim_of(collection, minutes=0.5), progress, progress.cancelled)
+    result = train(archive, claim_of(collection, job=2, minutes=0.4), progress, progress.cancelled)
     assert result is not None
+    assert progress.told[0]["step"] >= begun
+    last = progress.told[-1]
+    assert last["history"][0]["cer"] == last["cer_before"]
+    assert len(last["history"]) > 2
     card = result["card"]
     assert (card["lines"], card["held_back"], card["by"], card["start"]) == (16, 4, "page", "archive:tiny")
     assert card["better"]
@@ -152,36 +160,20 @@ def test_a_hand_is_taught_and_the_better_model_kept(taught: tuple[Archive, int],
         info = describe(str(model_folder(archive, session, result["name"]))).info
     assert info.name == "Letters"
     assert not work_folder(archive, collection).exists()
-    last = progress.told[-1]
-    assert last["history"][0]["cer"] == last["cer_before"]
-    assert len(last["history"]) > 2
     # The server was killed before it could note the end: the same job gives the same model.
-    assert train(archive, claim_of(collection), progress, progress.cancelled) == result
+    assert train(archive, claim_of(collection, job=2), progress, progress.cancelled) == result
     assert "_taught" not in json.dumps(result)
-
-
-@pytest.mark.slow
-def test_a_training_that_was_stopped_goes_on(taught: tuple[Archive, int], monkeypatch: pytest.MonkeyPatch):
-    archive, collection = taught
-    progress = Progress(stops=True)
-    assert train(archive, claim_of(collection, minutes=0.5), progress, progress.cancelled) is None
-    assert (work_folder(archive, collection) / "run" / "train.json").is_file()
-    before = progress.told[-1]["step"]
-    again = Progress()
-    assert train(archive, claim_of(collection, job=2, minutes=0.5), again, again.cancelled) is not None
-    assert again.told[0]["step"] >= before > 0
 
 
 @pytest.mark.slow
 def test_a_training_that_a_killed_server_left_is_followed(taught: tuple[Archive, int], monkeypatch: pytest.MonkeyPatch):
     archive, collection = taught
-    pids: list[int] = []
+    started: list[Any] = []
     real = training._start
 
     def start(*args: Any) -> Any:
-        process = real(*args)
-        pids.append(process.pid)
-        return process
+        started.append(real(*args))
+        return started[-1]
 
     class KilledError(BaseException):
         pass
@@ -191,11 +183,12 @@ def test_a_training_that_a_killed_server_left_is_followed(taught: tuple[Archive,
 
     monkeypatch.setattr(training, "_start", start)
     with pytest.raises(KilledError):
-        train(archive, claim_of(collection, minutes=0.4), lambda _: None, killed)
-    assert len(pids) == 1
-    result = train(archive, claim_of(collection, minutes=0.4), lambda _: None, lambda: False)
+        train(archive, claim_of(collection, minutes=0.2), lambda _: None, killed)
+    assert len(started) == 1
+    result = train(archive, claim_of(collection, minutes=0.2), lambda _: None, lambda: False)
     assert result is not None
-    assert len(pids) == 2  # the second only takes what the first has left
+    assert started[0].wait() == 0
+    assert len(started) == 2  # the second only takes what the first has left
 
 
 @pytest.mark.slow

@@ -142,11 +142,8 @@ def set_member(session: Session, collection_id: int, user: User, role: Role | No
 
 def list_members(session: Session, collection_id: int) -> list[tuple[User, Role, bool]]:
     """All users that are not disabled, with their role in a collection, and whether it is one of its own."""
-    own = dict(
-        session.execute(
-            select(Membership.user_id, Membership.role).where(Membership.collection_id == collection_id)
-        ).tuples()
-    )
+    chosen = select(Membership.user_id, Membership.role).where(Membership.collection_id == collection_id)
+    own = {row[0]: row[1] for row in session.execute(chosen)}
     found = []
     for user in list_users(session):
         if user.disabled:

@@ -68,10 +68,10 @@ def check_origin(scope: Scope, own: str) -> None:
         DeniedError: If one has.
     """
     for value in headers(scope, "origin"):
-        if _parse_origin(value) != own:
-            hint = None
-            if own.startswith("http:") and _parse_origin(value) == own.replace("http:", "https:", 1):
-                hint = "behind a proxy that speaks TLS: quill serve --behind-proxy"
+        given = _parse_origin(value)
+        if given != own:
+            is_tls_of_ours = given and given.rpartition(":")[0] == own.rpartition(":")[0].replace("http:", "https:", 1)
+            hint = "behind a proxy that speaks TLS: quill serve --behind-proxy" if is_tls_of_ours else None
             raise DeniedError("pages of other sites may not call this server", hint=hint)
     if scope["method"] not in _SAFE and any(
         value not in ("same-origin", "none") for value in headers(scope, "sec-fetch-site")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from anyio import to_thread
 from sqlalchemy.exc import OperationalError
@@ -86,7 +87,7 @@ class Guard:
         scope, config = exchange.scope, self._config
         if config.behind_proxy:
             believe_proxy(scope)
-        path = _path_of(scope)
+        path = exchange.find_path(config.root_path)
         exchange.is_guarded = path.startswith(GUARDED)
         exchange.bound(self._most_bytes(path))
         check_origin(scope, check_host(scope, config))
@@ -152,6 +153,18 @@ class _Exchange:
         given = headers(scope, "x-request-id")
         self.id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else uuid.uuid4().hex[:16]
         scope.setdefault("state", {}).update(id=self.id, actor=None)
+
+    def find_path(self, root: str) -> str:
+        """The path below the root path, which a proxy takes away or leaves; the application sees it with it (ASGI)."""
+        path = str(self.scope["path"])
+        if not root:
+            return path
+        if not path.startswith(f"{root}/"):
+            path = root + ("/" if path == root else path)
+            self.scope["path"] = path
+            self.scope["raw_path"] = quote(path).encode("ascii")
+        self.scope["root_path"] = root
+        return path[len(root) :]
 
     def bound(self, most: int) -> None:
         """Take so many bytes of the body.
@@ -232,18 +245,12 @@ class _Exchange:
         return HTTPException(413, f"the body may have {self._most:,} bytes")
 
 
-def _path_of(scope: Scope) -> str:
-    """The path that the router sees: a proxy may take the root path away, or leave it."""
-    path, root = str(scope["path"]), scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
-
-
 def _template_of(scope: Scope) -> str:
     """The path with the names of its parameters in place of their values."""
     if "route" not in scope:
         return "-"
     names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
-    path = _path_of(scope)
+    path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
     for value in sorted((value for value in names if "/" in value), key=len, reverse=True):
         path = path.replace(value, names[value])
     return "/".join(names.get(part, part) for part in path.split("/"))

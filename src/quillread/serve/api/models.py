@@ -76,9 +76,8 @@ def create_model(
 
 @router.delete("/{model_id}", status_code=status.HTTP_204_NO_CONTENT)
 def remove_model(archive: TheArchive, actor: TheActor, model_id: int) -> None:
-    """Delete a model of the archive; collections that are read with it must be given another first."""
-    with archive.database.write() as session:
-        delete_model(session, actor, model_id)
+    """Delete a model of the archive for good; collections that are read with it must be given another first."""
+    delete_model(archive, actor, model_id)
 
 
 def show_model(model: Model) -> ModelOut:

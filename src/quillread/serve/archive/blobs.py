@@ -87,17 +87,20 @@ def drop_blobs(session: Session, candidates: Iterable[str | None]) -> list[Store
     """
     _lock(session, "pg_advisory_xact_lock")
     session.flush()
+    dropped: list[Stored] = []
+    for part in _parts(find_unused(session, candidates)):
+        gone = delete(Blob).where(Blob.sha256.in_(part)).returning(Blob.sha256, Blob.size)
+        dropped += [Stored(*row) for row in session.execute(gone)]
+    return dropped
+
+
+def find_unused(session: Session, candidates: Iterable[str | None]) -> set[str]:
+    """Find those files that nothing refers to."""
     left = {sha256 for sha256 in candidates if sha256}
     for column in (Page.source, Page.view, Page.thumbnail, Model.blob):
         for part in _parts(left):
             left -= {used for used in session.scalars(select(column).where(column.in_(part))) if used}
-    if left:
-        left -= _used_by_jobs(session)
-    dropped: list[Stored] = []
-    for part in _parts(left):
-        gone = delete(Blob).where(Blob.sha256.in_(part)).returning(Blob.sha256, Blob.size)
-        dropped += [Stored(*row) for row in session.execute(gone)]
-    return dropped
+    return left - _used_by_jobs(session) if left else left
 
 
 def sweep(archive: Archive, dropped: Iterable[Stored]) -> None:

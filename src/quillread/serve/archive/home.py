@@ -23,6 +23,7 @@ class Archive:
 
     Args:
         config: Of the server.
+        schema: Of an archive that is made; later it is brought up to date by `migrate`.
         serves: Whether this is the server of the folder, of which there is one; else a command beside it, which brings
             the schema up to date only while none runs.
 
@@ -31,7 +32,7 @@ class Archive:
         InputError: If the database cannot be reached.
     """
 
-    def __init__(self, config: ServeConfig, *, serves: bool = True) -> None:
+    def __init__(self, config: ServeConfig, *, schema: str = "head", serves: bool = True) -> None:
         self.config = config
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _lock(config.data)
@@ -42,7 +43,7 @@ class Archive:
         self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME), config.limits)
         with away(self.database):
             if lock is not None:
-                migrate(self.database)
+                migrate(self.database, schema)
             elif not is_current(self.database):
                 raise UsageError(
                     "the server that runs is of another version than this command",

@@ -1,6 +1,7 @@
 """Models of the archive: kept, found for those who may use them, unpacked before use, deleted."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
+from quillread.serve.archive.blobs import add_blobs, drop_blobs, store, sweep
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.model_zip import check_model, packed, unpacked
-from quillread.serve.database.schema import Blob, Collection, Model, now
+from quillread.serve.database.schema import Collection, Model
 from quillread.serve.faults import ConflictError, NotFoundError
 
 PREFIX = "archive:"
@@ -25,7 +27,7 @@ _MEDIA_TYPE = "application/zip"
 def usable(actor: Actor) -> ColumnElement[bool]:
     """The condition on `Model` for those that someone may use: those for all, and of collections that they may read."""
     visible = select(Collection.id).where(actor.visible())
-    return Model.deleted.is_(None) & or_(Model.collection_id.is_(None), Model.collection_id.in_(visible))
+    return or_(Model.collection_id.is_(None), Model.collection_id.in_(visible))
 
 
 def find_model(session: Session, actor: Actor, id: int) -> Model:
@@ -74,7 +76,7 @@ def model_folder(archive: Archive, session: Session, name: str) -> Path:
         InputError: If its file is missing from the storage.
     """
     bare = name.removeprefix(PREFIX)
-    blob = session.scalar(select(Model.blob).where(Model.name == bare, Model.deleted.is_(None)))
+    blob = session.scalar(select(Model.blob).where(Model.name == bare))
     if blob is None:
         raise NotFoundError(f"there is no model {bare!r} in the archive", hint="choose another for the collection")
     folder = archive.config.data / "models" / blob
@@ -119,44 +121,47 @@ def store_model(archive: Archive, actor: Actor, folder: Path, model: Model) -> M
         ConflictError: If there is one of this name.
     """
     with packed(folder) as zipped:
-        stored = archive.storage.add(zipped)
-    try:
-        with archive.database.write() as session:
-            if session.get(Blob, stored.sha256) is None:
-                session.add(Blob(sha256=stored.sha256, size=stored.size, media_type=_MEDIA_TYPE))
+        file = store(archive, zipped, _MEDIA_TYPE)
+        try:
+            with archive.database.write() as session:
+                add_blobs(session, archive.storage, [file])
+                model.blob = file.stored.sha256
+                session.add(model)
                 session.flush()
-            model.blob = stored.sha256
-            session.add(model)
-            session.flush()
-            audit(session, actor, "model.create", model.collection_id, model=model.id, name=model.name)
-            tell(session, "model.created", model.collection_id, model=model.id)
-    except IntegrityError as error:
-        raise ConflictError(f"there is a model {model.name!r} already", hint="choose another name") from error
-    _place(folder, archive.config.data / "models" / stored.sha256)
+                audit(session, actor, "model.create", model.collection_id, model=model.id, name=model.name)
+                tell(session, "model.created", model.collection_id, model=model.id)
+        except IntegrityError as error:
+            raise ConflictError(f"there is a model {model.name!r} already", hint="choose another name") from error
+    _place(folder, archive.config.data / "models" / model.blob)
     return model
 
 
-def delete_model(session: Session, actor: Actor, id: int) -> None:
-    """Delete a model; its name is free again.
+def delete_model(archive: Archive, actor: Actor, id: int) -> None:
+    """Delete a model for good.
 
     Raises:
         NotFoundError: If there is none, or the actor may not know of it.
         DeniedError: If the actor is not an editor of its collection, or if it is for all, of the archive.
         ConflictError: If a collection is read with it.
     """
-    model = find_model(session, actor, id)
-    if model.collection_id is None:
-        actor.check_all("editor")
-    else:
-        actor.check(session, model.collection_id, "editor")
-    wanted = PREFIX + model.name
-    users = [c for c in session.scalars(select(Collection)) if wanted in models_of(c)]
-    if users:
-        many = f"{len(users)} collections are" if len(users) > 1 else "a collection is"
-        raise ConflictError(f"{many} read with {model.name!r}", hint="choose another model there first")
-    audit(session, actor, "model.delete", model.collection_id, model=id, name=model.name)
-    tell(session, "model.deleted", model.collection_id, model=id)
-    model.name, model.deleted = f"{model.name}#{id}", now()  # no name that is given has a #
+    with archive.database.write() as session:
+        model = find_model(session, actor, id)
+        if model.collection_id is None:
+            actor.check_all("editor")
+        else:
+            actor.check(session, model.collection_id, "editor")
+        wanted = PREFIX + model.name
+        users = sum(wanted in models_of(collection) for collection in session.scalars(select(Collection)))
+        if users:
+            many = f"{users} collections are" if users > 1 else "a collection is"
+            raise ConflictError(f"{many} read with {model.name!r}", hint="choose another model there first")
+        audit(session, actor, "model.delete", model.collection_id, model=id, name=model.name)
+        tell(session, "model.deleted", model.collection_id, model=id)
+        session.delete(model)
+        dropped = drop_blobs(session, [model.blob])
+    sweep(archive, dropped)
+    for stored in dropped:
+        shutil.rmtree(archive.config.data / "models" / stored.sha256, ignore_errors=True)
 
 
 def models_of(collection: Collection) -> list[str]:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import timedelta
 
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, delete, func, literal, select, union
@@ -13,7 +14,7 @@ from quillread.serve.archive.blobs import drop_blobs, sweep
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection, find_document, find_page
 from quillread.serve.archive.home import Archive
-from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task
+from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task, now
 from quillread.serve.faults import RequestError
 from quillread.serve.storage import Stored
 
@@ -115,6 +116,25 @@ def purge_collection(archive: Archive, actor: Actor, id: int) -> Purged:
         with suppress(FileNotFoundError):
             shutil.rmtree(archive.config.data / "models" / stored.sha256)
     return _told(dropped + gone, [model.name for model in models])
+
+
+def binned(archive: Archive, age: timedelta) -> dict[str, list[int]]:
+    """Find what has been in the bin for a time: ids of collections, of documents of others, of pages of others."""
+    since = now() - age
+    with archive.database.read() as session:
+        collections = select(Collection.id).where(Collection.deleted <= since)
+        documents = select(Document.id).where(Document.deleted <= since, Document.collection_id.not_in(collections))
+        pages = (
+            select(Page.id)
+            .join(Document)
+            .where(
+                Page.deleted <= since,
+                Page.document_id.not_in(documents),
+                Document.collection_id.not_in(collections),
+            )
+        )
+        chosen = {"collections": collections, "documents": documents, "pages": pages}
+        return {kind: list(session.scalars(ids)) for kind, ids in chosen.items()}
 
 
 def use_of_disk(archive: Archive, actor: Actor) -> Usage:

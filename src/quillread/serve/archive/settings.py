@@ -6,6 +6,7 @@ from typing import Any
 
 from quillread.config import build
 from quillread.errors import ConfigError
+from quillread.images.document import ReadConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, split_weight
 from quillread.models.catalog import SHIPPED
 from quillread.options import ReadOptions
@@ -13,8 +14,8 @@ from quillread.pages.segment import SEGMENTERS
 from quillread.serve.faults import RequestError, TooLargeError
 
 _MOST_BYTES = 100_000
-_OURS = ("threads", "pages", "segmentation", "lexicons")
-"""Options that are about the server or about one input."""
+_OURS = ("threads", "segmentation", "lexicons")
+"""Options that are about the server, or name files."""
 
 
 def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,21 +34,30 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings)
 
 
-def read_options(options: Mapping[str, Any]) -> ReadOptions:
+def read_options(options: Mapping[str, Any], *, is_one_file: bool = False) -> ReadOptions:
     """The options of a reading, of those that a request or a collection names.
+
+    Args:
+        options: As they are named.
+        is_one_file: Whether one file is read, of which pages can be chosen.
 
     Raises:
         RequestError: If they are unknown, out of range, or not for requests.
     """
-    for name in _OURS:
+    for name in _OURS if is_one_file else (*_OURS, "pages"):
         if name in options:
             raise RequestError(f"options.{name} is not for requests")
-    if "web" in options.get("read", {}):
+    files = options.get("read")
+    if isinstance(files, Mapping) and "web" in files:
         raise RequestError("options.read.web is not for requests", hint="quill serve --set web.allow=...")
     try:
         read = build(ReadOptions, options, "options")
     except ConfigError as error:
         raise RequestError(error.message, hint=error.hint) from error
+    for name in ("max_pixels", "max_memory", "max_seconds"):
+        most = getattr(ReadConfig(), name)
+        if getattr(read.read, name) > most:
+            raise RequestError(f"options.read.{name} may be at most {most:,}, got {getattr(read.read, name):,}")
     _check_names(read)
     return read
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -114,7 +114,7 @@ def choose_review(session: Session, collection_id: int, target: float) -> Review
     )
 
 
-def machine_lines(collection_id: int) -> Select[tuple[Line]]:
+def machine_lines(collection_id: int) -> Select[Any]:
     """Lines of a collection that nobody has checked and whose text is a machine's; joined with that version."""
     chosen = _lines(collection_id).join(LineVersion, LineVersion.id == Line.current_id)
     return chosen.where(~Line.checked, LineVersion.kind == "machine")
@@ -123,7 +123,7 @@ def machine_lines(collection_id: int) -> Select[tuple[Line]]:
 _ORDER = (Document.position, Document.id, Page.position, Page.id, Line.position, Line.id)
 
 
-def _lines(collection_id: int) -> Select[tuple[Line]]:
+def _lines(collection_id: int) -> Select[Any]:
     joined = select(Line).join(Page, Page.id == Line.page_id).join(Document, Document.id == Page.document_id)
     there = (Document.deleted.is_(None), Page.deleted.is_(None), Line.deleted.is_(None))
     return joined.where(Document.collection_id == collection_id, *there)

@@ -326,7 +326,6 @@ class Model(Base):
     collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="SET NULL"))
     """That it was taught on; whoever may read that may use it. None: for all."""
     created: Mapped[datetime] = mapped_column(default=now)
-    deleted: Mapped[datetime | None]
     card: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Of one that was taught: lines, error before and after with interval, examples."""
 

@@ -5,7 +5,6 @@ commits it with the end of the task. A database that is away is waited for, with
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Self
 from quillread.reader import Reader
 from quillread.serve.archive.home import Archive
 from quillread.serve.jobs.claims import recover, renew, waiting_kinds
+from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
 from quillread.serve.jobs.lanes import RUNS, Lane, PageLane, RunLane
 from quillread.serve.jobs.meter import Meter
@@ -26,7 +26,7 @@ _TICK = 0.25
 _HELD_SECONDS = 1.0
 _RENEW_SECONDS = 8.0
 _PRUNE_SECONDS = 3600.0
-_MOST_WORKERS = 2
+_REST_SECONDS = 60.0
 
 
 class Crew:
@@ -50,7 +50,8 @@ class Crew:
         self.meter = Meter()
         self._archive = archive
         self._shift = Shift(archive, self.meter)
-        count = archive.config.workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+        self.desk = Desk(archive.config, readers)
+        count = worker_count(archive.config)
         self._lanes: list[Lane] = [PageLane(self._shift, readers, is_apart=is_apart) for _ in range(count)]
         self._lanes += [RunLane(self._shift, kind, place) for kind, place in runs.items()]
         self._clerk = threading.Thread(target=self._keep_books, name="quillread-clerk", daemon=True)
@@ -76,6 +77,7 @@ class Crew:
         """
         self._shift.stopping.set()
         self._shift.wake(())
+        self.desk.close()
         end = time.monotonic() + seconds
         for lane in self._lanes:
             lane.join(max(0.0, end - time.monotonic()))
@@ -107,7 +109,7 @@ class Crew:
     def _keep_books(self) -> None:
         """Wake threads that wait, renew leases, and find tasks whose server is dead."""
         due = {self._wake: _TICK, self._shift.find_lost: _HELD_SECONDS, self._recover: _RENEW_SECONDS}
-        due[self._prune] = _PRUNE_SECONDS
+        due |= {self._prune: _PRUNE_SECONDS, self.desk.rest: _REST_SECONDS}
         last = dict.fromkeys(due, float("-inf"))
         while not self._shift.stopping.wait(_TICK):
             for duty, seconds in due.items():

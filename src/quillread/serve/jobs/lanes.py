@@ -17,17 +17,9 @@ from quillread.processes import Limits, Worker
 from quillread.serve.archive.home import Archive
 from quillread.serve.jobs import claims
 from quillread.serve.jobs.claims import Claim
+from quillread.serve.jobs.pages import find_task, store_result
 from quillread.serve.jobs.queue import settle_pages
-from quillread.serve.jobs.reading import (
-    LASTING,
-    PageReaders,
-    PageResult,
-    PageTask,
-    ReaderMaker,
-    find_task,
-    read_page,
-    store_result,
-)
+from quillread.serve.jobs.reading import PageReaders, PageResult, PageTask, ReaderMaker, read_page
 from quillread.serve.jobs.shift import Change, Hold, Shift, is_away
 
 log = logging.getLogger(__name__)
@@ -39,6 +31,8 @@ RUNS = {
 }
 """Kind of job -> `Run`, resolved late, of those whose tasks are not pages."""
 
+_LASTING = frozenset({"usage", "config", "model", "extra", "input", "image", "data"})
+"""Kinds of faults that a second try would meet again."""
 _PAGE_SECONDS = 3600.0
 _KEPT_SECONDS = 600.0
 _MOST_BEGUN = 20
@@ -253,7 +247,7 @@ class _Progress:
 
 
 def _failing(claim: Claim, fault: Fault) -> Change:
-    return lambda session: claims.fail(session, claim, fault, may_retry=fault.kind not in LASTING)
+    return lambda session: claims.fail(session, claim, fault, may_retry=fault.kind not in _LASTING)
 
 
 def _end_read(session: Session, claim: Claim, task: PageTask, result: PageResult, *, tells: bool) -> None:

@@ -29,5 +29,5 @@ class Meter:
             "quillread_worker_restarts", "Worker processes that were replaced", registry=self.registry
         )
         self.tasks = Gauge("quillread_tasks", "Tasks in the queue, by state", ["state"], registry=self.registry)
-        self.jobs_waiting = Gauge("quillread_jobs_unfinished", "Jobs that wait or run", registry=self.registry)
+        self.jobs_unfinished = Gauge("quillread_jobs_unfinished", "Jobs that wait or run", registry=self.registry)
         self.watchers = Gauge("quillread_watchers", "Streams of events that are open", registry=self.registry)

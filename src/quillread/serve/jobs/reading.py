@@ -1,7 +1,4 @@
-"""The pure work of reading a page, in a worker process: it knows files and options, and no database.
-
-Around it, in the server process: what to read is looked up before, and the result is put into the archive after.
-"""
+"""The pure work of reading a page, in a worker process: it knows files and options, and no database."""
 
 import json
 from collections import OrderedDict
@@ -10,29 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from quillread.errors import InputError, UsageError
+from quillread.errors import UsageError
 from quillread.images.document import Document
 from quillread.options import ReadOptions
 from quillread.reader import Reader
-from quillread.serve.archive.home import Archive
-from quillread.serve.archive.layouts import read_layout
-from quillread.serve.archive.models import place_models
-from quillread.serve.archive.readings import apply_reading
-from quillread.serve.archive.settings import read_options
-from quillread.serve.database.schema import Collection, Line, LineVersion, Page
-from quillread.serve.database.schema import Document as DocumentRow
-from quillread.serve.jobs.claims import Claim
-from quillread.types import Page as ReadPage
-from quillread.types import Point, Polygon, Region, Transcript
+from quillread.types import Page, Point, Polygon, Region, Transcript
 
 ReaderMaker = Callable[[ReadOptions], Reader]
 """Makes the reader of some options, in the worker process: a function or class of a module."""
 
-LASTING = frozenset({"usage", "config", "model", "extra", "input", "image", "data"})
-"""Kinds of faults that a second try would meet again."""
 _READERS = 2
 
 
@@ -48,7 +31,7 @@ class PageTask:
     size: tuple[int, int]
     """Width and height in which the archive has coordinates; of no pixels if it does not know it yet."""
     options: ReadOptions
-    known: ReadPage | None = None
+    known: Page | None = None
     """Lines to read along; None to find them."""
     line_ids: tuple[int, ...] | None = None
     """Of the lines of `known`."""
@@ -60,7 +43,7 @@ class PageTask:
 class PageResult:
     """What became of a page."""
 
-    page: ReadPage
+    page: Page
     """In coordinates of the archive."""
     provenance: Mapping[str, Any]
     """Plain data."""
@@ -77,10 +60,10 @@ class PageReaders:
     """
 
     def __init__(self, make: ReaderMaker) -> None:
-        self._make = make
+        self.make = make
         self._readers: OrderedDict[ReadOptions, Reader] = OrderedDict()
         self._document: Document | None = None
-        self._key: tuple[Path, ReadOptions] | None = None
+        self._key: tuple[Path, str, ReadOptions] | None = None
 
     def read(self, task: PageTask) -> PageResult:
         """Read a page; what is wrong with the page itself is in the result."""
@@ -92,14 +75,14 @@ class PageReaders:
 
     def reader(self, options: ReadOptions) -> Reader:
         """The reader of some options."""
-        reader = self._readers.pop(options, None) or self._make(options)
+        reader = self._readers.pop(options, None) or self.make(options)
         self._readers[options] = reader
         while len(self._readers) > _READERS:
             self._readers.popitem(last=False)[1].close()
         return reader
 
     def _open(self, reader: Reader, task: PageTask) -> Document:
-        key = (task.path, task.options)
+        key = (task.path, task.name, task.options)
         if self._document is None or self._key != key:
             self.close()
             self._document, self._key = reader.open(task.path, name=task.name), key
@@ -115,60 +98,6 @@ class PageReaders:
 def read_page(readers: PageReaders, task: PageTask) -> PageResult:
     """Read a page: the work of a worker process."""
     return readers.read(task)
-
-
-def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | None:
-    """Look up what a task is about; None if there is nothing to read any more.
-
-    Raises:
-        InputError: If the original is missing.
-        RequestError: If options are not of this version.
-        NotFoundError: If a model was deleted.
-    """
-    page = session.get(Page, claim.page_id) if claim.page_id is not None else None
-    if page is None or _is_binned(session, page):
-        return None
-    if page.source is None:
-        raise InputError(f"page {page.id}: has no image", hint="upload it again")
-    given = place_models(archive, session, claim.options)
-    options = (
-        replace(read_options(claim.options), models=tuple(given["models"]), threads=1)
-        if "models" in given
-        else (replace(read_options(claim.options), threads=1))
-    )
-    path, line_ids = archive.storage.path(page.source), claim.payload.get("line_ids")
-    name = page.source_name or f"page {page.id}"
-    task = PageTask(path, name, page.source_index, (page.width, page.height), options)
-    names = dict(zip(given.get("models", ()), claim.options.get("models", ()), strict=True))
-    task = replace(task, names={folder: name for folder, name in names.items() if folder != name})
-    if line_ids is None and not _keeps(session, page, claim):
-        return task
-    layout = read_layout(session, page, line_ids)
-    if layout.line_ids:
-        return replace(task, known=layout.page, line_ids=layout.line_ids)
-    return task if line_ids is None else None
-
-
-def store_result(session: Session, claim: Claim, task: PageTask, result: PageResult) -> None:
-    """Put what was read into the archive."""
-    page = session.get_one(Page, claim.page_id)
-    if page.width == 0:
-        page.width, page.height = result.page.width, result.page.height
-    apply_reading(session, page, result.page, result.provenance, result.fingerprint, task.line_ids)
-
-
-def _is_binned(session: Session, page: Page) -> bool:
-    document = session.get_one(DocumentRow, page.document_id)
-    collection = session.get_one(Collection, document.collection_id)
-    return any(thing.deleted is not None for thing in (page, document, collection))
-
-
-def _keeps(session: Session, page: Page, claim: Claim) -> bool:
-    """Whether to read along the lines that are there."""
-    if layout := claim.payload.get("layout"):
-        return bool(layout == "keep")
-    own = select(LineVersion.id).join(Line).where(Line.page_id == page.id, LineVersion.kind != "machine").limit(1)
-    return page.drawn or session.scalar(own) is not None
 
 
 def _origin(reader: Reader, task: PageTask) -> tuple[dict[str, Any], str]:
@@ -187,7 +116,7 @@ def _origin(reader: Reader, task: PageTask) -> tuple[dict[str, Any], str]:
 class _Along:
     """The lines of a page in pixels of its image, which may be of another size than the archive's."""
 
-    def __init__(self, known: ReadPage, size: tuple[int, int]) -> None:
+    def __init__(self, known: Page, size: tuple[int, int]) -> None:
         self._known = known
         self._size = size
 
@@ -196,7 +125,7 @@ class _Along:
         return _scaled(self._known.regions, self._size, size)
 
 
-def _placed(read: ReadPage, task: PageTask) -> ReadPage:
+def _placed(read: Page, task: PageTask) -> Page:
     """The page in coordinates of the archive; with the very lines that were read along, if there are such."""
     size = task.size if all(task.size) else (read.width, read.height)
     regions = read.regions

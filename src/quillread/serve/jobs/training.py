@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,7 @@ from quillread.models.catalog import describe
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
-from quillread.serve.archive.models import free_name, models_of, place_models, store_model
+from quillread.serve.archive.models import PREFIX, free_name, models_of, place_models, store_model
 from quillread.serve.archive.settings import read_options
 from quillread.serve.archive.teaching import FEWEST, Checked, checked_lines, hold_back, taught_before
 from quillread.serve.database.schema import Collection, Model
@@ -107,8 +107,8 @@ class _Course:
     """A training: what is taught, from which model, and where."""
 
     folder: Path
-    base: Path | str
-    """The model that it starts from, and that the collection is read with: a folder or a name."""
+    base: str
+    """The model that it starts from, and that the collection is read with: a name, or the path of a folder."""
     base_name: str
     """As options name it."""
     name: str
@@ -120,54 +120,67 @@ class _Course:
     held: Sequence[LessonLine]
     by: str
     """What was held back whole: page or line."""
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def _earlier(archive: Archive, claim: Claim) -> dict[str, Any] | None:
     """The result of this job if it is done but for the note of it, as when the server was killed just then."""
     with archive.database.read() as session:
         for model in session.scalars(select(Model).where(Model.collection_id == claim.collection_id)):
-            if model.card.get("_job") == claim.job_id and model.deleted is None:
+            if model.card.get("_job") == claim.job_id:
                 return _result(model)
     return None
 
 
 def _prepare(archive: Archive, claim: Claim) -> _Course:
+    """Find out what is to be taught, and cut out its lines, unless that was done before."""
     collection_id = claim.collection_id or 0
     with archive.database.read() as session:
         collection = session.get_one(Collection, collection_id)
         options = collection.settings.get("options", {})
         names = models_of(collection)
         check_base(names)
-        placed = place_models(archive, session, {"models": names})["models"][0]
+        base = place_models(archive, session, {"models": names})["models"][0]
         lines = checked_lines(session, collection_id)
         check_enough(lines)
-        taught, held = (lesson_lines(session, [line.id for line in part])
-                        for part in hold_back(lines, taught_before(session, collection_id)))  # fmt: skip
+        parts = hold_back(lines, taught_before(session, collection_id))
+        taught, held = (lesson_lines(session, [line.id for line in part]) for part in parts)
         name = free_name(session, collection.name)
-    if describe(placed).info.family != "compact":
+    if describe(base).info.family != "compact":
         hint = "train TrOCR with quill train on a GPU, and upload the model"
         raise ModelError(f"{names[0]}: is a TrOCR model, and compact ones are taught here", hint=hint)
-    read = read_options({key: value for key, value in options.items() if key != "models"})
-    minutes = float(claim.options.get("minutes") or MINUTES)
-    folder = work_folder(archive, collection_id)
-    digest = digest_of(taught, held, base=placed, minutes=minutes, crop=repr(read.crop))
-    note = folder / "lesson.json"
-    if not (note.is_file() and json.loads(note.read_text(encoding="utf-8")).get("digest") == digest):
-        _end_other(folder)
-        clear(folder)
-        taught = write_lesson(archive, taught, read.crop, folder / "lines", TRAIN)
-        held = write_lesson(archive, held, read.crop, folder / "lines", VALIDATION)
-        if not taught or not held:
+    course = _Course(
+        folder=work_folder(archive, collection_id),
+        base=base,
+        base_name=names[0],
+        name=name,
+        options=read_options({key: value for key, value in options.items() if key != "models"}),
+        minutes=float(claim.options.get("minutes") or MINUTES),
+        taught=taught,
+        held=held,
+        by="page" if len({line.page_id for line in lines}) > 1 else "line",
+    )
+    return _cut_out(archive, course)
+
+
+def _cut_out(archive: Archive, course: _Course) -> _Course:
+    """Write the lines of a course, unless they are there from before; those that cannot be cut out are dropped."""
+    crop, note = course.options.crop, course.folder / "lesson.json"
+    digest = digest_of(course.taught, course.held, base=course.base, minutes=course.minutes, crop=repr(crop))
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    if known.get("digest") != digest:
+        _end_other(course.folder)
+        clear(course.folder)
+        written = {
+            split: [line.id for line in write_lesson(archive, part, crop, course.folder / "lines", split)]
+            for split, part in ((TRAIN, course.taught), (VALIDATION, course.held))
+        }
+        if not all(written.values()):
             raise TrainingError("the lines cannot be cut out of their pages", hint="see the log of the server")
-        parts = {"taught": [line.id for line in taught], "held": [line.id for line in held], "name": name}
-        write_json(note, {"digest": digest, **parts})  # last: with it the lesson is whole
-    kept = json.loads(note.read_text(encoding="utf-8"))
-    chosen = [
-        [line for line in part if line.id in set(kept[key])] for part, key in ((taught, "taught"), (held, "held"))
-    ]
-    by = "page" if len({line.page_id for line in lines}) > 1 else "line"
-    return _Course(folder, placed, names[0], kept["name"], read, minutes, *chosen, by)
+        known = {"digest": digest, "name": course.name, **written}
+        write_json(note, known)  # last: with it the lesson is whole
+    there = {*known[TRAIN], *known[VALIDATION]}
+    taught, held = ([line for line in part if line.id in there] for part in (course.taught, course.held))
+    return replace(course, name=known["name"], taught=taught, held=held)
 
 
 def check_base(names: Sequence[str]) -> None:
@@ -227,7 +240,7 @@ def _start(course: _Course, lock: BinaryIO) -> "subprocess.Popen[bytes]":
         clear(run)
         settings = {"minutes": course.minutes, "epochs": _MOST_EPOCHS, "epoch_lines": _EPOCH_LINES,
                     "name": course.name, "validation_lines": 0}  # fmt: skip
-        command += ["--model", str(course.base), "--data", "hub:lines", "--validation", "hub:lines"]
+        command += ["--model", course.base, "--data", "hub:lines", "--validation", "hub:lines"]
         for name, value in settings.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
     with (course.folder / "log.txt").open("ab") as log_file:
@@ -392,9 +405,12 @@ def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, exam: E
     }
     if not exam.is_better:
         return {"model_id": None, "name": None, "card": card}
-    hidden = {"_job": claim.job_id, "_taught": [line.id for line in course.taught]}
     with archive.database.read() as session:
         name = free_name(session, course.name)
+        # What its base was taught it has learnt, too, even when that is deleted.
+        base = session.scalar(select(Model).where(Model.name == course.base_name.removeprefix(PREFIX)))
+        known = base.card.get("_taught", []) if base is not None else []
+    hidden = {"_job": claim.job_id, "_taught": sorted({*known, *(line.id for line in course.taught)})}
     model = Model(name=name, family="compact", collection_id=claim.collection_id, card=card | hidden)
     actor = Actor(claim.user_name, user_id=claim.user_id)
     return _result(store_model(archive, actor, taught, model))

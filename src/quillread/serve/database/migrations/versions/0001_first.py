@@ -152,7 +152,6 @@ def _make_tables() -> None:
         sa.Column("family", sa.String(length=20), nullable=False),
         sa.Column("collection_id", _ID, nullable=True),
         sa.Column("created", _TIME, nullable=False),
-        sa.Column("deleted", _TIME, nullable=True),
         sa.Column("card", _JSON, nullable=False),
         sa.ForeignKeyConstraint(
             ["blob"],

@@ -16,7 +16,7 @@ export function openDialog(title, content, facts = {}) {
     /** @type {any} */
     let result;
     const before = /** @type {HTMLElement|null} */ (document.activeElement);
-    const close = (/** @type {any} */ answer) => {
+    const close = (/** @type {any} */ answer = undefined) => {
       result = answer;
       dialog.close();
     };

@@ -38,8 +38,20 @@ export function watch(collection, hear, connection) {
     for (const kind of KINDS) source.addEventListener(kind, (event) => hear(kind, JSON.parse(event.data)));
   }
 
+  /** Browsers have few connections for a server: a tab that nobody looks at gives its own back. */
+  function rest() {
+    clearTimeout(timer);
+    if (document.visibilityState === "visible") {
+      if (!source) open();
+    } else {
+      timer = setTimeout(() => (source?.close(), (source = null)), 15_000);
+    }
+  }
+
   open();
+  addEventListener("visibilitychange", rest);
   return () => {
+    removeEventListener("visibilitychange", rest);
     clearTimeout(timer);
     source?.close();
   };

@@ -11,7 +11,7 @@ import { showKeys } from "./keys.js";
 /** @typedef {import("./textpane.js").Mode} Mode */
 
 /**
- * @param {any} editor
+ * @param {import("./editor.js").Editor} editor
  */
 export function editorBar(editor) {
   const { page } = editor.sheet;
@@ -19,11 +19,11 @@ export function editorBar(editor) {
   const modes = /** @type {[Mode, Parameters<typeof icon>[0]][]} */ ([["side", "side"], ["layout", "layout"], ["strips", "strips"]]); // prettier-ignore
   const modeButtons = modes.map(([mode, picture]) =>
     h("button", { type: "button", class: "segment", "data-mode": mode, "aria-pressed": String(mode === editor.mode), title: t(`mode.${mode}`), onclick: () => editor.setMode(mode) }, icon(picture), h("span", { class: "wide-only" }, t(`mode.${mode}`)))); // prettier-ignore
-  const layoutButton = h("button", { type: "button", class: "plain toggle", "aria-pressed": "false", title: `${t("layout.title")} (F9)`, onclick: () => editor.run("layout") }, icon("pen"), h("span", { class: "wide-only" }, t("layout.title")));
-  const saveState = h("button", { type: "button", class: "plain save-state", onclick: () => editor.save() });
+  const layoutButton = h("button", { type: "button", class: "plain toggle", "aria-pressed": "false", title: `${t("layout.title")} (F9)`, onclick: () => editor.hands.run("layout") }, icon("pen"), h("span", { class: "wide-only" }, t("layout.title")));
+  const saveState = h("button", { type: "button", class: "plain save-state", onclick: () => editor.hands.save() });
   const step = (/** @type {number|null|undefined} */ id, /** @type {"next"|"back"} */ which) =>
     h("a", { class: "button plain square", href: id ? `#/page/${id}` : null, role: id ? null : "link", "aria-disabled": id ? null : "true", "aria-label": t(`page.${which}`), title: `${t(`page.${which}`)} (Page ${which === "next" ? "↓" : "↑"})` }, icon(which)); // prettier-ignore
-  const label = page.label || t("page.number", { n: place(editor) });
+  const label = page.label || t("page.number", { n: page.position + 1 });
   const root = h("header", { class: "bar editor-bar" },
     h("a", { class: "button plain square", href: `#/collection/${page.collection_id}`, "aria-label": t("editor.toCollection", { name: editor.collection.name }), title: editor.collection.name }, icon("back")),
     h("h1", { dir: "auto" }, h("span", { class: "document-name" }, editor.document.name), " ", h("span", { class: "page-label" }, label)),
@@ -35,7 +35,7 @@ export function editorBar(editor) {
     h("button", { type: "button", class: "plain square", "aria-label": t("keys.title"), title: `${t("keys.title")} (F1)`, onclick: () => showKeys() }, icon("keys")),
     menuButton(icon("more"), [
       ...(editor.mayEdit ? [{ label: t("editor.readAgain"), icon: /** @type {const} */ ("read"), run: () => editor.read() }] : []),
-      ...(editor.line || editor.sheet.rows.length ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.run("history") }] : []),
+      ...(editor.sheet.rows.length ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.hands.run("history") }] : []),
       { label: t("export.title"), icon: "download", run: async () => (await import("../views/export.js")).exportDialog({ page: editor.id, collection: page.collection_id }) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/page/${editor.id}/print`) },
       { label: t("page.original"), icon: "book", run: () => open(address(`pages/${editor.id}/original`), "_blank", "noopener") },
@@ -64,6 +64,3 @@ export function editorBar(editor) {
     showLayout: (on) => layoutButton.setAttribute("aria-pressed", String(on)),
   };
 }
-
-/** @param {any} editor */
-const place = (editor) => editor.pageNumber ?? editor.sheet.page.position + 1;

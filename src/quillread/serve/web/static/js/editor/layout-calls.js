@@ -5,6 +5,7 @@ import { toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { boxOf } from "./textpane.js";
+import { forServer } from "./words.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
 /** @typedef {import("../types.js").Point} Point */
@@ -39,7 +40,7 @@ export async function change(sheet, method, path, body) {
 export async function splitLine(sheet, id, at, follower) {
   const { line } = /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id));
   if (at <= 0 || at >= line.text.length) return toast(t("layout.splitWhere"));
-  await change(sheet, "POST", `lines/${id}/split`, { x: placeOf(line, at), text_at: at });
+  await change(sheet, "POST", `lines/${id}/split`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
   follower.activate(id);
   offerUndo(t("layout.wasSplit"), null);
 }

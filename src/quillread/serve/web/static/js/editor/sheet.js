@@ -2,7 +2,7 @@
 
 import { call, get } from "../api.js";
 import { outbox } from "../outbox.js";
-import { shiftWords } from "./words.js";
+import { fromServer, shiftWords } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").Page} Page */
@@ -83,6 +83,7 @@ export class Sheet extends EventTarget {
    * @returns {Row}
    */
   rowOf(line) {
+    line = fromServer(line);
     const edit = outbox.edits.get(line.id);
     const note = edit?.theirs ? "conflict" : (edit?.refused ?? "");
     if (!edit) return { line, server: line, note };
@@ -153,6 +154,7 @@ export class Sheet extends EventTarget {
    * @param {Line} line
    */
   acknowledge(line) {
+    line = fromServer(line);
     const row = this.byId.get(line.id);
     if (!row) return;
     row.server = line;
@@ -166,6 +168,7 @@ export class Sheet extends EventTarget {
    * @param {Line} line
    */
   take(line) {
+    line = fromServer(line);
     const row = this.byId.get(line.id);
     if (!row) return;
     Object.assign(row, { line, server: line, note: "" });

@@ -19,7 +19,10 @@ let library = null;
 function loadLibrary() {
   library ??= new Promise((resolve, reject) => {
     // The library would add a style of its own, which the content policy of the page forbids; it is in our style sheet.
-    document.head.append(h("style", { type: "text/none", "data-openseadragon-mobile-css": "true" }));
+    // It looks for this mark first: an element that is no style to the browser.
+    const mark = document.createElementNS("urn:quillread", "style");
+    mark.setAttribute("data-openseadragon-mobile-css", "true");
+    document.head.append(mark);
     const script = h("script", { src: new URL("../../vendor/openseadragon/openseadragon.min.js", import.meta.url).href });
     script.onload = () => resolve(/** @type {any} */ (window).OpenSeadragon);
     script.onerror = () => ((library = null), reject(new Error("openseadragon.min.js")));
@@ -54,13 +57,13 @@ export class ImageView extends EventTarget {
     this.shapes = new Map();
     /** @type {any} */
     this.viewer = null;
+    /** @type {any} The library, once it is there. */
+    this.kit = null;
     this.ownZoom = false;
     /** @type {number|null} */
     this.active = null;
     sheet.addEventListener("lines", () => this.draw());
     sheet.addEventListener("line", (event) => this.recolour(/** @type {CustomEvent<number>} */ (event).detail));
-    this.lineLayer.addEventListener("pointerup", (event) => this.pick(event));
-    this.lineLayer.addEventListener("pointerdown", (event) => (this.pressed = [event.clientX, event.clientY]));
   }
 
   /** Open the image of the page. */
@@ -84,15 +87,15 @@ export class ImageView extends EventTarget {
       ),
     });
     this.viewer = viewer;
-    this.Point = OpenSeadragon.Point;
-    this.Rect = OpenSeadragon.Rect;
-    viewer.innerTracker.keyDownHandler = /** @type {any} */ (null);
-    viewer.innerTracker.keyHandler = /** @type {any} */ (null);
+    this.kit = OpenSeadragon;
+    // Keys are the editor's.
+    Object.assign(/** @type {any} */ (viewer).innerTracker, { keyDownHandler: null, keyHandler: null });
     viewer.canvas.setAttribute("tabindex", "-1");
     viewer.canvas.append(this.overlay);
     viewer.addHandler("open", () => this.opened());
     viewer.addHandler("open-failed", () => this.failed());
     viewer.addHandler("tile-load-failed", () => this.failed());
+    viewer.addHandler("canvas-click", (event) => event.quick && this.pick(/** @type {MouseEvent} */ (event.originalEvent)));
     viewer.addHandler("update-viewport", () => this.place());
     for (const name of /** @type {const} */ (["canvas-scroll", "canvas-pinch", "canvas-double-click"])) viewer.addHandler(name, () => (this.ownZoom = true));
   }
@@ -112,8 +115,8 @@ export class ImageView extends EventTarget {
   place() {
     const item = this.viewer?.world.getItemAt(0);
     if (!item) return;
-    const zero = item.imageToViewerElementCoordinates(new this.Point(0, 0));
-    const one = item.imageToViewerElementCoordinates(new this.Point(1000, 0));
+    const zero = item.imageToViewerElementCoordinates(new this.kit.Point(0, 0));
+    const one = item.imageToViewerElementCoordinates(new this.kit.Point(1000, 0));
     // Lines are in pixels of the page; the image may have come smaller.
     const scale = ((one.x - zero.x) / 1000) * (item.getContentSize().x / (this.sheet.page.width || item.getContentSize().x));
     this.scale = scale;
@@ -171,8 +174,11 @@ export class ImageView extends EventTarget {
     let x = (left + right) / 2 - width / 2;
     if (width < whole) x = Math.max(-whole * 0.02, Math.min(x, whole * 1.02 - width));
     if (right - left > width) x = this.isRightToLeft(row.line.text) ? right - width * 0.97 : left - width * 0.03;
-    const y = (top + bottom) / 2 - height / 2;
-    viewport.fitBounds(new this.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || movesLess());
+    const tall = this.sheet.page.height || whole * 1.4;
+    const edge = whole * 0.04;
+    let y = (top + bottom) / 2 - height / 2;
+    if (height < tall) y = Math.max(-edge, Math.min(y, tall + edge - height)); // no empty half screen at the ends of the page
+    viewport.fitBounds(new this.kit.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || movesLess());
   }
 
   /** @param {string} text */
@@ -193,7 +199,7 @@ export class ImageView extends EventTarget {
     const bounds = this.viewer.viewport.getBounds();
     const [x, y] = [0, 1].map((axis) => polygon.reduce((sum, point) => sum + point[axis], 0) / polygon.length);
     const [left, right] = [bounds.x + bounds.width * 0.1, bounds.x + bounds.width * 0.9];
-    if (x * unit < left || x * unit > right) this.viewer.viewport.panTo(new this.Point(x * unit, y * unit), movesLess());
+    if (x * unit < left || x * unit > right) this.viewer.viewport.panTo(new this.kit.Point(x * unit, y * unit), movesLess());
   }
 
   /** @param {Point[][]} polygons */
@@ -218,12 +224,13 @@ export class ImageView extends EventTarget {
     (button ?? this.tools.querySelector(".toggle"))?.setAttribute("aria-pressed", String(!shown));
   }
 
-  /** @param {PointerEvent} event */
+  /**
+   * A line was clicked. The library has caught the pointer, so what lies below is asked for.
+   * @param {MouseEvent} event
+   */
   pick(event) {
-    const shape = /** @type {Element} */ (event.target).closest("[data-id]");
-    const [x, y] = this.pressed ?? [event.clientX, event.clientY];
-    if (!shape || Math.hypot(event.clientX - x, event.clientY - y) > 5) return;
-    this.dispatchEvent(new CustomEvent("pick", { detail: { id: Number(shape.getAttribute("data-id")), point: this.pointAt(event) } }));
+    const shape = document.elementsFromPoint(event.clientX, event.clientY).find((element) => this.lineLayer.contains(element) && element.hasAttribute("data-id"));
+    if (shape) this.dispatchEvent(new CustomEvent("pick", { detail: { id: Number(shape.getAttribute("data-id")), extend: event.shiftKey } }));
   }
 
   /**

@@ -3,6 +3,39 @@
 /** @typedef {import("../types.js").Word} Word */
 /** @typedef {import("../types.js").Line} Line */
 
+/**
+ * A line with places counted as strings of JavaScript count them: in units of 16 bits, where the server counts
+ * characters. They differ only behind an emoji and the like.
+ * @param {Line} line
+ * @returns {Line}
+ */
+export function fromServer(line) {
+  if (!hasPairs(line.text)) return line;
+  const places = placesOf(line.text);
+  const words = line.words.map((word) => ({ ...word, start: places[word.start] ?? word.start, end: places[word.end] ?? word.end }));
+  return { ...line, words };
+}
+
+/**
+ * How the server counts a place in a text.
+ * @param {string} text
+ * @param {number} at
+ */
+export const forServer = (text, at) => [...text.slice(0, at)].length;
+
+/**
+ * Where each character of a text begins, and where it ends.
+ * @param {string} text
+ */
+export function placesOf(text) {
+  const places = [0];
+  for (const character of text) places.push(places[places.length - 1] + character.length);
+  return places;
+}
+
+/** @param {string} text */
+export const hasPairs = (text) => /[\ud800-\udbff]/.test(text);
+
 /** Words of a machine that are less sure than this are marked. */
 export const DOUBT = 0.75;
 

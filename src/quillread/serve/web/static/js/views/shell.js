@@ -36,3 +36,12 @@ export function shellBar(facts) {
 function logo() {
   return h("img", { src: new URL("../../icon.svg", import.meta.url).href, alt: "", width: "28", height: "28" });
 }
+
+/**
+ * The bar where nobody is logged in.
+ * @param {string} title
+ */
+export function shellMini(title) {
+  document.title = `${title} · Quillread`;
+  return h("header", { class: "bar" }, h("span", { class: "brand" }, logo()), h("span", { class: "bar-name" }, "Quillread"), h("div", { class: "push" }), settingsMenu());
+}

@@ -1,0 +1,230 @@
+// What keys do in the editor: the hands of a person who corrects.
+
+import { announce, tellFault, toast } from "../dialog.js";
+import { t } from "../i18n.js";
+import { outbox } from "../outbox.js";
+import { readingsOf } from "./dock.js";
+import { showHistory } from "./history.js";
+import { actionOf, showKeys } from "./keys.js";
+import { isDoubtful, toggleMark } from "./words.js";
+
+/** @typedef {import("../types.js").Line} Line */
+
+/** Actions that do not need the text to have the focus. */
+const ANYWHERE = new Set(["undo", "redo", "save", "help", "mode", "layout", "nextPage", "previousPage", "palette"]);
+
+export class Hands {
+  /** @param {import("./editor.js").Editor} editor */
+  constructor(editor) {
+    this.editor = editor;
+    this.sheet = editor.sheet;
+    this.pane = editor.pane;
+    this.mayEdit = editor.mayEdit;
+  }
+
+  get line() {
+    return this.editor.line;
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.isComposing || document.querySelector("dialog[open]")) return;
+    const action = actionOf(event);
+    if (!action) return;
+    const target = /** @type {HTMLElement} */ (event.target);
+    const inField = target === this.pane.field;
+    if (event.key === "?" && (inField || target.matches("input, textarea, select"))) return;
+    if (!inField && !(ANYWHERE.has(action) && !target.matches("input, textarea:not(.field), select"))) {
+      if (action === "leave" && this.editor.layout) this.run("layout");
+      else if (action === "leave" && this.editor.dock.root.contains(target)) this.pane.focus();
+      else return;
+      event.preventDefault();
+      return;
+    }
+    if (this.editor.layout?.root.contains(target) && !["help", "layout", "save"].includes(action)) return;
+    if (this.run(action) !== false) event.preventDefault();
+  }
+
+  /**
+   * @param {string} action
+   * @returns {boolean|void} False if the browser is to do what it does.
+   */
+  run(action) {
+    const { pane } = this;
+    const id = pane.active;
+    const place = id === null ? -1 : this.sheet.placeOf(id);
+    if (/^reading[1-5]$/.test(action)) {
+      const reading = readingsOf(this.line)[Number(action.at(-1)) - 1];
+      if (reading) this.take(reading.text);
+      return;
+    }
+    switch (action) {
+      case "right": return this.right(place);
+      case "back": return this.goTo(place - 1);
+      case "rightUpToHere": return this.rightUpToHere(place);
+      case "up": return this.goTo(place - 1, pane.caret);
+      case "down": return this.goTo(place + 1, pane.caret);
+      case "first": return this.goTo(0);
+      case "last": return this.goTo(this.sheet.rows.length - 1);
+      case "nextPage": return this.turn(this.sheet.page.next_id, "next");
+      case "previousPage": return this.turn(this.sheet.page.previous_id, "previous");
+      case "nextDoubt": return this.nextDoubt(place);
+      case "previousDoubt": return this.previousDoubt(place);
+      case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
+      case "palette": return this.editor.dock.focusSigns();
+      case "undo": return this.wentBack(this.sheet.undo());
+      case "redo": return this.wentBack(this.sheet.redo());
+      case "save": return this.save();
+      case "history": if (id !== null) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
+      case "split": case "join": this.cut(action).catch(tellFault); return;
+      case "help": showKeys(); return;
+      case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
+      case "mode": return this.editor.nextMode();
+      case "layout": this.editor.toggleLayout(); return;
+      case "closer": return this.editor.view.zoomBy(1.25);
+      case "farther": return this.editor.view.zoomBy(0.8);
+    }
+  } // prettier-ignore
+
+  /**
+   * @param {number} place
+   * @param {number} [caret]
+   */
+  goTo(place, caret = 0) {
+    const row = this.sheet.rows[place];
+    if (!row) return;
+    const left = this.pane.active;
+    this.pane.activate(row.line.id, { caret });
+    if (left != null && outbox.edits.has(left)) outbox.flush();
+  }
+
+  /** @param {number} place */
+  right(place) {
+    const row = this.sheet.rows[place];
+    if (!row) return;
+    if (this.mayEdit && !row.line.checked) this.sheet.edit(row.line.id, { checked: true }, { now: true });
+    if (place + 1 < this.sheet.rows.length) return this.goTo(place + 1);
+    outbox.flush();
+    if (this.sheet.page.next_id) return this.turn(this.sheet.page.next_id, "next");
+    announce(t("editor.lastLine"));
+    toast(this.sheet.rows.every((other) => other.line.checked) ? t("editor.allChecked") : t("editor.lastLine"));
+  }
+
+  /** @param {number} place */
+  rightUpToHere(place) {
+    if (!this.mayEdit || place < 0) return;
+    const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
+    for (const row of rows) this.sheet.edit(row.line.id, { checked: true }, { now: true });
+    announce(t("editor.tookLines", { n: rows.length }));
+    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => rows.forEach(() => this.sheet.undo()) });
+    const next = this.sheet.rows.findIndex((row) => !row.line.checked);
+    if (next >= 0) this.goTo(next);
+  }
+
+  /** @param {number} place */
+  nextDoubt(place) {
+    const { rows } = this.sheet;
+    for (let at = Math.max(0, place); at < rows.length; at++) {
+      const { line } = rows[at];
+      const from = at === place ? this.pane.field.selectionEnd : -1;
+      const word = line.words.find((other) => other.start > from && isDoubtful(line, other)) ?? (at !== place ? line.words.find((other) => other.start >= 0 && isDoubtful(line, other)) : undefined);
+      if (word) return this.select(line, word);
+    }
+    announce(t("editor.noDoubt"));
+    toast(t("editor.noDoubt"));
+  }
+
+  /** @param {number} place */
+  previousDoubt(place) {
+    const { rows } = this.sheet;
+    for (let at = place; at >= 0; at--) {
+      const { line } = rows[at];
+      const until = at === place ? this.pane.field.selectionStart : Infinity;
+      const word = line.words.findLast((other) => other.start < until && isDoubtful(line, other));
+      if (word) return this.select(line, word);
+    }
+    announce(t("editor.noDoubt"));
+  }
+
+  /**
+   * @param {Line} line
+   * @param {import("../types.js").Word} word
+   */
+  select(line, word) {
+    this.pane.activate(line.id, { caret: word.start, end: word.end });
+  }
+
+  /**
+   * Take another reading.
+   * @param {string} text
+   */
+  take(text) {
+    const { line, pane } = this;
+    if (!line || !this.mayEdit) return;
+    this.sheet.edit(line.id, { text }, { caret: pane.caret });
+    pane.focus();
+  }
+
+  /** @param {string} kind */
+  mark(kind) {
+    const { line, pane } = this;
+    if (!line || !this.mayEdit) return;
+    const { selectionStart, selectionEnd } = pane.field;
+    const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
+    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart });
+    pane.activate(line.id, { caret: marked.start, end: marked.end });
+  }
+
+  /** @param {ClipboardEvent} event */
+  paste(event) {
+    const parts = (event.clipboardData?.getData("text/plain") ?? "").split(/\r\n|\r|\n/).map((part) => part.trim()).filter(Boolean);
+    const { line } = this;
+    if (parts.length < 2 || !line || !this.mayEdit) return; // one line is pasted as the browser does it
+    event.preventDefault();
+    this.pane.insert(parts.join(" "));
+    const before = this.sheet.done.length;
+    const place = this.sheet.placeOf(line.id);
+    const rows = this.sheet.rows.slice(place, place + parts.length);
+    toast(t("paste.joined", { n: parts.length }), {
+      action: t("paste.spread", { n: rows.length }),
+      run: () => {
+        if (this.sheet.done.length === before) this.sheet.undo();
+        rows.forEach((row, i) => this.sheet.edit(row.line.id, { text: i + 1 < rows.length ? parts[i] : parts.slice(i).join(" ") }));
+        this.pane.focus();
+      },
+    });
+  }
+
+  /** @param {{id: number, caret: number}|null} where */
+  wentBack(where) {
+    if (where) this.pane.activate(where.id, { caret: where.caret });
+  }
+
+  save() {
+    outbox.tryAgain();
+    if (outbox.state === "saved") announce(t("save.saved"));
+  }
+
+  /**
+   * @param {number|null|undefined} id
+   * @param {"next"|"previous"} which
+   */
+  turn(id, which) {
+    outbox.flush();
+    if (id) location.hash = `#/page/${id}`;
+    else announce(t(`editor.no_${which}`)), toast(t(`editor.no_${which}`));
+  }
+
+  /**
+   * Split the line at the caret, or join it with the next.
+   * @param {"split"|"join"} how
+   */
+  async cut(how) {
+    const { line, pane } = this;
+    if (!line || !this.mayEdit) return;
+    const { splitLine, joinLines } = await import("./layout-calls.js");
+    if (how === "split") return splitLine(this.sheet, line.id, pane.caret, pane);
+    const next = this.sheet.rows[this.sheet.placeOf(line.id) + 1];
+    if (next) await joinLines(this.sheet, [line.id, next.line.id], pane);
+  }
+}

@@ -1,0 +1,646 @@
+// The layout of a page by hand: baselines drawn, dragged, split, joined, deleted and ordered; regions marked. All of it
+// with the pointer, and all of it with keys.
+
+import { fill, h, svg } from "../dom.js";
+import { announce, tellFault, toast } from "../dialog.js";
+import { t } from "../i18n.js";
+import { keyCap } from "./keys.js";
+import { change } from "./layout-calls.js";
+import { boxOf } from "./textpane.js";
+
+/** @typedef {import("./sheet.js").Sheet} Sheet */
+/** @typedef {import("./viewer.js").ImageView} ImageView */
+/** @typedef {import("../types.js").Point} Point */
+/** @typedef {import("../types.js").Line} Line */
+
+export const REGION_KINDS = ["text", "margin", "heading", "table", "picture", "ignore"];
+const PAUSE = 500; // of moving by keys, before it is saved
+
+export class LayoutTool {
+  /**
+   * @param {Sheet} sheet
+   * @param {ImageView} view
+   * @param {(id: number) => void} activate Show a line in the text, too.
+   * @param {() => void} leave
+   */
+  constructor(sheet, view, activate, leave) {
+    this.sheet = sheet;
+    this.view = view;
+    this.activate = activate;
+    this.leave = leave;
+    this.ends = new AbortController();
+    /** @type {number[]} */
+    this.lines = [];
+    /** @type {number|null} */
+    this.region = null;
+    /** @type {number|null} A point of the baseline. */
+    this.point = null;
+    /** @type {"select"|"line"|"region"} */
+    this.tool = "select";
+    /** @type {Point[]} What is being drawn. */
+    this.drawn = [];
+    /** @type {(() => Promise<any>)[]} */
+    this.undos = [];
+    this.timer = 0;
+    /** @type {Map<number, Point[]>} Baselines that are moved and not yet saved. */
+    this.moved = new Map();
+    this.work = Promise.resolve();
+    this.layer = svg("g", { class: "layout-layer" });
+    this.surface = h("div", { class: "layout-surface", role: "application", tabindex: "0", "aria-label": t("layout.surface"), "aria-describedby": "layout-help" });
+    this.bar = h("div", { class: "layout-bar", role: "toolbar", "aria-label": t("layout.title") });
+    this.help = h("p", { class: "layout-help", id: "layout-help" });
+    this.root = h("div", { class: "layout-tool" }, this.bar, this.surface, this.help);
+  }
+
+  /** @param {number|null} line */
+  open(line) {
+    const { signal } = this.ends;
+    const { view, sheet } = this;
+    view.root.append(this.root);
+    view.extra.append(this.layer);
+    view.root.classList.add("layouts");
+    sheet.addEventListener("lines", () => this.draw(), { signal });
+    view.addEventListener("pick", (/** @type {any} */ event) => this.pick(event.detail.id, event.detail.extend), { signal });
+    view.overlay.addEventListener("pointerdown", (event) => this.press(event), { signal });
+    view.overlay.addEventListener("dblclick", (event) => this.addPoint(event), { signal });
+    this.surface.addEventListener("keydown", (event) => this.key(event));
+    if (line !== null) this.lines = [line];
+    this.draw();
+    this.surface.focus();
+  }
+
+  close() {
+    this.save();
+    this.ends.abort();
+    this.root.remove();
+    this.layer.remove();
+    this.view.root.classList.remove("layouts", "drawing");
+  }
+
+  /**
+   * The text has moved to a line.
+   * @param {number} id
+   */
+  follow(id) {
+    if (this.lines.at(-1) === id) return;
+    this.lines = [id];
+    this.point = null;
+    this.region = null;
+    this.draw();
+  }
+
+  /**
+   * @param {number} id
+   * @param {boolean} extend
+   */
+  pick(id, extend) {
+    if (this.tool !== "select") return;
+    this.region = null;
+    this.point = null;
+    if (!extend) this.lines = [id];
+    else this.lines = this.lines.includes(id) ? this.lines.filter((other) => other !== id) : [...this.lines, id];
+    this.activate(id);
+    this.draw();
+    this.surface.focus({ preventScroll: true });
+  }
+
+  /** @returns {Line|null} The line that was chosen last. */
+  get line() {
+    const id = this.lines.at(-1);
+    return id === undefined ? null : (this.sheet.byId.get(id)?.line ?? null);
+  }
+
+  /** @param {Line} line */
+  baselineOf(line) {
+    return this.moved.get(line.id) ?? line.baseline;
+  }
+
+  /** Draw all anew. */
+  draw() {
+    this.lines = this.lines.filter((id) => this.sheet.byId.has(id));
+    const scale = this.view.scale || 1;
+    const shapes = [];
+    for (const region of this.sheet.regions) {
+      shapes.push(svg("polygon", { class: `region kind-${region.kind}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(region.polygon) }));
+    }
+    this.sheet.rows.forEach(({ line }, place) => {
+      const baseline = this.baselineOf(line);
+      const chosen = this.lines.includes(line.id);
+      shapes.push(svg("polyline", { class: `baseline${chosen ? " chosen" : ""}`, "data-line": line.id, points: pointsOf(baseline) }));
+      if (baseline.length) shapes.push(svg("text", { class: "order", x: baseline[0][0] - 6 / scale, y: baseline[0][1], "font-size": 12 / scale, "text-anchor": "end" }, place + 1));
+    });
+    const { line } = this;
+    if (line && this.tool === "select" && this.region === null) {
+      this.baselineOf(line).forEach(([x, y], i) => shapes.push(svg("circle", { class: `handle${i === this.point ? " chosen" : ""}`, "data-point": i, cx: x, cy: y, r: (i === this.point ? 8 : 6) / scale })));
+    }
+    const region = this.sheet.regions.find((one) => one.id === this.region);
+    region?.polygon.forEach(([x, y], i) => shapes.push(svg("circle", { class: "handle", "data-corner": i, cx: x, cy: y, r: 6 / scale })));
+    if (this.drawn.length) shapes.push(svg(this.tool === "region" ? "polygon" : "polyline", { class: "being-drawn", points: pointsOf(this.drawn) }));
+    this.layer.replaceChildren(...shapes);
+    this.view.root.classList.toggle("drawing", this.tool !== "select");
+    this.drawBar();
+  }
+
+  drawBar() {
+    const focused = document.activeElement instanceof HTMLElement && this.bar.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const button = (/** @type {string} */ key, /** @type {string} */ shortcut, /** @type {() => void} */ run, /** @type {{on?: boolean, off?: boolean}} */ facts = {}) =>
+      h("button", { type: "button", class: "plain small toggle", "data-key": key, disabled: facts.off, "aria-pressed": facts.on === undefined ? null : String(facts.on), "aria-keyshortcuts": shortcut, title: `${t(`layout.${key}`)} (${shortcut})`, onclick: run }, t(`layout.${key}`)); // prettier-ignore
+    const n = this.lines.length;
+    const region = this.sheet.regions.find((one) => one.id === this.region);
+    const select = (/** @type {string} */ key, /** @type {[string|number, string][]} */ options, /** @type {string|number} */ value, /** @type {(value: string) => void} */ run) => {
+      const list = h("select", { class: "small", "aria-label": t(`layout.${key}`), "data-key": key }, options.map(([name, label]) => h("option", { value: name, selected: name === value }, label)));
+      list.addEventListener("change", () => run(list.value));
+      return list;
+    };
+    fill(this.bar,
+      button("choose", "V", () => this.use("select"), { on: this.tool === "select" }),
+      button("drawLine", "B", () => this.use("line"), { on: this.tool === "line" }),
+      button("drawRegion", "G", () => this.use("region"), { on: this.tool === "region" }),
+      h("span", { class: "rule" }),
+      button("split", "S", () => this.split(), { off: n !== 1 }),
+      button("join", "J", () => this.join(), { off: n < 1 }),
+      button("earlier", "Alt+↑", () => this.order(-1), { off: n !== 1 }),
+      button("later", "Alt+↓", () => this.order(1), { off: n !== 1 }),
+      region ? select("kind", REGION_KINDS.map((kind) => [kind, t(`region.${kind}`)]), region.kind, (kind) => this.setKind(region.id, kind)) : null,
+      !region && n && this.sheet.regions.length ? select("moveTo", [["", t("layout.noRegion")], ...this.sheet.regions.map((one, i) => /** @type {[number, string]} */ ([one.id, `${i + 1} ${t(`region.${one.kind}`)}`]))], this.line?.region_id ?? "", (id) => this.moveTo(id ? Number(id) : null)) : null,
+      button("delete", "Delete", () => this.remove(), { off: !n && !region }),
+      h("span", { class: "push" }),
+      h("button", { type: "button", class: "small primary", "data-key": "done", onclick: this.leave }, t("layout.done"))); // prettier-ignore
+    if (focused) /** @type {HTMLElement|null} */ (this.bar.querySelector(`[data-key="${focused}"]`))?.focus();
+    const caps = (/** @type {[string, string][]} */ entries) => entries.flatMap(([key, label]) => [keyCap(key), ` ${t(`layout.help.${label}`)}  `]);
+    fill(this.help, this.tool === "select" ? caps([["ArrowDown", "walk"], ["P", "point"], ["Shift+ArrowUp", "nudge"], ["N", "new"], ["R", "region"], ["Ctrl+Z", "undo"], ["Escape", "leave"]]) : caps([["Enter", "finish"], ["Escape", "leave"]])); // prettier-ignore
+  }
+
+  /** @param {"select"|"line"|"region"} tool */
+  use(tool) {
+    this.tool = tool;
+    this.drawn = [];
+    this.draw();
+    this.surface.focus({ preventScroll: true });
+  }
+
+  /** @param {PointerEvent} event */
+  press(event) {
+    if (event.button !== 0) return;
+    const target = /** @type {Element} */ (event.target);
+    const at = this.view.pointAt(event);
+    if (this.tool === "line") this.pressLine(event, at);
+    else if (this.tool === "region") this.dragRegion(event, at);
+    else if (target.matches("[data-point]")) this.dragPoint(event, Number(target.getAttribute("data-point")));
+    else if (target.matches("[data-corner]")) this.dragCorner(event, Number(target.getAttribute("data-corner")));
+    else if (target.matches("[data-line]")) return;
+    else if (target.matches("[data-region]") && !target.matches(".outline")) this.chooseRegion(Number(target.getAttribute("data-region")));
+    else return;
+    event.stopPropagation();
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {Point} start
+   */
+  pressLine(event, start) {
+    this.drawn.push(start);
+    this.drag(event, (at) => {
+      this.drawn = [...this.drawn.slice(0, -1 + Number(this.drawn.length === 1 || !this.isDragging)), at];
+      this.isDragging = true;
+      this.draw();
+    }, (hasMoved) => {
+      this.isDragging = false;
+      if (hasMoved && this.drawn.length >= 2) this.finishDrawing();
+      else this.draw();
+    }); // prettier-ignore
+    this.draw();
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {Point} start
+   */
+  dragRegion(event, start) {
+    this.drag(event, ([x, y]) => {
+      this.drawn = [start, [x, start[1]], [x, y], [start[0], y]];
+      this.draw();
+    }, (hasMoved) => hasMoved && this.finishDrawing()); // prettier-ignore
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {number} i
+   */
+  dragPoint(event, i) {
+    const { line } = this;
+    if (!line) return;
+    this.point = i;
+    this.drag(event, (at) => {
+      this.moved.set(line.id, this.baselineOf(line).map((point, j) => (j === i ? at : point)));
+      this.draw();
+    }, (hasMoved) => hasMoved && this.save()); // prettier-ignore
+    this.draw();
+    this.surface.focus({ preventScroll: true });
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {number} i
+   */
+  dragCorner(event, i) {
+    const region = this.sheet.regions.find((one) => one.id === this.region);
+    if (!region) return;
+    const before = region.polygon;
+    this.drag(event, (at) => {
+      region.polygon = region.polygon.map((point, j) => (j === i ? at : point));
+      this.draw();
+    }, (hasMoved) => hasMoved && this.setRegion(region.id, { polygon: region.polygon }, { polygon: before })); // prettier-ignore
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {(at: Point) => void} move
+   * @param {(hasMoved: boolean) => void} end
+   */
+  drag(event, move, end) {
+    const ends = new AbortController();
+    const [x, y] = [event.clientX, event.clientY];
+    let hasMoved = false;
+    addEventListener("pointermove", (other) => {
+      hasMoved ||= Math.hypot(other.clientX - x, other.clientY - y) > 4;
+      if (hasMoved) move(this.view.pointAt(other));
+    }, { signal: ends.signal }); // prettier-ignore
+    const stop = () => (ends.abort(), end(hasMoved));
+    addEventListener("pointerup", stop, { signal: ends.signal });
+    addEventListener("pointercancel", stop, { signal: ends.signal });
+  }
+
+  /** @param {MouseEvent} event */
+  addPoint(event) {
+    if (this.tool === "line") return this.finishDrawing();
+    const { line } = this;
+    if (!line || !(/** @type {Element} */ (event.target).matches("[data-line]"))) return;
+    event.stopPropagation();
+    const at = this.view.pointAt(event);
+    const points = this.baselineOf(line);
+    const after = points.findIndex((point) => point[0] > at[0]);
+    const i = after < 0 ? points.length : after;
+    this.point = i;
+    this.moved.set(line.id, [...points.slice(0, i), at, ...points.slice(i)]);
+    this.save();
+  }
+
+  finishDrawing() {
+    const drawn = this.drawn;
+    const { tool } = this;
+    this.drawn = [];
+    this.tool = "select";
+    this.draw();
+    if (tool === "region" && drawn.length > 2) this.addRegion(drawn);
+    else if (tool === "line" && drawn.length > 1) this.addLine(drawn);
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const { key } = event;
+    const command = event.ctrlKey || event.metaKey;
+    const step = /** @type {Record<string, Point>} */ ({ ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] })[key];
+    if (event.altKey && step?.[1]) this.order(step[1]);
+    else if (step && (event.shiftKey || this.point !== null)) this.nudge(step, event.ctrlKey ? 25 : 4);
+    else if (step) this.walk(step[1] || step[0], command);
+    else if (command && key.toLowerCase() === "z") this.undo();
+    else if (command || event.altKey) return;
+    else if (key === "Escape") this.escape();
+    else if (key === "Enter") this.drawn.length ? this.finishDrawing() : this.leave();
+    else if (key === "Delete" || key === "Backspace") this.remove();
+    else {
+      const action = /** @type {Record<string, () => void>} */ ({
+        p: () => this.nextPoint(), s: () => this.split(), j: () => this.join(), n: () => this.addBelow(), r: () => this.nextRegion(),
+        g: () => this.use("region"), b: () => this.use("line"), v: () => this.use("select"), k: () => this.nextKind(), m: () => this.regionAround(),
+      })[key.toLowerCase()]; // prettier-ignore
+      if (!action) return;
+      action();
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  escape() {
+    if (this.drawn.length || this.tool !== "select") this.use("select");
+    else if (this.point !== null || this.region !== null) ((this.point = null), (this.region = null), this.draw());
+    else this.leave();
+  }
+
+  /**
+   * @param {number} by
+   * @param {boolean} extend
+   */
+  walk(by, extend) {
+    const { rows } = this.sheet;
+    if (!rows.length) return;
+    const { line } = this;
+    const to = line ? Math.max(0, Math.min(rows.length - 1, this.sheet.placeOf(line.id) + by)) : 0;
+    const { id } = rows[to].line;
+    this.lines = extend ? [...this.lines.filter((other) => other !== id), id] : [id];
+    this.region = null;
+    this.activate(id);
+    this.draw();
+    announce(t("layout.at", { n: to + 1, text: rows[to].line.text }));
+  }
+
+  nextPoint() {
+    const { line } = this;
+    if (!line) return;
+    const n = this.baselineOf(line).length;
+    this.point = this.point === null ? 0 : this.point + 1 >= n ? null : this.point + 1;
+    this.draw();
+    announce(this.point === null ? t("layout.wholeLine") : t("layout.pointOf", { n: this.point + 1, all: n }));
+  }
+
+  /**
+   * @param {Point} step
+   * @param {number} size
+   */
+  nudge([x, y], size) {
+    for (const id of this.lines) {
+      const line = /** @type {Line} */ (this.sheet.byId.get(id)?.line);
+      const isMoved = (/** @type {number} */ i) => this.point === null || (i === this.point && id === this.line?.id);
+      this.moved.set(id, this.baselineOf(line).map(([px, py], i) => (isMoved(i) ? [px + x * size, py + y * size] : [px, py])));
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.save(), PAUSE);
+    this.draw();
+  }
+
+  /**
+   * Work one after the other: each change is made on the state after the one before.
+   * @param {() => Promise<any>} run
+   */
+  queue(run) {
+    this.work = this.work.then(run).catch(tellFault);
+    return this.work;
+  }
+
+  /** Save baselines that were moved. */
+  save() {
+    clearTimeout(this.timer);
+    const moved = [...this.moved];
+    if (!moved.length) return;
+    const before = moved.map(([id]) => /** @type {[number, Point[]]} */ ([id, this.sheet.byId.get(id)?.line.baseline ?? []]));
+    const put = async (/** @type {[number, Point[]][]} */ baselines) => {
+      for (const [id, baseline] of baselines) await change(this.sheet, "PATCH", `lines/${id}/layout`, { baseline });
+    };
+    this.queue(async () => {
+      await put(moved).finally(() => moved.forEach(([id, baseline]) => this.moved.get(id) === baseline && this.moved.delete(id)));
+      this.undos.push(() => put(before));
+      this.draw();
+    });
+  }
+
+  async undo() {
+    const undo = this.undos.pop();
+    if (!undo) return toast(t("layout.noUndo"));
+    await this.queue(undo);
+    announce(t("undo"));
+  }
+
+  /** @param {Point[]} baseline */
+  addLine(baseline) {
+    if (baseline[0][0] > baseline[baseline.length - 1][0]) baseline = [...baseline].reverse();
+    const region = this.sheet.regions.find((one) => isInside(middleOf(baseline), one.polygon));
+    this.queue(async () => {
+      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/lines`, { baseline, ...(region ? { region_id: region.id } : {}) });
+      const line = answer.lines.find((/** @type {Line} */ one) => !this.lines.includes(one.id)) ?? answer.lines[0];
+      this.undos.push(() => change(this.sheet, "DELETE", `lines/${line.id}`));
+      this.lines = [line.id];
+      this.point = null;
+      this.activate(line.id);
+      this.draw();
+      announce(t("layout.lineAdded"));
+    });
+  }
+
+  /** A line as the chosen one, one line further down: to be moved by keys. */
+  addBelow() {
+    const { width, height } = this.sheet.page;
+    const { line } = this;
+    if (!line) return this.addLine([[width * 0.1, height * 0.1], [width * 0.9, height * 0.1]]); // prettier-ignore
+    const [, top, , bottom] = boxOf(line);
+    const pitch = Math.max(10, (bottom - top) * 0.9);
+    this.addLine(this.baselineOf(line).map(([x, y]) => [x, Math.min(height - 1, y + pitch)]));
+  }
+
+  split() {
+    const { line } = this;
+    if (!line) return;
+    const points = this.baselineOf(line);
+    const x = this.point !== null ? points[this.point][0] : (points[0][0] + points[points.length - 1][0]) / 2;
+    this.queue(async () => {
+      await change(this.sheet, "POST", `lines/${line.id}/split`, { x });
+      announce(t("layout.wasSplit"));
+    });
+  }
+
+  join() {
+    const { rows } = this.sheet;
+    const { line } = this;
+    if (!line) return;
+    const next = rows[this.sheet.placeOf(line.id) + 1];
+    const ids = this.lines.length > 1 ? [...this.lines].sort((a, b) => this.sheet.placeOf(a) - this.sheet.placeOf(b)) : next ? [line.id, next.line.id] : [];
+    if (ids.length < 2) return;
+    this.queue(async () => {
+      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/merge`, { line_ids: ids });
+      this.lines = [answer.lines[0]?.id ?? ids[0]];
+      this.draw();
+      announce(t("layout.wereJoined"));
+    });
+  }
+
+  remove() {
+    if (this.region !== null) return this.removeRegion(this.region);
+    const { line } = this;
+    if (line && this.point !== null) {
+      const points = this.baselineOf(line);
+      if (points.length <= 2) return toast(t("layout.twoPoints"));
+      this.moved.set(line.id, points.filter((_, i) => i !== this.point));
+      this.point = null;
+      return this.save();
+    }
+    const ids = [...this.lines];
+    if (!ids.length || !line) return;
+    const place = this.sheet.placeOf(line.id);
+    this.queue(async () => {
+      for (const id of ids) await change(this.sheet, "DELETE", `lines/${id}`);
+      const undo = async () => {
+        for (const id of ids) await change(this.sheet, "POST", `lines/${id}/undelete`);
+      };
+      this.undos.push(undo);
+      const next = this.sheet.rows[Math.min(place, this.sheet.rows.length - 1)];
+      this.lines = next ? [next.line.id] : [];
+      if (next) this.activate(next.line.id);
+      this.draw();
+      toast(t("layout.wereDeleted", { n: ids.length }), { action: t("undo"), run: () => void this.undo() });
+    });
+  }
+
+  /**
+   * Move the line earlier or later in the order of reading.
+   * @param {number} by
+   */
+  order(by) {
+    const { line } = this;
+    if (!line) return;
+    const ids = this.sheet.rows.map((row) => row.line.id);
+    const at = ids.indexOf(line.id);
+    if (at + by < 0 || at + by >= ids.length) return;
+    this.setOrder(moved(ids, at, at + by));
+  }
+
+  /** @param {number[]} ids */
+  setOrder(ids) {
+    const before = this.sheet.rows.map((row) => row.line.id);
+    const put = (/** @type {number[]} */ order) => change(this.sheet, "PUT", `pages/${this.sheet.id}/order`, { line_ids: order });
+    return this.queue(async () => {
+      await put(ids);
+      this.undos.push(() => put(before));
+      const { line } = this;
+      if (line) announce(t("layout.nowAt", { n: this.sheet.placeOf(line.id) + 1 }));
+      this.draw();
+    });
+  }
+
+  /** @param {number} id */
+  chooseRegion(id) {
+    this.region = id;
+    this.lines = [];
+    this.point = null;
+    this.draw();
+    this.surface.focus({ preventScroll: true });
+    const region = this.sheet.regions.find((one) => one.id === id);
+    if (region) announce(t(`region.${region.kind}`));
+  }
+
+  nextRegion() {
+    const { regions } = this.sheet;
+    if (!regions.length) return toast(t("layout.noRegions"));
+    const at = regions.findIndex((region) => region.id === this.region);
+    this.chooseRegion(regions[(at + 1) % regions.length].id);
+  }
+
+  nextKind() {
+    const region = this.sheet.regions.find((one) => one.id === this.region);
+    if (region) this.setKind(region.id, REGION_KINDS[(REGION_KINDS.indexOf(region.kind) + 1) % REGION_KINDS.length]);
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} kind
+   */
+  setKind(id, kind) {
+    const before = this.sheet.regions.find((region) => region.id === id)?.kind;
+    this.setRegion(id, { kind }, { kind: before });
+    announce(t(`region.${kind}`));
+  }
+
+  /**
+   * @param {number} id
+   * @param {any} facts
+   * @param {any} before
+   */
+  setRegion(id, facts, before) {
+    this.queue(async () => {
+      await change(this.sheet, "PATCH", `regions/${id}`, facts);
+      this.undos.push(() => change(this.sheet, "PATCH", `regions/${id}`, before));
+      this.draw();
+    });
+  }
+
+  /** A region around the lines that are chosen. */
+  regionAround() {
+    const boxes = this.lines.map((id) => boxOf(/** @type {Line} */ (this.sheet.byId.get(id)?.line)));
+    if (!boxes.length) return;
+    const [left, top] = [Math.min(...boxes.map((box) => box[0])), Math.min(...boxes.map((box) => box[1]))];
+    const [right, bottom] = [Math.max(...boxes.map((box) => box[2])), Math.max(...boxes.map((box) => box[3]))];
+    this.addRegion([[left, top], [right, top], [right, bottom], [left, bottom]]); // prettier-ignore
+  }
+
+  /** @param {Point[]} polygon */
+  addRegion(polygon) {
+    const inside = this.sheet.rows.filter(({ line }) => isInside(middleOf(line.baseline), polygon)).map(({ line }) => line.id);
+    const known = new Set(this.sheet.regions.map((region) => region.id));
+    this.queue(async () => {
+      await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind: "text" });
+      const region = this.sheet.regions.find((one) => !known.has(one.id));
+      if (!region) return;
+      for (const id of inside) if (this.sheet.byId.get(id)?.line.region_id !== region.id) await change(this.sheet, "PATCH", `lines/${id}/layout`, { region_id: region.id });
+      this.undos.push(() => change(this.sheet, "DELETE", `regions/${region.id}`));
+      this.chooseRegion(region.id);
+    });
+  }
+
+  /** @param {number} id */
+  removeRegion(id) {
+    const region = this.sheet.regions.find((one) => one.id === id);
+    if (!region) return;
+    const lines = this.sheet.rows.filter(({ line }) => line.region_id === id).map(({ line }) => line.id);
+    this.queue(async () => {
+      await change(this.sheet, "DELETE", `regions/${id}`);
+      this.region = null;
+      this.undos.push(async () => {
+        const known = new Set(this.sheet.regions.map((one) => one.id));
+        await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon: region.polygon, kind: region.kind });
+        const again = this.sheet.regions.find((one) => !known.has(one.id));
+        for (const line of lines) if (again) await change(this.sheet, "PATCH", `lines/${line}/layout`, { region_id: again.id });
+      });
+      this.draw();
+      announce(t("layout.regionDeleted"));
+    });
+  }
+
+  /** @param {number|null} region */
+  moveTo(region) {
+    const ids = [...this.lines];
+    const before = ids.map((id) => this.sheet.byId.get(id)?.line.region_id ?? null);
+    const put = async (/** @type {(number|null)[]} */ regions) => {
+      for (const [i, id] of ids.entries()) await change(this.sheet, "PATCH", `lines/${id}/layout`, { region_id: regions[i] });
+    };
+    this.queue(async () => {
+      await put(ids.map(() => region));
+      this.undos.push(() => put(before));
+      this.draw();
+    });
+  }
+}
+
+/** @param {Point[]} points */
+const pointsOf = (points) => points.map((point) => point.join(",")).join(" ");
+
+/**
+ * @param {Point[]} points
+ * @returns {Point}
+ */
+function middleOf(points) {
+  const n = Math.max(1, points.length);
+  return [points.reduce((sum, [x]) => sum + x, 0) / n, points.reduce((sum, [, y]) => sum + y, 0) / n];
+}
+
+/**
+ * @param {Point} point
+ * @param {Point[]} polygon
+ */
+function isInside([x, y], polygon) {
+  let inside = false;
+  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
+    const [[xi, yi], [xj, yj]] = [polygon[i], polygon[j]];
+    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) inside = !inside;
+  }
+  return inside;
+}
+
+/**
+ * @param {number[]} ids
+ * @param {number} from
+ * @param {number} to
+ */
+export function moved(ids, from, to) {
+  const order = [...ids];
+  order.splice(to, 0, ...order.splice(from, 1));
+  return order;
+}
+

@@ -1,0 +1,135 @@
+// The first screen: all collections.
+
+import { fill, h, icon } from "../dom.js";
+import { all, call } from "../api.js";
+import { askText, menuButton, openDialog, buttons, tellFault, toast } from "../dialog.js";
+import { watch } from "../events.js";
+import { percent, t } from "../i18n.js";
+import { mayAs, whoAmI } from "../session.js";
+import { hearJob } from "./jobs.js";
+import { shellBar } from "./shell.js";
+import { acceptDrops, addFiles } from "./upload.js";
+
+/** @typedef {import("../types.js").Collection} Collection */
+
+/** @type {import("../types.js").Show} */
+export async function show(root) {
+  /** @type {Collection[]} */
+  let collections = await all("collections");
+  const mayMake = mayAs(whoAmI().role, "editor");
+  const list = h("ul", { class: "cards" });
+  const search = h("form", { class: "search-form", role: "search", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), findText()) },
+    icon("search"), h("input", { type: "search", name: "q", "aria-label": t("search.all"), placeholder: t("search.all"), dir: "auto" })); // prettier-ignore
+  const add = mayMake ? h("button", { type: "button", class: "primary", onclick: make }, icon("plus"), t("collections.new")) : null;
+  const main = h("main", { class: "page" },
+    h("div", { class: "page-head" }, h("div", null, h("h2", null, t("collections.title")), h("p", { class: "hint" }, t("collections.hint"))), h("div", { class: "push" }), search, add),
+    list,
+    h("p", { class: "foot" }, h("a", { href: "#/bin" }, icon("trash"), t("bin.title")), h("span", null, `Quillread ${whoAmI().version}`))); // prettier-ignore
+  fill(root, shellBar({ title: "Quillread" }), main);
+
+  function draw() {
+    if (!collections.length) {
+      fill(list, h("li", { class: "welcome" },
+        icon("upload"), h("h3", null, t("collections.none")), h("p", null, t("collections.start")),
+        mayMake ? h("button", { type: "button", class: "primary", onclick: make }, t("collections.new")) : null)); // prettier-ignore
+      return;
+    }
+    fill(list, collections.map(card));
+  }
+
+  /** @param {Collection} collection */
+  function card(collection) {
+    const share = collection.line_count ? collection.checked_count / collection.line_count : 0;
+    const menu = mayAs(collection.role, "editor") ? menuButton(icon("more"), [
+      { label: t("rename"), icon: "pen", run: () => rename(collection) },
+      ...(mayAs(collection.role, "admin") ? [{ label: t("delete"), icon: /** @type {const} */ ("trash"), danger: true, run: () => remove(collection) }] : []),
+    ], { name: t("collections.menu", { name: collection.name }), class: "plain square" }) : null; // prettier-ignore
+    return h("li", { class: "card" },
+      h("a", { href: `#/collection/${collection.id}`, dir: "auto" }, collection.name),
+      h("p", { class: "facts" }, [t("count.documents", { n: collection.document_count }), t("count.pages", { n: collection.page_count })].join(" · ")),
+      h("div", { class: "meter", role: "img", "aria-label": t("collections.share", { share: percent(share) }) }, h("span", { style: { width: `${share * 100}%` } })),
+      h("p", { class: "facts" }, h("span", null, t("collections.share", { share: percent(share) })), collection.doubtful_count ? h("span", { class: "doubts" }, t("count.doubtful", { n: collection.doubtful_count })) : null),
+      menu); // prettier-ignore
+  }
+
+  async function make() {
+    const name = await askText(t("collections.new"), { label: t("name"), button: t("create") });
+    if (!name) return;
+    try {
+      const collection = await call("POST", "collections", { body: { name } });
+      location.hash = `#/collection/${collection.id}`;
+    } catch (error) {
+      tellFault(error);
+    }
+  }
+
+  /** @param {Collection} collection */
+  async function rename(collection) {
+    const name = await askText(t("rename"), { label: t("name"), value: collection.name, button: t("save") });
+    if (name) await call("PATCH", `collections/${collection.id}`, { body: { name } }).then(refresh, tellFault);
+  }
+
+  /** @param {Collection} collection */
+  async function remove(collection) {
+    await call("DELETE", `collections/${collection.id}`).then(() => {
+      toast(t("bin.moved", { name: collection.name }), { action: t("undo"), run: () => void call("POST", `collections/${collection.id}/restore`).then(refresh, tellFault) });
+      return refresh();
+    }, tellFault); // prettier-ignore
+  }
+
+  async function refresh() {
+    collections = await all("collections");
+    draw();
+  }
+
+  function findText() {
+    const query = /** @type {HTMLInputElement} */ (search.elements.namedItem("q")).value.trim();
+    if (query) location.hash = `#/search?q=${encodeURIComponent(query)}`;
+  }
+
+  /** @param {import("./upload.js").Chosen} chosen */
+  async function dropped(chosen) {
+    const target = await chooseCollection(collections, chosen.name);
+    if (!target) return;
+    try {
+      const id = typeof target === "number" ? target : (await call("POST", "collections", { body: { name: target } })).id;
+      location.hash = `#/collection/${id}`;
+      await addFiles(id, chosen);
+    } catch (error) {
+      tellFault(error);
+    }
+  }
+
+  draw();
+  const stopDrops = mayMake ? acceptDrops(root, dropped) : () => {};
+  let timer = 0;
+  const stop = watch(null, (kind, data) => {
+    hearJob(kind, data);
+    if (/^(collection|document)\./.test(kind) || kind === "page.read") {
+      clearTimeout(timer);
+      timer = setTimeout(() => refresh().catch(() => {}), 800);
+    }
+  });
+  return { close: () => (stop(), stopDrops(), clearTimeout(timer)) };
+}
+
+/**
+ * Ask where dropped files are to go.
+ * @param {Collection[]} collections
+ * @param {string} name Proposed for a new one.
+ * @returns {Promise<number|string|undefined>} An id, or the name of a new one.
+ */
+function chooseCollection(collections, name) {
+  return openDialog(t("upload.where"), (close) => {
+    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200" });
+    const select = h("select", { id: "target" },
+      h("option", { value: "" }, t("collections.new")), collections.map((one) => h("option", { value: one.id }, one.name))); // prettier-ignore
+    const naming = h("div", { class: "stack" }, h("label", { for: "new-name" }, t("name")), input);
+    select.addEventListener("change", () => (naming.hidden = select.value !== ""));
+    const done = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (select.value || input.value.trim()) close(select.value ? Number(select.value) : input.value.trim());
+    };
+    return [h("form", { class: "stack", onsubmit: done }, h("label", { for: "target" }, t("upload.collection")), select, naming, buttons(() => close(), h("button", { class: "primary" }, t("upload.add"))))];
+  });
+}

@@ -1,0 +1,182 @@
+// Proofreading: the fewest lines to look at so that the others hold an error rate; a queue of strips.
+
+import { fill, h } from "../dom.js";
+import { get, images } from "../api.js";
+import { watch } from "../events.js";
+import { announce, tellFault } from "../dialog.js";
+import { percent, t } from "../i18n.js";
+import { outbox } from "../outbox.js";
+import { mayAs } from "../session.js";
+import { recall, remember } from "../storage.js";
+import { readingsOf } from "../editor/dock.js";
+import { actionOf, keyCap } from "../editor/keys.js";
+import { differences, isDoubtful, piecesOf } from "../editor/words.js";
+import { shellBar } from "./shell.js";
+
+/** @typedef {import("../types.js").Line} Line */
+
+class Review {
+  /**
+   * @param {HTMLElement} root
+   * @param {any} collection
+   */
+  constructor(root, collection) {
+    this.root = root;
+    this.collection = collection;
+    /** @type {number[]} */
+    this.queue = [];
+    this.at = 0;
+    /** @type {Map<number, Line>} */
+    this.lines = new Map();
+    this.done = 0;
+    /** @type {"review"|"suggest"} */
+    this.how = recall("review.how") === "suggest" ? "suggest" : "review";
+    this.target = Number(recall("review.target")) || 0.05;
+    this.ends = new AbortController();
+  }
+
+  async open() {
+    const targets = [0.01, 0.02, 0.05, 0.1];
+    const select = h("select", { id: "target-rate" }, targets.map((rate) => h("option", { value: rate, selected: rate === this.target }, percent(rate))));
+    const how = h("select", { id: "how", "aria-label": t("review.how") }, ["review", "suggest"].map((name) => h("option", { value: name, selected: name === this.how }, t(`review.${name}`))));
+    this.goal = h("div", { class: "row wrap" }, how, h("label", { for: "target-rate", class: "for-rate" }, t("review.target")), select);
+    this.facts = h("p", { class: "hint", role: "status" });
+    this.card = h("div", { class: "review-card" });
+    const main = h("main", { class: "page narrow" }, h("div", { class: "page-head" }, h("div", { class: "summary" }, this.goal, this.facts)), this.card);
+    fill(this.root, shellBar({ title: `${t("review.title")} · ${this.collection.name}`, back: `#/collection/${this.collection.id}`, backLabel: this.collection.name, collection: this.collection.id }), main);
+    const change = () => {
+      this.how = how.value === "suggest" ? "suggest" : "review";
+      this.target = Number(select.value);
+      remember("review.how", this.how);
+      remember("review.target", String(this.target));
+      this.load().catch(tellFault);
+    };
+    select.addEventListener("change", change);
+    how.addEventListener("change", change);
+    this.stop = watch(this.collection.id, () => {});
+    await this.load();
+  }
+
+  async load() {
+    const rate = /** @type {HTMLElement} */ (this.goal?.querySelector(".for-rate"));
+    const select = /** @type {HTMLElement} */ (this.goal?.querySelector("#target-rate"));
+    rate.hidden = select.hidden = this.how === "suggest";
+    const path = `collections/${this.collection.id}/`;
+    if (this.how === "suggest") {
+      const { items } = await get(`${path}suggest`, { limit: 50 });
+      this.queue = items.map((/** @type {any} */ item) => item.line_id ?? item.id);
+      this.said = t("review.suggested", { n: this.queue.length });
+    } else {
+      const found = await get(`${path}review`, { target: this.target });
+      this.queue = found.lines;
+      this.said = t("review.lines", { n: this.queue.length, target: percent(this.target), before: percent(found.expected_error_before, 1), after: percent(found.expected_error_after, 1) });
+    }
+    this.at = 0;
+    this.done = 0;
+    await this.show();
+  }
+
+  /** @param {number} id */
+  async line(id) {
+    const known = this.lines.get(id);
+    if (known) return known;
+    const line = /** @type {Line} */ (await get(`lines/${id}`));
+    this.lines.set(id, line);
+    return line;
+  }
+
+  /** @returns {Promise<void>} */
+  async show() {
+    const card = /** @type {HTMLElement} */ (this.card);
+    /** @type {HTMLElement} */ (this.facts).textContent = this.said ?? "";
+    if (this.at >= this.queue.length) {
+      fill(card, h("div", { class: "welcome" }, h("h3", null, this.queue.length ? t("review.done") : t("review.nothing")), this.queue.length ? h("button", { type: "button", class: "primary", onclick: () => this.load().catch(tellFault) }, t("review.again")) : null));
+      return;
+    }
+    const id = this.queue[this.at];
+    let line;
+    try {
+      line = await this.line(id);
+    } catch {
+      this.at++; // deleted meanwhile
+      return this.show();
+    }
+    if (this.queue[this.at] !== id) return;
+    for (const next of this.queue.slice(this.at + 1, this.at + 3)) {
+      this.line(next).then((one) => (new Image().src = images.line(one.id, 160, one.revision)), () => {});
+    }
+    const edit = outbox.edits.get(id);
+    const text = edit?.text ?? line.text;
+    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: this.at + 1, all: this.queue.length }), value: text, readonly: !mayAs(this.collection.role, "editor") });
+    const shown = h("p", { class: "review-text", dir: "auto", "aria-hidden": "true" }, piecesOf(line, text, text === line.text ? line.words : []).map((piece) => (piece.classes ? h("span", { class: piece.classes }, piece.text) : piece.text)));
+    const readings = readingsOf(line);
+    this.field = field;
+    field.addEventListener("keydown", (event) => this.key(event, line));
+    fill(card,
+      h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, `${this.at + 1} / ${this.queue.length}`)),
+      h("img", { class: "review-strip", src: images.line(id, 160, line.revision), alt: t("review.image") }),
+      shown, field,
+      readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => ((field.value = reading.text), field.focus()) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,
+      h("div", { class: "buttons start" },
+        h("button", { type: "button", class: "primary", onclick: () => this.right(line) }, keyCap("Enter"), t("review.right")),
+        h("button", { type: "button", onclick: () => this.step(1) }, keyCap("ArrowDown"), t("review.skip")),
+        h("button", { type: "button", disabled: this.at === 0, onclick: () => this.step(-1) }, keyCap("Shift+Enter"), t("review.back")),
+        h("a", { class: "button plain", href: `#/page/${line.page_id}?line=${id}` }, t("review.open")))); // prettier-ignore
+    field.focus();
+    field.setSelectionRange(0, 0);
+    announce(t("review.field", { n: this.at + 1, all: this.queue.length }));
+  }
+
+  /**
+   * @param {KeyboardEvent} event
+   * @param {Line} line
+   */
+  key(event, line) {
+    if (event.isComposing) return;
+    const field = /** @type {HTMLTextAreaElement} */ (this.field);
+    const action = actionOf(event);
+    if (action === "right") this.right(line);
+    else if (action === "back" || action === "up") this.step(-1);
+    else if (action === "down") this.step(1);
+    else if (action?.startsWith("reading")) field.value = readingsOf(line)[Number(action.at(-1)) - 1]?.text ?? field.value;
+    else if (action === "nextDoubt" && field.value === line.text) {
+      const word = line.words.find((one) => one.start > field.selectionEnd - (field.selectionEnd ? 0 : 1) && isDoubtful(line, one));
+      if (!word) return; // the browser goes on
+      field.setSelectionRange(word.start, word.end);
+    } else return;
+    event.preventDefault();
+  }
+
+  /** @param {Line} line */
+  right(line) {
+    const field = /** @type {HTMLTextAreaElement} */ (this.field);
+    const text = field.value.replace(/\s*[\r\n]+\s*/g, " ");
+    outbox.put(line, text, true, { now: true });
+    this.lines.set(line.id, { ...line, text, checked: true, words: [] });
+    this.done++;
+    this.step(1);
+  }
+
+  /** @param {number} by */
+  step(by) {
+    this.at = Math.max(0, this.at + by);
+    this.show().catch(tellFault);
+  }
+
+  close() {
+    this.ends.abort();
+    this.stop?.();
+    outbox.flush();
+  }
+}
+
+/** @type {import("../types.js").Show} */
+export async function show(root, address) {
+  const review = new Review(root, await get(`collections/${Number(address.path[1])}`));
+  await review.open();
+  outbox.addEventListener("saved", (event) => {
+    const line = /** @type {CustomEvent<Line>} */ (event).detail;
+    if (review.lines.has(line.id)) review.lines.set(line.id, line);
+  }, { signal: review.ends.signal }); // prettier-ignore
+  return { close: () => review.close() };
+}

@@ -1,0 +1,150 @@
+"""What the tests of the page in the browser use: a server of their own, pages that are read, and the editor."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from quillread import types
+
+ROOT = Path(__file__).parents[1]
+LETTER = ROOT / "examples" / "letter.jpg"
+SHOTS = Path(__file__).parent / "browser" / "shots"
+"""Screenshots, for people to look at; git ignores them."""
+
+
+@dataclass
+class Served:
+    """A server of its own, with a collection of pages that were read."""
+
+    data: Path
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+    address: str = ""
+    pages: Iterator[int] = field(default_factory=lambda: count(1))
+    collection: int = 1
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "quillread.cli.main", "serve", "--data", str(self.data), "--workers", "1"]
+        command += ["--port", str(self.port)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+        log = self.data.parent / "server.log"
+        with log.open("w") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+        ends = time.monotonic() + 120
+        while self.process.poll() is None and time.monotonic() < ends:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text(encoding="utf-8")):
+                self.port = int(found[1])
+                self.address = f"http://127.0.0.1:{self.port}"
+                return
+            time.sleep(0.1)
+        raise AssertionError("the server did not start: " + log.read_text(encoding="utf-8"))
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def call(self, method: str, path: str, **facts: Any) -> Any:
+        answer = httpx.request(method, f"{self.address}/api/v1/{path}", timeout=30, **facts)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content and "json" in answer.headers["content-type"] else None
+
+    def lines(self, page: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"pages/{page}/lines")["lines"]
+        return found
+
+    def new_page(self) -> int:
+        """A page that no other test has."""
+        return next(self.pages)
+
+
+def seed(data: Path, read: types.Page, pages: int) -> None:
+    """Make an archive with a collection of pages that are read, as uploads and jobs make them."""
+    from quillread.serve.archive.blobs import add_blobs, store
+    from quillread.serve.archive.home import Archive
+    from quillread.serve.archive.readings import apply_reading
+    from quillread.serve.archive.views import make_view
+    from quillread.serve.config import ServeConfig
+    from quillread.serve.database.schema import Collection, Document, Page
+
+    raw = LETTER.read_bytes()
+    with Archive(ServeConfig(data=data)) as archive:
+        with Image.open(LETTER) as image:
+            view = make_view(np.asarray(image.convert("RGB")), raw)
+        files = [store(archive, content, "image/jpeg") for content in (raw, view.jpeg, view.thumbnail)]
+        source, shown, thumbnail = (file.stored.sha256 for file in files)
+        with archive.database.write() as session:
+            add_blobs(session, archive.storage, files)
+            collection = Collection(name="Letters of an aunt")
+            session.add(collection)
+            session.flush()
+            document = Document(collection_id=collection.id, name="Box 1")
+            session.add(document)
+            session.flush()
+            for position in range(pages):
+                page = Page(document_id=document.id, position=position, source=source, view=shown, thumbnail=thumbnail)
+                page.width, page.height, page.source_name = view.width, view.height, LETTER.name
+                session.add(page)
+                session.flush()
+                apply_reading(session, page, read, {"software": "quillread", "model": "builtin"}, "builtin")
+                page.state = "read"
+
+
+class EditorDriver:
+    """The editor of one page, used by the keyboard alone."""
+
+    def __init__(self, tab: Any, served: Served, page: int) -> None:
+        self.tab, self.served, self.page = tab, served, page
+
+    def open(self, query: str = "") -> "EditorDriver":
+        self.tab.goto(f"{self.served.address}/#/page/{self.page}{query}")
+        self.tab.locator("textarea.field").wait_for()
+        return self
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.tab.keyboard.press(key)
+
+    def type(self, text: str) -> None:
+        self.tab.keyboard.type(text)
+
+    @property
+    def value(self) -> str:
+        value: str = self.tab.locator("textarea.field").input_value()
+        return value
+
+    @property
+    def place(self) -> int:
+        """Of the line being edited, from 0."""
+        place: int = self.tab.evaluate("[...document.querySelectorAll('li.line')].findIndex(l => l.matches('.active'))")
+        return place
+
+    def wait_for_lines(self, number: int) -> None:
+        from playwright.sync_api import expect
+
+        expect(self.tab.locator("li.line")).to_have_count(number)
+
+    def saved(self) -> list[dict[str, Any]]:
+        """Wait until all is saved; the lines as the server has them."""
+        self.tab.locator(".save-state[data-state=saved]").wait_for()
+        return self.served.lines(self.page)
