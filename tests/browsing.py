@@ -139,6 +139,11 @@ class EditorDriver:
         place: int = self.tab.evaluate("[...document.querySelectorAll('li.line')].findIndex(l => l.matches('.active'))")
         return place
 
+    def wait_for_lines(self, number: int) -> None:
+        from playwright.sync_api import expect
+
+        expect(self.tab.locator("li.line")).to_have_count(number)
+
     def saved(self) -> list[dict[str, Any]]:
         """Wait until all is saved; the lines as the server has them."""
         self.tab.locator(".save-state[data-state=saved]").wait_for()

@@ -1,6 +1,11 @@
 """Correcting a page with the keyboard alone, against the real server with what the built-in model has read."""
 
-from browsing import EditorDriver
+from typing import Any
+
+import pytest
+from browsing import EditorDriver, Served
+
+DOUBT = 0.75
 
 
 def test_enter_takes_a_line_as_right_and_goes_to_the_next(editor: EditorDriver):
@@ -11,3 +16,183 @@ def test_enter_takes_a_line_as_right_and_goes_to_the_next(editor: EditorDriver):
     first, second, *_ = editor.saved()
     assert first["checked"] and first["kind"] == "person"
     assert not second["checked"]
+
+
+def test_shift_enter_goes_back_and_arrows_go_by_line(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "ArrowDown", "Shift+Enter")
+    assert editor.place == 1
+    editor.press("Control+End")
+    assert editor.place == len(editor.served.lines(editor.page)) - 1
+
+
+def test_what_is_typed_is_saved_without_further_keys(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "End")
+    editor.type(" Amen")
+    assert editor.saved()[1]["text"].endswith(" Amen")
+
+
+def test_tab_selects_the_next_word_in_doubt_so_that_typing_replaces_it(editor: EditorDriver):
+    lines = editor.served.lines(editor.page)
+    place, word = next(
+        (i, word) for i, line in enumerate(lines) for word in line["words"] if i > 0 and word["confidence"] < DOUBT
+    )
+    editor.open()
+    editor.press("ArrowDown", "Home", "Tab") if lines[1]["words"][0]["confidence"] >= DOUBT else editor.press("Tab")
+    if editor.place < place:
+        editor.press("Tab")
+    assert editor.place == place
+    editor.type("Kaffee")
+    text = lines[place]["text"]
+    assert editor.saved()[place]["text"] == text[: word["start"]] + "Kaffee" + text[word["end"] :]
+
+
+def test_a_page_takes_fewer_keys_than_a_third_of_its_lines_beyond_what_changes(editor: EditorDriver):
+    editor.open()
+    editor.press("Control+End", "Control+Enter")
+    assert all(line["checked"] for line in editor.saved())
+
+
+def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    editor.open()
+    editor.press("End")
+    editor.type("x")
+    editor.press("Enter", "Control+z", "Control+z")
+    assert editor.place == 0
+    assert editor.value == before[0]["text"]
+    editor.press("Control+y")
+    assert editor.value == before[0]["text"] + "x"
+    editor.press("Control+z")
+    line = editor.saved()[0]
+    assert (line["text"], line["checked"]) == (before[0]["text"], False)
+
+
+def test_a_mark_stands_in_the_text_and_is_taken_away_by_the_same_key(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "Home", "Control+Shift+ArrowRight", "Alt+7")
+    text = editor.value
+    assert text.startswith("⟦")
+    assert editor.saved()[1]["text"] == text
+    assert editor.tab.locator("li.line.active .mark-struck").count() > 0
+    editor.press("Alt+7")
+    assert "⟦" not in editor.value
+
+
+def test_the_palette_puts_a_character_where_the_cursor_was(editor: EditorDriver):
+    editor.open()
+    editor.press("Home", "Alt+0", "ArrowRight", "Enter")
+    assert editor.value.startswith("ß")
+
+
+def test_the_history_of_a_line_puts_an_earlier_text_back(editor: EditorDriver):
+    before = editor.served.lines(editor.page)[0]["text"]
+    editor.open()
+    editor.type("No! ")
+    editor.saved()
+    editor.press("F4")
+    editor.tab.locator(".versions").wait_for()
+    assert editor.tab.locator(".versions li").count() == 2
+    editor.press("Enter")  # the earlier one has the focus
+    editor.tab.locator("dialog").wait_for(state="detached")
+    assert editor.value == before
+    assert editor.saved()[0]["text"] == before
+
+
+def test_question_mark_shows_the_keys_outside_the_text_and_is_typed_within(editor: EditorDriver):
+    editor.open()
+    editor.type("?")
+    assert editor.value.startswith("?")
+    editor.press("Escape", "?")
+    editor.tab.locator("dialog.keys-dialog").wait_for()
+    editor.press("Escape")
+    editor.tab.locator("dialog").wait_for(state="detached")
+
+
+def test_escape_leaves_the_text_so_that_tab_moves_through_the_page(editor: EditorDriver):
+    editor.open()
+    editor.press("Escape")
+    assert editor.tab.evaluate("document.activeElement.closest('header') !== null")
+
+
+@pytest.mark.parametrize("mode", ["side", "layout", "strips"])
+def test_lines_are_edited_in_every_view(editor: EditorDriver, mode: str):
+    editor.tab.add_init_script(f"localStorage.setItem('quill.mode', '{mode}')")
+    editor.open()
+    editor.press("ArrowDown", "ArrowDown", "Home")
+    editor.type("¶ ")
+    assert editor.saved()[2]["text"].startswith("¶ ")
+
+
+def test_the_word_under_the_cursor_is_lit_on_the_image(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "End")
+    editor.tab.locator(".stage canvas").first.wait_for()
+    polygon = editor.served.lines(editor.page)[1]["words"][-1]["polygon"]
+    points = editor.tab.locator(".word-mark").get_attribute("points")
+    assert [float(x) for x in points.replace(",", " ").split()] == [x for point in polygon for x in point]
+
+
+def test_lines_pasted_into_one_are_joined_and_spread_on_wish(editor: EditorDriver, context: Any):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    editor.open()
+    editor.tab.evaluate("navigator.clipboard.writeText(Array.from({length: 40}, (_, i) => `row ${i + 1}`).join('\\n'))")
+    editor.press("Control+a", "Control+v")
+    assert editor.value == " ".join(f"row {i + 1}" for i in range(40))
+    editor.tab.get_by_role("button", name="Spread over").press("Enter")
+    lines = editor.saved()
+    assert [line["text"] for line in lines[:3]] == ["row 1", "row 2", "row 3"]
+    assert lines[-1]["text"].startswith(f"row {len(lines)} row") or len(lines) >= 40
+
+
+def test_script_emoji_and_right_to_left_text_are_text(editor: EditorDriver):
+    editor.open()
+    text = "<img src=x onerror=alert(1)> 👩‍🌾 שלום עולם"
+    editor.press("Control+a")
+    editor.tab.keyboard.insert_text(text)
+    editor.press("ArrowDown")
+    assert editor.saved()[0]["text"] == text
+    editor.tab.reload()
+    shown = editor.tab.locator("li.line .text").first
+    shown.wait_for()
+    assert shown.text_content() == text
+    assert editor.tab.locator("li.line img:not(.strip)").count() == 0
+
+
+def test_words_behind_an_emoji_keep_their_places(editor: EditorDriver):
+    line = editor.served.lines(editor.page)[1]
+    editor.served.call(
+        "PUT",
+        f"lines/{line['id']}/text",
+        json={"text": "👩 " + line["text"], "checked": False},
+        headers={"If-Match": f'"{line["revision"]}"'},
+    )
+    editor.open()
+    editor.press("ArrowDown", "End")
+    last = editor.served.lines(editor.page)[1]["words"][-1]
+    points = editor.tab.locator(".word-mark").get_attribute("points")
+    assert [float(x) for x in points.replace(",", " ").split()] == [x for point in last["polygon"] for x in point]
+
+
+def test_a_line_is_split_at_the_cursor_and_joined_again(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    editor.open()
+    editor.press("ArrowDown", "Home", "Control+ArrowRight", "Control+ArrowRight", "Alt+Enter")
+    editor.wait_for_lines(len(before) + 1)
+    lines = editor.served.lines(editor.page)
+    assert f"{lines[1]['text']} {lines[2]['text']}" == before[1]["text"]
+    editor.press("Alt+Shift+Enter")
+    editor.wait_for_lines(len(before))
+    assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
+
+
+def test_page_keys_turn_pages(served: Served, tab: Any):
+    first, second = served.new_page(), served.new_page()
+    assert second == first + 1
+    editor = EditorDriver(tab, served, first).open()
+    editor.press("PageDown")
+    tab.wait_for_url(f"**/#/page/{second}")
+    tab.locator("textarea.field:focus").wait_for()
+    editor.press("PageUp")
+    tab.wait_for_url(f"**/#/page/{first}")

@@ -55,9 +55,9 @@ ROUTERS = (
     models.router,
     pages.router,
     reading.router,
+    search.router,
     teaching.router,
     uploads.router,
-    search.router,
 )
 
 

@@ -181,14 +181,19 @@ export class Editor {
    * @param {any} data
    */
   async hear(kind, data) {
-    if (data.page !== this.id && !/^(collection|document)\./.test(kind)) return;
+    const { page } = this.sheet;
+    const isOurs = kind.startsWith("page.") ? data.page === this.id : kind.startsWith("document.") ? data.document === page.document_id : data.collection === page.collection_id;
+    if (/\.(deleted|restored)$/.test(kind)) {
+      if (isOurs) this.showStatus(kind.endsWith("deleted"));
+      return;
+    }
+    if (data.page !== this.id) return;
     try {
       if (kind === "line.changed") await this.heardLine(data);
       else if (kind === "page.read" || (kind === "layout.changed" && data.version > this.sheet.page.version)) await this.sheet.load();
       else if (kind === "page.reading" || kind === "page.failed" || kind === "page.changed") await this.reloadPage();
-      else if (/deleted$/.test(kind)) await this.reloadPage();
     } catch (error) {
-      if (error instanceof Problem && error.status === 404) this.showGone(error);
+      if (error instanceof Problem && error.status === 404) this.showStatus(true);
       else if (!(error instanceof Offline)) tellFault(error);
     }
   }
@@ -214,18 +219,17 @@ export class Editor {
     this.wasConnected = true;
   }
 
-  /** @param {Problem} problem */
-  showGone(problem) {
-    fill(this.status, h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone"), " ", problem.message)));
-  }
-
-  /** What the page is at, where there is something to say. */
-  showStatus() {
+  /**
+   * What the page is at, where there is something to say.
+   * @param {boolean} [isGone] Another has deleted it.
+   */
+  showStatus(isGone = false) {
     const { page, rows } = this.sheet;
     const again = (/** @type {string} */ label) => this.mayEdit ? h("button", { type: "button", class: "primary", onclick: () => this.read() }, label) : null;
     /** @type {(Node|null)[]} */
     let content = [];
-    if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
+    if (isGone) content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone")))];
+    else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
     else if (page.state === "waiting" || page.state === "reading") content = [h("div", { class: "banner busy" }, h("span", { class: "spinner" }), h("span", null, t(`state.${page.state}`)))];
     else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, page.state === "new" ? t("editor.notRead") : t("editor.noLines")), again(t("editor.read")))];
     fill(this.status, content);

@@ -44,6 +44,7 @@ class CollectionScreen {
     this.stale = new Set();
     this.timer = 0;
     this.drawing = 0;
+    this.chipping = 0;
   }
 
   async open() {
@@ -137,17 +138,22 @@ class CollectionScreen {
   }
 
   drawNow() {
+    this.drawChips();
+    const pages = [...this.pages.values()];
+    const names = new Map([...this.documents.values()].map((document) => [document.id, document.name]));
+    this.grid?.setPages(pages.filter(FILTERS[this.filter]), names);
+    const empty = /** @type {HTMLElement} */ (this.empty);
+    empty.hidden = pages.length > 0;
+    if (!pages.length) fill(empty, icon("upload"), h("h3", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
+  }
+
+  drawChips() {
     const pages = [...this.pages.values()];
     const counts = Object.fromEntries(Object.entries(FILTERS).map(([name, holds]) => [name, pages.filter(holds).length]));
     const chosen = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.filter : undefined;
     fill(/** @type {HTMLElement} */ (this.chips), pages.length ? Object.keys(FILTERS).filter((name) => counts[name] || name === "all" || name === this.filter).map((name) =>
       h("button", { type: "button", class: "chip", "data-filter": name, "aria-pressed": String(name === this.filter), onclick: () => this.setFilter(name) }, t(`filter.${name}`), h("span", { class: "count" }, counts[name].toLocaleString()))) : []); // prettier-ignore
     if (chosen) /** @type {HTMLElement|null} */ (this.chips?.querySelector(`[data-filter="${chosen}"]`))?.focus();
-    const names = new Map([...this.documents.values()].map((document) => [document.id, document.name]));
-    this.grid?.setPages(pages.filter(FILTERS[this.filter]), names);
-    const empty = /** @type {HTMLElement} */ (this.empty);
-    empty.hidden = pages.length > 0;
-    if (!pages.length) fill(empty, icon("upload"), h("h3", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
   }
 
   /** @param {string} name */
@@ -270,8 +276,10 @@ class CollectionScreen {
   /** @param {Page} page */
   put(page) {
     this.pages.set(page.id, page);
-    if (FILTERS[this.filter](page)) this.grid?.update(page);
-    else this.draw();
+    const isShown = this.grid?.pages.some((other) => other.id === page.id);
+    if (FILTERS[this.filter](page) !== isShown) return this.draw();
+    this.grid?.update(page);
+    this.chipping ||= requestAnimationFrame(() => ((this.chipping = 0), this.drawChips()));
   }
 
   /**

@@ -81,10 +81,15 @@ export class PageGrid extends EventTarget {
     let top = 0;
     for (let from = 0; from < this.pages.length; ) {
       const document = this.pages[from].document_id;
-      let to = from;
-      while (to < this.pages.length && this.pages[to].document_id === document) to++;
-      this.rows.push({ top, height: HEAD, from, to, document });
-      top += HEAD;
+      let to = this.endOf(from);
+      if (to === from + 1) {
+        // Documents of one page flow together, each with its name below.
+        while (to < this.pages.length && this.endOf(to) === to + 1) to++;
+        top += from ? GAP : 0;
+      } else {
+        this.rows.push({ top, height: HEAD, from, to, document });
+        top += HEAD;
+      }
       for (let at = from; at < to; at += this.columns) {
         this.rows.push({ top, height: this.rowHeight, from: at, to: Math.min(to, at + this.columns), document: null });
         top += this.rowHeight + GAP;
@@ -97,6 +102,16 @@ export class PageGrid extends EventTarget {
     this.cells.clear();
     this.heads.clear();
     this.show();
+  }
+
+  /**
+   * Where the document of a page ends.
+   * @param {number} from
+   */
+  endOf(from) {
+    let to = from + 1;
+    while (to < this.pages.length && this.pages[to].document_id === this.pages[from].document_id) to++;
+    return to;
   }
 
   later() {
@@ -175,18 +190,21 @@ export class PageGrid extends EventTarget {
    */
   paint(cell, page, place) {
     const share = page.line_count ? page.checked_count / page.line_count : 0;
-    const label = page.label || t("page.number", { n: this.numberOf(place) });
+    const number = this.numberOf(place);
+    const isAlone = number === 1 && this.endOf(place) === place + 1;
+    const name = this.names.get(page.document_id) ?? "";
+    const label = isAlone ? name : page.label || t("page.number", { n: number });
     const said = page.state === "read" ? [t("collections.share", { share: percent(share) }), page.doubtful_count ? t("count.doubtful", { n: page.doubtful_count }) : ""] : [t(`state.${page.state}`)];
     const isChecked = page.state === "read" && page.line_count > 0 && share === 1;
     cell.dataset.state = isChecked ? "checked" : page.state;
-    cell.setAttribute("aria-label", [this.names.get(page.document_id) ?? "", label, ...said].filter(Boolean).join(", "));
+    cell.setAttribute("aria-label", [isAlone ? "" : name, label, ...said].filter(Boolean).join(", "));
     cell.setAttribute("aria-setsize", String(this.pages.length));
     cell.setAttribute("aria-posinset", String(place + 1));
     const old = cell.querySelector("img");
     const picture = old ?? h("img", { src: images.thumbnail(page.id), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     fill(cell,
       h("div", { class: "sheet" }, picture, h("span", { class: "tick", "aria-hidden": "true" }, icon("check")), badge(page, isChecked)),
-      h("div", { class: "cell-label" }, h("span", { dir: "auto" }, label), page.doubtful_count && page.state === "read" ? h("span", { class: "doubts" }, t("count.doubtfulShort", { n: page.doubtful_count })) : null),
+      h("div", { class: "cell-label" }, h("span", { dir: "auto", class: "cell-name" }, label), page.doubtful_count && page.state === "read" ? h("span", { class: "doubts" }, t("count.doubtfulShort", { n: page.doubtful_count })) : null),
       h("div", { class: "meter" }, h("span", { style: { width: `${share * 100}%` } }))); // prettier-ignore
     cell.setAttribute("aria-selected", String(this.selected.has(page.id)));
   }

@@ -1,0 +1,150 @@
+"""No text is lost: others edit too, servers and networks go away, tabs are closed, storage is denied."""
+
+from typing import Any
+
+import pytest
+from browsing import EditorDriver, Served
+
+
+def change(served: Served, line: dict[str, Any], text: str) -> None:
+    """Edit a line as another person."""
+    headers = {"If-Match": f'"{line["revision"]}"'}
+    served.call("PUT", f"lines/{line['id']}/text", json={"text": text, "checked": True}, headers=headers)
+
+
+def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
+    editor.open()
+    change(editor.served, editor.served.lines(editor.page)[3], "theirs")
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+@pytest.mark.parametrize(("choice", "kept"), [("Keep this text", "theirs"), ("Use mine instead", "mine")])
+def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorDriver, choice: str, kept: str):
+    editor.open()
+    editor.tab.context.set_offline(True)
+    editor.press("Control+a")
+    editor.type("mine")
+    editor.tab.locator(".save-state[data-state=offline]").wait_for()
+    change(editor.served, editor.served.lines(editor.page)[0], "theirs")
+    editor.tab.context.set_offline(False)
+    note = editor.tab.locator("li.line .note")
+    note.wait_for()
+    assert "theirs" in note.inner_text()
+    assert editor.value == "mine"
+    assert editor.served.lines(editor.page)[0]["text"] == "theirs"
+    editor.tab.get_by_role("button", name=choice).press("Enter")
+    assert editor.saved()[0]["text"] == kept
+    assert editor.value == kept
+
+
+def test_edits_made_offline_are_sent_when_the_server_answers_again(editor: EditorDriver):
+    editor.open()
+    editor.tab.context.set_offline(True)
+    editor.type("A")
+    editor.press("Enter")
+    editor.type("B")
+    editor.press("Enter")
+    editor.tab.locator(".save-state[data-state=offline]").wait_for()
+    editor.tab.context.set_offline(False)
+    first, second, *_ = editor.saved()
+    assert (first["text"][0], second["text"][0]) == ("A", "B")
+    assert first["checked"] and second["checked"]
+
+
+def test_a_tab_closed_in_mid_edit_loses_nothing(served: Served, context: Any):
+    page = served.new_page()
+    tab = context.new_page()
+    editor = EditorDriver(tab, served, page).open()
+    tab.context.set_offline(True)
+    editor.type("unsent ")
+    tab.close()
+    context.set_offline(False)
+    again = EditorDriver(context.new_page(), served, page).open()
+    assert again.value.startswith("unsent ")
+    assert again.saved()[0]["text"].startswith("unsent ")
+
+
+def test_a_tab_closed_just_after_typing_has_it_saved(served: Served, context: Any):
+    page = served.new_page()
+    tab = context.new_page()
+    EditorDriver(tab, served, page).open().type("quick ")
+    tab.close(run_before_unload=False)
+    again = EditorDriver(context.new_page(), served, page).open()
+    assert again.saved()[0]["text"].startswith("quick ")
+
+
+def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):
+    deny = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }})"
+    editor.tab.add_init_script(deny)
+    editor.open()
+    editor.type("kept ")
+    assert editor.saved()[0]["text"].startswith("kept ")
+
+
+def test_two_tabs_on_one_page_see_each_other(served: Served, context: Any):
+    page = served.new_page()
+    one = EditorDriver(context.new_page(), served, page).open()
+    other = EditorDriver(context.new_page(), served, page).open()
+    other.press("Control+End")
+    one.type("from one ")
+    other.tab.locator("li.line", has_text="from one ").wait_for()
+    assert one.saved()[0]["text"].startswith("from one ")
+
+
+def test_a_server_killed_in_mid_edit_gets_the_edit_when_it_is_back(
+    tmp_path_factory: pytest.TempPathFactory, reading: Any, tab: Any
+):
+    from browsing import seed
+
+    served = Served(tmp_path_factory.mktemp("killed") / "data")
+    seed(served.data, reading, 1)
+    served.start()
+    try:
+        editor = EditorDriver(tab, served, 1).open()
+        editor.type("before ")
+        editor.saved()
+        served.kill()
+        editor.press("Enter")
+        editor.type("during ")
+        tab.locator(".save-state[data-state=offline]").wait_for()
+        served.start()
+        tab.locator(".save-state[data-state=saved]").wait_for(timeout=60_000)
+        first, second, *_ = served.lines(1)
+        assert first["text"].startswith("before ") and first["checked"]
+        assert second["text"].startswith("during ")
+    finally:
+        served.stop()
+
+
+def test_an_image_that_fails_to_load_leaves_the_text_to_edit(editor: EditorDriver):
+    editor.tab.route("**/pages/*/image*", lambda route: route.abort())
+    editor.open()
+    editor.tab.locator(".image-fault").wait_for()
+    editor.type("blind ")
+    assert editor.saved()[0]["text"].startswith("blind ")
+    editor.tab.unroute("**/pages/*/image*")
+    editor.tab.locator(".image-fault").get_by_role("button").press("Enter")
+    editor.tab.locator(".image-fault").wait_for(state="hidden")
+
+
+def test_a_line_deleted_by_another_keeps_the_text_to_copy(editor: EditorDriver):
+    editor.open()
+    line = editor.served.lines(editor.page)[0]
+    editor.tab.context.set_offline(True)
+    editor.type("orphan ")
+    editor.tab.locator(".save-state[data-state=offline]").wait_for()
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    editor.served.call("DELETE", f"lines/{line['id']}", headers={"If-Match": f'"{version}"'})
+    editor.tab.context.set_offline(False)
+    editor.tab.locator(".save-state[data-state=refused]").wait_for()
+
+
+def test_a_collection_deleted_meanwhile_is_told(served: Served, tab: Any):
+    page = served.new_page()
+    document = served.call("GET", f"pages/{page}")["document_id"]
+    mine = served.call("POST", f"collections/{served.collection}/documents", json={"name": "Short-lived"})["id"]
+    served.call("PATCH", f"pages/{page}", json={"document_id": mine})
+    EditorDriver(tab, served, page).open()
+    served.call("DELETE", f"documents/{mine}")
+    tab.locator(".page-status .banner.bad").wait_for()
+    assert document != mine

@@ -1,0 +1,110 @@
+"""The files of the page in the browser, and how they are served."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from quillread.serve.web import pages
+
+STATIC = Path(pages.__file__).parent / "static"
+LANGUAGES = ("de", "en", "es", "fr")
+SCRIPTS = sorted((STATIC / "js").rglob("*.js"))
+
+
+def texts(language: str) -> dict[str, str | dict[str, str]]:
+    found: dict[str, str | dict[str, str]] = json.loads(
+        (STATIC / "locales" / f"{language}.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def names_in(text: str | dict[str, str]) -> set[str]:
+    whole = text if isinstance(text, str) else " ".join(text.values())
+    return set(re.findall(r"\{(\w+)\}", whole))
+
+
+def test_the_page_names_files_by_their_content_and_is_asked_for_anew(client: TestClient):
+    answer = client.get("/")
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    addresses = re.findall(r'(?:href|src)="(static/[^"]+)"', answer.text)
+    assert len(addresses) > 10
+    for address in addresses:
+        file = client.get("/" + address)
+        assert (file.status_code, "immutable" in file.headers["cache-control"]) == (200, True)
+    assert client.get("/", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+def test_the_page_has_no_script_or_style_of_its_own():
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", html) == []
+
+
+def test_files_come_compressed_to_whoever_takes_that(client: TestClient):
+    address = f"/static/{pages.stamp()}/js/main.js"
+    with client.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
+        packed = b"".join(answer.iter_raw())
+    plain = client.get(address, headers={"Accept-Encoding": "identity"})
+    assert gzip.decompress(packed) == plain.content
+    assert plain.headers["content-type"] == "text/javascript; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "name", ["../pages.py", "%2e%2e/pages.py", "js/../../pages.py", "js", "nothing.js", "js/main.py", "/etc/passwd"]
+)
+def test_only_files_of_the_page_are_served(client: TestClient, name: str):
+    assert client.get(f"/static/{pages.stamp()}/{name}").status_code == 404
+
+
+def test_a_page_of_an_earlier_version_is_told_that_its_files_are_gone(client: TestClient):
+    assert client.get("/static/0123456789abcdef/js/main.js").status_code == 404
+
+
+def test_the_modules_of_the_first_screen_are_asked_for_at_once():
+    named = pages.index().content.decode()
+    assert "js/dom.js" in named
+    assert "js/editor/editor.js" not in named
+
+
+def test_what_is_transferred_at_first_is_small():
+    def size(name: str) -> int:
+        return len(gzip.compress((STATIC / name).read_bytes(), 9))
+
+    first = sum(size(name) for name in re.findall(rb"static/[0-9a-f]+/([^\"]+)", pages.index().content) for name in [name.decode()])
+    editor = sum(size(str(path.relative_to(STATIC))) for path in (STATIC / "js" / "editor").glob("*.js"))
+    assert first + editor + size("locales/de.json") + size("vendor/openseadragon/openseadragon.min.js") < 250_000
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_has_all_texts_with_the_same_places_to_fill_in(language: str):
+    english, other = texts("en"), texts(language)
+    assert list(other) == list(english)
+    for key, text in english.items():
+        assert names_in(other[key]) == names_in(text), key
+        assert isinstance(other[key], dict) == isinstance(text, dict), key
+        assert "other" in (other[key] if isinstance(other[key], dict) else {"other": ""})
+
+
+def test_every_text_that_the_page_asks_for_exists_and_every_one_is_used():
+    english = texts("en")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+    asked = set(re.findall(r"""\bt\(\s*"([\w.-]+)\"""", source)) | set(re.findall(r"""["`]([a-z]+\.[\w.-]+)["`]""", source)) & set(english)
+    built = [re.escape(part).replace(r"\$\{\}", "[\\w-]+") for part in re.findall(r"\bt\(`([^`]+)`", re.sub(r"\$\{[^}]+\}", "${}", source))]
+    assert asked - set(english) == set()
+    unused = [key for key in english if key not in asked and not any(re.fullmatch(one, key) for one in built)]
+    assert unused == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_make_no_html_of_text(path: Path):
+    source = path.read_text(encoding="utf-8")
+    assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source) == []
+
+
+def test_vendored_libraries_come_with_their_licence():
+    for folder in (STATIC / "vendor").iterdir():
+        assert (folder / "LICENSE.txt").is_file()
