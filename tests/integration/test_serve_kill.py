@@ -169,7 +169,7 @@ def kill_often(data: Path, database: str | None) -> None:
             threads = [threading.Thread(target=work, args=(server, one.act, faults)) for one in everyone]
             for thread in threads:
                 thread.start()
-            time.sleep(chance.uniform(0.05, 2.0))
+            time.sleep(chance.uniform(0.1, 4.0))
             server.kill()
             for thread in threads:
                 thread.join()

@@ -1,11 +1,13 @@
 """quill serve: an archive of pages for browsers and scripts, its accounts, and what keeps it."""
 
 import argparse
+import gc
 from pathlib import Path
 
 from quillread.cli import serve_archive, serve_users
 from quillread.cli.progress import say
 from quillread.cli.serve_options import add_place, make_config
+from quillread.errors import ExitCode
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(args: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
+    gc.disable()  # what is imported stays: looking through it again and again is a tenth of the start
     config = make_config(args)
     # Late, because they take a second.
     from quillread.serve.server import run_server, start_logs
 
-    start_logs(config.log_format, verbose=args.verbose)
-    run_server(config, lambda address: say(f"the archive {config.data} is open at {address} (Ctrl-C ends it)"))
-    return 0
+    def announce(address: str) -> None:
+        gc.freeze()
+        gc.enable()
+        say(f"the archive {config.data} is open at {address} (Ctrl-C ends it)")
+
+    try:
+        start_logs(config.log_format, verbose=args.verbose)
+        run_server(config, announce)
+    finally:
+        gc.enable()
+    return ExitCode.OK

@@ -27,6 +27,7 @@ from quillread.serve.api import (
     pages,
     reading,
     resumable,
+    search,
     teaching,
     uploads,
 )
@@ -54,6 +55,7 @@ ROUTERS = (
     models.router,
     pages.router,
     reading.router,
+    search.router,
     teaching.router,
     uploads.router,
 )

@@ -133,14 +133,14 @@ def test_options_that_make_no_sense_are_refused(reading: TestClient, options: st
 def test_names_have_no_folders(reading: TestClient, folder: Path, given: str, shown: str | None):
     answer = post(reading, given, format="json")
     assert answer.status_code in (200, 422) if shown is None else answer.json()["source"] == shown
-    assert not list((folder / "uploads").iterdir())
+    assert not list((folder / "uploads").glob(".*"))
 
 
 @pytest.mark.parametrize("name", ["../a.xml", ".a.xml", "x" * 300, ""])
 def test_names_of_files_of_options_stay_in_their_folder(reading: TestClient, folder: Path, name: str):
     files = [("file", ("a.png", picture())), ("lexicons", (name, b"Sir\n"))]
     assert reading.post("/api/v1/read", files=files).status_code in (200, 400, 422)
-    assert not list((folder / "uploads").iterdir())
+    assert not list((folder / "uploads").glob(".*"))
 
 
 def test_an_unknown_format_is_refused(reading: TestClient):
@@ -165,7 +165,7 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_next_is_read(
         answer = post(reading, "slow.png")
     assert answer.status_code == 504
     assert "2 seconds" in answer.json()["detail"]
-    assert not list((folder / "uploads").iterdir())
+    assert not list((folder / "uploads").glob(".*"))
     assert post(reading).status_code == 200
 
 
@@ -178,7 +178,7 @@ def test_more_files_at_once_than_allowed_are_refused_with_a_time_to_come_back(re
     desk = reading.app.state.crew.desk
     first = threading.Thread(target=post, args=(reading, "slow.png"))
     first.start()
-    wait_for(lambda: list((folder / "uploads").iterdir()))
+    wait_for(lambda: list((folder / "uploads").glob(".*")))
     answer = post(reading)
     while first.is_alive():
         for worker in desk._workers:

@@ -11,8 +11,6 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -76,6 +74,10 @@ def write_lesson(
     Returns:
         The lines that were written; those that cannot be cut out are skipped, and told in the log.
     """
+    # Late: a server that starts has no use for it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     folder.mkdir(parents=True, exist_ok=True)
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("image", image), ("text", pa.string()), ("id", pa.string()), ("group", pa.string())])
