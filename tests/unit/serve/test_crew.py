@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from quillread import types
 from quillread.options import ReadOptions
+from quillread.reader import Reader
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig, ServeLimits
@@ -326,3 +327,22 @@ class TestRecycled:
         with Crew(archive, readers=frail) as crew:
             wait_for(lambda: has_ended(archive, id))
         assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") == 1
+
+
+@pytest.mark.slow
+def test_jobs_read_the_text_that_the_command_reads(tmp_path: Path):
+    content = Path("examples/letter.jpg").read_bytes()
+    with Archive(ServeConfig(tmp_path / "data", workers=1)) as archive:
+        (page,) = add_scans(archive, ["letter.jpg"], content)
+        with archive.database.write() as session:
+            row = session.get_one(Page, page.id)
+            row.width = row.height = 0
+        id = read(archive, [page])
+        with Crew(archive, runs={}):
+            wait_for(lambda: has_ended(archive, id))
+        lines, row = lines_of(archive, page), page_of(archive, page)
+    with Reader() as reader:
+        known = reader.read(content).pages[0]
+    assert [line.text for line in lines] == [line.transcript.text for line in known.lines]
+    assert (row.width, row.height) == (known.width, known.height)
+    assert row.provenance["model"] == "builtin"
