@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from serve_pages import box, found_line, new_page, read_page
 
 from quillread import types
-from quillread.data.spec import open_data
+from quillread.data.spec import open_source, parse_spec
 from quillread.formats.pagexml import read_page_xml
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.exporting import ALL_FORMATS, Selection, export, safe_name
@@ -102,7 +102,7 @@ def test_ground_truth_pages_are_read_back(client: TestClient, letter: Document, 
     content = fetch(client, f"collections/{letter.collection_id}", format="page-zip")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(tmp_path)
-    source = open_data(f"page:{tmp_path}", "train")
+    source = open_source(parse_spec(f"page:{tmp_path}"), "train")
     texts = [source.text(i) for i in range(len(source))]
     assert texts == ["Dear Sir", "I am", "Yours, Zoë 👩\u200d🔬"]
     assert source.sample(0, np.random.default_rng(0)).image.shape[2] == 3
@@ -111,7 +111,7 @@ def test_ground_truth_pages_are_read_back(client: TestClient, letter: Document, 
 def test_ground_truth_lines_are_read_back(client: TestClient, letter: Document, tmp_path: Path):
     with zipfile.ZipFile(io.BytesIO(fetch(client, f"documents/{letter.id}", format="jsonl"))) as archive:
         archive.extractall(tmp_path)
-    source = open_data(f"folder:{tmp_path}", "train")
+    source = open_source(parse_spec(f"folder:{tmp_path}"), "train")
     assert sorted(source.text(i) for i in range(len(source))) == ["Dear Sir", "I am", "Yours, Zoë 👩\u200d🔬"]
     content = fetch(client, f"documents/{letter.id}", format="parquet", checked=True)
     (row,) = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
@@ -130,7 +130,7 @@ def test_a_page_that_could_not_be_read_says_so(archive: Archive, client: TestCli
 
 
 def test_what_is_in_the_bin_is_not_exported(client: TestClient, letter: Document):
-    first, second = client.get(f"/api/v1/documents/{letter.id}/pages").json()["items"]
+    _, second = client.get(f"/api/v1/documents/{letter.id}/pages").json()["items"]
     client.delete(f"/api/v1/pages/{second['id']}")
     assert "Yours" not in fetch(client, f"documents/{letter.id}", format="txt").decode()
     assert client.get(f"/api/v1/pages/{second['id']}/export", params={"format": "txt"}).status_code == 404

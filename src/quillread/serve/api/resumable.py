@@ -203,6 +203,7 @@ def make_router(archive: Archive) -> APIRouter:
         tags=["uploads"],
         storage=folder,
     )
+    library.routes[:] = [route for route in library.routes if "{uuid}" in getattr(route, "path", "")]
     both = APIRouter()
     both.include_router(router)
     both.include_router(library, dependencies=[Depends(known)])

@@ -95,7 +95,11 @@ export class Editor {
     pane.addEventListener("active", (/** @type {any} */ event) => this.activated(event.detail));
     view.addEventListener("pick", (/** @type {any} */ event) => !this.layout && pane.activate(event.detail.id));
     sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
-    sheet.addEventListener("lines", () => this.showStatus());
+    sheet.addEventListener("lines", () => {
+      this.showStatus();
+      const [first] = sheet.rows;
+      if (pane.active === null && first) pane.activate(first.line.id, { focus: document.activeElement === document.body }); // it has just been read
+    });
     dock.addEventListener("reading", (/** @type {any} */ event) => hands.take(event.detail));
     dock.addEventListener("mark", (/** @type {any} */ event) => hands.mark(event.detail));
     dock.addEventListener("sign", (/** @type {any} */ event) => pane.insert(event.detail));
@@ -119,7 +123,7 @@ export class Editor {
     this.view.activate(id);
     this.showReadings();
     this.lightWord();
-    this.layout?.follow(id);
+    if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
   }
 
   showReadings() {

@@ -199,16 +199,12 @@ export class LayoutTool {
    * @param {Point} start
    */
   pressLine(event, start) {
-    this.drawn.push(start);
+    const fixed = [...this.drawn, start];
+    this.drawn = fixed;
     this.drag(event, (at) => {
-      this.drawn = [...this.drawn.slice(0, -1 + Number(this.drawn.length === 1 || !this.isDragging)), at];
-      this.isDragging = true;
+      this.drawn = [...fixed, at];
       this.draw();
-    }, (hasMoved) => {
-      this.isDragging = false;
-      if (hasMoved && this.drawn.length >= 2) this.finishDrawing();
-      else this.draw();
-    }); // prettier-ignore
+    }, (hasMoved) => (hasMoved ? this.finishDrawing() : this.draw())); // prettier-ignore
     this.draw();
   }
 
@@ -393,11 +389,14 @@ export class LayoutTool {
     });
   }
 
-  async undo() {
-    const undo = this.undos.pop();
-    if (!undo) return toast(t("layout.noUndo"));
-    await this.queue(undo);
-    announce(t("undo"));
+  /** Take the last change back; it waits for those that are under way. */
+  undo() {
+    return this.queue(async () => {
+      const undo = this.undos.pop();
+      if (!undo) return toast(t("layout.noUndo"));
+      await undo();
+      announce(t("undo"));
+    });
   }
 
   /** @param {Point[]} baseline */
