@@ -85,6 +85,14 @@ class Served:
         found: list[dict[str, Any]] = self.call("GET", f"pages/{page}/lines")["lines"]
         return found
 
+    def new_collection(self, name: str, pages: int) -> int:
+        """A collection with a document of pages that no other test has; both have the name."""
+        made: int = self.call("POST", "collections", json={"name": name})["id"]
+        document = self.call("POST", f"collections/{made}/documents", json={"name": name})["id"]
+        for _ in range(pages):
+            self.call("PATCH", f"pages/{self.new_page()}", json={"document_id": document})
+        return made
+
     def new_page(self) -> int:
         """A page that no other test has."""
         return next(self.pages)

@@ -34,11 +34,12 @@ def browser() -> Iterator[Any]:
     )
     missing = "Chromium (apt-get install chromium)" if found is None else ""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         missing = "Playwright (pip install playwright)"
     if missing:
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"{missing} is not installed")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
@@ -64,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: type
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 

@@ -1,7 +1,7 @@
 // The editor: the image of a page, its text, and what happens to them.
 
 import { fill, h, icon } from "../dom.js";
-import { call, get, Offline, Problem } from "../api.js";
+import { all, call, get, Offline, Problem } from "../api.js";
 import { announce, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { t } from "../i18n.js";
@@ -78,8 +78,9 @@ export class Editor {
 
   /** @param {string} query */
   async showHits(query) {
-    const found = await get("search", { q: query, document_id: this.sheet.page.document_id, limit: 500 });
-    const hits = /** @type {import("../types.js").Hit[]} */ (found.items).filter((hit) => hit.page_id === this.id);
+    /** @type {import("../types.js").Hit[]} */
+    const found = await all("search", { q: query, document_id: this.sheet.page.document_id, limit: 100 });
+    const hits = found.filter((hit) => hit.page_id === this.id);
     this.view.showHits(hits.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
   }
 
