@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.home import Archive
+from quillread.serve.database.engine import upsert
 from quillread.serve.database.schema import Blob, Job, Model, Page, Task
 from quillread.serve.storage import Storage, Stored
 
@@ -70,10 +70,9 @@ def add_blobs(session: Session, storage: Storage, files: Iterable[NewFile]) -> N
     A deletion that goes on meanwhile has either seen the row or deleted the file before: see `sweep`.
     """
     _lock(session, "pg_advisory_xact_lock_shared")
-    insert = postgresql.insert if _is_postgres(session) else sqlite.insert
     for stored, media_type, content in files:
         row = {"sha256": stored.sha256, "size": stored.size, "media_type": media_type}
-        session.execute(insert(Blob).values(row).on_conflict_do_nothing())
+        session.execute(upsert(session, Blob).values(row).on_conflict_do_nothing())
         if not storage.has(stored.sha256):
             storage.add(content)
 
