@@ -15,14 +15,14 @@ from quillread.images.crop import CropConfig
 from quillread.models.catalog import describe
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.models import model_folder
-from quillread.serve.archive.teaching import checked_lines
+from quillread.serve.archive.teaching import checked_lines, work_folder
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Collection, Line, Model, Page
-from quillread.serve.jobs import training
+from quillread.serve.jobs import running, training
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.exam import weigh
 from quillread.serve.jobs.lesson import digest_of, lesson_lines, write_lesson
-from quillread.serve.jobs.training import train, work_folder
+from quillread.serve.jobs.training import train
 
 
 def claim_of(collection_id: int, job: int = 1, **options: Any) -> Claim:
@@ -80,7 +80,7 @@ def test_few_lines_are_not_taught(one: Archive):
     collection = add_lesson(one, pages=1, lines=3)
     with pytest.raises(UsageError, match="3 lines are checked, and teaching needs 10"):
         train(one, claim_of(collection), lambda _: None, lambda: False)
-    assert not work_folder(one, collection).exists()
+    assert not work_folder(one.config.data, collection).exists()
 
 
 def test_one_model_of_several_has_to_be_chosen(one: Archive):
@@ -127,7 +127,7 @@ class Progress:
 @pytest.fixture
 def taught(one: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Archive, int]:
     """A collection to be taught with a tiny model."""
-    monkeypatch.setattr(training, "_EPOCH_LINES", 32)
+    monkeypatch.setattr(running, "EPOCH_LINES", 32)
     collection = add_lesson(one, pages=5, lines=4)
     add_tiny_model(one, tmp_path / "tiny", collection)
     return one, collection
@@ -159,7 +159,7 @@ def test_a_hand_is_taught_even_after_a_stop_and_the_better_model_kept(taught: tu
         assert len(model.card["_taught"]) == 16
         info = describe(str(model_folder(archive, session, result["name"]))).info
     assert info.name == "Letters"
-    assert not work_folder(archive, collection).exists()
+    assert not work_folder(archive.config.data, collection).exists()
     # The server was killed before it could note the end: the same job gives the same model.
     assert train(archive, claim_of(collection, job=2), progress, progress.cancelled) == result
     assert "_taught" not in json.dumps(result)
@@ -169,7 +169,7 @@ def test_a_hand_is_taught_even_after_a_stop_and_the_better_model_kept(taught: tu
 def test_a_training_that_a_killed_server_left_is_followed(taught: tuple[Archive, int], monkeypatch: pytest.MonkeyPatch):
     archive, collection = taught
     started: list[Any] = []
-    real = training._start
+    real = running._start
 
     def start(*args: Any) -> Any:
         started.append(real(*args))
@@ -181,7 +181,7 @@ def test_a_training_that_a_killed_server_left_is_followed(taught: tuple[Archive,
     def killed() -> bool:
         raise KilledError
 
-    monkeypatch.setattr(training, "_start", start)
+    monkeypatch.setattr(running, "_start", start)
     with pytest.raises(KilledError):
         train(archive, claim_of(collection, minutes=0.2), lambda _: None, killed)
     assert len(started) == 1
@@ -189,6 +189,34 @@ def test_a_training_that_a_killed_server_left_is_followed(taught: tuple[Archive,
     assert result is not None
     assert started[0].wait() == 0
     assert len(started) == 2  # the second only takes what the first has left
+
+
+def test_nothing_stays_of_a_training_whose_collection_is_deleted(one: Archive, monkeypatch: pytest.MonkeyPatch):
+    collection = add_lesson(one)
+
+    def run_training(*_: Any) -> bool:
+        assert (work_folder(one.config.data, collection) / "lines" / "train-00000.parquet").is_file()
+        with one.database.write() as session:
+            session.delete(session.get_one(Collection, collection))
+        return False
+
+    monkeypatch.setattr(training, "run_training", run_training)
+    assert train(one, claim_of(collection), lambda _: None, lambda: True) is None
+    assert not work_folder(one.config.data, collection).exists()
+
+
+def test_nothing_is_kept_that_is_no_better(one: Archive, monkeypatch: pytest.MonkeyPatch):
+    collection = add_lesson(one)
+    monkeypatch.setattr(training, "run_training", lambda *_: True)
+    monkeypatch.setattr(training, "quantise", lambda *_: None)
+    monkeypatch.setattr(training, "examine", lambda *_: weigh(predictions(["abcd"] * 4), predictions(["abcx"] * 4)))
+    result = train(one, claim_of(collection), lambda _: None, lambda: False)
+    assert result is not None
+    assert (result["model_id"], result["name"], result["card"]["better"]) == (None, None, False)
+    assert result["card"]["difference"] == 0.25
+    with one.database.read() as session:
+        assert session.scalars(select(Model)).all() == []
+    assert not work_folder(one.config.data, collection).exists()
 
 
 @pytest.mark.slow

@@ -119,6 +119,7 @@ def store_model(archive: Archive, actor: Actor, folder: Path, model: Model) -> M
 
     Raises:
         ConflictError: If there is one of this name.
+        NotFoundError: If its collection was deleted meanwhile.
     """
     with packed(folder) as zipped:
         file = store(archive, zipped, _MEDIA_TYPE)
@@ -131,6 +132,9 @@ def store_model(archive: Archive, actor: Actor, folder: Path, model: Model) -> M
                 audit(session, actor, "model.create", model.collection_id, model=model.id, name=model.name)
                 tell(session, "model.created", model.collection_id, model=model.id)
         except IntegrityError as error:
+            with archive.database.read() as session:
+                if session.scalar(select(Model.id).where(Model.name == model.name)) is None:
+                    raise NotFoundError("the collection of the model was deleted meanwhile") from error
             raise ConflictError(f"there is a model {model.name!r} already", hint="choose another name") from error
     _place(folder, archive.config.data / "models" / model.blob)
     return model

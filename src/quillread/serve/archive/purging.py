@@ -14,6 +14,7 @@ from quillread.serve.archive.blobs import drop_blobs, sweep
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection, find_document, find_page
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.teaching import work_folder
 from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task, now
 from quillread.serve.faults import RequestError
 from quillread.serve.storage import Stored
@@ -115,6 +116,7 @@ def purge_collection(archive: Archive, actor: Actor, id: int) -> Purged:
     for stored in gone:
         with suppress(FileNotFoundError):
             shutil.rmtree(archive.config.data / "models" / stored.sha256)
+    shutil.rmtree(work_folder(archive.config.data, id), ignore_errors=True)
     return _told(dropped + gone, [model.name for model in models])
 
 

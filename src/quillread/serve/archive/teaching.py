@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
@@ -38,6 +39,11 @@ class Review(NamedTuple):
     line_ids: list[int]
     before: float
     after: float
+
+
+def work_folder(data: Path, collection_id: int) -> Path:
+    """The folder of the training of a collection, in the folder of the archive; it goes when the training is done."""
+    return data / "work" / f"teach-{collection_id}"
 
 
 def hint_to_teach() -> str | None:

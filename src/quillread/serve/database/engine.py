@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -14,6 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
 from quillread.serve.config import ServeLimits
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 _BUSY_SECONDS = 30
 
@@ -62,6 +65,18 @@ class Database:
 def sqlite_address(path: Path) -> URL:
     """The address of a SQLite file."""
     return URL.create("sqlite", database=str(path))
+
+
+def upsert(session: Session, kind: type[Any]) -> "postgresql.Insert | sqlite.Insert":
+    """An insert that can say what happens where the row is there already."""
+    # Late: to import the one that is not used takes a good part of a server's start.
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(kind)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(kind)
 
 
 @contextmanager

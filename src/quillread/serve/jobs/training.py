@@ -1,24 +1,13 @@
 """The task of a job of kind `train`: teach the model of a collection its hand, measure it, and keep it if it is better.
 
-`quill train` runs in a process of its own, at low priority and with one thread, so that editing stays fluid. It holds a
-lock on its folder: a server that was killed finds its training at work when it starts again, and follows it. A training
-that was stopped goes on where it was, unless its lines have changed meanwhile.
+A training that was stopped goes on where it was when the collection is taught again, unless its lines have changed.
 """
 
-import fcntl
 import json
-import logging
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import select
 
@@ -30,7 +19,14 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.models import PREFIX, free_name, models_of, place_models, store_model
 from quillread.serve.archive.settings import read_options
-from quillread.serve.archive.teaching import FEWEST, Checked, checked_lines, hold_back, taught_before
+from quillread.serve.archive.teaching import (
+    FEWEST,
+    Checked,
+    checked_lines,
+    hold_back,
+    taught_before,
+    work_folder,
+)
 from quillread.serve.database.schema import Collection, Model
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.exam import Exam, examine
@@ -43,30 +39,10 @@ from quillread.serve.jobs.lesson import (
     lesson_lines,
     write_lesson,
 )
-
-log = logging.getLogger(__name__)
+from quillread.serve.jobs.running import Run, Told, end_other, quantise, run_training
 
 MINUTES = 4.0
 """Length of a training, without start, measuring and saving: with 100 lines all takes less than five."""
-_EPOCH_LINES = 240
-"""Lines between two validations, each of which is a point of the curve and a checkpoint to go on from."""
-_MOST_EPOCHS = 100_000
-"""The clock ends a training, not the number of epochs."""
-_AROUND = 30.0
-"""Seconds that start, measuring and saving take, roughly."""
-_TICK = 0.5
-_STOPPED = (130, 143)
-"""Exit codes of a training that was interrupted and has left a checkpoint."""
-_PATIENCE = 120.0
-"""Seconds that a training has for its checkpoint when it is stopped."""
-
-Told = Callable[[Mapping[str, Any]], None]
-"""Takes how far a training is."""
-
-
-def work_folder(archive: Archive, collection_id: int) -> Path:
-    """The folder of the training of a collection; it goes when the training is done."""
-    return archive.config.data / "work" / f"teach-{collection_id}"
 
 
 def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
@@ -90,12 +66,13 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
     if done := _earlier(archive, claim):
         return done
     course = _prepare(archive, claim)
-    if not _teach(course, told, cancelled):
-        return None
-    taught = course.folder / "taught"
-    _quantise(course, taught)
-    exam = examine(course.options, course.base, taught, course.folder / "lines", cancelled)
+    taught, exam = course.folder / "taught", None
+    run = Run(course.folder, course.base, course.name, course.minutes)
+    if run_training(run, told, cancelled):
+        quantise(run, taught)
+        exam = examine(course.options, course.base, taught, course.folder / "lines", cancelled)
     if exam is None:
+        _drop_if_gone(archive, claim.collection_id)
         return None
     result = _keep(archive, claim, course, taught, exam)
     clear(course.folder)
@@ -131,6 +108,14 @@ def _earlier(archive: Archive, claim: Claim) -> dict[str, Any] | None:
     return None
 
 
+def _drop_if_gone(archive: Archive, collection_id: int) -> None:
+    """Leave nothing of the lines of a collection that was deleted for good meanwhile."""
+    with archive.database.read() as session:
+        is_there = session.get(Collection, collection_id) is not None
+    if not is_there:
+        clear(work_folder(archive.config.data, collection_id))
+
+
 def _prepare(archive: Archive, claim: Claim) -> _Course:
     """Find out what is to be taught, and cut out its lines, unless that was done before."""
     collection_id = claim.collection_id or 0
@@ -149,7 +134,7 @@ def _prepare(archive: Archive, claim: Claim) -> _Course:
         hint = "train TrOCR with quill train on a GPU, and upload the model"
         raise ModelError(f"{names[0]}: is a TrOCR model, and compact ones are taught here", hint=hint)
     course = _Course(
-        folder=work_folder(archive, collection_id),
+        folder=work_folder(archive.config.data, collection_id),
         base=base,
         base_name=names[0],
         name=name,
@@ -168,7 +153,7 @@ def _cut_out(archive: Archive, course: _Course) -> _Course:
     digest = digest_of(course.taught, course.held, base=course.base, minutes=course.minutes, crop=repr(crop))
     known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     if known.get("digest") != digest:
-        _end_other(course.folder)
+        end_other(course.folder)
         clear(course.folder)
         written = {
             split: [line.id for line in write_lesson(archive, part, crop, course.folder / "lines", split)]
@@ -202,194 +187,6 @@ def check_enough(lines: Sequence[Checked]) -> None:
     if len(lines) < FEWEST:
         hint = "correct more lines, or take them as right"
         raise UsageError(f"{len(lines)} lines are checked, and teaching needs {FEWEST}", hint=hint)
-
-
-def _teach(course: _Course, told: Told, cancelled: Callable[[], bool]) -> bool:
-    """Run the training, or go on with it; False if it was stopped."""
-    if (course.folder / "done").is_file():
-        return True
-    watch = _Watch(course, told)
-    with _lock(course.folder) as lock:
-        is_at_work = not _try_lock(lock)
-        process = None if is_at_work else _start(course, lock)
-    # The training has inherited the lock, and holds it until it ends.
-    while (code := _ended(course.folder, process)) is None:
-        watch.look()
-        if cancelled():
-            _stop(course.folder, process)
-            watch.look()
-            return False
-        time.sleep(_TICK)
-    watch.look()
-    if is_at_work:  # whether it was done only it knows: going on with it tells, at once if it was
-        return _teach(course, told, cancelled)
-    if code in _STOPPED:
-        return False
-    if code != 0:
-        raise TrainingError(_last_words(course.folder), hint="the log of the server has more")
-    (course.folder / "done").touch()
-    return True
-
-
-def _start(course: _Course, lock: BinaryIO) -> "subprocess.Popen[bytes]":
-    run = course.folder / "run"
-    command = [sys.executable, "-m", "quillread.cli.main", "train", "--output", "run"]
-    if (run / "train.json").is_file():
-        command += ["--resume"]
-    else:
-        clear(run)
-        settings = {"minutes": course.minutes, "epochs": _MOST_EPOCHS, "epoch_lines": _EPOCH_LINES,
-                    "name": course.name, "validation_lines": 0}  # fmt: skip
-        command += ["--model", course.base, "--data", "hub:lines", "--validation", "hub:lines"]
-        for name, value in settings.items():
-            command += ["--set", f"{name}={json.dumps(value)}"]
-    with (course.folder / "log.txt").open("ab") as log_file:
-        process = subprocess.Popen(
-            command,
-            cwd=course.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log_file,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            pass_fds=(lock.fileno(),),
-            start_new_session=True,  # Ctrl-C in the terminal of the server is for the server, which stops it in order
-        )
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
-    (course.folder / "pid").write_text(str(process.pid), encoding="utf-8")
-    return process
-
-
-def _lock(folder: Path) -> BinaryIO:
-    return (folder / "lock").open("a+b")
-
-
-def _try_lock(lock: BinaryIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _ended(folder: Path, process: "subprocess.Popen[bytes] | None") -> int | None:
-    """The exit code of a training; 0 of one that another server has started, of which none is known."""
-    if process is not None:
-        return process.poll()
-    with _lock(folder) as lock:
-        return 0 if _try_lock(lock) else None
-
-
-def _stop(folder: Path, process: "subprocess.Popen[bytes] | None") -> None:
-    """Let a training save a checkpoint and end; it is killed if it does not."""
-    begun = time.monotonic()
-    _signal(folder, process, signal.SIGTERM)
-    while _ended(folder, process) is None:
-        if time.monotonic() - begun > _PATIENCE:
-            _signal(folder, process, signal.SIGKILL)
-            begun = time.monotonic()
-        time.sleep(_TICK / 5)
-
-
-def _end_other(folder: Path) -> None:
-    """End a training of other lines that a killed server has left at work."""
-    if folder.is_dir() and _ended(folder, None) is None:
-        _stop(folder, None)
-
-
-def _signal(folder: Path, process: "subprocess.Popen[bytes] | None", number: int) -> None:
-    """Send a signal to a training and the processes that make its batches.
-
-    The number of one that another server has started is that of a living process: it still holds its lock.
-    """
-    with suppress(OSError, ValueError):
-        pid = process.pid if process else int((folder / "pid").read_text(encoding="utf-8"))
-        if number == signal.SIGKILL:
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
-
-
-def _last_words(folder: Path) -> str:
-    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    log.error("the training failed; the end of what it said:\n%s", "\n".join(lines[-30:]))
-    told = [match[1] for line in lines if (match := re.search(r"error: (.*)", line))]
-    return f"the training failed: {told[-1] if told else 'it ended without a word'}"[:500]
-
-
-class _Watch:
-    """Follows a training by what it writes into its folder, and tells how far it is."""
-
-    def __init__(self, course: _Course, told: Told) -> None:
-        self._metrics = course.folder / "run" / "metrics.jsonl"
-        self._kept = course.folder / "progress.json"
-        self._told = told
-        self._whole = 60 * course.minutes + _AROUND
-        known = json.loads(self._kept.read_text(encoding="utf-8")) if self._kept.is_file() else {}
-        self._history: list[dict[str, float]] = known.get("history", [])
-        self._before = known.get("seconds", 0.0)
-        self._begun = time.monotonic()
-        self._seen = (0, 0)
-        self._next = 0.0
-
-    def look(self) -> None:
-        """Tell what is new, or every few seconds how much time is left."""
-        seconds = self._before + time.monotonic() - self._begun
-        try:
-            stat = self._metrics.stat()
-        except FileNotFoundError:
-            stat = None
-        if stat is not None and (stat.st_mtime_ns, stat.st_size) != self._seen:
-            self._seen = (stat.st_mtime_ns, stat.st_size)
-            self._take(seconds)
-        elif time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + 5
-        self._tell(seconds)
-
-    def _take(self, seconds: float) -> None:
-        known = {entry["step"] for entry in self._history}
-        for line in self._metrics.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if "eval_cer_spacing" in entry and entry["step"] not in known:
-                at = 0.0 if entry["step"] == 0 else round(seconds, 1)
-                self._history.append({"step": entry["step"], "seconds": at, "cer": round(entry["eval_cer_spacing"], 4)})
-        write_json(self._kept, {"history": self._history, "seconds": seconds})
-
-    def _tell(self, seconds: float) -> None:
-        last = self._history[-1] if self._history else None
-        step = int(last["step"]) if last else 0
-        pace = seconds / step if step else None
-        left = max(self._whole - seconds, 0.0)
-        self._told(
-            {
-                "step": step,
-                "steps": round(step + left / pace) if pace else None,
-                "cer_before": self._history[0]["cer"] if self._history else None,
-                "cer": last["cer"] if last else None,
-                "seconds_left": round(left),
-                "history": [{"seconds": point["seconds"], "cer": point["cer"]} for point in self._history],
-            }
-        )
-
-
-def _quantise(course: _Course, target: Path) -> None:
-    """Make the eight-bit model of a run, a quarter of the size and faster; its confidences come with it."""
-    clear(target)
-    command = [sys.executable, "-m", "quillread.cli.main", "models", "quantise", "run/model", target.name]
-    done = subprocess.run(
-        ["nice", "-n", "10", *command, "--data", "hub:lines"],
-        cwd=course.folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    if done.returncode:
-        log.error("the taught model cannot be quantised:\n%s", done.stderr)
-        raise TrainingError("the taught model cannot be quantised", hint="see the log of the server")
 
 
 def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, exam: Exam) -> dict[str, Any]:
