@@ -69,7 +69,14 @@ def test_axe_finds_nothing_in_the_dialogs_of_a_collection(served: Served, tab: A
 
 
 @pytest.mark.parametrize(
-    ("locale", "title"), [("en-GB", "Collections"), ("fr-CA", "Collections"), ("de-AT", "Sammlungen"), ("es-MX", "Colecciones"), ("pl", "Collections")]
+    ("locale", "title"),
+    [
+        ("en-GB", "Collections"),
+        ("fr-CA", "Collections"),
+        ("de-AT", "Sammlungen"),
+        ("es-MX", "Colecciones"),
+        ("pl", "Collections"),
+    ],
 )
 def test_the_page_speaks_the_language_of_the_browser(served: Served, browser: Any, locale: str, title: str):
     context = browser.new_context(locale=locale)

@@ -66,7 +66,9 @@ class MarkdownWriter:
         if page.fault is not None:
             parts.append(f"> **Not read:** {_escape(' '.join(str(page.fault).split()))}")
         for region in page.regions:
-            lines = [_mark_up(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text]
+            lines = [
+                _mark_up(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text
+            ]
             if lines:
                 parts.append("\\\n".join(lines))
         if parts:

@@ -207,6 +207,8 @@ def test_marks_of_editors_are_written_as_tags_of_the_text():
     text = "⟦old⟧ d⟨omi⟩n […]"
     region = Region(box(0, 0, 900, 900), (line(text, 100),))
     content = export("page", Scan(Page("a.png", 1, 1000, 1400, (region,)))).decode()
-    tags = "textStyle {offset:0; length:5;strikethrough:true;} expansion {offset:7; length:5;} gap {offset:14; length:3;}"
+    tags = (
+        "textStyle {offset:0; length:5;strikethrough:true;} expansion {offset:7; length:5;} gap {offset:14; length:3;}"
+    )
     assert tags in content
     assert f"<Unicode>{text}</Unicode>" in content
