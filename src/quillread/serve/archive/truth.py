@@ -20,6 +20,7 @@ from quillread.images.read import open_document
 from quillread.images.tones import as_positive
 from quillread.serve.database.schema import Page
 from quillread.serve.storage import Storage
+from quillread.text.marks import as_written
 from quillread.types import DocumentInfo, Scan, UInt8Image
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def write_table(storage: Storage, pages: Pages, format: str, file: BinaryIO) -> 
 
 
 def _lines(storage: Storage, pages: Pages) -> Iterator[tuple[str, str, str, bytes]]:
-    """Id, group (the page), text and PNG of each line that has a text."""
+    """Id, group (the page), text as it is written, and PNG of each line that has a text and can be read."""
     for name, page, layout in pages:
         if page.view is None:
             log.warning("page %d has no image, and is no ground truth", page.id)
@@ -88,14 +89,15 @@ def _lines(storage: Storage, pages: Pages) -> Iterator[tuple[str, str, str, byte
         # read.
         along = outline_lines(layout, "both") if page.drawn else layout
         for number, (line, place) in enumerate(zip(layout.lines, along.lines, strict=True), start=1):
-            if line.transcript is None or not line.transcript.text:
+            text = as_written(line.transcript.text) if line.transcript else None
+            if not text:
                 continue
             try:
                 pixels, _ = crop_line(image, place)
             except ImageError as error:
                 log.warning("page %d, line %d: is skipped: %s", page.id, number, error.message)
                 continue
-            yield f"{name}-{number:03}", name, line.transcript.text, _png(pixels)
+            yield f"{name}-{number:03}", name, text, _png(pixels)
 
 
 def _image_of(storage: Storage, page: Page) -> tuple[str | None, str]:
