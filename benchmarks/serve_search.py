@@ -44,7 +44,7 @@ def main() -> None:
     with Archive(ServeConfig(data=arguments.data, database=arguments.database)) as archive:
         seconds = fill(archive, arguments.lines)
         with TestClient(make_app(archive), base_url="http://127.0.0.1:8765") as client:
-            results = measure(client, arguments.repeats)
+            results = measure(client, arguments.repeats, arguments.lines // (PAGES * LINES))
     kind = "postgresql" if arguments.database else "sqlite"
     print(f"{kind}: {arguments.lines:,} lines, filled in {seconds:.0f} s")
     for name, row in results.items():
@@ -124,7 +124,7 @@ def _search(i: int, line: str) -> dict[str, Any]:
     return {"line_id": i + 1, "scope": scope, "folded": fold_line(line)}
 
 
-def queries() -> Iterator[tuple[str, dict[str, Any]]]:
+def queries(documents: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Searches by what is hard about them."""
     common, second, third, rare = (spell(rank) for rank in (0, 1, 2, 150_000))
     yield "the most common word", {"q": common}
@@ -141,16 +141,16 @@ def queries() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "a beginning of four letters", {"q": f"{spell(5_000)[:4]}*"}
     yield "20 beginnings", {"q": " ".join(f"{spell(rank)[:2]}*" for rank in range(0, 400, 20))}
     yield "common, in one collection", {"q": common, "collection_id": 20}
-    yield "common, in the last document", {"q": common, "document_id": 900}
-    yield "a middle word in one document", {"q": spell(300), "document_id": 900}
+    yield "common, in the last document", {"q": common, "document_id": documents}
+    yield "a middle word in one document", {"q": spell(300), "document_id": documents}
     yield "common, the 40,000th line on", {"q": common, "after": 40_000}
     yield "phrase of two middle words", {"q": f'"{spell(50)} {spell(51)}"'}
 
 
-def measure(client: TestClient, repeats: int) -> dict[str, dict[str, Any]]:
+def measure(client: TestClient, repeats: int, documents: int) -> dict[str, dict[str, Any]]:
     """Ask each question once and then `repeats` times; the median of these, and the longest of all."""
     results = {}
-    for name, query in queries():
+    for name, query in queries(documents):
         times, found = [], 0
         for _ in range(repeats + 1):
             start = time.perf_counter()

@@ -8,12 +8,16 @@ from serve_readers import TEXT, add_scans, begun, frail, picture, wait_for
 from sqlalchemy import select
 
 from quillread import types
+from quillread.options import ReadOptions
+from quillread.reader import Reader
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task, now
 from quillread.serve.jobs import lanes, queue
 from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.reading import PageReaders, PageTask
+from quillread.testing import FakeReader
 
 RUNS = {"export": "serve_readers:run", "train": "serve_readers:wait"}
 
@@ -277,6 +281,40 @@ def test_a_clock_that_jumps_to_and_fro_loses_and_doubles_nothing(archive: Archiv
     assert [page_of(archive, page).state for page in pages] == ["read"] * 4
 
 
+def test_watchers_are_told_of_the_progress_of_a_job_only_now_and_then(
+    archive: Archive, crew: Crew, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("quillread.serve.jobs.shift._TOLD_SECONDS", float("inf"))
+    read(archive, add_scans(archive, ["a.png", "b.png", "c.png", "d.png"]))
+    crew.work_off()
+    with archive.database.read() as session:
+        kinds = list(session.scalars(select(Event.kind).where(Event.kind.like("job.%")).order_by(Event.id)))
+    assert kinds in (["job.created", "job.finished"], ["job.created", "job.progress", "job.finished"])
+
+
+def test_readers_of_the_last_options_stay(tmp_path: Path):
+    made: list[ReadOptions] = []
+
+    def make(options: ReadOptions) -> FakeReader:
+        made.append(options)
+        return FakeReader(["x"], options)
+
+    readers, options = PageReaders(make), [ReadOptions(variants=n) for n in (1, 2, 3)]
+    first = readers.reader(options[0])
+    assert readers.reader(options[1]) is not first
+    assert readers.reader(options[0]) is first
+    readers.reader(options[2])
+    readers.reader(options[0])
+    readers.reader(options[1])
+    assert made == [*options, options[1]]
+
+
+def test_a_model_of_the_archive_has_its_name_in_the_provenance(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(picture())
+    task = PageTask(tmp_path / "a.png", "a.png", 0, (60, 80), ReadOptions(), names={"fake": "archive:anna"})
+    assert PageReaders(frail).read(task).provenance["model"] == "archive:anna"
+
+
 class TestRecycled:
     """Worker processes are replaced after some pages, against libraries that leak."""
 
@@ -289,3 +327,22 @@ class TestRecycled:
         with Crew(archive, readers=frail) as crew:
             wait_for(lambda: has_ended(archive, id))
         assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") == 1
+
+
+@pytest.mark.slow
+def test_jobs_read_the_text_that_the_command_reads(tmp_path: Path):
+    content = Path("examples/letter.jpg").read_bytes()
+    with Archive(ServeConfig(tmp_path / "data", workers=1)) as archive:
+        (page,) = add_scans(archive, ["letter.jpg"], content)
+        with archive.database.write() as session:
+            row = session.get_one(Page, page.id)
+            row.width = row.height = 0
+        id = read(archive, [page])
+        with Crew(archive, runs={}):
+            wait_for(lambda: has_ended(archive, id))
+        lines, row = lines_of(archive, page), page_of(archive, page)
+    with Reader() as reader:
+        known = reader.read(content).pages[0]
+    assert [line.text for line in lines] == [line.transcript.text for line in known.lines]
+    assert (row.width, row.height) == (known.width, known.height)
+    assert row.provenance["model"] == "builtin"

@@ -423,11 +423,11 @@ def test_an_import_on_a_full_disk_goes_on_when_there_is_space(
     upload(client, collection, {"a.zip": zipped({f"{n}.png": picture(colour=n) for n in range(3)})})
     write, written = storage._write_here, []
 
-    def fill(place: Path, content: Any) -> None:
+    def fill(place: Path, *given: Any) -> None:
         written.append(place)
         if len(written) > 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(place, content)
+        write(place, *given)
 
     with archive.database.write() as session:
         claimed = claim(session, "import", "test")

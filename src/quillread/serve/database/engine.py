@@ -1,8 +1,9 @@
 """Opening the database: SQLite in WAL mode, or PostgreSQL."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Database:
     def __init__(self, address: str | URL, limits: ServeLimits | None = None) -> None:
         self.engine = _make_engine(address)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"limits": limits or ServeLimits()})
 
     @contextmanager
@@ -47,9 +49,10 @@ class Database:
         """A session whose changes are committed in the end, or undone if there is an error.
 
         SQLite takes the lock of the one writer at the start: a transaction that has read and then wants to write would
-        be refused if another has written meanwhile.
+        be refused if another has written meanwhile. Threads queue for it here: SQLite itself lets those that wait look
+        again at intervals, and whoever comes by at the right moment goes first.
         """
-        with self._sessions() as session, session.begin():
+        with self._turn, self._sessions() as session, session.begin():
             if self.is_sqlite:
                 session.connection(execution_options={"quillread_writes": True})
             yield session

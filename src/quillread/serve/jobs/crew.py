@@ -12,7 +12,7 @@ from typing import Self
 
 from quillread.reader import Reader
 from quillread.serve.archive.home import Archive
-from quillread.serve.jobs.claims import recover, renew, waiting_kinds
+from quillread.serve.jobs.claims import end_stranded, recover, renew, waiting_kinds
 from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
 from quillread.serve.jobs.exporting import prune_exports
@@ -139,6 +139,7 @@ class Crew:
                     renew(session, self._shift.server, in_hand)
             with self._archive.database.write() as session:
                 recover(session, self._shift.server, in_hand)
+                end_stranded(session)
 
     def _prune(self) -> None:
         prune_events(self._archive.database)
