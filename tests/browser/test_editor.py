@@ -54,6 +54,14 @@ def test_a_page_takes_fewer_keys_than_a_third_of_its_lines_beyond_what_changes(e
     assert all(line["checked"] for line in editor.saved())
 
 
+def test_alt_and_a_digit_take_another_reading(editor: EditorDriver):
+    readings = [other["text"] for other in editor.served.lines(editor.page)[1]["alternatives"]]
+    editor.open()
+    editor.press("ArrowDown", "Alt+2")
+    assert editor.value == readings[1]
+    assert editor.saved()[1]["text"] == readings[1]
+
+
 def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
     before = editor.served.lines(editor.page)
     editor.open()
