@@ -1,11 +1,11 @@
 """Which lines to correct next: where they teach most, page by page.
 
 Few lines teach most if they show what is common in the collection and was not taught yet; what is rare, or cannot be
-read at all, pays only once the common is known (G. Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit
-High and Low Budgets", ICML 2022). So each trigram and each letter of a line counts by how common it is in the collection
-and how rarely it was taught, and the sum by the errors to be expected, within bounds. Lines are chosen one after the
-other, each counted as taught for the next, so that they differ (the greedy choice for submodular gains; H. Lin and
-J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
+read at all, pays only once the common is known (G. Hacohen et al., "Active Learning on a Budget: Opposite Strategies
+Suit High and Low Budgets", ICML 2022). So each trigram and each letter of a line counts by how common it is in the
+collection and how rarely it was taught, and the sum by the errors to be expected, within bounds. Lines are chosen one
+after the other, each counted as taught for the next, so that they differ (the greedy choice for submodular gains; H.
+Lin and J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
 """
 
 import heapq
