@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,21 @@ from typing import Any
 import httpx
 import numpy as np
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from quillread import types
+from quillread.serve.archive.blobs import add_blobs, store
+from quillread.serve.archive.home import Archive
+from quillread.serve.archive.readings import apply_reading
+from quillread.serve.archive.views import make_view
+from quillread.serve.config import ServeConfig
+from quillread.serve.database.schema import Collection, Document, Page
 
 ROOT = Path(__file__).parents[1]
 LETTER = ROOT / "examples" / "letter.jpg"
 SHOTS = Path(__file__).parent / "browser" / "shots"
 """Screenshots, for people to look at; git ignores them."""
+PROVENANCE = {"software": "quillread", "model": "builtin"}
 
 
 @dataclass
@@ -34,6 +42,10 @@ class Served:
     address: str = ""
     pages: Iterator[int] = field(default_factory=lambda: count(1))
     collection: int = 1
+    crowd: int = 2
+    """The collection of many pages."""
+    large: dict[int, int] = field(default_factory=dict)
+    """Number of lines -> page."""
 
     def start(self) -> None:
         command = [sys.executable, "-m", "quillread.cli.main", "serve", "--data", str(self.data), "--workers", "1"]
@@ -73,41 +85,79 @@ class Served:
         found: list[dict[str, Any]] = self.call("GET", f"pages/{page}/lines")["lines"]
         return found
 
+    def new_collection(self, name: str, pages: int) -> int:
+        """A collection with a document of pages that no other test has; both have the name."""
+        made: int = self.call("POST", "collections", json={"name": name})["id"]
+        document = self.call("POST", f"collections/{made}/documents", json={"name": name})["id"]
+        for _ in range(pages):
+            self.call("PATCH", f"pages/{self.new_page()}", json={"document_id": document})
+        return made
+
     def new_page(self) -> int:
         """A page that no other test has."""
         return next(self.pages)
 
 
-def seed(data: Path, read: types.Page, pages: int) -> None:
-    """Make an archive with a collection of pages that are read, as uploads and jobs make them."""
-    from quillread.serve.archive.blobs import add_blobs, store
-    from quillread.serve.archive.home import Archive
-    from quillread.serve.archive.readings import apply_reading
-    from quillread.serve.archive.views import make_view
-    from quillread.serve.config import ServeConfig
-    from quillread.serve.database.schema import Collection, Document, Page
+def seed(data: Path, read: types.Page, pages: int, large: Sequence[int] = (), many: int = 0) -> None:
+    """Make an archive with a collection of pages that are read, as uploads and jobs make them.
 
+    Args:
+        data: Its folder.
+        read: What each page has.
+        pages: In the first document.
+        large: Pages with so many lines each, in a second one, after those.
+        many: Pages that are not read, in a second collection.
+    """
     raw = LETTER.read_bytes()
     with Archive(ServeConfig(data=data)) as archive:
         with Image.open(LETTER) as image:
             view = make_view(np.asarray(image.convert("RGB")), raw)
         files = [store(archive, content, "image/jpeg") for content in (raw, view.jpeg, view.thumbnail)]
         source, shown, thumbnail = (file.stored.sha256 for file in files)
+
+        def new_page(session: Session, document: int, position: int) -> Page:
+            page = Page(document_id=document, position=position, source=source, view=shown, thumbnail=thumbnail)
+            page.width, page.height, page.source_name = view.width, view.height, LETTER.name
+            session.add(page)
+            return page
+
         with archive.database.write() as session:
             add_blobs(session, archive.storage, files)
-            collection = Collection(name="Letters of an aunt")
-            session.add(collection)
+            collection, crowd = Collection(name="Letters of an aunt"), Collection(name="Registers")
+            session.add_all([collection, crowd])
             session.flush()
-            document = Document(collection_id=collection.id, name="Box 1")
-            session.add(document)
+            box, book = (Document(collection_id=collection.id, name=name) for name in ("Box 1", "Large"))
+            registers = [Document(collection_id=crowd.id, name=f"Register {i}") for i in range(many // 100)]
+            session.add_all([box, book, *registers])
             session.flush()
             for position in range(pages):
-                page = Page(document_id=document.id, position=position, source=source, view=shown, thumbnail=thumbnail)
-                page.width, page.height, page.source_name = view.width, view.height, LETTER.name
-                session.add(page)
+                page = new_page(session, box.id, position)
                 session.flush()
-                apply_reading(session, page, read, {"software": "quillread", "model": "builtin"}, "builtin")
+                apply_reading(session, page, read, PROVENANCE, "builtin")
                 page.state = "read"
+            for position, count in enumerate(large):
+                page = new_page(session, book.id, position)
+                session.flush()
+                apply_reading(session, page, with_lines(read, count), PROVENANCE, "builtin")
+                page.state = "read"
+            for document in registers:
+                for position in range(100):
+                    new_page(session, document.id, position)
+
+
+def with_lines(read: types.Page, count: int) -> types.Page:
+    """A page that has its lines over and over, one below the other."""
+    lines = [line for region in read.regions for line in region.lines]
+    step = read.height / count
+    moved = []
+    for i in range(count):
+        line = lines[i % len(lines)]
+        shift = i * step - line.baseline[0][1]
+        baseline = tuple((x, y + shift) for x, y in line.baseline)
+        polygon = types.Polygon(tuple((x, y + shift) for x, y in line.polygon.points))
+        moved.append(replace(line, baseline=baseline, polygon=polygon))
+    region = types.Region(read.regions[0].polygon, tuple(moved))
+    return replace(read, regions=(region,))
 
 
 class EditorDriver:
@@ -143,6 +193,13 @@ class EditorDriver:
         from playwright.sync_api import expect
 
         expect(self.tab.locator("li.line")).to_have_count(number)
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait for what the server is to have."""
+        ends = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < ends, "it did not come to pass"
+            self.tab.wait_for_timeout(100)
 
     def saved(self) -> list[dict[str, Any]]:
         """Wait until all is saved; the lines as the server has them."""

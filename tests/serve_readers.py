@@ -31,7 +31,10 @@ PATIENCE = 60.0
 
 
 class FrailReader(FakeReader):
-    """Reads the same on all pages; `crash.png` ends the process, `crash-once.png` at first, `slow.png` takes long."""
+    """Reads the same on all pages, but for some names.
+
+    `crash` ends the process, `crash-once-at-X` at first, `slow` takes long, `wait-for-X` waits until its mark is gone.
+    """
 
     def _scan(self, transcribe: PageTranscriber, document: Document, *others: Any) -> Scan:
         name = Path(document.name).stem
@@ -42,6 +45,10 @@ class FrailReader(FakeReader):
             if not mark.exists():
                 mark.touch()
                 os.abort()
+        if name.startswith("wait-for-"):
+            mark = Path(os.environ["TMPDIR_OF_TEST"]) / name
+            mark.touch()
+            wait_for(lambda: not mark.exists())
         if name == "slow":
             time.sleep(PATIENCE)
         if name == "bug":

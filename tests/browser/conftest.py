@@ -16,6 +16,9 @@ from quillread.reader import Reader
 REQUIRED = "QUILLREAD_REQUIRES_CHROMIUM"
 """Environment variable that turns a browser that is missing from a skip into a failure."""
 _PAGES = 60
+LARGE = (700, 5000)
+"""Lines of the two pages after these."""
+MANY = 10_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,14 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
     missing = "Chromium (apt-get install chromium)" if found is None else ""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         missing = "Playwright (pip install playwright)"
     if missing:
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"{missing} is not installed")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
@@ -49,7 +55,8 @@ def reading() -> types.Page:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: types.Page) -> Iterator[Served]:
     served = Served(tmp_path_factory.mktemp("archive") / "data")
-    seed(served.data, reading, _PAGES)
+    seed(served.data, reading, _PAGES, LARGE, MANY)
+    served.large = dict(zip(LARGE, (_PAGES + 1, _PAGES + 2), strict=True))
     served.start()
     yield served
     served.stop()
@@ -58,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: type
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 

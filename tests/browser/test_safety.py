@@ -74,7 +74,9 @@ def test_a_tab_closed_just_after_typing_has_it_saved(served: Served, context: An
 
 
 def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):
-    deny = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }})"
+    deny = (
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }})"
+    )
     editor.tab.add_init_script(deny)
     editor.open()
     editor.type("kept ")

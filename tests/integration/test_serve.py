@@ -1,5 +1,6 @@
 """The server as a process of its own: how it starts, answers, refuses to start, and ends."""
 
+import io
 import json
 import os
 import re
@@ -11,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
+
+from quillread.cli.main import main
 
 pytestmark = pytest.mark.slow
 START_SECONDS = 120
@@ -82,9 +86,35 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def quill(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "quillread.cli.main", "serve", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, encoding="utf-8")
+def serve(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Start a server that does not start."""
+    command = [sys.executable, "-m", "quillread.cli.main", "serve", "--port", "0", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8")
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Quill = Callable[..., Done]
+
+
+@pytest.fixture
+def quill(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run an action beside the server; in this process, as that is sooner done."""
+
+    def run(*arguments: object, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        try:
+            code = main(["serve", *map(str, arguments)])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
@@ -131,7 +161,7 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing(start: Start):
 def test_a_port_in_use_gets_a_clear_error(start: Start, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = quill("--data", tmp_path / "x", "--port", port)
+        done = serve("--data", tmp_path / "x", "--port", port)
     assert done.returncode == 2
     assert f"127.0.0.1 port {port}: cannot listen there" in done.stderr
     assert "--port" in done.stderr
@@ -140,14 +170,16 @@ def test_a_port_in_use_gets_a_clear_error(start: Start, tmp_path: Path):
 
 def test_a_folder_in_use_gets_a_clear_error(start: Start, tmp_path: Path):
     start()
-    done = quill("--data", tmp_path / "data", "--port", 0)
+    done = serve("--data", tmp_path / "data")
     assert done.returncode == 2
     assert "another server uses this folder" in done.stderr
 
 
 @pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--behind-proxy"], ["--allowed-host", "a.example"]])
-def test_where_others_may_call_it_starts_only_with_an_admin(start: Start, tmp_path: Path, flags: list[str]):
-    refused = quill("--data", tmp_path / "data", "--port", 0, *flags)
+def test_where_others_may_call_it_starts_only_with_an_admin(
+    quill: Quill, start: Start, tmp_path: Path, flags: list[str]
+):
+    refused = serve("--data", tmp_path / "data", *flags)
     assert refused.returncode == 2
     assert "quill serve users add" in refused.stderr
     made = quill("users", "add", "anna", "--role", "admin", "--data", tmp_path / "data", stdin="correct horse\n")
@@ -160,7 +192,7 @@ def test_where_others_may_call_it_starts_only_with_an_admin(start: Start, tmp_pa
         assert client.get("api/v1/me").json()["name"] == "anna"
 
 
-def test_accounts_are_kept_by_commands_while_it_runs(start: Start, tmp_path: Path):
+def test_accounts_are_kept_by_commands_while_it_runs(quill: Quill, start: Start, tmp_path: Path):
     server = start()
     place = ("--data", tmp_path / "data")
     assert httpx.get(f"{server.address}api/v1/me").status_code == 200
@@ -193,7 +225,7 @@ def test_accounts_are_kept_by_commands_while_it_runs(start: Start, tmp_path: Pat
     assert httpx.get(f"{server.address}api/v1/me").status_code == 200
 
 
-def test_a_backup_is_made_while_it_runs_and_restored_elsewhere(start: Start, tmp_path: Path):
+def test_a_backup_is_made_while_it_runs_and_restored_elsewhere(quill: Quill, start: Start, tmp_path: Path):
     server = start()
     httpx.post(f"{server.address}api/v1/collections", json={"name": "Letters"})
     backup, place = tmp_path / "b.tar", ("--data", tmp_path / "data")
@@ -209,7 +241,7 @@ def test_a_backup_is_made_while_it_runs_and_restored_elsewhere(start: Start, tmp
     assert [item["name"] for item in httpx.get(f"{other.address}api/v1/collections").json()["items"]] == ["Letters"]
 
 
-def test_what_is_in_the_bin_is_purged_and_what_still_holds_it_is_said(start: Start, tmp_path: Path):
+def test_what_is_in_the_bin_is_purged_and_what_still_holds_it_is_said(quill: Quill, start: Start, tmp_path: Path):
     server = start()
     made = httpx.post(f"{server.address}api/v1/collections", json={"name": "Letters"}).json()
     httpx.delete(f"{server.address}api/v1/collections/{made['id']}")
@@ -224,10 +256,10 @@ def test_what_is_in_the_bin_is_purged_and_what_still_holds_it_is_said(start: Sta
     assert httpx.get(f"{server.address}api/v1/collections/{made['id']}").status_code == 404
 
 
-def test_what_check_finds_is_named_with_an_exit_code(start: Start, tmp_path: Path):
+def test_what_check_finds_is_named_with_an_exit_code(quill: Quill, start: Start, tmp_path: Path):
     place = ("--data", tmp_path / "data")
     start().end()
-    orphan = tmp_path / "data" / "files" / "ab" / "cd" / ("ab" * 32)
+    orphan = tmp_path / "data" / "files" / "ab" / "ab" / ("ab" * 32)
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"x")
     found = quill("check", *place)
@@ -239,7 +271,7 @@ def test_what_check_finds_is_named_with_an_exit_code(start: Start, tmp_path: Pat
 
 
 @pytest.mark.parametrize("action", [["check"], ["usage"], ["purge"], ["users", "list"], ["backup", "b.tar"]])
-def test_a_mistyped_folder_is_not_made(tmp_path: Path, action: list[str]):
+def test_a_mistyped_folder_is_not_made(quill: Quill, tmp_path: Path, action: list[str]):
     done = quill(*action, "--data", tmp_path / "typo")
     assert done.returncode == 2
     assert "there is no archive here" in done.stderr
@@ -264,7 +296,7 @@ def test_it_speaks_tls(start: Start):
 def test_a_certificate_that_cannot_be_used_gets_a_clear_error(tmp_path: Path):
     (tmp_path / "c.pem").write_text("no certificate", encoding="utf-8")
     flags = ("--tls-certificate", tmp_path / "c.pem", "--tls-key", tmp_path / "c.pem")
-    done = quill("--data", tmp_path / "data", "--port", 0, *flags)
+    done = serve("--data", tmp_path / "data", *flags)
     assert done.returncode == 2
     assert "c.pem" in done.stderr
     assert "Traceback" not in done.stderr

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # those of the server take longer to import than most command
     from quillread.serve.config import ServeConfig
 
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-_NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "argon2", "fsspec", "multipart")
+_NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "argon2", "fsspec", "python_multipart")
 _FLAGS = ("data", "database", "storage", "host", "port", "workers", "root_path", "tls_certificate", "tls_key")
 """Flags whose values are those of the settings of the same names."""
 

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import cv2
 import numpy as np
@@ -83,6 +83,31 @@ def write_parquet(
             f"{folder}: cannot be written: {error.strerror or error}",
             hint="check the path, the free space and the permissions",
         ) from error
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> int:
+    """Write lines into one file, as they come; few of them are kept in memory.
+
+    Args:
+        rows: Each with the columns of `write_parquet`; `image` has `bytes` and `path`.
+        file: Open for writing.
+
+    Returns:
+        How many there were.
+    """
+    arrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
+    schema, waiting, size, count = _schema(arrow), list[Mapping[str, Any]](), 0, 0
+    with parquet.ParquetWriter(file, schema, use_dictionary=["group"]) as writer:
+        for row in rows:
+            waiting.append(row)
+            size += len(row["image"]["bytes"])
+            count += 1
+            if len(waiting) >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                writer.write_table(arrow.Table.from_pylist(waiting, schema))
+                waiting, size = [], 0
+        if waiting:
+            writer.write_table(arrow.Table.from_pylist(waiting, schema))
+    return count
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:

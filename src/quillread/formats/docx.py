@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 from quillread.errors import Fault
 from quillread.formats.export import DOUBTFUL, UNSURE, words_of
 from quillread.formats.xml_io import clean
+from quillread.text.marks import MarkKind, find_marks
 from quillread.types import DocumentInfo, Line, Scan
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
@@ -109,10 +110,39 @@ def _file(name: str) -> zipfile.ZipInfo:
 
 def _runs(line: Line) -> str:
     """The text of a line, in as few runs as its marks allow."""
+    text = line.transcript.text if line.transcript else ""
+    if find_marks(text):
+        return _marked_runs(text)
     words = [(_mark(word.confidence), word.text) for word in words_of(line)]
     groups = [(mark, " ".join(text for _, text in group)) for mark, group in groupby(words, key=itemgetter(0))]
     # The spaces between runs are not marked.
     return _run(" ").join(_run(text, mark=mark) for mark, text in groups)
+
+
+_STYLES_OF: dict[MarkKind, str] = {
+    "expanded": "<w:i/>",
+    "struck": "<w:strike/>",
+    "added": '<w:vertAlign w:val="superscript"/>',
+}
+"""In the order that the schema has for the properties of a run."""
+
+
+def _marked_runs(text: str, kinds: frozenset[MarkKind] = frozenset()) -> str:
+    """A text that an editor has marked: struck out, raised, letters of abbreviations in italics."""
+    runs, at = [], 0
+    for mark in find_marks(text):
+        runs.append(_styled(text[at : mark.start], kinds))
+        inner = text[mark.start : mark.stop]
+        is_inner = mark.kind != "illegible"
+        runs.append(_marked_runs(inner[1:-1], kinds | {mark.kind}) if is_inner else _styled(inner, kinds))
+        at = mark.stop
+    return "".join([*runs, _styled(text[at:], kinds)])
+
+
+def _styled(text: str, kinds: frozenset[MarkKind]) -> str:
+    style = "".join(properties for kind, properties in _STYLES_OF.items() if kind in kinds)
+    style = f"<w:rPr>{style}</w:rPr>" if style else ""
+    return f'<w:r>{style}<w:t xml:space="preserve">{escape(clean(text))}</w:t></w:r>' if text else ""
 
 
 def _mark(confidence: float) -> str:

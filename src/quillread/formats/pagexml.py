@@ -26,6 +26,7 @@ from quillread.formats.xml_io import (
     rectangle,
     write,
 )
+from quillread.text.marks import Mark, find_marks
 from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan
 from quillread.version import __version__
 
@@ -211,7 +212,9 @@ def _add_region(holder: Element, region: Region, place: tuple[int, str], page: P
 
 def _add_line(parent: Element, line: Line, place: tuple[int, str], page: Page, names: Names) -> None:
     index, name = place
-    element = add(parent, "TextLine", id=name, custom=f"readingOrder {{index:{index};}}")
+    text = line.transcript.text if line.transcript else ""
+    custom = " ".join([f"readingOrder {{index:{index};}}", *map(_custom, find_marks(text))])
+    element = add(parent, "TextLine", id=name, custom=custom)
     if line.printed:
         element.set("production", "printed")
     add(element, "Coords", points=points(line.polygon.points, page))
@@ -223,3 +226,16 @@ def _add_line(parent: Element, line: Line, place: tuple[int, str], page: Page, n
         add(part, "Coords", points=points(word.polygon.points, page))
         add(add(part, "TextEquiv", conf=f"{word.confidence:.4f}"), "Unicode", word.text)
     add(add(element, "TextEquiv", conf=f"{line.transcript.confidence:.4f}"), "Unicode", line.transcript.text)
+
+
+_CUSTOM = {
+    "illegible": "gap {{offset:{0}; length:{1};}}",
+    "struck": "textStyle {{offset:{0}; length:{1};strikethrough:true;}}",
+    "added": "add {{offset:{0}; length:{1};place:above;}}",
+    "expanded": "expansion {{offset:{0}; length:{1};}}",
+}
+"""Marks as Transkribus writes tags of a text; offsets count characters of the text with the signs of the marks."""
+
+
+def _custom(mark: Mark) -> str:
+    return _CUSTOM[mark.kind].format(mark.start, mark.stop - mark.start)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from quillread.errors import Fault
+from quillread.text.marks import find_marks
 from quillread.types import DocumentInfo, Page, Scan
 
 
@@ -65,7 +66,9 @@ class MarkdownWriter:
         if page.fault is not None:
             parts.append(f"> **Not read:** {_escape(' '.join(str(page.fault).split()))}")
         for region in page.regions:
-            lines = [_escape(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text]
+            lines = [
+                _mark_up(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text
+            ]
             if lines:
                 parts.append("\\\n".join(lines))
         if parts:
@@ -77,6 +80,21 @@ class MarkdownWriter:
 
     def abort(self) -> None:
         """Nothing is open."""
+
+
+_TAGS = {"struck": "del", "added": "add", "expanded": "ex"}
+"""Elements of TEI, of which `del` is one of HTML too."""
+
+
+def _mark_up(text: str) -> str:
+    """Write the marks of a text as elements of TEI, and all else as it is."""
+    pieces, at = [], 0
+    for mark in find_marks(text):
+        inner = _mark_up(text[mark.start + 1 : mark.stop - 1]) if mark.kind != "illegible" else ""
+        tag = _TAGS.get(mark.kind)
+        pieces += [_escape(text[at : mark.start]), f"<{tag}>{inner}</{tag}>" if tag else "<gap/>"]
+        at = mark.stop
+    return "".join([*pieces, _escape(text[at:])])
 
 
 def _escape(text: str) -> str:

@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from quillread.decode.ctc import LogProbs
 from quillread.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 
 class OnnxBackend:
@@ -90,6 +92,8 @@ class StoppableCalls:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime as ort
+
         self.pool = ThreadPoolExecutor(threads)
         self._path = path
         self._options = ort.RunOptions()
@@ -142,6 +146,9 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
     Raises:
         ModelError: If the file is missing or damaged.
     """
+    # Late, as below: a server, which leaves reading to other processes, has to start soon.
+    import onnxruntime as ort
+
     options = session_options(threads, keeps_memory=keeps_memory)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -149,8 +156,10 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
         raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
 
 
-def session_options(threads: int = 0, *, keeps_memory: bool = True) -> ort.SessionOptions:
+def session_options(threads: int = 0, *, keeps_memory: bool = True) -> "ort.SessionOptions":
     """The options of a session, as `benchmarks/onnx_settings.py` measures them."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

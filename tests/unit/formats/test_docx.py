@@ -59,3 +59,19 @@ def test_the_same_pages_give_the_same_file_at_any_time(monkeypatch: pytest.Monke
         monkeypatch.setattr("time.localtime", lambda *_, year=year: time.struct_time((year, 1, 2, 3, 4, 5, 0, 2, 0)))
         files.append(export("docx", scan()))
     assert files[0] == files[1]
+
+
+def test_marks_of_editors_are_formatted():
+    text = "⟦old ⸌new⸍⟧ d⟨omi⟩n […]"
+    page = Page("a.png", 1, 9, 9, (Region(BOX, (Line(((0.0, 9.0), (9.0, 9.0)), BOX, Transcript(text, 1.0)),)),))
+    content = export("docx", Scan(page), info=DocumentInfo("a.png"))
+    runs = docx.Document(io.BytesIO(content)).paragraphs[0].runs
+    shown = [(run.text, bool(run.font.strike), bool(run.font.superscript), bool(run.italic)) for run in runs]
+    assert shown == [
+        ("old ", True, False, False),
+        ("new", True, True, False),
+        (" d", False, False, False),
+        ("omi", False, False, True),
+        ("n ", False, False, False),
+        ("[…]", False, False, False),
+    ]

@@ -37,6 +37,8 @@ def test_a_page_that_failed_says_why():
         ("2*3_4", "2\\*3\\_4"),
         ("[sic] <i>", "\\[sic\\] \\<i\\>"),
         ("===", "\\==="),
+        ("⟦a*b⟧ ⸌new⸍", "<del>a\\*b</del> <add>new</add>"),
+        ("d⟨omi⟩n⟨u⟩s […]", "d<ex>omi</ex>n<ex>u</ex>s <gap/>"),
     ],
 )
 def test_signs_of_the_text_are_no_signs_of_markdown(text: str, written: str):

@@ -1,12 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from documents import box, export, failed, scan, schema
+from documents import box, export, failed, line, scan, schema
 from lxml import etree
 
 from quillread.errors import DataError
 from quillread.formats.pagexml import read_page_xml
-from quillread.types import Line, Page, Region, Transcript
+from quillread.types import Line, Page, Region, Scan, Transcript
 
 PAGE = """<?xml version="1.0" encoding="UTF-8"?>
 <PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">
@@ -201,3 +201,14 @@ def test_print_is_marked():
     content = export("page", replace(whole, page=replace(whole.page, regions=(printed, *rest))))
     schema("pagecontent-2019-07-15.xsd").assertValid(etree.fromstring(content))
     assert content.count(b'production="printed"') == 1
+
+
+def test_marks_of_editors_are_written_as_tags_of_the_text():
+    text = "⟦old⟧ d⟨omi⟩n […]"
+    region = Region(box(0, 0, 900, 900), (line(text, 100),))
+    content = export("page", Scan(Page("a.png", 1, 1000, 1400, (region,)))).decode()
+    tags = (
+        "textStyle {offset:0; length:5;strikethrough:true;} expansion {offset:7; length:5;} gap {offset:14; length:3;}"
+    )
+    assert tags in content
+    assert f"<Unicode>{text}</Unicode>" in content

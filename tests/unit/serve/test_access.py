@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ from quillread.serve.access.guard import GUARDED, OPEN
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
-from quillread.serve.database.schema import AuditEntry, LoginFailure, LoginSession, Token, now
+from quillread.serve.database.schema import AuditEntry, Job, Line, LoginFailure, LoginSession, Region, Token, now
 
 PASSWORD = "correct horse"  # of the accounts of the fixture `users`
 LogIn = Callable[[str], TestClient]
@@ -451,6 +451,90 @@ def test_each_role_may_do_what_it_may_and_no_more(log_in: LogIn, users: dict[str
             elif "{user_id}" not in path:
                 assert status < 300, f"{role}: {method} {path} {status}"
             client.post(f"{place}/restore")
+
+
+BODY: dict[str, Any] = {
+    **{"name": "x", "password": "long enough", "role": "reader", "text": "x", "kind": "text", "number": 1, "x": 5},
+    **{"baseline": [[1, 5], [9, 5]], "polygon": [[1, 1], [9, 1], [9, 9]], "line_ids": [1], "format": "txt"},
+    **{"current": "wrong", "new": "long enough", "address": "https://a.example/x.jpg", "collection_id": 1},
+}
+"""Fits every route that takes JSON, so that it is refused for who asks and not for what is asked."""
+HEADERS = {
+    "If-Match": '"1"',
+    "Tus-Resumable": "1.0.0",
+    "Upload-Length": "5",
+    "Upload-Metadata": "collection_id MQ==,filename YS5qcGc=",
+}
+BARE = {"/api/v1/uploads"}
+"""Routes that take no body."""
+OWN = {
+    ("POST", "/api/v1/logout"),
+    ("POST", "/api/v1/me/password"),
+    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/tokens/{token_id}"),
+}
+"""Routes that change only what belongs to whoever asks."""
+READING = {("POST", "/api/v1/read"), ("POST", "/api/v1/exports"), ("POST", "/api/v1/pages/{page_id}/look")}
+"""Routes that change nothing, though they are not GET."""
+FOR_ALL = {"/api/v1/me", "/api/v1/openapi.json", "/api/v1/collections", "/api/v1/tokens", "/api/v1/jobs", "/metrics"}
+FOR_ALL |= {"/api/v1/models", "/api/v1/usage", "/api/v1/search", "/api/v1/events"}
+"""Routes that show each only what they may see."""
+
+
+def ask_all(client: TestClient, wanted: Callable[[str, str], bool]) -> dict[tuple[str, str], int]:
+    """Ask all guarded routes that are wanted, about the first of everything; tell their answers."""
+    answers = {}
+    for method, path in walk(cast(FastAPI, client.app).routes):
+        if path.startswith(GUARDED) and path not in OPEN and wanted(method, path):
+            if method == "OPTIONS" or path == "/api/v1/events":
+                continue  # which tells of the protocol of uploads; which does not end
+            body: dict[str, Any] = {} if method in ("GET", "HEAD", "DELETE") or path in BARE else {"json": BODY}
+            if (method, path) == ("POST", "/api/v1/models"):
+                body = {"files": {"file": ("a.zip", b"x")}, "data": {"name": "x"}}
+            answer = client.request(method, fill(path), headers=HEADERS, **body)
+            answers[method, path] = answer.status_code
+    return answers
+
+
+@pytest.fixture
+def one_of_each(archive: Archive, log_in: LogIn, make_page: Callable[..., int]) -> None:
+    """A collection with a document, a page, a region, a line and a job, each the first of its kind."""
+    admin = log_in("admin")
+    collection = make_collection(admin)
+    document = admin.post(f"/api/v1/collections/{collection}/documents", json={"name": "d"}).json()["id"]
+    page = make_page(document)
+    with archive.database.write() as session:
+        place = [[1, 5], [9, 5]]
+        session.add(Region(page_id=page, polygon=[[1, 1], [9, 1], [9, 9]]))
+        session.add(Line(page_id=page, baseline=place, polygon=[[1, 1], [9, 1], [9, 9]]))
+        session.add(Job(kind="read", collection_id=collection))
+        session.flush()
+        assert (collection, document, page) == (1, 1, 1)
+
+
+def test_a_reader_changes_nothing_by_any_route(archive: Archive, log_in: LogIn, one_of_each: None):
+    allowed = OWN | READING
+    client = log_in("reader")
+    answers = ask_all(
+        client, lambda method, path: method not in ("GET", "HEAD", "OPTIONS") and (method, path) not in allowed
+    )
+    assert len(answers) > 20
+    assert {route: status for route, status in answers.items() if status not in (403, 404)} == {}
+    assert sum(status == 403 for status in answers.values()) > 15  # they are there, and refused
+
+
+def test_whoever_has_no_role_sees_nothing_by_any_route(archive: Archive, log_in: LogIn, one_of_each: None):
+    client = log_in("none")
+    answers = ask_all(
+        client, lambda method, path: (method, path) not in OWN and not (method == "GET" and path in FOR_ALL)
+    )
+    assert {route: status for route, status in answers.items() if status < 400 or status >= 500} == {}
+    for path in FOR_ALL - {"/api/v1/events", "/api/v1/openapi.json", "/metrics"}:
+        answer = client.get(path, params={"q": "x"})
+        assert answer.status_code < 500
+        assert "Letters" not in answer.text
+        if answer.status_code == 200 and "items" in answer.json() and path != "/api/v1/models":
+            assert answer.json()["items"] == []
 
 
 def test_a_role_in_one_collection_holds_there_alone(log_in: LogIn, users: dict[str, int]):

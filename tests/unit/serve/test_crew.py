@@ -1,3 +1,4 @@
+import itertools
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,16 @@ from serve_readers import TEXT, add_scans, begun, frail, picture, wait_for
 from sqlalchemy import select
 
 from quillread import types
+from quillread.options import ReadOptions
+from quillread.reader import Reader
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
-from quillread.serve.config import ServeConfig
+from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task, now
 from quillread.serve.jobs import lanes, queue
 from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.reading import PageReaders, PageTask
+from quillread.testing import FakeReader
 
 RUNS = {"export": "serve_readers:run", "train": "serve_readers:wait"}
 
@@ -192,7 +197,7 @@ class TestAtWork:
 
     @pytest.fixture
     def config(self, config: ServeConfig) -> ServeConfig:
-        return ServeConfig(config.data, database=config.database, workers=2)
+        return ServeConfig(config.data, database=config.database, workers=2, limits=ServeLimits(attempts=2))
 
     def test_a_page_that_crashes_its_process_is_parked_and_the_others_are_read(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
@@ -205,7 +210,7 @@ class TestAtWork:
             assert crew.is_at_work
         assert [page_of(archive, page).state for page in pages] == ["failed", "read", "read"]
         assert "killed" in page_of(archive, pages[0]).fault["message"]
-        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") >= 2
+        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") >= 1
 
     def test_a_page_that_crashes_once_is_read_in_the_end(
         self, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -258,3 +263,86 @@ class TestAtWork:
 def test_kinds_of_jobs_have_what_does_them():
     for place in lanes.RUNS.values():
         assert place.startswith("quillread.serve.jobs.")
+
+
+def test_a_clock_that_jumps_to_and_fro_loses_and_doubles_nothing(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    if not archive.database.is_sqlite:
+        pytest.skip("the clock of PostgreSQL is its own")
+    jumps = itertools.cycle([timedelta(days=-400), timedelta(0), timedelta(days=400)])
+    monkeypatch.setattr(queue, "now", lambda: now() + next(jumps))
+    pages = add_scans(archive, ["a.png", "b.png", "c.png", "d.png"])
+    id = read(archive, pages)
+    with Crew(archive, readers=frail, is_apart=False) as crew:
+        for _ in range(10):
+            crew._recover()
+        wait_for(lambda: has_ended(archive, id))
+    with archive.database.read() as session:
+        assert set(session.scalars(select(Task.attempts))) == {1}
+    assert [page_of(archive, page).state for page in pages] == ["read"] * 4
+
+
+def test_watchers_are_told_of_the_progress_of_a_job_only_now_and_then(
+    archive: Archive, crew: Crew, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("quillread.serve.jobs.shift._TOLD_SECONDS", float("inf"))
+    read(archive, add_scans(archive, ["a.png", "b.png", "c.png", "d.png"]))
+    crew.work_off()
+    with archive.database.read() as session:
+        kinds = list(session.scalars(select(Event.kind).where(Event.kind.like("job.%")).order_by(Event.id)))
+    assert kinds in (["job.created", "job.finished"], ["job.created", "job.progress", "job.finished"])
+
+
+def test_readers_of_the_last_options_stay(tmp_path: Path):
+    made: list[ReadOptions] = []
+
+    def make(options: ReadOptions) -> FakeReader:
+        made.append(options)
+        return FakeReader(["x"], options)
+
+    readers, options = PageReaders(make), [ReadOptions(variants=n) for n in (1, 2, 3)]
+    first = readers.reader(options[0])
+    assert readers.reader(options[1]) is not first
+    assert readers.reader(options[0]) is first
+    readers.reader(options[2])
+    readers.reader(options[0])
+    readers.reader(options[1])
+    assert made == [*options, options[1]]
+
+
+def test_a_model_of_the_archive_has_its_name_in_the_provenance(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(picture())
+    task = PageTask(tmp_path / "a.png", "a.png", 0, (60, 80), ReadOptions(), names={"fake": "archive:anna"})
+    assert PageReaders(frail).read(task).provenance["model"] == "archive:anna"
+
+
+class TestRecycled:
+    """Worker processes are replaced after some pages, against libraries that leak."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> ServeConfig:
+        return ServeConfig(tmp_path / "data", workers=1, limits=ServeLimits(recycle_pages=1))
+
+    def test_a_worker_process_is_replaced_after_some_pages(self, archive: Archive):
+        id = read(archive, add_scans(archive, ["a.png", "b.png"]))
+        with Crew(archive, readers=frail) as crew:
+            wait_for(lambda: has_ended(archive, id))
+        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") == 1
+
+
+@pytest.mark.slow
+def test_jobs_read_the_text_that_the_command_reads(tmp_path: Path):
+    content = Path("examples/letter.jpg").read_bytes()
+    with Archive(ServeConfig(tmp_path / "data", workers=1)) as archive:
+        (page,) = add_scans(archive, ["letter.jpg"], content)
+        with archive.database.write() as session:
+            row = session.get_one(Page, page.id)
+            row.width = row.height = 0
+        id = read(archive, [page])
+        with Crew(archive, runs={}):
+            wait_for(lambda: has_ended(archive, id))
+        lines, row = lines_of(archive, page), page_of(archive, page)
+    with Reader() as reader:
+        known = reader.read(content).pages[0]
+    assert [line.text for line in lines] == [line.transcript.text for line in known.lines]
+    assert (row.width, row.height) == (known.width, known.height)
+    assert row.provenance["model"] == "builtin"

@@ -1,7 +1,9 @@
 """What becomes of uploaded files, from the request to the rows."""
 
+import errno
 import io
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -17,7 +19,8 @@ from PIL import Image
 from sqlalchemy import select
 from webserver import Answer, WebServer, serve
 
-from quillread.errors import ImageError
+from quillread.errors import ImageError, OutputError
+from quillread.serve import storage
 from quillread.serve.app import make_app
 from quillread.serve.archive.blobs import media_type_of
 from quillread.serve.archive.home import Archive
@@ -119,7 +122,7 @@ def test_a_jpeg_becomes_a_document_whose_page_is_shown_as_the_file_itself(
     (document,) = documents_of(client, collection)
     assert document["name"] == "Anna to Karl"
     (shown,) = pages_of(client, document["id"])
-    assert (shown["width"], shown["height"]) == Image.open(LETTER).size
+    assert (shown["width"], shown["height"]) == Image.open(io.BytesIO(content)).size
     assert (shown["state"], shown["source_name"], shown["drawn"]) == ("waiting", "Anna to Karl.jpg", False)
     assert client.get(f"/api/v1/pages/{shown['id']}/original").content == content
     assert client.get(f"/api/v1/pages/{shown['id']}/image").content == content
@@ -412,6 +415,32 @@ def test_a_task_that_is_cut_off_and_run_again_makes_nothing_twice(
     from dataclasses import replace
 
     assert importing.run_import(archive, replace(claimed, payload=again), lambda _: None, lambda: False) == result
+
+
+def test_an_import_on_a_full_disk_goes_on_when_there_is_space(
+    client: TestClient, archive: Archive, collection: int, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, collection, {"a.zip": zipped({f"{n}.png": picture(colour=n) for n in range(3)})})
+    write, written = storage._write_here, []
+
+    def fill(place: Path, *given: Any) -> None:
+        written.append(place)
+        if len(written) > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(place, *given)
+
+    with archive.database.write() as session:
+        claimed = claim(session, "import", "test")
+    assert isinstance(claimed, Claim)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_write_here", fill)
+        with pytest.raises(OutputError, match="No space left"):
+            importing.run_import(archive, claimed, lambda _: None, lambda: False)
+    (document,) = documents_of(client, collection)
+    assert [shown["state"] for shown in pages_of(client, document["id"])] == ["new"]
+    importing.run_import(archive, claimed, lambda _: None, lambda: False)
+    (document,) = documents_of(client, collection)
+    assert document["page_count"] == 3
 
 
 def test_a_document_that_is_deleted_for_good_ends_its_import(client: TestClient, archive: Archive, collection: int):

@@ -220,3 +220,39 @@ def test_a_server_without_its_workers_is_alive_but_not_ready(archive: Archive):
         crew.stop()
         assert client.get("/healthz").json() == {"status": "ok"}
         assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("what", ["collection_id", "document_ids", "page_ids"])
+def test_an_export_is_a_job_of_a_collection(archive: Archive, client: TestClient, what: str):
+    pages = add_scans(archive, ["a.png", "b.png"])
+    with archive.database.read() as session:
+        collection = session.get_one(Page, pages[0].id).document.collection_id
+    given = {"collection_id": collection, "document_ids": [pages[0].document_id], "page_ids": [p.id for p in pages]}
+    answer = client.post("/api/v1/exports", json={what: given[what], "format": "page-zip", "checked": True})
+    assert answer.status_code == 202
+    assert (answer.json()["kind"], answer.json()["collection_id"]) == ("export", collection)
+    with archive.database.read() as session:
+        payload = session.query(Task).one().payload
+    assert payload == {what: given[what], "format": "page-zip", "checked": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"format": "page"},
+        {"format": "exe", "collection_id": 1},
+        {"format": "page", "collection_id": 99},
+        {"format": "page", "document_ids": []},
+        {"format": "page", "document_ids": [99]},
+        {"format": "page", "page_ids": [1 << 80]},
+        {"format": "page", "collection_id": 1, "page_ids": [1]},
+    ],
+)
+def test_exports_of_nothing_or_of_two_things_are_refused(client: TestClient, body: dict[str, Any]):
+    assert client.post("/api/v1/exports", json=body).status_code in (404, 422)
+
+
+def test_an_export_of_two_collections_is_refused(archive: Archive, client: TestClient):
+    pages = [*add_scans(archive, ["a.png"]), *add_scans(archive, ["a.png"])]
+    body = {"format": "page", "page_ids": [page.id for page in pages]}
+    assert client.post("/api/v1/exports", json=body).status_code == 400

@@ -2,7 +2,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from quillread.errors import Fault
 from quillread.serve.access.actor import OWNER
@@ -235,6 +235,22 @@ def test_lines_of_a_page_that_wait_are_read_together(archive: Archive):
     with archive.database.write() as session:
         assert queue.enqueue_lines(session, OWNER, page, [4]).id != first.id
     assert states(archive) == ["new"]
+
+
+def test_a_job_whose_pages_were_deleted_for_good_ends(archive: Archive):
+    id = add_job(archive, 3)
+    claim = taken(archive)
+    with archive.database.write() as session:
+        claims.finish(session, claim)
+    other = add_job(archive, 1)
+    with archive.database.write() as session:
+        left = select(Task.page_id).where(Task.job_id == id, Task.state == "waiting")
+        session.execute(delete(Page).where(Page.id.in_(left)))
+    with archive.database.write() as session:
+        claims.end_stranded(session)
+    job = job_of(archive, id)
+    assert (job.state, job.done, job.total) == ("done", 1, 1)
+    assert job_of(archive, other).state == "waiting"
 
 
 class TestFull:

@@ -72,6 +72,11 @@ def test_queries_hold_words_phrases_and_beginnings():
     assert parse_query('* "" ... ()') == ()
 
 
+def test_all_of_many_beginnings_must_occur(archive: Archive, client: TestClient):
+    fill(archive, "alpha beta gamma delta epsilon", "alpha beta gamma delta")
+    assert texts(client, "al* be* ga* de* ep*") == ["alpha beta gamma delta epsilon"]
+
+
 def test_lines_are_found_with_their_place(archive: Archive, client: TestClient):
     page = fill(archive, "Ma chère mère,", "je t’écris de Genève", name="Lettre")
     (item,) = find(client, "geneve ecris")

@@ -1,22 +1,27 @@
 """Jobs: listed, watched, cancelled, tried again; and what exports have made."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import ROLES, Actor, Role
+from quillread.serve.api.export import FormatName
 from quillread.serve.api.request import After, Limit, TheActor, TheArchive
 from quillread.serve.archive.events import audit
-from quillread.serve.database.schema import Collection, Job, Task
-from quillread.serve.faults import ConflictError, DeniedError, NotFoundError
+from quillread.serve.archive.find import find_collection, find_document, find_page
+from quillread.serve.database.schema import Collection, Document, Job, Task
+from quillread.serve.faults import ConflictError, DeniedError, NotFoundError, RequestError
 from quillread.serve.jobs import queue
 
 router = APIRouter(tags=["jobs"])
+
+Id = Annotated[int, Field(ge=1, lt=1 << 62)]
+_MOST_IDS = 10_000
 
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -46,6 +51,23 @@ class JobOut(BaseModel):
     started: datetime | None
     finished: datetime | None
     seconds_left: float | None
+
+
+class NewExport(BaseModel):
+    """What is to be exported: a collection, or documents, or pages of one."""
+
+    collection_id: Id | None = None
+    document_ids: Annotated[list[Id], Field(min_length=1, max_length=_MOST_IDS)] | None = None
+    page_ids: Annotated[list[Id], Field(min_length=1, max_length=_MOST_IDS)] | None = None
+    format: FormatName
+    checked: bool = False
+    """Whether ground truth has only lines that a person has taken as right."""
+
+    @model_validator(mode="after")
+    def _name_one_kind(self) -> Self:
+        if sum(given is not None for given in (self.collection_id, self.document_ids, self.page_ids)) != 1:
+            raise ValueError("name one of collection_id, document_ids and page_ids")
+        return self
 
 
 class JobList(BaseModel):
@@ -118,6 +140,26 @@ def retry_job(archive: TheArchive, actor: TheActor, job_id: int) -> JobOut:
         return show_job(session, job)
 
 
+@router.post("/exports", status_code=status.HTTP_202_ACCEPTED)
+def export(archive: TheArchive, actor: TheActor, body: NewExport) -> JobOut:
+    """Let a file be made of a collection, of documents or of pages; its job says when it can be downloaded."""
+    with archive.database.read() as session:
+        collection_id, title = _find_exported(session, actor, body)
+    documents = body.document_ids or []
+    with archive.database.write() as session:
+        job = queue.enqueue(
+            session,
+            actor,
+            "export",
+            [body.model_dump(exclude_none=True)],
+            title=title,
+            collection_id=collection_id,
+            document_id=documents[0] if len(documents) == 1 else None,
+        )
+        audit(session, actor, "export.begin", collection_id, job=job.id, format=body.format)
+        return show_job(session, job)
+
+
 @router.get("/jobs/{job_id}/result", response_class=Response, responses={200: {"content": {"*/*": {}}}})
 def get_result(archive: TheArchive, actor: TheActor, job_id: int) -> Response:
     """Download the file that an export has made."""
@@ -156,6 +198,27 @@ def find_job(session: Session, actor: Actor, id: int, role: Role = "reader") -> 
         except DeniedError as error:
             raise NotFoundError(f"there is no job {id}") from error
     return job
+
+
+def _find_exported(session: Session, actor: Actor, body: NewExport) -> tuple[int, str]:
+    """The collection that an export is of, and a title for it.
+
+    Raises:
+        NotFoundError: If something of it does not exist, is in the bin, or the actor may not know of it.
+        RequestError: If it is of several collections.
+    """
+    if body.collection_id is not None:
+        return body.collection_id, find_collection(session, actor, body.collection_id).name
+    if body.document_ids is not None:
+        documents = [find_document(session, actor, id) for id in body.document_ids]
+    else:
+        pages = [find_page(session, actor, id) for id in body.page_ids or ()]
+        documents = [session.get_one(Document, id) for id in {page.document_id for page in pages}]
+    collections = {document.collection_id for document in documents}
+    if len(collections) != 1:
+        raise RequestError(f"an export is of one collection, got things of {len(collections)}")
+    name = documents[0].name if len(documents) == 1 else session.get_one(Collection, documents[0].collection_id).name
+    return collections.pop(), name
 
 
 def _visible(actor: Actor) -> Any:

@@ -203,9 +203,11 @@ def make_router(archive: Archive) -> APIRouter:
         tags=["uploads"],
         storage=folder,
     )
+    library.routes[:] = [route for route in library.routes if "{uuid}" in getattr(route, "path", "")]
     both = APIRouter()
     both.include_router(router)
-    both.include_router(library, dependencies=[Depends(known)])
+    # Not described: clients know the protocol, and a Content-Length that is made up is waited for.
+    both.include_router(library, dependencies=[Depends(known)], include_in_schema=False)
     return both
 
 
@@ -228,7 +230,7 @@ def _add_beginning(router: APIRouter, folder: UploadFolder) -> None:
         tus_resumable: Annotated[str, Header()],
         upload_metadata: Annotated[str, Header(description="collection_id, filename, read, document_id; base64")],
     ) -> Response:
-        """Begin an upload; its address is in `Location`, and takes PATCH."""
+        """Begin an upload by the tus protocol; its address is in `Location`, and takes HEAD, PATCH and DELETE."""
         if tus_resumable != _VERSION:
             raise HTTPException(412, f"tus {_VERSION} is spoken here", headers={"Tus-Version": _VERSION})
         if int(request.headers.get("content-length") or 0) > 0 or "upload-concat" in request.headers:

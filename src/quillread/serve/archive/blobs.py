@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.home import Archive
+from quillread.serve.database.engine import upsert
 from quillread.serve.database.schema import Blob, Job, Model, Page, Task
 from quillread.serve.storage import Storage, Stored
 
@@ -50,7 +50,7 @@ def media_type_of(head: bytes) -> str | None:
     if b"%PDF-" in head:
         return "application/pdf"
     text = head.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")  # XML may come as UTF-16
-    if text.startswith(b"<") and not text[:14].lower().startswith((b"<!doctype", b"<html")):
+    if text.startswith(b"<") and not text[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "application/xml"
     return "application/json" if text.startswith(b"{") else None
 
@@ -70,10 +70,9 @@ def add_blobs(session: Session, storage: Storage, files: Iterable[NewFile]) -> N
     A deletion that goes on meanwhile has either seen the row or deleted the file before: see `sweep`.
     """
     _lock(session, "pg_advisory_xact_lock_shared")
-    insert = postgresql.insert if _is_postgres(session) else sqlite.insert
     for stored, media_type, content in files:
         row = {"sha256": stored.sha256, "size": stored.size, "media_type": media_type}
-        session.execute(insert(Blob).values(row).on_conflict_do_nothing())
+        session.execute(upsert(session, Blob).values(row).on_conflict_do_nothing())
         if not storage.has(stored.sha256):
             storage.add(content)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.folding import fold_line
 from quillread.serve.archive.layouts import LineState
+from quillread.serve.database.engine import upsert
 from quillread.serve.database.schema import Document, Line, LineSearch, Page
 
 
@@ -33,8 +33,7 @@ def index_lines(session: Session, document: Document, lines: Sequence[tuple[int,
         return
     scope = _scope(document)
     rows = [{"line_id": id, "scope": scope, "folded": fold_line(text, others)} for id, text, others in lines]
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    new = dialect.insert(LineSearch)
+    new = upsert(session, LineSearch)
     changed = {"folded": new.excluded.folded, "scope": new.excluded.scope}
     session.connection().execute(new.on_conflict_do_update(index_elements=["line_id"], set_=changed), rows)
 

@@ -5,7 +5,7 @@ import unicodedata
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from quillread.serve.access.actor import Actor, Role
 from quillread.serve.archive.events import tell
@@ -14,7 +14,7 @@ from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
 from quillread.serve.database.readings import pack_points
-from quillread.serve.database.schema import Collection, Document, Line, LineVersion, Page
+from quillread.serve.database.schema import Document, Line, LineVersion, Page
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
 from quillread.text.normalise import line_text
 
@@ -50,7 +50,7 @@ def clean_text(text: str, limit: int) -> str:
 
 def find_state(session: Session, actor: Actor, line_id: int) -> LineState:
     """Find a line as it is now, for one who may see it."""
-    _fetch(session, line_id)
+    _held = _fetch(session, line_id)
     return load_lines(session, [find_line(session, actor, line_id)])[0]
 
 
@@ -66,7 +66,7 @@ def lock_line(session: Session, actor: Actor, line_id: int, *, deleted: bool = F
     if session.get_bind().dialect.name != "sqlite" and is_id(line_id):  # which has one writer
         page = select(Line.page_id).where(Line.id == line_id).scalar_subquery()
         session.execute(select(Page.id).where(Page.id == page).with_for_update(of=Page))
-    _fetch(session, line_id)
+    _held = _fetch(session, line_id)
     return find_line(session, actor, line_id, "editor", deleted=deleted)
 
 
@@ -115,7 +115,7 @@ def restore_version(session: Session, actor: Actor, line_id: int, number: int, r
 
 def list_versions(session: Session, actor: Actor, line_id: int) -> list[dict[str, Any]]:
     """All versions of a line, the first one first."""
-    _fetch(session, line_id)
+    _held = _fetch(session, line_id)
     row = find_line(session, actor, line_id, deleted=True)
     columns = (LineVersion.number, LineVersion.kind, LineVersion.author, LineVersion.text, LineVersion.confidence)
     chosen = select(*columns, LineVersion.created, LineVersion.id).where(LineVersion.line_id == row.id)
@@ -166,11 +166,15 @@ def is_doubtful(row: Line) -> bool:
     return not row.checked and row.confidence is not None and row.confidence < DOUBTFUL
 
 
-def _fetch(session: Session, line_id: int) -> None:
-    """Fetch a line, and all that it is part of, at once: what is looked up next is there."""
-    if is_id(line_id):
-        chosen = select(Line, Page, Document, Collection).where(Line.id == line_id)
-        session.execute(chosen.join(Line.page).join(Page.document).join(Document.collection)).first()
+def _fetch(session: Session, line_id: int) -> Line | None:
+    """Fetch a line, and all that it is part of, in one statement.
+
+    While the line is held, so is the rest, and what is looked up next is there.
+    """
+    if not is_id(line_id):
+        return None
+    whole = joinedload(Line.page).joinedload(Page.document).joinedload(Document.collection)
+    return session.scalars(select(Line).where(Line.id == line_id).options(whole)).first()
 
 
 def _check_revision(state: LineState, revision: int) -> None:
@@ -185,8 +189,8 @@ def _check_revision(state: LineState, revision: int) -> None:
 def _write(session: Session, actor: Actor, state: LineState, text: str, checked: bool) -> LineState:
     """Add a version of a person, and make it the one that counts; a draft that is checked stays the same version."""
     row, last = state.row, state.version
-    page = session.get_one(Page, row.page_id)
-    document = session.get_one(Document, page.document_id)
+    page = row.page
+    document = page.document
     before = row.checked, is_doubtful(row)
     sure = 1.0 if checked else None
     if last is not None and (last.kind, last.text, last.user_id) == ("person", text, actor.user_id):

@@ -22,12 +22,17 @@ from quillread.serve.archive.indexing import collection_scope, document_scope
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.words import PlacedWord
 from quillread.serve.database.readings import pack_points
-from quillread.serve.database.schema import Collection, Document, Line, Page
+from quillread.serve.database.schema import Collection, Document, Line, LineSearch, Page
 from quillread.text.align import align
 
 _MOST_TERMS = 20
 _MOST_CANDIDATES = 10_000
 """Lines that are looked at: those beyond them are found with `after`."""
+_MOST_BEGINNINGS = 3
+"""That the index is asked for: each may be a thousand words. Others are looked for in what it finds."""
+_NARROW = 200_000
+"""Lines of a collection up to which PostgreSQL has to go by the index of words: it takes them for spread over all
+others, and would look at these one after the other until it comes to them."""
 _MOST_SCOPES = 100
 """Collections that are named to the index; with more, those that may not be seen are sorted out afterwards."""
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»", '"'))
@@ -94,11 +99,13 @@ def search(
     scopes = _scopes(session, actor, collection_id, document_id)
     if not terms or scopes == []:
         return [], None
+    asked, rest = _divide(terms)
+    is_narrow = _is_narrow(session, collection_id, document_id)
     found: list[tuple[Line, Page, Document]] = []
     at, seen, size = after or 0, 0, limit + 1
     while True:
-        ids = _candidates(session, terms, scopes, at, size)
-        found += _visible(session, actor, ids, collection_id, document_id)
+        ids = _candidates(session, asked, scopes, at, size, is_narrow)
+        found += _visible(session, actor, _with_all(session, rest, ids), collection_id, document_id)
         seen += len(ids)
         if len(found) > limit:
             found = found[:limit]
@@ -128,16 +135,41 @@ def _scopes(session: Session, actor: Actor, collection_id: int | None, document_
     return [collection_scope(id) for id in ids]
 
 
-def _candidates(session: Session, terms: Sequence[Term], scopes: list[str] | None, after: int, size: int) -> list[int]:
+def _divide(terms: Sequence[Term]) -> tuple[list[Term], list[Term]]:
+    """Terms that the index is asked for, and those that are looked for in what it finds."""
+    beginnings = sorted((term for term in terms if term.is_prefix), key=lambda term: -len(term.words[-1]))
+    rest = beginnings[_MOST_BEGINNINGS:]
+    return [term for term in terms if term not in rest], rest
+
+
+def _is_narrow(session: Session, collection_id: int | None, document_id: int | None) -> bool:
+    if document_id is not None or collection_id is None:
+        return document_id is not None
+    lines = select(func.sum(Page.line_count)).join(Page.document).where(Document.collection_id == collection_id)
+    return (session.scalar(lines) or 0) < _NARROW
+
+
+def _with_all(session: Session, terms: Sequence[Term], ids: Sequence[int]) -> Sequence[int]:
+    """Those of some lines that have all of some terms."""
+    if not terms or not ids:
+        return ids
+    rows = session.execute(select(LineSearch.line_id, LineSearch.folded).where(LineSearch.line_id.in_(ids)))
+    return sorted(id for id, folded in rows if all(_places(folded.split(), term) for term in terms))
+
+
+def _candidates(
+    session: Session, terms: Sequence[Term], scopes: list[str] | None, after: int, size: int, is_narrow: bool
+) -> list[int]:
     if session.get_bind().dialect.name == "sqlite":
         statement = (
             "SELECT rowid FROM line_index WHERE line_index MATCH :query AND rowid > :after ORDER BY rowid LIMIT :size"
         )
         query = _for_sqlite(terms, scopes)
     else:
+        order = "line_id + 0" if is_narrow else "line_id"  # a sum is in no index
         statement = (
             "SELECT line_id FROM line_search WHERE vector @@ to_tsquery('simple', :query) AND line_id > :after "
-            "ORDER BY line_id LIMIT :size"
+            f"ORDER BY {order} LIMIT :size"
         )
         query = _for_postgres(terms, scopes)
     return list(session.scalars(text(statement), {"query": query, "after": after, "size": size}))

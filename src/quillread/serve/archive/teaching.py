@@ -53,8 +53,9 @@ def hint_to_teach() -> str | None:
 
 
 def checked_lines(session: Session, collection_id: int) -> list[Checked]:
-    """The lines of a collection that teach: checked, with text, on a page that can be seen."""
+    """The lines of a collection that teach: checked, with text that can be read, on a page that can be seen."""
     chosen = _lines(collection_id).where(Line.checked, func.trim(Line.text) != "", Page.view.is_not(None))
+    chosen = chosen.where(~Line.text.contains("[…]"))  # see `text.marks`
     return [Checked(*row) for row in session.execute(chosen.with_only_columns(Line.id, Page.id).order_by(Line.id))]
 
 

@@ -1,10 +1,11 @@
 """Opening the database: SQLite in WAL mode, or PostgreSQL."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -13,6 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
 from quillread.serve.config import ServeLimits
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 _BUSY_SECONDS = 30
 
@@ -31,6 +35,7 @@ class Database:
     def __init__(self, address: str | URL, limits: ServeLimits | None = None) -> None:
         self.engine = _make_engine(address)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"limits": limits or ServeLimits()})
 
     @contextmanager
@@ -44,9 +49,10 @@ class Database:
         """A session whose changes are committed in the end, or undone if there is an error.
 
         SQLite takes the lock of the one writer at the start: a transaction that has read and then wants to write would
-        be refused if another has written meanwhile.
+        be refused if another has written meanwhile. Threads queue for it here: SQLite itself lets those that wait look
+        again at intervals, and whoever comes by at the right moment goes first.
         """
-        with self._sessions() as session, session.begin():
+        with self._turn, self._sessions() as session, session.begin():
             if self.is_sqlite:
                 session.connection(execution_options={"quillread_writes": True})
             yield session
@@ -59,6 +65,18 @@ class Database:
 def sqlite_address(path: Path) -> URL:
     """The address of a SQLite file."""
     return URL.create("sqlite", database=str(path))
+
+
+def upsert(session: Session, kind: type[Any]) -> "postgresql.Insert | sqlite.Insert":
+    """An insert that can say what happens where the row is there already."""
+    # Late: to import the one that is not used takes a good part of a server's start.
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(kind)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(kind)
 
 
 @contextmanager

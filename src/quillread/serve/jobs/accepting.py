@@ -61,7 +61,7 @@ def check_target(session: Session, actor: Actor, target: Target) -> None:
 
 def drop_unfinished(archive: Archive) -> None:
     """Drop what uploads and imports have left that were cut off with the server; before it serves."""
-    for pattern in (".upload-*", ".import-*"):
+    for pattern in (".upload-*", ".import-*", ".export-*"):
         for folder in (archive.config.data / "uploads").glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -200,6 +200,15 @@ def recover(session: Session, server: str, in_hand: Collection[int], *, is_alone
     return len(tasks)
 
 
+def end_stranded(session: Session) -> None:
+    """End jobs that have no task left to do, because pages of theirs were deleted for good."""
+    left = select(Task.id).where(Task.job_id == Job.id, Task.state.in_(("waiting", "running"))).exists()
+    stranded = select(Job).where(Job.state.in_(("waiting", "running")), ~left).order_by(Job.id)
+    for job in session.scalars(stranded.with_for_update(skip_locked=True)):
+        job.total = job.done + job.failed
+        end_job(session, job)
+
+
 def _waits(kind: str, clock: datetime) -> ColumnElement[bool]:
     # One that is to wait for longer than it can is of before the clock was put back.
     is_due = or_(Task.not_before.is_(None), Task.not_before <= clock, Task.not_before > clock + _DELAYS[-1])

@@ -12,9 +12,10 @@ from typing import Self
 
 from quillread.reader import Reader
 from quillread.serve.archive.home import Archive
-from quillread.serve.jobs.claims import recover, renew, waiting_kinds
+from quillread.serve.jobs.claims import end_stranded, recover, renew, waiting_kinds
 from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
+from quillread.serve.jobs.exporting import prune_exports
 from quillread.serve.jobs.lanes import RUNS, Lane, PageLane, RunLane
 from quillread.serve.jobs.meter import Meter
 from quillread.serve.jobs.reading import ReaderMaker
@@ -131,12 +132,15 @@ class Crew:
                 self._shift.wake(waiting)
 
     def _recover(self) -> None:
-        in_hand = self._shift.in_hand()
-        if in_hand:
+        with self._shift.claiming:
+            in_hand = self._shift.in_hand()
+            if in_hand:
+                with self._archive.database.write() as session:
+                    renew(session, self._shift.server, in_hand)
             with self._archive.database.write() as session:
-                renew(session, self._shift.server, in_hand)
-        with self._archive.database.write() as session:
-            recover(session, self._shift.server, in_hand)
+                recover(session, self._shift.server, in_hand)
+                end_stranded(session)
 
     def _prune(self) -> None:
         prune_events(self._archive.database)
+        prune_exports(self._archive)

@@ -24,6 +24,7 @@ from quillread.images.tones import as_positive
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.readings import unpack_points
 from quillread.serve.database.schema import Line, Page
+from quillread.text.marks import as_written
 from quillread.types import Polygon, Region
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,12 @@ class LessonLine:
 
 
 def lesson_lines(session: Session, ids: Sequence[int]) -> list[LessonLine]:
-    """Look up lines, in the order of their pages."""
+    """Look up lines, in the order of their pages, with the text that the hand wrote; without those that none can read."""
     found: list[LessonLine] = []
     for start in range(0, len(ids), _AT_ONCE):
         for row in session.scalars(select(Line).where(Line.id.in_(ids[start : start + _AT_ONCE]))):
-            found.append(LessonLine(row.id, row.page_id, " ".join(row.text.split()), _place(row)))
+            if text := " ".join((as_written(row.text) or "").split()):
+                found.append(LessonLine(row.id, row.page_id, text, _place(row)))
     return sorted(found, key=lambda line: (line.page_id, line.id))
 
 

@@ -51,6 +51,7 @@ def store_result(session: Session, claim: Claim, task: PageTask, result: PageRes
     page = session.get_one(Page, claim.page_id)
     if page.width == 0:
         page.width, page.height = result.page.width, result.page.height
+        session.flush()  # the page is read from the database again
     apply_reading(session, page, result.page, result.provenance, result.fingerprint, task.line_ids)
 
 

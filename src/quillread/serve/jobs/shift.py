@@ -53,6 +53,8 @@ class Shift:
         self.meter = meter
         self.server = f"{socket.gethostname()[:30]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.stopping = threading.Event()
+        self.claiming = threading.Lock()
+        """Held while a task is claimed and until it is in hand."""
         self._holds: dict[tuple[int, int], Hold] = {}
         self._lock = threading.Condition()
         self._idle: dict[str, int] = {}
@@ -62,20 +64,21 @@ class Shift:
     def take(self, kind: str) -> Hold | None:
         """Take a task of a kind; None if there is none, or the database is away."""
         try:
-            with self.archive.database.write() as session:
-                found = claim(session, kind, self.server)
+            with self.claiming:
+                with self.archive.database.write() as session:
+                    found = claim(session, kind, self.server)
+                if found is None:
+                    return None
+                hold = Hold(found)
+                with self._lock:
+                    self._holds[found.id, found.attempt] = hold
+                return hold
         except Exception as error:
             if not is_away(error):
                 raise
             log.warning("the database cannot be reached: %s", error)
-            self.stopping.wait(_AWAY_SECONDS)
-            return None
-        if found is None:
-            return None
-        hold = Hold(found)
-        with self._lock:
-            self._holds[found.id, found.attempt] = hold
-        return hold
+        self.stopping.wait(_AWAY_SECONDS)
+        return None
 
     def drop(self, hold: Hold) -> None:
         """Let go of a task that has ended here."""

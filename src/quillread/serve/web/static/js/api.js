@@ -90,6 +90,7 @@ export async function send(method, url, asked = {}) {
  */
 export async function call(method, url, asked) {
   const answer = await send(method, url, asked);
+  if (answer.status === 204) return null;
   return (answer.headers.get("content-type") ?? "").includes("json") ? answer.json() : null;
 }
 

@@ -3,7 +3,7 @@
 import { fill, h, icon } from "../dom.js";
 import { menuButton } from "../dialog.js";
 import { t } from "../i18n.js";
-import { address } from "../api.js";
+import { address, all } from "../api.js";
 import { outbox } from "../outbox.js";
 import { settingsMenu } from "../views/shell.js";
 import { showKeys } from "./keys.js";
@@ -23,10 +23,10 @@ export function editorBar(editor) {
   const saveState = h("button", { type: "button", class: "plain save-state", onclick: () => editor.hands.save() });
   const step = (/** @type {number|null|undefined} */ id, /** @type {"next"|"back"} */ which) =>
     h("a", { class: "button plain square", href: id ? `#/page/${id}` : null, role: id ? null : "link", "aria-disabled": id ? null : "true", "aria-label": t(`page.${which}`), title: `${t(`page.${which}`)} (Page ${which === "next" ? "↓" : "↑"})` }, icon(which)); // prettier-ignore
-  const label = page.label || t("page.number", { n: page.position + 1 });
+  const label = h("span", { class: "page-label" }, page.label);
   const root = h("header", { class: "bar editor-bar" },
     h("a", { class: "button plain square", href: `#/collection/${page.collection_id}`, "aria-label": t("editor.toCollection", { name: editor.collection.name }), title: editor.collection.name }, icon("back")),
-    h("h1", { dir: "auto" }, h("span", { class: "document-name" }, editor.document.name), " ", h("span", { class: "page-label" }, label)),
+    h("h1", { dir: "auto" }, h("span", { class: "document-name" }, editor.document.name), " ", label),
     h("nav", { class: "steps", "aria-label": t("page.turn") }, step(page.previous_id, "back"), step(page.next_id, "next")),
     h("div", { class: "push" }),
     saveState,
@@ -52,7 +52,16 @@ export function editorBar(editor) {
   }
   outbox.addEventListener("state", showSave, { signal: ends.signal });
   showSave();
-  document.title = `${label} · ${editor.document.name} · Quillread`;
+  document.title = `${page.label ? `${page.label} · ` : ""}${editor.document.name} · Quillread`;
+  if (editor.document.page_count > 1) nameThePage().catch(() => {});
+
+  /** Pages have places that order them; which number one has tells the list. */
+  async function nameThePage() {
+    const pages = await all(`documents/${editor.document.id}/pages`);
+    const at = pages.findIndex((one) => one.id === page.id);
+    label.textContent = [page.label || t("page.number", { n: at + 1 }), `(${t("jobs.progress", { done: at + 1, total: pages.length })})`].join(" ");
+    document.title = `${page.label || t("page.number", { n: at + 1 })} · ${editor.document.name} · Quillread`;
+  }
 
   return {
     root,

@@ -1,7 +1,7 @@
 // The editor: the image of a page, its text, and what happens to them.
 
 import { fill, h, icon } from "../dom.js";
-import { call, get, Offline, Problem } from "../api.js";
+import { all, call, get, Offline, Problem } from "../api.js";
 import { announce, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { t } from "../i18n.js";
@@ -78,8 +78,9 @@ export class Editor {
 
   /** @param {string} query */
   async showHits(query) {
-    const found = await get("search", { q: query, document_id: this.sheet.page.document_id, limit: 500 });
-    const hits = /** @type {import("../types.js").Hit[]} */ (found.items).filter((hit) => hit.page_id === this.id);
+    /** @type {import("../types.js").Hit[]} */
+    const found = await all("search", { q: query, document_id: this.sheet.page.document_id, limit: 100 });
+    const hits = found.filter((hit) => hit.page_id === this.id);
     this.view.showHits(hits.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
   }
 
@@ -95,7 +96,11 @@ export class Editor {
     pane.addEventListener("active", (/** @type {any} */ event) => this.activated(event.detail));
     view.addEventListener("pick", (/** @type {any} */ event) => !this.layout && pane.activate(event.detail.id));
     sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
-    sheet.addEventListener("lines", () => this.showStatus());
+    sheet.addEventListener("lines", () => {
+      this.showStatus();
+      const [first] = sheet.rows;
+      if (pane.active === null && first) pane.activate(first.line.id, { focus: document.activeElement === document.body }); // it has just been read
+    });
     dock.addEventListener("reading", (/** @type {any} */ event) => hands.take(event.detail));
     dock.addEventListener("mark", (/** @type {any} */ event) => hands.mark(event.detail));
     dock.addEventListener("sign", (/** @type {any} */ event) => pane.insert(event.detail));
@@ -119,7 +124,7 @@ export class Editor {
     this.view.activate(id);
     this.showReadings();
     this.lightWord();
-    this.layout?.follow(id);
+    if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
   }
 
   showReadings() {

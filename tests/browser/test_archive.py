@@ -1,0 +1,165 @@
+"""Collections with the keyboard alone: files are taken in and read, pages found, chosen, moved, deleted, exported."""
+
+import json
+import re
+from typing import Any
+
+from browsing import LETTER, Served
+from playwright.sync_api import expect
+
+
+def open_collection(tab: Any, served: Served, id: int | None = None) -> None:
+    tab.goto(f"{served.address}/#/collection/{id or served.collection}")
+    tab.locator(".grid:focus").wait_for()
+    tab.locator(".cell").first.wait_for()
+
+
+def test_a_scan_is_added_read_and_opened_by_keys(served: Served, tab: Any):
+    tab.goto(served.address)
+    tab.get_by_role("button", name="New collection").first.press("Enter")
+    tab.keyboard.type("Found in the attic")
+    tab.keyboard.press("Enter")
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose files").first.press("Enter")
+    chooser.value.set_files(LETTER)
+    tab.locator(".cell[data-state=read]").wait_for(timeout=120_000)
+    tab.locator(".grid").focus()
+    tab.keyboard.press("Enter")
+    tab.locator("textarea.field:focus").wait_for()
+    assert tab.locator("li.line").count() > 15
+    expect(tab.locator(".document-name")).to_have_text("letter")
+
+
+def test_files_that_are_dropped_become_pages(served: Served, tab: Any):
+    made = served.call("POST", "collections", json={"name": "Dropped"})["id"]
+    tab.goto(f"{served.address}/#/collection/{made}")
+    tab.locator(".welcome").wait_for()
+    drop = """async name => {
+        const blob = await (await fetch('api/v1/pages/1/image')).blob();
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([blob], name, {type: 'image/jpeg'}));
+        for (const kind of ['dragenter', 'dragover', 'drop'])
+            document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+    }"""
+    tab.evaluate(drop, "<b>bold & brave.jpg")
+    cell = tab.locator(".cell")
+    cell.wait_for(timeout=60_000)
+    expect(tab.locator(".cell-name")).to_have_text("<b>bold & brave")
+
+
+def test_pages_are_chosen_deleted_and_taken_back_by_keys(served: Served, tab: Any):
+    open_collection(tab, served, served.new_collection("To delete", 2))
+    tab.keyboard.press(" ")
+    tab.keyboard.press("Shift+ArrowRight")
+    expect(tab.locator(".tray")).to_contain_text("2 pages selected")
+    tab.keyboard.press("Delete")
+    expect(tab.locator(".cell")).to_have_count(0)
+    tab.get_by_role("button", name="Undo").press("Enter")
+    expect(tab.locator(".cell")).to_have_count(2)
+
+
+def test_pages_move_to_a_new_document_by_keys(served: Served, tab: Any):
+    open_collection(tab, served, served.new_collection("Origin", 2))
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press(" ")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    tab.locator("#move-to").press("End")
+    tab.keyboard.press("Tab")
+    tab.keyboard.type("Destination")
+    tab.keyboard.press("Enter")
+    tab.locator(".cell[aria-label^='Destination']").wait_for()
+
+
+def test_filters_show_what_they_say(served: Served, tab: Any):
+    collection = served.new_collection("Mixed", 2)
+    page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]
+    for line in served.lines(page):
+        headers = {"If-Match": f'"{line["revision"]}"'}
+        served.call("PUT", f"lines/{line['id']}/text", json={"text": line["text"], "checked": True}, headers=headers)
+    open_collection(tab, served, collection)
+    tab.locator("[data-filter=checked]").press("Enter")
+    expect(tab.locator(".cell[data-state=checked]")).to_have_count(1)
+    expect(tab.locator(".cell:not([data-state=checked])")).to_have_count(0)
+
+
+def test_ten_thousand_pages_are_a_few_hundred_elements(served: Served, tab: Any):
+    open_collection(tab, served, served.crowd)
+    expect(tab.locator("[data-filter=all] .count")).to_have_text("10,000")
+    for key in ("PageDown", "PageDown", "End", "Home", "End"):
+        tab.keyboard.press(key)
+    expect(tab.locator("[aria-posinset='10000']")).to_be_visible()
+    assert tab.locator(".cell").count() < 150
+    assert tab.evaluate("document.querySelectorAll('*').length") < 2500
+
+
+def test_text_is_found_and_shown_on_its_page_by_keys(served: Served, tab: Any):
+    page = served.new_page()
+    line = served.lines(page)[4]
+    headers = {"If-Match": f'"{line["revision"]}"'}
+    served.call("PUT", f"lines/{line['id']}/text", json={"text": "the Zwiebelfisch swims"}, headers=headers)
+    open_collection(tab, served)
+    tab.get_by_role("searchbox").focus()
+    tab.keyboard.type("zwiebelfisch")
+    tab.keyboard.press("Enter")
+    hit = tab.locator(".hit")
+    hit.wait_for()
+    expect(hit.locator("mark")).to_have_text("Zwiebelfisch")
+    hit.press("Enter")
+    tab.locator("textarea.field:focus").wait_for()
+    expect(tab.locator("textarea.field")).to_have_value("the Zwiebelfisch swims")
+    expect(tab.locator("svg g.hits polygon")).to_have_count(1)
+
+
+def test_a_page_is_exported_in_a_format_after_a_look_at_it(served: Served, tab: Any):
+    page = served.new_page()
+    tab.goto(f"{served.address}/#/page/{page}")
+    tab.locator("textarea.field").wait_for()
+    tab.get_by_role("button", name="More").press("Enter")
+    tab.get_by_role("menuitem", name="Export").press("Enter")
+    tab.get_by_role("radio", name="JSON", exact=False).first.check()
+    expect(tab.locator(".preview")).to_contain_text('"lines"')
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Download").press("Enter")
+    assert json.loads(download.value.path().read_text(encoding="utf-8"))["pages"]
+
+
+def test_a_document_is_exported_by_a_job_whose_file_is_downloaded(served: Served, tab: Any):
+    open_collection(tab, served)
+    tab.get_by_role("button", name="Export").first.press("Enter")
+    tab.get_by_role("radio", name="Plain text").check()
+    tab.get_by_role("button", name="Export", exact=True).press("Enter")
+    tab.get_by_role("button", name="Show").press("Enter")
+    link = tab.get_by_role("link", name="Download").first
+    link.wait_for(timeout=60_000)
+    with tab.expect_download() as download:
+        link.press("Enter")
+    assert re.search(r"\.(zip|txt)$", download.value.suggested_filename)
+
+
+def test_what_is_deleted_comes_back_from_the_bin(served: Served, tab: Any):
+    made = served.call("POST", "collections", json={"name": "Thrown away"})["id"]
+    served.call("DELETE", f"collections/{made}")
+    tab.goto(f"{served.address}/#/bin")
+    tab.locator("li", has_text="Thrown away").get_by_role("button", name="Put back").press("Enter")
+    expect(tab.locator("li", has_text="Thrown away")).to_have_count(0)
+    assert served.call("GET", f"collections/{made}")["deleted"] is None
+
+
+def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
+    tab.goto(f"{served.address}/#/collection/{served.collection}/review")
+    field = tab.locator(".review-field:focus")
+    field.wait_for(timeout=30_000)
+    tab.keyboard.press("End")
+    tab.keyboard.type(" proofread")
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "1")
+    found = served.call("GET", "search?q=proofread")["items"]
+    tab.wait_for_timeout(1500)
+    found = served.call("GET", "search?q=proofread")["items"]
+    assert found and found[0]["checked"]
+
+
+def test_a_page_is_printed_with_its_text(served: Served, tab: Any):
+    page = served.new_page()
+    tab.goto(f"{served.address}/#/page/{page}/print")
+    expect(tab.locator(".print-line")).to_have_count(len(served.lines(page)))

@@ -1,0 +1,131 @@
+"""The page is for everyone: no finding of axe, four languages, light and dark, keys alone, no more motion than wished."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import SHOTS, EditorDriver, Served
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SCREENS = {
+    "collections": ("", ".card"),
+    "collection": ("collection/1", ".cell"),
+    "editor": ("page/1", "textarea.field"),
+    "search": ("search?q=joueur", ".hit"),
+    "review": ("collection/1/review", ".review-field"),
+    "teach": ("collection/1/teach", ".numbers"),
+    "print": ("page/1/print", ".print-line"),
+    "bin": ("bin", "main"),
+}
+SIZES = {"desk": (1280, 800), "tablet": (820, 1180)}
+
+
+def findings(tab: Any) -> list[str]:
+    """What axe has to say of the page as it is now."""
+    tab.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    found = tab.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
+    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"][:3]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_axe_finds_nothing(served: Served, browser: Any, screen: str, scheme: str):
+    width, height = SIZES["desk" if scheme == "light" else "tablet"]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en")
+    path, shown = SCREENS[screen]
+    try:
+        tab = context.new_page()
+        tab.goto(f"{served.address}/#/{path}")
+        tab.locator(shown).first.wait_for()
+        tab.wait_for_timeout(600)
+        SHOTS.mkdir(exist_ok=True)
+        tab.screenshot(path=SHOTS / f"{screen}-{scheme}-{width}.png")
+        assert findings(tab) == []
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("keys", [("F1",), ("F4",), ("F9",), ("F8",), ("F8", "F8")], ids=lambda keys: "-".join(keys))
+def test_axe_finds_nothing_in_what_keys_open(editor: EditorDriver, keys: tuple[str, ...]):
+    editor.open()
+    editor.press(*keys)
+    editor.tab.wait_for_timeout(600)
+    editor.tab.screenshot(path=SHOTS / f"editor-{'-'.join(keys)}.png")
+    assert findings(editor.tab) == []
+
+
+def test_axe_finds_nothing_in_the_dialogs_of_a_collection(served: Served, tab: Any):
+    tab.goto(f"{served.address}/#/collection/1")
+    tab.locator(".cell").first.wait_for()
+    tab.keyboard.press(" ")
+    for name in ("Move…", "Activity"):
+        tab.get_by_role("button", name=name).first.press("Enter")
+        tab.locator("dialog[open]").wait_for()
+        assert findings(tab) == []
+        tab.keyboard.press("Escape")
+        tab.locator("dialog").wait_for(state="detached")
+
+
+@pytest.mark.parametrize(
+    ("locale", "title"),
+    [
+        ("en-GB", "Collections"),
+        ("fr-CA", "Collections"),
+        ("de-AT", "Sammlungen"),
+        ("es-MX", "Colecciones"),
+        ("pl", "Collections"),
+    ],
+)
+def test_the_page_speaks_the_language_of_the_browser(served: Served, browser: Any, locale: str, title: str):
+    context = browser.new_context(locale=locale)
+    try:
+        tab = context.new_page()
+        tab.goto(served.address)
+        tab.get_by_role("heading", name=title, level=2).wait_for()
+        language = tab.evaluate("document.documentElement.lang")
+        assert language == (locale[:2] if locale != "pl" else "en")
+    finally:
+        context.close()
+
+
+def test_another_language_is_chosen_by_keys_and_kept(served: Served, context: Any):
+    tab = context.new_page()
+    tab.goto(served.address)
+    tab.get_by_role("button", name="Language and appearance").press("Enter")
+    tab.keyboard.press("End")
+    assert tab.evaluate("document.activeElement.textContent") == "Español"
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="Colecciones").wait_for()
+    tab.reload()
+    tab.get_by_role("heading", name="Colecciones").wait_for()
+
+
+def test_the_image_moves_at_once_for_those_who_wish_less_motion(served: Served, browser: Any):
+    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+    try:
+        editor = EditorDriver(context.new_page(), served, served.new_page()).open()
+        editor.tab.locator(".stage canvas").first.wait_for()
+        editor.tab.wait_for_timeout(800)
+        editor.press("Control+End")
+        editor.tab.wait_for_timeout(120)
+        first = editor.tab.locator(".overlay g").first.get_attribute("transform")
+        editor.tab.wait_for_timeout(600)
+        assert editor.tab.locator(".overlay g").first.get_attribute("transform") == first
+    finally:
+        context.close()
+
+
+def test_every_control_shows_that_it_has_the_focus(served: Served, tab: Any):
+    tab.goto(f"{served.address}/#/collection/1")
+    tab.locator(".cell").first.wait_for()
+    for _ in range(12):
+        tab.keyboard.press("Tab")
+        outline = tab.evaluate(
+            "(() => { const e = document.activeElement; const s = getComputedStyle(e);"
+            " return [e.tagName + '.' + e.className, s.outlineStyle, s.outlineWidth,"
+            " !!document.querySelector('.cell.focused')]; })()"
+        )
+        name, style, width, cell = outline
+        assert (style != "none" and re.match(r"[1-9]", width)) or (cell and "grid" in name), name

@@ -1,0 +1,106 @@
+"""The layout by hand, with keys alone and with the pointer."""
+
+from browsing import EditorDriver, Served
+
+
+def start(editor: EditorDriver, place: int = 1) -> EditorDriver:
+    editor.open()
+    editor.press(*["ArrowDown"] * place, "F9")
+    editor.tab.locator(".layout-surface:focus").wait_for()
+    return editor
+
+
+def test_a_line_is_added_below_moved_deleted_and_taken_back_by_keys(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("n")
+    editor.wait_for_lines(len(before) + 1)
+    known = {line["id"] for line in before}
+    (added,) = (line for line in editor.served.lines(editor.page) if line["id"] not in known)
+    assert added["baseline"][0][1] > before[1]["baseline"][0][1]
+    editor.press("Shift+ArrowDown", "Shift+ArrowDown")
+    editor.wait_until(lambda: line_of(editor, added["id"])["baseline"][0][1] > added["baseline"][0][1])
+    editor.press("Delete")
+    editor.wait_for_lines(len(before))
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+
+
+def test_a_point_of_a_baseline_is_moved_by_keys_and_moved_back(editor: EditorDriver):
+    before = editor.served.lines(editor.page)[1]
+    start(editor).press("p", "ArrowUp", "ArrowUp", "ArrowUp")
+    editor.wait_until(lambda: line_of(editor, before["id"])["baseline"][0][1] == before["baseline"][0][1] - 12)
+    assert line_of(editor, before["id"])["baseline"][1:] == before["baseline"][1:]
+    editor.press("Control+z")
+    editor.wait_until(lambda: line_of(editor, before["id"])["baseline"] == before["baseline"])
+
+
+def test_lines_are_put_in_another_order_by_keys(editor: EditorDriver):
+    first, second, third, *_ = (line["id"] for line in editor.served.lines(editor.page))
+    start(editor).press("Alt+ArrowDown")
+    editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:3]] == [first, third, second])
+    editor.press("Control+z")
+    editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:3]] == [first, second, third])
+
+
+def test_a_line_is_split_and_joined_in_the_layout(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("s")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("j")
+    editor.wait_for_lines(len(before))
+    assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
+
+
+def test_a_region_is_made_around_lines_and_gets_a_kind_by_keys(editor: EditorDriver):
+    regions = len(layout_of(editor)["regions"])
+    start(editor).press("Control+ArrowDown", "m")
+    editor.wait_until(lambda: len(layout_of(editor)["regions"]) == regions + 1)
+    editor.tab.locator(".region.chosen").wait_for()
+    editor.press("k")
+    editor.wait_until(lambda: "margin" in [region["kind"] for region in layout_of(editor)["regions"]])
+    editor.press("Delete")
+    editor.wait_until(lambda: len(layout_of(editor)["regions"]) == regions)
+
+
+def test_a_baseline_is_drawn_with_the_pointer(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("b")
+    box = editor.tab.locator(".overlay").bounding_box()
+    mouse = editor.tab.mouse
+    mouse.move(box["x"] + 60, box["y"] + 300)
+    mouse.down()
+    mouse.move(box["x"] + 200, box["y"] + 305, steps=4)
+    mouse.move(box["x"] + 400, box["y"] + 302, steps=4)
+    mouse.up()
+    editor.wait_for_lines(len(before) + 1)
+
+
+def test_a_point_is_dragged_with_the_pointer(editor: EditorDriver):
+    before = editor.served.lines(editor.page)[1]
+    start(editor)
+    handle = editor.tab.locator("[data-point='2']")
+    box = handle.bounding_box()
+    mouse = editor.tab.mouse
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + 5, box["y"] + 22, steps=5)
+    mouse.up()
+    editor.wait_until(lambda: line_of(editor, before["id"])["baseline"][2][1] > before["baseline"][2][1] + 5)
+
+
+def line_of(editor: EditorDriver, id: int) -> dict[str, list[list[float]]]:
+    return next(line for line in editor.served.lines(editor.page) if line["id"] == id)
+
+
+def layout_of(editor: EditorDriver) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = editor.served.call("GET", f"pages/{editor.page}/lines")
+    return found
+
+
+def test_a_new_line_is_read_at_once(served: Served, editor: EditorDriver):
+    known = {line["id"] for line in served.lines(editor.page)}
+    start(editor, 2).press("n")
+    editor.wait_for_lines(len(known) + 1)
+    editor.wait_until(lambda: all(x["text"] for x in served.lines(editor.page) if x["id"] not in known), seconds=90)
