@@ -537,6 +537,31 @@ def test_a_server_that_strangers_can_reach_asks_nothing_of_its_own_network(site:
         open_document(address, ReadConfig(web=WebConfig(private=False)))
 
 
+def test_an_editor_cannot_look_around_in_the_network_of_the_server(
+    archive: Archive, log_in: Callable[[str], TestClient], site: WebServer
+):
+    address, client = site.add("/1.jpg", Answer(picture("JPEG"))), log_in("admin")
+    collection = client.post("/api/v1/collections", json={"name": "Letters"}).json()["id"]
+    job = client.post(f"/api/v1/collections/{collection}/imports", json={"address": address}).json()
+    work_off(archive)
+    shown = client.get(f"/api/v1/jobs/{job['id']}").json()
+    assert shown["state"] == "failed"
+    assert "private network" in shown["fault"]["message"]
+    assert "web.allow=any" in shown["fault"]["hint"] and "read.web" not in shown["fault"]["hint"]
+    assert documents_of(client, collection) == []
+
+
+def test_a_manifest_in_a_file_says_which_setting_of_the_server_lets_its_images_be_fetched(
+    client: TestClient, archive: Archive, collection: int, bring: Import
+):
+    canvas = {"label": "1", "images": [{"resource": {"@id": "https://example.org/1.jpg"}}]}
+    manifest = {"@context": "http://iiif.io/api/presentation/2/context.json", "sequences": [{"canvases": [canvas]}]}
+    bring({"manifest.json": json.dumps(manifest).encode()})
+    (document,) = documents_of(client, collection)
+    (page,) = pages_of(client, document["id"])
+    assert "--set web.allow=named" in page["fault"]["hint"]
+
+
 def test_a_server_without_the_web_says_so(config: ServeConfig, tmp_path: Path):
     from dataclasses import replace
 

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from quillread.errors import DataError, Fault, InputError, QuillreadError
 from quillread.formats.ground_truth import by_number
 from quillread.images.document import ReadConfig
+from quillread.serve.access.accounts import has_accounts
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.blobs import NewFile, drop_blobs, media_type_of, store, sweep
 from quillread.serve.archive.home import Archive
@@ -121,9 +122,11 @@ def _prepare(archive: Archive, claim: Claim) -> tuple[ReadConfig, set[str]]:
         if collection is None:
             raise InputError("the collection was deleted", hint="import it into another")
         options = read_options(collection.settings.get("options", {}))
-        return replace(options.read, web=archive.config.web), find_origins(
-            session, claim.payload["key"], claim.payload.get("document_id")
-        )
+        web = archive.config.web
+        if archive.config.needs_accounts or has_accounts(session):  # an editor is not to look around in our network
+            web = replace(web, private=False)
+        origins = find_origins(session, claim.payload["key"], claim.payload.get("document_id"))
+        return replace(options.read, web=web), origins
 
 
 def _run(running: _Import, folder: Path) -> bool:
