@@ -60,6 +60,7 @@ export class Editor {
     this.pane.build();
     this.view.draw();
     this.showStatus();
+    this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
     this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
@@ -98,6 +99,7 @@ export class Editor {
     sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
     sheet.addEventListener("lines", () => {
       this.showStatus();
+      this.fitDock();
       const [first] = sheet.rows;
       if (pane.active === null && first) pane.activate(first.line.id, { focus: document.activeElement === document.body }); // it has just been read
     });
@@ -131,6 +133,11 @@ export class Editor {
     if (!this.mayEdit) return;
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => setTimeout(() => this.dock.showReadings(this.line))); // after the paint
+  }
+
+  /** Room for other readings, where lines have some: so that nothing jumps from line to line. */
+  fitDock() {
+    this.dock.root.classList.toggle("has-readings", this.sheet.rows.some((row) => row.line.alternatives.length > 0));
   }
 
   lightWord() {
