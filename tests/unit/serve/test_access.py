@@ -341,6 +341,35 @@ def test_a_token_of_another_collection_sees_nothing_here(archive: Archive, log_i
         assert client.post("/api/v1/collections", json={"name": "c"}, headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize("lost", ["membership", "scope"])
+def test_a_token_shows_no_collection_that_its_user_may_not_see(
+    archive: Archive, log_in: LogIn, users: dict[str, int], lost: str
+):
+    admin, editor = log_in("admin"), log_in("editor")
+    mine = make_collection(admin, "Private")
+    if lost == "membership":
+        headers = bearer(make_token(editor, collection_id=mine))
+        path = f"/api/v1/collections/{mine}/members/{users['editor']}"
+        assert admin.put(path, json={"role": "none"}).status_code == 204
+    else:
+        headers = bearer(make_token(admin, role="none"))
+    client = TestClient(make_app(archive), base_url=HERE)
+    for path in ("collections", "jobs", "usage", "search?q=private"):
+        assert client.get(f"/api/v1/{path}", headers=headers).json()["items"] == [], path
+
+
+def test_a_token_of_one_collection_ends_no_other_token(archive: Archive, log_in: LogIn):
+    admin, editor = log_in("admin"), log_in("editor")
+    bound = bearer(make_token(admin, collection_id=make_collection(admin)))
+    make_token(admin)
+    make_token(editor)
+    own, second, others = (item["id"] for item in admin.get("/api/v1/tokens").json()["items"])
+    client = TestClient(make_app(archive), base_url=HERE)
+    for id in (second, others):
+        assert client.delete(f"/api/v1/tokens/{id}", headers=bound).status_code == 404
+    assert client.delete(f"/api/v1/tokens/{own}", headers=bound).status_code == 204
+
+
 def test_a_token_that_has_ended_is_refused(archive: Archive, log_in: LogIn):
     secret = make_token(log_in("admin"))
     with archive.database.write() as session:
