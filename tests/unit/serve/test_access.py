@@ -11,9 +11,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute
 
-from quillread.serve.access import logins, passwords, tokens
+from quillread.serve.access import accounts, logins, passwords, tokens
 from quillread.serve.access.guard import GUARDED, OPEN
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
@@ -673,13 +676,37 @@ def test_the_audit_log_says_who_did_what_and_no_password(archive: Archive, log_i
     assert "wrong field" not in admin.get("/api/v1/audit").text
 
 
-def test_a_database_that_is_away_is_a_503(archive: Archive, users: dict[str, int], monkeypatch: pytest.MonkeyPatch):
-    from sqlalchemy.exc import OperationalError
-
+@pytest.mark.parametrize(
+    "error", [OperationalError("SELECT", {}, Exception("gone")), PoolTimeoutError("all connections are taken")]
+)
+@pytest.mark.parametrize("place", ["access.guard.has_accounts", "api.access.accounts.list_users"])
+def test_a_database_that_is_away_is_a_503(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+):
     def fail(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+        raise error
 
-    monkeypatch.setattr("quillread.serve.access.guard.has_accounts", fail)
-    answer = TestClient(make_app(archive), base_url=HERE).get("/api/v1/me")
+    monkeypatch.setattr(f"quillread.serve.{place}", fail)
+    answer = TestClient(make_app(archive), base_url=HERE).get("/api/v1/users")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
+
+
+def test_of_two_who_make_the_same_at_once_one_is_told(
+    archive: Archive, log_in: LogIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    admin = log_in("admin")
+    body = {"name": "Ida", "password": "long enough", "role": "reader"}
+    assert admin.post("/api/v1/users", json=body).status_code == 201
+    real = accounts.add_user
+
+    def add(session: Session, name: str, role: Any, hashed: str) -> Any:
+        with monkeypatch.context() as blind:  # as one that has looked before the other committed
+            blind.setattr(session, "scalar", lambda *_: None)
+            blind.setattr(accounts, "has_accounts", lambda _: True)
+            return real(session, name, role, hashed)
+
+    monkeypatch.setattr(accounts, "add_user", add)
+    assert admin.post("/api/v1/users", json=body).status_code == 409
+    assert "another request was first" in caplog.text
+    assert "Ida" not in caplog.text.split("DETAIL", 1)[0]
