@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from anyio import to_thread
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,7 +23,7 @@ from quillread.serve.access.caller import believe_proxy, check_host, check_origi
 from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
 from quillread.serve.access.tokens import find_token, is_noted, note_use
 from quillread.serve.config import ServeConfig
-from quillread.serve.database.engine import Database
+from quillread.serve.database.engine import Database, is_away
 from quillread.serve.faults import PROBLEM, LoginNeededError, facts_of, headers_of, problem_body, status_of
 
 log = logging.getLogger(__name__)
@@ -203,7 +202,7 @@ class _Exchange:
             status, message, facts, more = status_of(error), error.message, facts_of(error), headers_of(error)
         elif isinstance(error, HTTPException):
             status, message = error.status_code, str(error.detail)
-        elif isinstance(error, OperationalError):
+        elif is_away(error):
             log.error("%s: the database cannot be used: %s", self.id, error)
             status, message, more = 503, "the database cannot be reached", {"Retry-After": "5"}
         else:

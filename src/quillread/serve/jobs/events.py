@@ -16,9 +16,8 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
-from quillread.serve.database.engine import Database
+from quillread.serve.database.engine import Database, is_away
 from quillread.serve.database.schema import Event
-from quillread.serve.jobs.shift import is_away
 
 log = logging.getLogger(__name__)
 
