@@ -45,6 +45,7 @@ export class Editor {
     /** @type {import("./layout.js").LayoutTool|null} */
     this.layout = null;
     this.frame = 0;
+    this.moving = 0;
     this.wasConnected = false;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
@@ -54,11 +55,12 @@ export class Editor {
     this.status = h("div", { class: "page-status", role: "status" });
     const side = h("div", { class: "text-side" }, this.status, this.pane.root, this.mayEdit ? this.dock.root : null);
     this.main = h("main", { class: `editor mode-${this.mode}` });
+    root.classList.add("editing");
     fill(root, this.bar.root, this.main);
     fill(this.main, this.view.root, this.divider(), side);
     this.listen();
     this.pane.build();
-    this.view.draw();
+    this.view.lines.measure();
     this.showStatus();
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
@@ -93,7 +95,7 @@ export class Editor {
     const { signal } = this.ends;
     const { pane, view, dock, sheet, hands } = this;
     document.addEventListener("keydown", (event) => hands.key(event), { signal });
-    document.addEventListener("selectionchange", () => document.activeElement === pane.field && this.lightWord(), { signal });
+    document.addEventListener("selectionchange", () => !this.moving && document.activeElement === pane.field && this.lightWord(), { signal });
     pane.addEventListener("active", (/** @type {any} */ event) => this.activated(event.detail));
     view.addEventListener("pick", (/** @type {any} */ event) => !this.layout && pane.activate(event.detail.id));
     sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
@@ -123,9 +125,13 @@ export class Editor {
 
   /** @param {number} id */
   activated(id) {
-    this.view.activate(id);
+    // The text is painted first; the image follows.
+    this.moving ||= requestAnimationFrame(() => setTimeout(() => {
+      this.moving = 0;
+      if (this.pane.active !== null && !this.ends.signal.aborted) this.view.activate(this.pane.active);
+      this.lightWord();
+    })); // prettier-ignore
     this.showReadings();
-    this.lightWord();
     if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
   }
 
