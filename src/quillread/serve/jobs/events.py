@@ -142,9 +142,11 @@ class Feed:
         return told
 
     def leave(self, watcher: Watcher) -> None:
-        """Hand a watcher nothing any more."""
-        with self._lock:
-            self._watchers.discard(watcher)
+        """Hand a watcher nothing any more.
+
+        It is called in the event loop, and takes no lock: whoever has it may wait for a database that is away.
+        """
+        self._watchers.discard(watcher)
 
     def poll(self) -> None:
         """Hand out what is new."""
@@ -156,7 +158,9 @@ class Feed:
                 for watcher in [*self._watchers] if rows else ():
                     fresh = [row for row in rows if row.id not in watcher.known]
                     watcher.push([Told(self._floor, row.kind, row.data) for row in _visible(session, watcher, fresh)])
-            self._watchers = {watcher for watcher in self._watchers if not watcher.is_dropped}
+            for watcher in [*self._watchers]:
+                if watcher.is_dropped:
+                    self._watchers.discard(watcher)
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK):
