@@ -34,7 +34,8 @@ from quillread.serve.api import (
 )
 from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
-from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.database.engine import fault_of
+from quillread.serve.faults import PROBLEM, facts_of, full_disk, headers_of, problem_body, status_of
 from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
@@ -102,6 +103,7 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
     app.add_exception_handler(OperationalError, _answer_away)
+    app.add_exception_handler(OSError, _answer_full)
     app.add_exception_handler(DataError, _answer_range)
     app.add_exception_handler(OverflowError, _answer_range)
     return app
@@ -135,9 +137,16 @@ def _answer_status(request: Request, error: Exception) -> Response:
 
 def _answer_away(request: Request, error: Exception) -> Response:
     log.error("%s: the database cannot be used: %s", getattr(request.state, "id", None), error)
-    answer = problem(request, 503, "the database cannot be reached", hint="try again in a moment")
-    answer.headers["Retry-After"] = "5"
-    return answer
+    assert isinstance(error, OperationalError)
+    return _answer_fault(request, fault_of(error))
+
+
+def _answer_full(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    fault = full_disk(error)
+    if fault is None:
+        raise error
+    return _answer_fault(request, fault)
 
 
 def _answer_range(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
 from quillread.serve.config import ServeLimits
+from quillread.serve.faults import FullError, NotReadyError, RequestError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -87,6 +88,14 @@ def away(database: Database) -> Iterator[None]:
     except OperationalError as error:
         where = database.engine.url.render_as_string(hide_password=True)
         raise InputError(f"{where}: {error.orig}", hint="check that the database runs and may be used") from error
+
+
+def fault_of(error: OperationalError) -> RequestError:
+    """What a request is answered with that met a database that cannot be used."""
+    told = str(error.orig)
+    if "disk is full" in told or "No space left" in told:
+        return FullError("nothing was changed: the disk of the server is full", hint="free some space, and try again")
+    return NotReadyError("the database cannot be reached", hint="try again in a moment")
 
 
 def _make_engine(address: str | URL) -> Engine:
