@@ -318,6 +318,7 @@ def test_a_zip_of_names_of_500_letters_is_imported_with_its_lines(client: TestCl
         ("windows.zip", zipped({"..\\a.png": picture()})),
         ("nested.zip", zipped({"a.png": picture(), "b.zip": zipped({})})),
         ("control.zip", zipped({"a\x07.png": picture()})),
+        ("deep.zip", zipped({"a/" * 2000 + "a.png": picture()})),
     ],
 )
 def test_what_cannot_be_imported_is_refused_at_once_and_not_kept(
@@ -372,6 +373,11 @@ def test_a_zip_without_images_fails_and_says_so(client: TestClient, collection: 
     job = bring({"a.zip": zipped({"a.xml": layout("page", "a.png"), "b.txt": b"text"})})
     assert job["state"] == "failed"
     assert "holds no image" in job["fault"]["message"]
+
+
+def test_xml_that_is_not_looked_for_by_its_name_is_told(bring: Import):
+    (fault,) = bring({"a.svg": b"<svg/>"})["result"]["faults"]
+    assert "a.svg: is XML, and not named .xml" in fault["message"]
 
 
 def test_hostile_xml_costs_its_lines_only(client: TestClient, collection: int, bring: Import):

@@ -1,6 +1,5 @@
 """Who may: logging in and out, users, tokens, members of collections, the audit log."""
 
-import importlib.util
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -17,6 +16,7 @@ from quillread.serve.api.request import After, Limit, TheActor, TheArchive
 from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.teaching import hint_to_teach
 from quillread.serve.database.schema import AuditEntry, Token, User
 from quillread.serve.faults import DeniedError, NotFoundError
 from quillread.version import __version__
@@ -171,7 +171,7 @@ def show_me(archive: TheArchive, actor: TheActor) -> Me:
         user_id=actor.user_id,
         local=actor.user_id is None,
         version=__version__,
-        can_train=all(importlib.util.find_spec(name) for name in ("torch", "accelerate", "onnx")),
+        can_train=hint_to_teach() is None,
     )
 
 

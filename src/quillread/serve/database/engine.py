@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
 from quillread.serve.config import ServeLimits
+from quillread.serve.faults import FullError, NotReadyError, RequestError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -95,6 +96,14 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def fault_of(error: BaseException) -> RequestError:
+    """What a request is answered with that met a database that cannot be used."""
+    told = str(getattr(error, "orig", error))
+    if "disk is full" in told or "No space left" in told:
+        return FullError("nothing was changed: the disk of the server is full", hint="free some space, and try again")
+    return NotReadyError("the database cannot be reached", hint="try again in a moment")
 
 
 def _make_engine(address: str | URL) -> Engine:

@@ -303,12 +303,21 @@ def _plan(running: _Import, folder: Path) -> Iterator[_Plan]:
             continue
         if has_xml:
             path = _link(path, beside, file["name"])
-        if file["type"] != "application/xml":
+        if file["type"] == "application/xml":
+            _check_suffix(running, file["name"])
+        else:
             loose.append(_Input(file["name"], path, Stored(file["blob"], file["size"])))
     if has_xml:
         loose = _paired(running, beside, loose)
     for input in loose:
         yield _Plan(PurePosixPath(input.name).stem or input.name, [input])
+
+
+def _check_suffix(running: _Import, name: str) -> None:
+    """Tell of XML that is not looked for by its name; nothing would be said of it else."""
+    if PurePosixPath(name).suffix.lower() != ".xml":
+        hint = "PAGE and ALTO files are named as their images, with .xml"
+        _note(running, DataError(f"{name}: is XML, and not named .xml", hint=hint).fault)
 
 
 def _plan_zip(running: _Import, path: Path, folder: Path, name: str) -> Iterator[_Plan]:
