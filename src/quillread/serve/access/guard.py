@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from anyio import to_thread
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -119,7 +120,7 @@ class Guard:
             try:
                 with self._database.write() as session:
                     note(session)
-            except OperationalError as error:  # such as a full disk: who only reads goes on
+            except DBAPIError as error:  # such as a full disk: who only reads goes on
                 log.warning("when %s was last seen is not noted: %s", actor.name, error.orig)
         return actor
 
