@@ -95,16 +95,20 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8765")
-    parser.add_argument("--token", help="of an account; make one in the browser, or with POST /api/v1/tokens")
+    parser.add_argument("--token", help="of an account; POST /api/v1/tokens makes one")
     parser.add_argument("--collection", help="name of the collection to make (default: that of the folder)")
     args = parser.parse_args()
     server = Server(args.url, args.token)
+    if not args.folder.is_dir():
+        parser.error(f"{args.folder}: not a folder")
     try:
         return run(server, args.folder, args.output, args.collection or args.folder.resolve().name)
     except HTTPError as error:
         problem = error.read().decode(errors="replace")
         print(f"{error.url}: {error.code}: {problem}", file=sys.stderr)
-        return 1
+    except OSError as error:  # the server does not answer, or a file cannot be read or written
+        print(f"{args.url}: {error}", file=sys.stderr)
+    return 1
 
 
 def run(server: Server, folder: Path, output: Path, name: str) -> int:

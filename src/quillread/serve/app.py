@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError
@@ -34,7 +35,8 @@ from quillread.serve.api import (
 )
 from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
-from quillread.serve.faults import PROBLEM, facts_of, headers_of, problem_body, status_of
+from quillread.serve.database.engine import fault_of
+from quillread.serve.faults import PROBLEM, facts_of, full_disk, headers_of, problem_body, status_of
 from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
@@ -101,7 +103,10 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
-    app.add_exception_handler(OperationalError, _answer_away)
+    for kind in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(kind, _answer_away)
+    app.add_exception_handler(IntegrityError, _answer_conflict)
+    app.add_exception_handler(OSError, _answer_full)
     app.add_exception_handler(DataError, _answer_range)
     app.add_exception_handler(OverflowError, _answer_range)
     return app
@@ -135,9 +140,21 @@ def _answer_status(request: Request, error: Exception) -> Response:
 
 def _answer_away(request: Request, error: Exception) -> Response:
     log.error("%s: the database cannot be used: %s", getattr(request.state, "id", None), error)
-    answer = problem(request, 503, "the database cannot be reached", hint="try again in a moment")
-    answer.headers["Retry-After"] = "5"
-    return answer
+    return _answer_fault(request, fault_of(error))
+
+
+def _answer_full(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    fault = full_disk(error)
+    if fault is None:
+        raise error
+    return _answer_fault(request, fault)
+
+
+def _answer_conflict(request: Request, error: Exception) -> Response:
+    """Two requests at once: what the one refers to the other has deleted, or both have made the same."""
+    log.warning("%s: another request was first: %s", getattr(request.state, "id", None), error)
+    return problem(request, 409, "another has changed this at the same moment", hint="look at it again")
 
 
 def _answer_range(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """What the server answers instead of a result: errors with a status of HTTP, written as problems (RFC 9457)."""
 
+import errno
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -89,11 +90,24 @@ class NotReadyError(RequestError):
     status = 503
 
 
+class FullError(RequestError):
+    """There is no space for what the request brings."""
+
+    status = 507
+
+
 def status_of(error: QuillreadError) -> int:
     """The status of HTTP that an error of the rest of Quillread has: the request is at fault, or we are."""
     if isinstance(error, RequestError):
         return error.status
     return {"internal": 500, "crash": 500, "memory": 507, "timeout": 504, "output": 507}.get(error.kind, 422)
+
+
+def full_disk(error: OSError) -> FullError | None:
+    """What a request is answered with that met a full disk; None if the error is another one."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return None
+    return FullError(f"the disk of the server is full: {error.strerror}", hint="free some space, and try again")
 
 
 def problem_body(status: int, message: str, request_id: str | None, **facts: Any) -> dict[str, Any]:
@@ -111,4 +125,6 @@ def headers_of(error: QuillreadError) -> dict[str, str]:
     """Headers that the answer to an error has."""
     if isinstance(error, BusyError):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, NotReadyError):
+        return {"Retry-After": "5"}
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, LoginNeededError) else {}

@@ -126,3 +126,21 @@ def test_a_claim_whose_answer_was_lost_is_found_again(archive: Archive, monkeypa
     crew.work_off()
     with archive.database.read() as session:
         assert session.get_one(Job, id).state == "done"
+
+
+def test_a_full_disk_is_told_to_who_changes_something_and_not_to_who_reads(
+    client: TestClient, archive: Archive, monkeypatch: pytest.MonkeyPatch
+):
+    token = client.post("/api/v1/tokens", json={"name": "a", "role": "admin", "days": 1}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}  # its first use is to be noted
+
+    @contextmanager
+    def write() -> Iterator[Session]:
+        raise OperationalError("BEGIN", {}, Exception("database or disk is full"))
+        yield
+
+    monkeypatch.setattr(archive.database, "write", write)
+    answer = client.post("/api/v1/collections", json={"name": "a"}, headers=headers)
+    assert answer.status_code == 507
+    assert "disk of the server is full" in answer.json()["detail"]
+    assert client.get("/api/v1/collections", headers=headers).json()["items"] == []

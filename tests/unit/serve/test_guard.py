@@ -134,6 +134,16 @@ def test_a_body_beyond_the_limit_is_refused_whether_it_says_so_or_not(make_clien
     assert client.get("/api/v1/collections").json()["items"] == []
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/collections", "/api/v1/openapi.json", "/"])
+def test_head_is_answered_as_get_without_a_body(make_client: MakeClient, path: str):
+    client = make_client()
+    asked, got = client.head(path, headers={"Accept-Encoding": ""}), client.get(path, headers={"Accept-Encoding": ""})
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-length"] == str(len(got.content))
+    assert client.head("/api/v1/events").status_code == 405
+    assert client.head("/nowhere").status_code == 404
+
+
 def test_a_length_that_is_no_number_does_not_pass_the_limit(make_client: MakeClient):
     answer = make_client().post("/api/v1/collections", content=b"{}", headers={"Content-Length": "9" * 30})
     assert answer.status_code == 413

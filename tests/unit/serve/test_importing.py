@@ -318,6 +318,7 @@ def test_a_zip_of_names_of_500_letters_is_imported_with_its_lines(client: TestCl
         ("windows.zip", zipped({"..\\a.png": picture()})),
         ("nested.zip", zipped({"a.png": picture(), "b.zip": zipped({})})),
         ("control.zip", zipped({"a\x07.png": picture()})),
+        ("deep.zip", zipped({"a/" * 2000 + "a.png": picture()})),
     ],
 )
 def test_what_cannot_be_imported_is_refused_at_once_and_not_kept(
@@ -372,6 +373,11 @@ def test_a_zip_without_images_fails_and_says_so(client: TestClient, collection: 
     job = bring({"a.zip": zipped({"a.xml": layout("page", "a.png"), "b.txt": b"text"})})
     assert job["state"] == "failed"
     assert "holds no image" in job["fault"]["message"]
+
+
+def test_xml_that_is_not_looked_for_by_its_name_is_told(bring: Import):
+    (fault,) = bring({"a.svg": b"<svg/>"})["result"]["faults"]
+    assert "a.svg: is XML, and not named .xml" in fault["message"]
 
 
 def test_hostile_xml_costs_its_lines_only(client: TestClient, collection: int, bring: Import):
@@ -535,6 +541,31 @@ def test_a_server_that_strangers_can_reach_asks_nothing_of_its_own_network(site:
     assert len(open_document(address)) == 1
     with pytest.raises(ImageError, match="private network"):
         open_document(address, ReadConfig(web=WebConfig(private=False)))
+
+
+def test_an_editor_cannot_look_around_in_the_network_of_the_server(
+    archive: Archive, log_in: Callable[[str], TestClient], site: WebServer
+):
+    address, client = site.add("/1.jpg", Answer(picture("JPEG"))), log_in("admin")
+    collection = client.post("/api/v1/collections", json={"name": "Letters"}).json()["id"]
+    job = client.post(f"/api/v1/collections/{collection}/imports", json={"address": address}).json()
+    work_off(archive)
+    shown = client.get(f"/api/v1/jobs/{job['id']}").json()
+    assert shown["state"] == "failed"
+    assert "private network" in shown["fault"]["message"]
+    assert "web.allow=any" in shown["fault"]["hint"] and "read.web" not in shown["fault"]["hint"]
+    assert documents_of(client, collection) == []
+
+
+def test_a_manifest_in_a_file_says_which_setting_of_the_server_lets_its_images_be_fetched(
+    client: TestClient, archive: Archive, collection: int, bring: Import
+):
+    canvas = {"label": "1", "images": [{"resource": {"@id": "https://example.org/1.jpg"}}]}
+    manifest = {"@context": "http://iiif.io/api/presentation/2/context.json", "sequences": [{"canvases": [canvas]}]}
+    bring({"manifest.json": json.dumps(manifest).encode()})
+    (document,) = documents_of(client, collection)
+    (page,) = pages_of(client, document["id"])
+    assert "--set web.allow=named" in page["fault"]["hint"]
 
 
 def test_a_server_without_the_web_says_so(config: ServeConfig, tmp_path: Path):

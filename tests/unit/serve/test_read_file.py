@@ -69,6 +69,14 @@ def test_a_file_is_read_in_any_format(reading: TestClient):
     assert post(reading, format="csv").headers["content-type"].startswith("text/csv")
 
 
+def test_a_server_whose_folder_is_named_from_here_reads_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with Archive(ServeConfig(Path("data"), workers=1, limits=LIMITS)) as archive:
+        app = make_app(archive, Crew(archive, readers=frail, runs={}))
+        with TestClient(app, base_url="http://127.0.0.1:8765") as client:
+            assert post(client).text == "Dear Sir,\nI am, yours\n"
+
+
 def test_several_pages_of_a_format_of_one_page_come_as_a_zip(reading: TestClient):
     answer = post(reading, "letter.tif", tiff(2), "page")
     assert answer.headers["content-type"] == "application/zip"

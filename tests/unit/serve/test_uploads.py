@@ -58,6 +58,7 @@ def nothing_is_left(archive: Archive) -> bool:
         (b"no form", FORM),
         (part("file", picture(), "a.png") + b"--x--\r\n", {"content-type": "multipart/form-data"}),
         (picture(), {"content-type": "image/png"}),
+        (part("file", picture(), "a.png"), {"content-type": f"multipart/form-data; boundary={'x' * 300}"}),
         (part("file", picture(), "a.png") + part("read", b"perhaps") + b"--x--\r\n", FORM),
         (part("file", picture(), "a.png") + part("document_id", b"x") + b"--x--\r\n", FORM),
     ],
@@ -264,6 +265,30 @@ def test_a_full_disk_stops_an_upload_in_parts_which_goes_on_later(
     assert answer.status_code == 507
     rest = client.patch(place, content=content[100:], headers={**PATCH, "Upload-Offset": "100"})
     assert "x-job" in rest.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"), [("Content-Type", "text/plain", 415), ("Tus-Resumable", "0.2.2", 412)]
+)
+def test_of_a_part_that_is_refused_nothing_is_kept(
+    client: TestClient, collection: int, name: str, value: str, status: int
+):
+    place = begin(client, collection, 100).headers["location"]
+    answer = client.patch(place, content=b"abc", headers={**PATCH, "Upload-Offset": "0", name: value})
+    assert answer.status_code == status
+    assert client.head(place, headers=PATCH).headers["upload-offset"] == "0"
+
+
+def test_a_full_disk_is_told_when_an_upload_in_parts_begins(
+    client: TestClient, collection: int, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("quillread.serve.api.resumable.UploadFolder.note", full)
+    answer = begin(client, collection, 100)
+    assert answer.status_code == 507
+    assert "disk of the server is full" in answer.json()["detail"]
 
 
 def test_what_is_spoken_of_the_protocol_is_told(client: TestClient):

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from anyio import to_thread
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,7 +24,7 @@ from quillread.serve.access.caller import believe_proxy, check_host, check_origi
 from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
 from quillread.serve.access.tokens import find_token, is_noted, note_use
 from quillread.serve.config import ServeConfig
-from quillread.serve.database.engine import Database
+from quillread.serve.database.engine import Database, fault_of, is_away
 from quillread.serve.faults import PROBLEM, LoginNeededError, facts_of, headers_of, problem_body, status_of
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ GUARDED = ("/api", "/iiif", "/metrics")
 """Paths that need a login where there are accounts; the others are the pages' own files and signs of life."""
 OPEN = frozenset({"/api/v1/login"})
 """Paths among them that do not."""
+
+_OWN_HEAD = ("/api/v1/uploads", "/api/v1/events")
+"""Paths that answer HEAD by themselves, or not at all."""
 
 _BODY = 1_000_000
 """Bytes that requests may send that are not uploads."""
@@ -75,19 +78,20 @@ class Guard:
         exchange = _Exchange(scope, receive, send)
         try:
             await self._let_in(exchange)
+            exchange.answer_head()
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
             if exchange.status:
                 raise  # it is too late for another answer
             await exchange.refuse(error)
         finally:
-            exchange.log()
+            exchange.end()
 
     async def _let_in(self, exchange: "_Exchange") -> None:
         scope, config = exchange.scope, self._config
         if config.behind_proxy:
             believe_proxy(scope)
-        path = exchange.find_path(config.root_path)
+        path = exchange.path = exchange.find_path(config.root_path)
         exchange.is_guarded = path.startswith(GUARDED)
         exchange.bound(self._most_bytes(path))
         check_origin(scope, check_host(scope, config))
@@ -113,8 +117,11 @@ class Guard:
             else:
                 actor, note = _by_cookie(session, cookie)
         if note is not None:
-            with self._database.write() as session:
-                note(session)
+            try:
+                with self._database.write() as session:
+                    note(session)
+            except DBAPIError as error:  # such as a full disk: who only reads goes on
+                log.warning("when %s was last seen is not noted: %s", actor.name, error.orig)
         return actor
 
 
@@ -150,6 +157,8 @@ class _Exchange:
         self._receive, self._send = receive, send
         self._begun = time.perf_counter()
         self._most = self._taken = 0
+        self._is_head = False
+        self.path = ""
         given = headers(scope, "x-request-id")
         self.id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else uuid.uuid4().hex[:16]
         scope.setdefault("state", {}).update(id=self.id, actor=None)
@@ -177,6 +186,18 @@ class _Exchange:
         if lengths and lengths[0].isdecimal() and int(lengths[0][:20]) > most:
             raise self._too_large()
 
+    def answer_head(self) -> None:
+        """Let the application answer HEAD as GET; the body is not sent. Where it never ends, HEAD is not answered."""
+        if self.scope["method"] == "HEAD" and not self.path.startswith(_OWN_HEAD):
+            self._is_head = True
+            self.scope["method"] = "GET"
+
+    def end(self) -> None:
+        """Note what was asked and answered."""
+        if self._is_head:
+            self.scope["method"] = "HEAD"
+        self.log()
+
     async def receive(self) -> Message:
         """Give the application the next part of the body."""
         message = await self._receive()
@@ -193,19 +214,21 @@ class _Exchange:
                 raise self._too_large()  # which the application has taken for a body that is malformed
             self.status = message["status"]
             self._add_headers(MutableHeaders(scope=message))
+        elif self._is_head:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def refuse(self, error: Exception) -> None:
         """Answer with a problem."""
         facts: Mapping[str, Any] = {}
         more: Mapping[str, str] = {}
+        if is_away(error):
+            log.error("%s: the database cannot be used: %s", self.id, error)
+            error = fault_of(error)
         if isinstance(error, QuillreadError):
             status, message, facts, more = status_of(error), error.message, facts_of(error), headers_of(error)
         elif isinstance(error, HTTPException):
             status, message = error.status_code, str(error.detail)
-        elif isinstance(error, OperationalError):
-            log.error("%s: the database cannot be used: %s", self.id, error)
-            status, message, more = 503, "the database cannot be reached", {"Retry-After": "5"}
         else:
             log.error("%s: internal error", self.id, exc_info=error)
             status, message = 500, "an internal error, which the log of the server describes"

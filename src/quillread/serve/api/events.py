@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Message, Receive, Scope, Send
 
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.request import TheActor, TheArchive
@@ -48,7 +49,24 @@ async def stream_events(
         raise BusyError(f"{_WATCHERS} streams of events are open already", retry_after=30)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 18 else None
     events = _events(feed, Watcher(actor, collection_id), after)
-    return EventSourceResponse(events, send_timeout=_SEND_SECONDS, sep="\n")
+    return _Stream(events, send_timeout=_SEND_SECONDS, sep="\n")
+
+
+class _Stream(EventSourceResponse):
+    """Ends whole when the server ends, as uvicorn logs an error of a stream that has no end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        is_open = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_open
+            is_open = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await super().__call__(scope, receive, watched)
+        if is_open:
+            await send({"type": "http.response.body", "body": b""})
 
 
 def _check(archive: Archive, actor: Actor, collection_id: int) -> None:

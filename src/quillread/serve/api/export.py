@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 
@@ -57,10 +58,12 @@ def _send(archive: Archive, actor: Actor, selection: Selection, name: str, check
         size = file.tell()
         file.seek(0)
     except OSError as error:
-        file.close()
+        with suppress(OSError):  # it has bytes yet that do not fit
+            file.close()
         raise OutputError(f"the export cannot be written: {error.strerror}", hint="check the disk space") from error
     except BaseException:
-        file.close()
+        with suppress(OSError):
+            file.close()
         raise
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(exported.name)}",

@@ -14,8 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from quillread.errors import Fault
-from quillread.files import naming
+from quillread.errors import Fault, OutputError
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.jobs import JobOut, show_job
@@ -210,8 +209,12 @@ def _save(archive: Archive, upload: UploadFile, path: Path) -> None:
     most = archive.config.limits.upload_bytes
     if (upload.size or 0) > most:
         raise TooLargeError(f"{_name_of(upload)}: has {upload.size:,} bytes, and {most:,} are allowed")
-    with naming(path), path.open("wb") as file:
-        shutil.copyfileobj(upload.file, file, 1 << 20)
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload.file, file, 1 << 20)
+    except OSError as error:
+        message = f"{_name_of(upload)}: cannot be kept: {error.strerror or error}"
+        raise OutputError(message, hint="the disk of the server may be full") from error
 
 
 def _answer(result: FileResult, format: str, folder: Path) -> Response:

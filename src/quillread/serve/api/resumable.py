@@ -34,6 +34,7 @@ from quillread.serve.faults import NotFoundError, RequestError, TooLargeError
 from quillread.serve.jobs.accepting import Target, Upload, accept_files, check_target
 
 _VERSION = "1.0.0"
+_PART = "application/offset+octet-stream"
 _KEPT_DAYS = 7
 _ID = re.compile(r"(\d{1,18})-[0-9a-f]{32}")
 _FOLDER = "resumable"
@@ -185,6 +186,8 @@ def make_router(archive: Archive) -> APIRouter:
         found = folder.know(uid) if owner and owner[1] == _owner(actor) else None
         if found is None:
             raise NotFoundError(f"there is no upload {uid[:60]!r}", hint="begin a new one")
+        if request.method == "PATCH":
+            _check_part(request)
         if "job" in found:
             response.headers["X-Job"] = str(found["job"])
 
@@ -249,6 +252,14 @@ def _add_beginning(router: APIRouter, folder: UploadFolder) -> None:
         folder.note(uid, known)
         headers = {"Location": f"{request.url_for('begin_upload').path}/{uid}", "Upload-Expires": told}
         return Response(status_code=201, headers={**headers, "Tus-Resumable": _VERSION})
+
+
+def _check_part(request: Request) -> None:
+    """Refuse a part before any of it is kept; the library would keep it first and refuse it then."""
+    if request.headers.get("tus-resumable") != _VERSION:
+        raise HTTPException(412, f"tus {_VERSION} is spoken here", headers={"Tus-Version": _VERSION})
+    if request.headers.get("content-type") != _PART:
+        raise HTTPException(415, f"the Content-Type of a part is {_PART}")
 
 
 def _accept(archive: Archive, folder: UploadFolder, actor: Actor, uid: str) -> int:

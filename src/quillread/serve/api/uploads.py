@@ -25,6 +25,8 @@ from quillread.serve.jobs.accepting import Target, Upload, accept_address, accep
 
 router = APIRouter(tags=["imports"])
 
+_MOST_BOUNDARY = 256
+"""Bytes; RFC 2046 allows 70, the parser these."""
 _MOST_FIELD = 10_000
 _MOST_FILES = 5_000
 _BUFFER = 1 << 20
@@ -106,7 +108,7 @@ class _Form(AbstractContextManager["_Form"]):
 
     def __init__(self, archive: Archive, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
-        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        if kind != b"multipart/form-data" or not 0 < len(options.get(b"boundary", b"")) <= _MOST_BOUNDARY:
             raise RequestError(f"the upload is {content_type[:100]!r}", hint="send multipart/form-data, field file")
         self.uploads: list[Upload] = []
         self._limits: ServeLimits = archive.config.limits

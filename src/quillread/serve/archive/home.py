@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -33,7 +34,8 @@ class Archive:
     """
 
     def __init__(self, config: ServeConfig, *, schema: str = "head", serves: bool = True) -> None:
-        self.config = config
+        # Absolute, as worker processes go into other folders.
+        self.config = config = replace(config, data=config.data.absolute())
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _lock(config.data)
         if lock is None and serves:

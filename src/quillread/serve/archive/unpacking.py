@@ -24,6 +24,8 @@ _MOST_RATIO = 100
 _LARGE = 1_000_000_000
 _LONGEST_NAME = 200
 """Bytes of the name of a file or folder; file systems take 255."""
+_MOST_FOLDERS = 15
+"""That a file lies in; each has a name of at most `_LONGEST_NAME`, and paths end at 4,096 bytes."""
 _HINT = "make the zip again, of images and their PAGE or ALTO files"
 
 
@@ -144,6 +146,8 @@ def _checked(info: zipfile.ZipInfo) -> PurePosixPath:
     shown = repr(info.filename[:200])
     if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
         raise RequestError(f"the zip holds a file {shown}, whose name leads out of it", hint=_HINT)
+    if len(path.parts) > _MOST_FOLDERS:
+        raise RequestError(f"the zip holds a file {shown}, in more than {_MOST_FOLDERS} folders", hint=_HINT)
     if any(ord(character) < 32 for character in name):
         raise RequestError(f"the zip holds a file {shown}, whose name has control characters", hint=_HINT)
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):

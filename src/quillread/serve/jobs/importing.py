@@ -19,6 +19,7 @@ from sqlalchemy import select
 from quillread.errors import DataError, Fault, InputError, QuillreadError
 from quillread.formats.ground_truth import by_number
 from quillread.images.document import ReadConfig
+from quillread.serve.access.accounts import has_accounts
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.blobs import NewFile, drop_blobs, media_type_of, store, sweep
 from quillread.serve.archive.home import Archive
@@ -121,9 +122,11 @@ def _prepare(archive: Archive, claim: Claim) -> tuple[ReadConfig, set[str]]:
         if collection is None:
             raise InputError("the collection was deleted", hint="import it into another")
         options = read_options(collection.settings.get("options", {}))
-        return replace(options.read, web=archive.config.web), find_origins(
-            session, claim.payload["key"], claim.payload.get("document_id")
-        )
+        web = archive.config.web
+        if archive.config.needs_accounts or has_accounts(session):  # an editor is not to look around in our network
+            web = replace(web, private=False)
+        origins = find_origins(session, claim.payload["key"], claim.payload.get("document_id"))
+        return replace(options.read, web=web), origins
 
 
 def _run(running: _Import, folder: Path) -> bool:
@@ -300,12 +303,21 @@ def _plan(running: _Import, folder: Path) -> Iterator[_Plan]:
             continue
         if has_xml:
             path = _link(path, beside, file["name"])
-        if file["type"] != "application/xml":
+        if file["type"] == "application/xml":
+            _check_suffix(running, file["name"])
+        else:
             loose.append(_Input(file["name"], path, Stored(file["blob"], file["size"])))
     if has_xml:
         loose = _paired(running, beside, loose)
     for input in loose:
         yield _Plan(PurePosixPath(input.name).stem or input.name, [input])
+
+
+def _check_suffix(running: _Import, name: str) -> None:
+    """Tell of XML that is not looked for by its name; nothing would be said of it else."""
+    if PurePosixPath(name).suffix.lower() != ".xml":
+        hint = "PAGE and ALTO files are named as their images, with .xml"
+        _note(running, DataError(f"{name}: is XML, and not named .xml", hint=hint).fault)
 
 
 def _plan_zip(running: _Import, path: Path, folder: Path, name: str) -> Iterator[_Plan]:

@@ -18,7 +18,7 @@ from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.reading import PageResult, PageTask
 
 ALTERNATIVES = 5
-"""Other readings of each line, to choose from and to search in; those of a compact model cost nothing."""
+"""Other readings of each line, to choose from and to search; those of a compact model cost nothing."""
 
 
 def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | None:

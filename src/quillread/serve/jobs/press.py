@@ -75,6 +75,8 @@ class Press:
             opened: Opened = self._ask(_Job("open", source, name, config))
         except WorkerError as error:
             raise InputError(f"{name}: cannot be opened: {error.message}", hint=error.hint) from error
+        except InputError as error:
+            raise type(error)(_our_names(error.message), hint=_our_names(error.hint or "") or None) from error
         return opened
 
     def page(self, source: Path | str, name: str, config: ReadConfig, index: int, xml: Path | None) -> Pressed:
@@ -183,7 +185,10 @@ def _press(desk: _Desk, job: _Job, index: int, xml: Path | None) -> Pressed:
         jpeg = document.jpeg(index)
         view = make_view(image, jpeg)
     except Exception as error:
-        return Pressed(fault=explain(error, job.name))
+        fault = explain(error, job.name)
+        return Pressed(
+            fault=replace(fault, message=_our_names(fault.message), hint=_our_names(fault.hint or "") or None)
+        )
     original = document.fetched(index)
     content = original.content if original is not None else _content(job.source, jpeg)
     is_original = jpeg is not None and jpeg == content
@@ -214,6 +219,11 @@ def _pair(folder: Path) -> tuple[dict[Path, Path], list[Fault]]:
         return {}, []  # there is no XML in it
     found = {pair.image: pair.xml for pair in pairs if pair.image is not None and pair.page is not None}
     return found, [_without(pair.fault, folder) for pair in pairs if pair.fault is not None]
+
+
+def _our_names(text: str) -> str:
+    """A message with the names that settings of the web have here."""
+    return text.replace("set read.web.", "start the server with --set web.").replace("read.web.", "web.")
 
 
 def _without(fault: Fault, folder: Path) -> Fault:
