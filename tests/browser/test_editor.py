@@ -1,9 +1,10 @@
 """Correcting a page with the keyboard alone, against the real server with what the built-in model has read."""
 
+import re
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served
+from browsing import EditorDriver, Served, expect
 
 DOUBT = 0.75
 
@@ -200,7 +201,8 @@ def test_page_keys_turn_pages(served: Served, tab: Any):
     assert second == first + 1
     editor = EditorDriver(tab, served, first).open()
     editor.press("PageDown")
-    tab.wait_for_url(f"**/#/page/{second}")
+    expect(tab).to_have_url(re.compile(f"#/page/{second}$"))
+    expect(tab.locator(".page-label")).to_contain_text(f"({second} of")
     tab.locator("textarea.field:focus").wait_for()
     editor.press("PageUp")
-    tab.wait_for_url(f"**/#/page/{first}")
+    expect(tab).to_have_url(re.compile(f"#/page/{first}$"))
