@@ -57,7 +57,8 @@ def test_a_tab_closed_in_mid_edit_loses_nothing(served: Served, context: Any):
     editor = EditorDriver(tab, served, page).open()
     tab.context.set_offline(True)
     editor.type("unsent ")
-    tab.close()
+    with tab.expect_event("close"):
+        tab.close(run_before_unload=True)  # as a person closes it
     context.set_offline(False)
     again = EditorDriver(context.new_page(), served, page).open()
     again.wait_until(lambda: again.value.startswith("unsent "))
@@ -68,7 +69,8 @@ def test_a_tab_closed_just_after_typing_has_it_saved(served: Served, context: An
     page = served.new_page()
     tab = context.new_page()
     EditorDriver(tab, served, page).open().type("quick ")
-    tab.close(run_before_unload=False)
+    with tab.expect_event("close"):
+        tab.close(run_before_unload=True)
     again = EditorDriver(context.new_page(), served, page).open()
     again.wait_until(lambda: again.saved()[0]["text"].startswith("quick "))
 
