@@ -341,6 +341,15 @@ def test_a_token_of_another_collection_sees_nothing_here(archive: Archive, log_i
         assert client.post("/api/v1/collections", json={"name": "c"}, headers=headers).status_code == 403
 
 
+def test_a_token_of_one_collection_is_told_that_it_is(log_in: LogIn):
+    admin = log_in("admin")
+    mine = admin.post("/api/v1/collections", json={"name": "mine"}).json()["id"]
+    secret = make_token(admin, collection_id=mine)
+    refused = admin.post("/api/v1/collections", json={"name": "b"}, headers=bearer(secret))
+    assert refused.status_code == 403
+    assert f"the token is for collection {mine}" in refused.json()["detail"]
+
+
 def test_a_token_that_has_ended_is_refused(archive: Archive, log_in: LogIn):
     secret = make_token(log_in("admin"))
     with archive.database.write() as session:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quillread.errors import QuillreadError
@@ -76,8 +76,13 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         exchange = _Exchange(scope, receive, send)
+        root = self._config.root_path
+        is_bare = bool(root) and scope["path"] == root
         try:
             await self._let_in(exchange)
+            if is_bare:  # the page names its files from the folder that it is in
+                await RedirectResponse(f"{root}/", 308)(scope, receive, exchange.send)
+                return
             exchange.answer_head()
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
