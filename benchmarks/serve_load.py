@@ -31,6 +31,8 @@ from quillread.images.read import is_readable_name
 from quillread.serve.config import ServeConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+_IDLE_SECONDS = 2.0
+"""After which a client opens its connection anew: the server closes those that are idle for five seconds."""
 
 
 class Client:
@@ -39,11 +41,15 @@ class Client:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=600)
+        self._last = 0.0
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Make a request; the answer is JSON, and must not be an error."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         kind = {} if isinstance(body, bytes) or body is None else {"Content-Type": "application/json"}
+        if time.monotonic() - self._last > _IDLE_SECONDS:
+            self._connection.close()  # it opens itself again
+        self._last = time.monotonic()
         self._connection.request(method, f"/api/v1{path}", content, {**kind, **(headers or {})})
         answer = self._connection.getresponse()
         data = answer.read()
@@ -151,7 +157,7 @@ def measure_editing(args: argparse.Namespace, place: Path) -> dict[str, Any]:
         client = Client(url)
         pages = [page["id"] for page in client.ask("GET", f"/collections/{collection}/pages?limit=1000")["items"]]
         reading = client.ask("POST", "/collections", {"name": "to read"})["id"]
-        upload_copies(client, reading, args.images, 400, read=False)
+        upload_copies(client, reading, args.images, max(20, 3 * args.seconds), read=False)
         job = client.ask("POST", f"/collections/{reading}/read", {})["id"]
         end = time.monotonic() + args.seconds
         saves: list[float] = []

@@ -67,7 +67,7 @@ def test_pages_move_to_a_new_document_by_keys(served: Served, tab: Any):
     tab.keyboard.press("Tab")
     tab.keyboard.type("Destination")
     tab.keyboard.press("Enter")
-    tab.locator(".cell[aria-label^='Destination']").wait_for()
+    tab.locator(".cell", has_text="Destination").wait_for()
 
 
 def test_filters_show_what_they_say(served: Served, tab: Any):

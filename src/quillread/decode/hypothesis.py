@@ -34,6 +34,8 @@ class Hypothesis:
     """Log of the probability that the network gives to `text`."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Other readings, the best first, with their log probabilities."""
+    alternative_shares: tuple[float, ...] = ()
+    """Theirs, as `share`; empty if none were compared."""
     share: float | None = None
     """Share of this reading among those that were compared with a language, by their scores; None if none were."""
     rows: int = 1

@@ -39,13 +39,17 @@ class LanguageDecoder:
         charset: Characters of the classes.
         choice: The languages; None for reading without.
         beam: How widely to search.
+        alternatives: Most other readings of each line.
     """
 
-    def __init__(self, charset: Charset, choice: LanguageChoice | None, beam: BeamConfig) -> None:
+    def __init__(
+        self, charset: Charset, choice: LanguageChoice | None, beam: BeamConfig, alternatives: int = 0
+    ) -> None:
         self._charset = charset
         self._characters = ["", *charset.characters]
         self._choice = choice
         self._beam = beam
+        self._alternatives = alternatives
 
     def __call__(self, views: Sequence[LogProbs]) -> Hypothesis:
         """Read a line from its columns and those of variants of it; positions in its own, which come first."""
@@ -55,17 +59,23 @@ class LanguageDecoder:
             if self._choice.accepts(tongue, self._charset.decode(found[0].labels)):
                 return self._place(found, views[0])
         if len(views) == 1:
-            return greedy(views[0], self._charset)
+            best = greedy(views[0], self._charset)
+            if not self._alternatives:
+                return best
+            others = self._place(self._search(views, Silence()), views[0], best.text).alternatives
+            return replace(best, alternatives=others)
         plain = self._place(self._search(views, Silence()), views[0])
         # Its confidence is that of the network alone.
-        return replace(plain, share=None, emissions=tuple(replace(e, share=None) for e in plain.emissions))
+        emissions = tuple(replace(e, share=None) for e in plain.emissions)
+        return replace(plain, share=None, alternative_shares=(), emissions=emissions)
 
     def _search(self, views: Sequence[LogProbs], scorer: Scorer) -> list[Found]:
         if len(views) == 1:
             return search(views[0], self._characters, scorer, self._beam)
         return search_jointly(views, self._characters, scorer, self._beam)
 
-    def _place(self, found: Sequence[Found], log_probs: LogProbs) -> Hypothesis:
+    def _place(self, found: Sequence[Found], log_probs: LogProbs, chosen: str | None = None) -> Hypothesis:
+        """Put the best reading on its columns; the alternatives are those with another text than `chosen`, or it."""
         best = found[0]
         texts = [self._charset.decode(one.labels) for one in found]
         shares = to_shares([one.score for one in found])
@@ -77,7 +87,18 @@ class LanguageDecoder:
                 texts[0], best.columns, best.labels, spans, of_words, strict=True
             )
         )
-        return Hypothesis(texts[0], emissions, best.log_probability, share=shares[0])
+        others: dict[str, tuple[float, float]] = {}
+        for text, one, share in zip(texts, found, shares, strict=True):
+            if text.strip() != (chosen or texts[0]).strip() and len(others) < self._alternatives:
+                others.setdefault(text.strip(), (one.log_probability, share))
+        return Hypothesis(
+            texts[0],
+            emissions,
+            best.log_probability,
+            alternatives=tuple((text, probability) for text, (probability, _) in others.items()),
+            share=shares[0],
+            alternative_shares=tuple(share for _, share in others.values()),
+        )
 
 
 class LanguageRescorer:

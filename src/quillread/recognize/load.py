@@ -40,7 +40,8 @@ def load(
     Args:
         name: "builtin", a model folder, or a model of the hub.
         threads: CPU threads; 0 for all cores.
-        generate: How TrOCR generates text, where that is to differ from what is stored with the model.
+        generate: How TrOCR generates text, where that is to differ from what is stored with the model; a compact
+            model takes `alternatives` of it.
         language: Languages to read with; none if not given.
         variants: How many ways each line is looked at; what is read in them votes.
 
@@ -48,13 +49,13 @@ def load(
         ModelError: If there is no such model or language model, or it is damaged.
         DataError: If a lexicon cannot be read.
         MissingExtraError: If it is a TrOCR model and torch or transformers is not installed.
-        UsageError: If `generate` is given for a compact model.
+        UsageError: If more of `generate` is given for a compact model.
     """
     entry = describe(name)
-    if generate is not None and generate.given:
-        if entry.info.family == "compact":
-            named = ", ".join(f"generate.{setting}" for setting in generate.given)
-            raise UsageError(f"{named}: only for TrOCR models, and {entry.info.name!r} is a compact model")
+    if generate is not None and entry.info.family == "compact":
+        if alien := [f"generate.{setting}" for setting in generate.given if setting != "alternatives"]:
+            raise UsageError(f"{', '.join(alien)}: only for TrOCR models, and {entry.info.name!r} is a compact model")
+    elif generate is not None and generate.given:
         entry = replace(entry, info=replace(entry.info, generate=generate.apply(entry.info.generate)))
     if language is not None and language.only_compact and entry.info.family != "compact":
         language = None
@@ -63,7 +64,8 @@ def load(
     choice = opener.choice(settings) if opener and language and language.decode else None
     correct = opener.corrector(settings) if opener and language and language.correct else None
     if entry.info.family == "compact":
-        decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam)
+        alternatives = (generate.alternatives or 0) if generate else 0
+        decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam, alternatives)
         return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
     engine = load_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
     recognizer = LineRecognizer(engine, entry.info, correct=correct)

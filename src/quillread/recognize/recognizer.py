@@ -1,5 +1,6 @@
 """LineRecognizer: the only path from a line image to a transcript."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -66,13 +67,14 @@ class LineRecognizer:
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
         words = _words(kept, height, back, by.word_calibration)
+        others = itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares)
         return Transcript(
             text="".join(e.text for e in kept),
             confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
             words=words,
             characters=_characters(kept, height, back),
             alternatives=tuple(
-                Alternative(text.strip(), calibrate(p, calibration)) for text, p in hypothesis.alternatives
+                Alternative(text.strip(), calibrate(p, calibration, share)) for (text, p), share in others
             ),
             expected_error=expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words])),
             rows=hypothesis.rows,

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from quillread.errors import QuillreadError
@@ -102,7 +103,9 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
     app.add_exception_handler(QuillreadError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
-    app.add_exception_handler(OperationalError, _answer_away)
+    for kind in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(kind, _answer_away)
+    app.add_exception_handler(IntegrityError, _answer_conflict)
     app.add_exception_handler(OSError, _answer_full)
     app.add_exception_handler(DataError, _answer_range)
     app.add_exception_handler(OverflowError, _answer_range)
@@ -137,7 +140,6 @@ def _answer_status(request: Request, error: Exception) -> Response:
 
 def _answer_away(request: Request, error: Exception) -> Response:
     log.error("%s: the database cannot be used: %s", getattr(request.state, "id", None), error)
-    assert isinstance(error, OperationalError)
     return _answer_fault(request, fault_of(error))
 
 
@@ -147,6 +149,12 @@ def _answer_full(request: Request, error: Exception) -> Response:
     if fault is None:
         raise error
     return _answer_fault(request, fault)
+
+
+def _answer_conflict(request: Request, error: Exception) -> Response:
+    """Two requests at once: what the one refers to the other has deleted, or both have made the same."""
+    log.warning("%s: another request was first: %s", getattr(request.state, "id", None), error)
+    return problem(request, 409, "another has changed this at the same moment", hint="look at it again")
 
 
 def _answer_range(request: Request, error: Exception) -> Response:

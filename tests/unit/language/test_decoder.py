@@ -91,3 +91,23 @@ def test_variants_of_a_line_vote(choice: LanguageChoice):
     assert (decoder(views[:1]).text, decoder(views).text) == ("an old man", "an ald man")
     assert decoder(views).share is None
     assert LanguageDecoder(CHARSET, choice, BeamConfig())(views).text == "an old man"
+
+
+def test_alternatives_are_the_next_readings_of_the_search(choice: LanguageChoice):
+    log_probs = columns("an ald man aud his dag", "an old man and his dog")
+    reading = LanguageDecoder(CHARSET, choice, BeamConfig(), 2)([log_probs])
+    plain = LanguageDecoder(CHARSET, choice, BeamConfig())([log_probs])
+    texts = [text for text, _ in reading.alternatives]
+    assert (reading.text, reading.share, plain.alternatives) == (plain.text, plain.share, ())
+    assert len({reading.text, *texts}) == 3
+    assert len(reading.alternative_shares) == 2
+    assert list(reading.alternative_shares) == sorted(reading.alternative_shares, reverse=True)
+
+
+def test_what_is_in_no_language_has_alternatives_too(choice: LanguageChoice):
+    log_probs = columns("1914 2587", "1974 2581")
+    reading = LanguageDecoder(CHARSET, choice, BeamConfig(), 3)([log_probs])
+    assert reading.text == greedy(log_probs, CHARSET).text
+    assert [text for text, _ in reading.alternatives][:2] != [reading.text] * 2
+    assert "1974 2587" in [text for text, _ in reading.alternatives]
+    assert reading.alternative_shares == ()

@@ -91,6 +91,12 @@ def test_settings_of_generation_are_refused_for_a_compact_model():
         load("builtin", threads=1, generate=GenerateChanges(beams=2))
 
 
+def test_a_compact_model_gives_alternatives():
+    (transcript,) = load("builtin", threads=1, generate=GenerateChanges(alternatives=3)).read([IMAGE])
+    assert len({transcript.text, *(other.text for other in transcript.alternatives)}) <= 4
+    assert transcript.text not in [other.text for other in transcript.alternatives]
+
+
 @pytest.mark.parametrize("module", ["torch", "transformers"])
 def test_a_trocr_model_without_its_packages_says_what_to_install(
     trocr: Path, module: str, monkeypatch: pytest.MonkeyPatch

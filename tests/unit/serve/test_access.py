@@ -11,9 +11,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute
 
-from quillread.serve.access import logins, passwords, tokens
+from quillread.serve.access import accounts, logins, passwords, tokens
 from quillread.serve.access.guard import GUARDED, OPEN
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
@@ -350,6 +353,35 @@ def test_a_token_of_one_collection_is_told_that_it_is(log_in: LogIn):
     assert f"the token is for collection {mine}" in refused.json()["detail"]
 
 
+@pytest.mark.parametrize("lost", ["membership", "scope"])
+def test_a_token_shows_no_collection_that_its_user_may_not_see(
+    archive: Archive, log_in: LogIn, users: dict[str, int], lost: str
+):
+    admin, editor = log_in("admin"), log_in("editor")
+    mine = make_collection(admin, "Private")
+    if lost == "membership":
+        headers = bearer(make_token(editor, collection_id=mine))
+        path = f"/api/v1/collections/{mine}/members/{users['editor']}"
+        assert admin.put(path, json={"role": "none"}).status_code == 204
+    else:
+        headers = bearer(make_token(admin, role="none"))
+    client = TestClient(make_app(archive), base_url=HERE)
+    for path in ("collections", "jobs", "usage", "search?q=private"):
+        assert client.get(f"/api/v1/{path}", headers=headers).json()["items"] == [], path
+
+
+def test_a_token_of_one_collection_ends_no_other_token(archive: Archive, log_in: LogIn):
+    admin, editor = log_in("admin"), log_in("editor")
+    bound = bearer(make_token(admin, collection_id=make_collection(admin)))
+    make_token(admin)
+    make_token(editor)
+    own, second, others = (item["id"] for item in admin.get("/api/v1/tokens").json()["items"])
+    client = TestClient(make_app(archive), base_url=HERE)
+    for id in (second, others):
+        assert client.delete(f"/api/v1/tokens/{id}", headers=bound).status_code == 404
+    assert client.delete(f"/api/v1/tokens/{own}", headers=bound).status_code == 204
+
+
 def test_a_token_that_has_ended_is_refused(archive: Archive, log_in: LogIn):
     secret = make_token(log_in("admin"))
     with archive.database.write() as session:
@@ -653,13 +685,37 @@ def test_the_audit_log_says_who_did_what_and_no_password(archive: Archive, log_i
     assert "wrong field" not in admin.get("/api/v1/audit").text
 
 
-def test_a_database_that_is_away_is_a_503(archive: Archive, users: dict[str, int], monkeypatch: pytest.MonkeyPatch):
-    from sqlalchemy.exc import OperationalError
-
+@pytest.mark.parametrize(
+    "error", [OperationalError("SELECT", {}, Exception("gone")), PoolTimeoutError("all connections are taken")]
+)
+@pytest.mark.parametrize("place", ["access.guard.has_accounts", "api.access.accounts.list_users"])
+def test_a_database_that_is_away_is_a_503(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+):
     def fail(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+        raise error
 
-    monkeypatch.setattr("quillread.serve.access.guard.has_accounts", fail)
-    answer = TestClient(make_app(archive), base_url=HERE).get("/api/v1/me")
+    monkeypatch.setattr(f"quillread.serve.{place}", fail)
+    answer = TestClient(make_app(archive), base_url=HERE).get("/api/v1/users")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
+
+
+def test_of_two_who_make_the_same_at_once_one_is_told(
+    archive: Archive, log_in: LogIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    admin = log_in("admin")
+    body = {"name": "Ida", "password": "long enough", "role": "reader"}
+    assert admin.post("/api/v1/users", json=body).status_code == 201
+    real = accounts.add_user
+
+    def add(session: Session, name: str, role: Any, hashed: str) -> Any:
+        with monkeypatch.context() as blind:  # as one that has looked before the other committed
+            blind.setattr(session, "scalar", lambda *_: None)
+            blind.setattr(accounts, "has_accounts", lambda _: True)
+            return real(session, name, role, hashed)
+
+    monkeypatch.setattr(accounts, "add_user", add)
+    assert admin.post("/api/v1/users", json=body).status_code == 409
+    assert "another request was first" in caplog.text
+    assert "Ida" not in caplog.text.split("DETAIL", 1)[0]

@@ -1,3 +1,4 @@
+import pytest
 from fastapi.testclient import TestClient
 
 
@@ -28,3 +29,11 @@ def test_options_that_do_not_exist_are_refused_with_a_suggestion(client: TestCli
     answer = client.patch(f"/api/v1/collections/{made['id']}", json={"settings": {"options": {"lmm": ["fr"]}}})
     assert answer.status_code == 400
     assert "did you mean 'lm'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", r'"\ud800"', r'{"\udfff": 1}'])
+def test_settings_that_no_answer_could_hold_are_refused(client: TestClient, collection: int, value: str):
+    place, headers = f"/api/v1/collections/{collection}", {"Content-Type": "application/json"}
+    content = f'{{"settings": {{"page": {value}}}}}'
+    assert client.patch(place, content=content, headers=headers).status_code in (400, 422)
+    assert client.get(place).json()["settings"] == {}

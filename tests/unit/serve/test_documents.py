@@ -1,8 +1,10 @@
 from collections.abc import Callable
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, insert, select
 
+from quillread.serve.archive import purging
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.schema import Blob, Document, Line, LineSearch, LineVersion, Model, Page
 
@@ -191,6 +193,23 @@ def test_purging_a_collection_deletes_the_models_taught_from_it(
     assert list(archive.storage.list()) == []
     assert list((archive.config.data / "models").iterdir()) == []
     assert client.get(place).status_code == 404
+
+
+def test_what_is_restored_while_it_is_purged_is_not_lost(
+    client: TestClient, collection: int, make_page: MakePage, monkeypatch: pytest.MonkeyPatch
+):
+    document = make_document(client, collection)
+    pages = [make_page(document) for _ in range(3)]
+    client.delete(f"/api/v1/documents/{document}")
+    monkeypatch.setattr(purging, "_PAGES_AT_A_TIME", 1)
+
+    def restore(*_: object) -> None:
+        client.post(f"/api/v1/documents/{document}/restore")
+
+    monkeypatch.setattr(purging, "sweep", restore)
+    assert client.delete(f"/api/v1/documents/{document}", params={"purge": True}).status_code == 409
+    left = client.get(f"/api/v1/documents/{document}/pages").json()["items"]
+    assert [page["id"] for page in left] == pages[1:]
 
 
 def test_a_page_of_the_bin_is_purged(client: TestClient, archive: Archive, collection: int, make_page: MakePage):

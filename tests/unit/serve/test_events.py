@@ -177,6 +177,17 @@ def test_a_watcher_that_takes_nothing_is_dropped(archive: Archive, monkeypatch: 
     watching(test)
 
 
+def test_a_watcher_leaves_even_while_the_database_is_waited_for(archive: Archive):
+    async def test() -> None:
+        feed, watcher = Feed(archive.database), Watcher(OWNER, None)
+        feed.watch(watcher)
+        with feed._lock:  # as a poll holds it that waits
+            await asyncio.wait_for(asyncio.to_thread(feed.leave, watcher), 5)
+        assert len(feed) == 0
+
+    watching(test)
+
+
 @pytest.fixture
 def address(archive: Archive) -> Iterator[str]:
     """The address of a server in a thread, as streams need a real one."""

@@ -237,6 +237,11 @@ def test_fewer_than_two_lines_are_not_merged(drawing: Drawing, ids: list[int]):
     assert drawing.change("POST", f"pages/{drawing.id}/merge", body).status_code in (400, 404)
 
 
+def test_more_lines_than_a_statement_holds_are_not_merged(drawing: Drawing):
+    body = {"line_ids": list(range(1, 70_000))}
+    assert drawing.change("POST", f"pages/{drawing.id}/merge", body).status_code == 400
+
+
 def test_a_region_takes_the_lines_in_it_and_gives_them_back(client: TestClient, drawing: Drawing):
     body = {"polygon": [[50, 180], [500, 180], [500, 400], [50, 400]], "kind": "margin"}
     answer = drawing.change("POST", f"pages/{drawing.id}/regions", body)

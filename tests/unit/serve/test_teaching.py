@@ -158,7 +158,7 @@ def test_lines_that_are_chosen_differ():
 def test_the_lazy_choice_is_that_of_looking_at_all():
     texts = ["abc", "abd", "bcd xyz", "x", "zzz abc", "the", "then the", "lorem", "ipsum lorem", "dolor"]
     lines = [candidate(i, text, 0.05 + i % 3 / 10) for i, text in enumerate(texts)]
-    coverage, rest, wanted = Coverage(), list(lines), []
+    coverage, rest, wanted = Coverage(lines), list(lines), []
     for _ in range(6):
         best = max(rest, key=coverage.gain)
         rest.remove(best)

@@ -87,7 +87,8 @@ def join_parts(parts: Sequence[Part], readings: Sequence[Hypothesis], alternativ
     best, *others = _likeliest(readings, alternatives + 1)
     shares = [reading.share for reading in readings if reading.share is not None]
     share = math.prod(shares) if shares else None
-    return Hypothesis("".join(e.text for e in emissions), tuple(emissions), best[1], tuple(others), share)
+    text = "".join(e.text for e in emissions)
+    return Hypothesis(text, tuple(emissions), best[1], tuple(others), share=share)
 
 
 def _moved(reading: Hypothesis, part: Part) -> Hypothesis:

@@ -75,14 +75,15 @@ class Actor:
 
     def visible(self) -> ColumnElement[bool]:
         """The condition on `Collection` for those that they may see."""
-        if self.collection_id is not None:
-            return Collection.id == self.collection_id
+        if self.limit == "none":
+            return false()
+        own = true() if self.collection_id is None else Collection.id == self.collection_id
         if self.user_id is None or self.role == "admin":
-            return true()
+            return own
         mine = select(Membership.collection_id).where(Membership.user_id == self.user_id)
         if self.role == "none":
-            return Collection.id.in_(mine.where(Membership.role != "none"))
-        return ~Collection.id.in_(mine.where(Membership.role == "none")) if ROLES.index(self.limit) else false()
+            return own & Collection.id.in_(mine.where(Membership.role != "none"))
+        return own & ~Collection.id.in_(mine.where(Membership.role == "none"))
 
 
 OWNER = Actor("owner")

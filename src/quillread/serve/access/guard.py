@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from anyio import to_thread
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,7 +24,7 @@ from quillread.serve.access.caller import believe_proxy, check_host, check_origi
 from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
 from quillread.serve.access.tokens import find_token, is_noted, note_use
 from quillread.serve.config import ServeConfig
-from quillread.serve.database.engine import Database, fault_of
+from quillread.serve.database.engine import Database, fault_of, is_away
 from quillread.serve.faults import PROBLEM, LoginNeededError, facts_of, headers_of, problem_body, status_of
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Guard:
             try:
                 with self._database.write() as session:
                     note(session)
-            except OperationalError as error:  # such as a full disk: who only reads goes on
+            except DBAPIError as error:  # such as a full disk: who only reads goes on
                 log.warning("when %s was last seen is not noted: %s", actor.name, error.orig)
         return actor
 
@@ -227,7 +227,7 @@ class _Exchange:
         """Answer with a problem."""
         facts: Mapping[str, Any] = {}
         more: Mapping[str, str] = {}
-        if isinstance(error, OperationalError):
+        if is_away(error):
             log.error("%s: the database cannot be used: %s", self.id, error)
             error = fault_of(error)
         if isinstance(error, QuillreadError):

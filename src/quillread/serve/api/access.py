@@ -1,6 +1,5 @@
 """Who may: logging in and out, users, tokens, members of collections, the audit log."""
 
-import importlib.util
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -17,6 +16,7 @@ from quillread.serve.api.request import After, Limit, TheActor, TheArchive
 from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.teaching import hint_to_teach
 from quillread.serve.database.schema import AuditEntry, Token, User
 from quillread.serve.faults import DeniedError, NotFoundError
 from quillread.version import __version__
@@ -171,7 +171,7 @@ def show_me(archive: TheArchive, actor: TheActor) -> Me:
         user_id=actor.user_id,
         local=actor.user_id is None,
         version=__version__,
-        can_train=all(importlib.util.find_spec(name) for name in ("torch", "accelerate", "onnx")),
+        can_train=hint_to_teach() is None,
     )
 
 
@@ -264,9 +264,8 @@ def remove_user(archive: TheArchive, actor: TheActor, user_id: _Id) -> None:
 @router.get("/tokens")
 def list_tokens(archive: TheArchive, actor: TheActor) -> TokenList:
     """List one's tokens; an admin sees everyone's."""
-    is_admin = least(actor.role, actor.limit) == "admin" and actor.collection_id is None
     with archive.database.read() as session:
-        found = tokens.list_tokens(session, actor.user_id, everyones=is_admin)
+        found = tokens.list_tokens(session, actor.user_id, everyones=_is_admin(actor))
         return TokenList(items=[TokenOut(**_show_token(token, name)) for token, name in found])
 
 
@@ -286,10 +285,11 @@ def make_token(archive: TheArchive, actor: TheActor, body: NewToken) -> MadeToke
 
 @router.delete("/tokens/{token_id}", status_code=status.HTTP_204_NO_CONTENT)
 def remove_token(archive: TheArchive, actor: TheActor, token_id: _Id) -> None:
-    """End a token: one's own, or as an admin anyone's."""
+    """End a token: one's own, or as an admin anyone's. A token with less than all of an admin ends only itself."""
     with archive.database.write() as session:
         token = session.get(Token, token_id)
-        if token is None or (token.user_id != actor.user_id and least(actor.role, actor.limit) != "admin"):
+        is_own = token is not None and token.user_id == actor.user_id and actor.token_id in (None, token_id)
+        if token is None or not (is_own or _is_admin(actor)):
             raise NotFoundError(f"there is no token {token_id}")
         session.delete(token)
         audit(session, actor, "token.remove", token.collection_id, token=token_id)
@@ -338,6 +338,11 @@ def list_audit(
         found = session.scalars(chosen).all()
         items = [AuditOut.model_validate(entry, from_attributes=True) for entry in found[:limit]]
     return AuditList(items=items, next=items[-1].id if len(found) > limit else None)
+
+
+def _is_admin(actor: Actor) -> bool:
+    """Whether they are admin of the whole archive."""
+    return least(actor.role, actor.limit) == "admin" and actor.collection_id is None
 
 
 def _cookie(archive: Archive, request: Request) -> Cookie:

@@ -57,7 +57,8 @@ def find_state(session: Session, actor: Actor, line_id: int) -> LineState:
 def lock_page(session: Session, actor: Actor, page_id: int, role: Role = "editor") -> Page:
     """Find a page that is to be changed, and keep others from changing it, or its lines, meanwhile."""
     if is_id(page_id):
-        session.scalars(select(Page).where(Page.id == page_id).with_for_update(of=Page)).first()
+        chosen = select(Page).where(Page.id == page_id).with_for_update(of=Page)
+        session.scalars(chosen.execution_options(populate_existing=True)).first()  # as it is once others have ended
     return find_page(session, actor, page_id, role)
 
 

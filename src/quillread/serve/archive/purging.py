@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, delete, func, literal, select, union
+from sqlalchemy import ColumnElement, Select, delete, func, literal, or_, select, union
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
@@ -16,7 +17,7 @@ from quillread.serve.archive.find import find_collection, find_document, find_pa
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.teaching import work_folder
 from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task, now
-from quillread.serve.faults import RequestError
+from quillread.serve.faults import ConflictError, RequestError
 from quillread.serve.storage import Stored
 
 _PAGES_AT_A_TIME = 20
@@ -71,7 +72,7 @@ def purge_page(archive: Archive, actor: Actor, id: int) -> Purged:
         collection_id = page.document.collection_id
         audit(session, actor, "page.purge", collection_id, page=id)
         tell(session, "page.purged", collection_id, page=id)
-    return _told(_purge_pages(archive, Page.id == id), [])
+    return _told(_purge_pages(archive, Page.id == id, _binned(Page, id)), [])
 
 
 def purge_document(archive: Archive, actor: Actor, id: int) -> Purged:
@@ -87,8 +88,10 @@ def purge_document(archive: Archive, actor: Actor, id: int) -> Purged:
         _check_binned(f"document {id}", [document.deleted, document.collection.deleted])
         audit(session, actor, "document.purge", document.collection_id, document=id, name=document.name)
         collection_id = document.collection_id
-    dropped = _purge_pages(archive, Page.document_id == id)
+    still = _binned(Document, id)
+    dropped = _purge_pages(archive, Page.document_id == id, still)
     with archive.database.write() as session:
+        _hold_binned(session, still)
         session.execute(delete(Document).where(Document.id == id))
         tell(session, "document.purged", collection_id, document=id)
     return _told(dropped, [])
@@ -104,8 +107,11 @@ def purge_collection(archive: Archive, actor: Actor, id: int) -> Purged:
         collection = find_collection(session, actor, id, "admin", deleted=True)
         _check_binned(f"collection {id}", [collection.deleted])
         audit(session, actor, "collection.purge", id, name=collection.name)
-    dropped = _purge_pages(archive, Page.document_id.in_(select(Document.id).where(Document.collection_id == id)))
+    still = _binned(Collection, id)
+    own = select(Document.id).where(Document.collection_id == id)
+    dropped = _purge_pages(archive, Page.document_id.in_(own), still)
     with archive.database.write() as session:
+        _hold_binned(session, still)
         models = session.scalars(select(Model).where(Model.collection_id == id)).all()
         files = {model.blob for model in models} | _files_of_jobs(session, id)
         session.execute(delete(Model).where(Model.collection_id == id))
@@ -173,12 +179,35 @@ def _check_binned(what: str, deleted: Iterable[object]) -> None:
         raise RequestError(f"{what} is not in the bin", hint="only what is in the bin is deleted for good")
 
 
-def _purge_pages(archive: Archive, chosen: ColumnElement[bool]) -> list[Stored]:
-    """Delete pages with their files, a few at a time."""
+def _binned(kind: type[Page] | type[Document] | type[Collection], id: int) -> Select[Any]:
+    """Finds something if it is in the bin, by itself or with what it is part of."""
+    chosen, parts = select(kind.id).where(kind.id == id), [kind.deleted.is_not(None)]
+    if kind is Page:
+        chosen = chosen.join(Document, Document.id == Page.document_id)
+        parts.append(Document.deleted.is_not(None))
+    if kind is not Collection:
+        chosen = chosen.join(Collection, Collection.id == Document.collection_id)
+        parts.append(Collection.deleted.is_not(None))
+    return chosen.where(or_(*parts))
+
+
+def _hold_binned(session: Session, still: Select[Any]) -> None:
+    """Keep something from being restored until the transaction ends.
+
+    Raises:
+        ConflictError: If it was restored meanwhile.
+    """
+    if session.scalar(still.with_for_update(read=True)) is None:
+        raise ConflictError("it was restored meanwhile", hint="what was deleted for good before that is lost")
+
+
+def _purge_pages(archive: Archive, chosen: ColumnElement[bool], still: Select[Any]) -> list[Stored]:
+    """Delete pages with their files, a few at a time, while `still` finds what they belong to in the bin."""
     dropped: list[Stored] = []
     some = select(Page.id, Page.source, Page.view, Page.thumbnail).where(chosen).limit(_PAGES_AT_A_TIME)
     while True:
         with archive.database.write() as session:
+            _hold_binned(session, still)
             pages = session.execute(some).all()
             session.execute(delete(Page).where(Page.id.in_([page.id for page in pages])))
             gone = drop_blobs(session, {sha256 for page in pages for sha256 in page[1:]})

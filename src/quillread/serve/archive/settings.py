@@ -25,7 +25,11 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         RequestError: If options in it are unknown or out of range.
         TooLargeError: If it is all too much.
     """
-    if len(json.dumps(settings)) > _MOST_BYTES:
+    try:
+        size = len(json.dumps(settings, allow_nan=False, ensure_ascii=False).encode())
+    except ValueError as error:  # databases would keep it, but no answer can hold it
+        raise RequestError(f"settings hold a number or a character that JSON does not have: {error}") from error
+    if size > _MOST_BYTES:
         raise TooLargeError(f"settings of a collection may have {_MOST_BYTES:,} bytes")
     options = settings.get("options", {})
     if not isinstance(options, dict):

@@ -1,15 +1,17 @@
 """Which lines to correct next: where they teach most, page by page.
 
-A line teaches by what the machine is wrong about in it, and by what the lines taught already do not show: each trigram
-of characters counts by how rarely it was taught, letters that were rarely taught more, and all times the errors to be
-expected. Lines are chosen one after the other, each counted as taught for the next, so that they differ (the greedy
-choice for submodular gains; H. Lin and J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
+Few lines teach most if they show what is common in the collection and was not taught yet; what is rare, or cannot be
+read at all, pays only once the common is known (G. Hacohen et al., "Active Learning on a Budget: Opposite Strategies
+Suit High and Low Budgets", ICML 2022). So each trigram and each letter of a line counts by how common it is in the
+collection and how rarely it was taught, and the sum by the errors to be expected, within bounds. Lines are chosen one
+after the other, each counted as taught for the next, so that they differ (the greedy choice for submodular gains; H.
+Lin and J. Bilmes, "A Class of Submodular Functions for Document Summarization", 2011).
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -25,9 +27,11 @@ _ORDER = 3
 """Of the character n-grams."""
 _LETTER = 2.0
 """What a letter that was never taught counts, in trigrams."""
-_FLOOR, _CEILING = 0.02, 0.5
-"""Expected error rates count as at least and at most so much: sure lines teach a little, and what cannot be read at
-all, such as a blot, teaches no more than a hard line."""
+_COMMON = 20
+"""Lines of a thousand in which a trigram or a letter must be to count in full."""
+_FLOOR, _CEILING = 0.05, 0.2
+"""Expected error rates count as at least and at most so much: sure lines teach, too, and what cannot be read at all,
+such as a blot, teaches no more than a line with some errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +46,37 @@ class Candidate:
     """Character error rate, 0 or more."""
 
 
-@dataclass(slots=True)
 class Coverage:
-    """What was taught: how often each trigram and each letter."""
+    """What was taught: how often each trigram and each letter; and how common they are.
 
-    grams: Counter[str] = field(default_factory=Counter)
-    letters: Counter[str] = field(default_factory=Counter)
+    Args:
+        lines: Of the collection.
+        taught: Texts of the lines that are checked.
+    """
+
+    def __init__(self, lines: Sequence[Candidate], taught: Iterable[str] = ()) -> None:
+        counts: Counter[str] = Counter()
+        texts = [line.text for line in lines]
+        for text in texts:
+            counts.update({*_grams(text), *text})
+        enough = max(len(texts) * _COMMON / 1000, 1.0)
+        self._weights = {name: min(count / enough, 1.0) for name, count in counts.items()}
+        self._taught: Counter[str] = Counter()
+        for text in taught:
+            self.add(text)
 
     def add(self, text: str) -> None:
         """Count a text as taught."""
-        self.grams.update(_grams(text))
-        self.letters.update(text)
+        self._taught.update(_grams(text))
+        self._taught.update(text)
 
     def gain(self, line: Candidate) -> float:
         """What a line would teach."""
-        new = sum(1 / (1 + self.grams[gram]) for gram in _grams(line.text))
-        new += sum(_LETTER / (1 + self.letters[letter]) for letter in line.text)
+        new = sum(map(self._worth, _grams(line.text))) + _LETTER * sum(map(self._worth, line.text))
         return new * min(max(line.expected_error, _FLOOR), _CEILING)
+
+    def _worth(self, name: str) -> float:
+        return self._weights.get(name, 0.0) / (1 + self._taught[name])
 
 
 def choose_lines(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[Candidate]:
@@ -69,9 +87,7 @@ def choose_lines(lines: Sequence[Candidate], taught: Iterable[str], count: int) 
         taught: Texts of the lines that are checked.
         count: How many.
     """
-    coverage = Coverage()
-    for text in taught:
-        coverage.add(text)
+    coverage = Coverage(lines, taught)
     # Gains only fall as lines are chosen, so those of lines that are not at the top need no look (lazy greedy).
     heap = [(-coverage.gain(line), place) for place, line in enumerate(lines)]
     heapq.heapify(heap)
@@ -95,9 +111,7 @@ def choose_by_page(lines: Sequence[Candidate], taught: Iterable[str], count: int
         taught: Texts of the lines that are checked.
         count: How many.
     """
-    coverage = Coverage()
-    for text in taught:
-        coverage.add(text)
+    coverage = Coverage(lines, taught)
     pages: dict[int, list[Candidate]] = {}
     for line in lines:
         pages.setdefault(line.page_id, []).append(line)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from quillread.errors import ConfigError, InputError
@@ -91,9 +92,16 @@ def away(database: Database) -> Iterator[None]:
         raise InputError(f"{where}: {told}", hint="check that the database runs and may be used") from error
 
 
-def fault_of(error: OperationalError) -> RequestError:
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the database cannot be used now, rather than that a change cannot be made."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def fault_of(error: BaseException) -> RequestError:
     """What a request is answered with that met a database that cannot be used."""
-    told = str(error.orig)
+    told = str(getattr(error, "orig", error))
     if "disk is full" in told or "No space left" in told:
         return FullError("nothing was changed: the disk of the server is full", hint="free some space, and try again")
     return NotReadyError("the database cannot be reached", hint="try again in a moment")
@@ -108,14 +116,21 @@ def _make_engine(address: str | URL) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite":
         # Waits for the one writer, rather than to fail; threads take a connection each.
-        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=20, max_overflow=20)
+        engine = create_engine(
+            url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=20, max_overflow=20, hide_parameters=True
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if url.drivername == "postgresql+psycopg":
         # Connections that broke while the database was away are made anew; a failing one is told soon.
         return create_engine(
-            url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args={"connect_timeout": 10}
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            connect_args={"connect_timeout": 10},
+            hide_parameters=True,  # errors go into the log, where no text of pages is to be
         )
     raise ConfigError(f"database: {url.drivername} is not supported", hint="SQLite is built in; else PostgreSQL")
 

@@ -12,6 +12,7 @@ from typing import Self
 
 from quillread.reader import Reader
 from quillread.serve.archive.home import Archive
+from quillread.serve.database.engine import is_away
 from quillread.serve.jobs.claims import end_stranded, recover, renew, waiting_kinds
 from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
@@ -19,7 +20,7 @@ from quillread.serve.jobs.exporting import prune_exports
 from quillread.serve.jobs.lanes import RUNS, Lane, PageLane, RunLane
 from quillread.serve.jobs.meter import Meter
 from quillread.serve.jobs.reading import ReaderMaker
-from quillread.serve.jobs.shift import Shift, is_away
+from quillread.serve.jobs.shift import Shift
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,8 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
-from quillread.serve.database.engine import Database
+from quillread.serve.database.engine import Database, is_away
 from quillread.serve.database.schema import Event
-from quillread.serve.jobs.shift import is_away
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +142,11 @@ class Feed:
         return told
 
     def leave(self, watcher: Watcher) -> None:
-        """Hand a watcher nothing any more."""
-        with self._lock:
-            self._watchers.discard(watcher)
+        """Hand a watcher nothing any more.
+
+        It is called in the event loop, and takes no lock: whoever has it may wait for a database that is away.
+        """
+        self._watchers.discard(watcher)
 
     def poll(self) -> None:
         """Hand out what is new."""
@@ -157,7 +158,9 @@ class Feed:
                 for watcher in [*self._watchers] if rows else ():
                     fresh = [row for row in rows if row.id not in watcher.known]
                     watcher.push([Told(self._floor, row.kind, row.data) for row in _visible(session, watcher, fresh)])
-            self._watchers = {watcher for watcher in self._watchers if not watcher.is_dropped}
+            for watcher in [*self._watchers]:
+                if watcher.is_dropped:
+                    self._watchers.discard(watcher)
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK):

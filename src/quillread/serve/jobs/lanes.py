@@ -15,12 +15,13 @@ from quillread.errors import Fault, WorkerError
 from quillread.pages.deliver import explain
 from quillread.processes import Limits, Worker
 from quillread.serve.archive.home import Archive
+from quillread.serve.database.engine import is_away
 from quillread.serve.jobs import claims
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.pages import find_task, store_result
 from quillread.serve.jobs.queue import settle_pages
 from quillread.serve.jobs.reading import PageReaders, PageResult, PageTask, ReaderMaker, read_page
-from quillread.serve.jobs.shift import Change, Hold, Shift, is_away
+from quillread.serve.jobs.shift import Change, Hold, Shift
 
 log = logging.getLogger(__name__)
 

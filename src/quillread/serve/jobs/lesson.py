@@ -45,7 +45,7 @@ class LessonLine:
 
 
 def lesson_lines(session: Session, ids: Sequence[int]) -> list[LessonLine]:
-    """Look up lines, in the order of their pages, with the text that the hand wrote; without those that none can read."""
+    """Look up lines that can be read, in the order of their pages, with the text that the hand wrote."""
     found: list[LessonLine] = []
     for start in range(0, len(ids), _AT_ONCE):
         for row in session.scalars(select(Line).where(Line.id.in_(ids[start : start + _AT_ONCE]))):

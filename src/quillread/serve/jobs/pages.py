@@ -6,6 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quillread.errors import InputError
+from quillread.models.catalog import describe
+from quillread.options import ReadOptions
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layouts import read_layout
 from quillread.serve.archive.models import place_models
@@ -14,6 +16,9 @@ from quillread.serve.archive.settings import read_options
 from quillread.serve.database.schema import Collection, Document, Line, LineVersion, Page
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.reading import PageResult, PageTask
+
+ALTERNATIVES = 5
+"""Other readings of each line, to choose from and to search; those of a compact model cost nothing."""
 
 
 def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | None:
@@ -33,6 +38,7 @@ def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | No
     options = replace(read_options(claim.options), threads=1)
     if "models" in given:
         options = replace(options, models=tuple(given["models"]))
+    options = _with_alternatives(options)
     path, line_ids = archive.storage.path(page.source), claim.payload.get("line_ids")
     name = page.source_name or f"page {page.id}"
     task = PageTask(path, name, page.source_index, (page.width, page.height), options)
@@ -53,6 +59,13 @@ def store_result(session: Session, claim: Claim, task: PageTask, result: PageRes
         page.width, page.height = result.page.width, result.page.height
         session.flush()  # the page is read from the database again
     apply_reading(session, page, result.page, result.provenance, result.fingerprint, task.line_ids)
+
+
+def _with_alternatives(options: ReadOptions) -> ReadOptions:
+    is_compact = all(describe(name).info.family == "compact" for name in options.models)
+    if options.generate.alternatives is not None or not is_compact:
+        return options
+    return replace(options, generate=replace(options.generate, alternatives=ALTERNATIVES))
 
 
 def _is_binned(session: Session, page: Page) -> bool:

@@ -9,11 +9,10 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from quillread.serve.archive.home import Archive
+from quillread.serve.database.engine import is_away
 from quillread.serve.jobs.claims import Claim, claim, held_by
 from quillread.serve.jobs.meter import Meter
 
@@ -165,10 +164,3 @@ class Shift:
                 self._told.clear()
             self._told[job_id] = time_now
             return True
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether an error says that the database cannot be used now, rather than that a change cannot be made."""
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
-        return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -17,25 +17,25 @@ def upgrade() -> None:
     """Make all tables, and the index of texts."""
     _make_tables()
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(
-            "CREATE VIRTUAL TABLE line_index USING fts5("
-            "folded, content='line_search', content_rowid='line_id', tokenize='unicode61 remove_diacritics 0')"
-        )
-        op.execute(
-            "CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN "
-            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
-        )
-        op.execute(
-            "CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN "
-            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); END"
-        )
-        op.execute(
-            "CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN "
-            "INSERT INTO line_index(line_index, rowid, folded) VALUES ('delete', old.line_id, old.folded); "
-            "INSERT INTO line_index(rowid, folded) VALUES (new.line_id, new.folded); END"
-        )
+        _make_index_in_sqlite()
     else:
-        op.execute("CREATE INDEX line_index ON line_search USING gin (to_tsvector('simple', folded))")
+        vector = "to_tsvector('simple', folded || ' ' || scope)"
+        op.execute(f"ALTER TABLE line_search ADD COLUMN vector tsvector GENERATED ALWAYS AS ({vector}) STORED")
+        op.execute("CREATE INDEX line_index ON line_search USING gin (vector)")
+
+
+def _make_index_in_sqlite() -> None:
+    op.execute(
+        "CREATE VIRTUAL TABLE line_index USING fts5(folded, scope, content='line_search', content_rowid='line_id', "
+        "columnsize=0, prefix='2 3', tokenize='unicode61 remove_diacritics 0')"
+    )
+    added = "INSERT INTO line_index(rowid, folded, scope) VALUES (new.line_id, new.folded, new.scope)"
+    removed = (
+        "INSERT INTO line_index(line_index, rowid, folded, scope) VALUES ('delete', old.line_id, old.folded, old.scope)"
+    )
+    op.execute(f"CREATE TRIGGER line_search_added AFTER INSERT ON line_search BEGIN {added}; END")
+    op.execute(f"CREATE TRIGGER line_search_removed AFTER DELETE ON line_search BEGIN {removed}; END")
+    op.execute(f"CREATE TRIGGER line_search_changed AFTER UPDATE ON line_search BEGIN {removed}; {added}; END")
 
 
 def _make_tables() -> None:

@@ -45,6 +45,7 @@ export class Editor {
     /** @type {import("./layout.js").LayoutTool|null} */
     this.layout = null;
     this.frame = 0;
+    this.moving = 0;
     this.wasConnected = false;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
@@ -54,12 +55,14 @@ export class Editor {
     this.status = h("div", { class: "page-status", role: "status" });
     const side = h("div", { class: "text-side" }, this.status, this.pane.root, this.mayEdit ? this.dock.root : null);
     this.main = h("main", { class: `editor mode-${this.mode}` });
+    root.classList.add("editing");
     fill(root, this.bar.root, this.main);
     fill(this.main, this.view.root, this.divider(), side);
     this.listen();
     this.pane.build();
-    this.view.draw();
+    this.view.lines.measure();
     this.showStatus();
+    this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
     this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
@@ -92,12 +95,13 @@ export class Editor {
     const { signal } = this.ends;
     const { pane, view, dock, sheet, hands } = this;
     document.addEventListener("keydown", (event) => hands.key(event), { signal });
-    document.addEventListener("selectionchange", () => document.activeElement === pane.field && this.lightWord(), { signal });
+    document.addEventListener("selectionchange", () => !this.moving && document.activeElement === pane.field && this.lightWord(), { signal });
     pane.addEventListener("active", (/** @type {any} */ event) => this.activated(event.detail));
     view.addEventListener("pick", (/** @type {any} */ event) => !this.layout && pane.activate(event.detail.id));
     sheet.addEventListener("line", (/** @type {any} */ event) => event.detail === pane.active && this.showReadings());
     sheet.addEventListener("lines", () => {
       this.showStatus();
+      this.fitDock();
       const [first] = sheet.rows;
       if (pane.active === null && first) pane.activate(first.line.id, { focus: document.activeElement === document.body }); // it has just been read
     });
@@ -121,9 +125,13 @@ export class Editor {
 
   /** @param {number} id */
   activated(id) {
-    this.view.activate(id);
+    // The text is painted first; the image follows.
+    this.moving ||= requestAnimationFrame(() => setTimeout(() => {
+      this.moving = 0;
+      if (this.pane.active !== null && !this.ends.signal.aborted) this.view.activate(this.pane.active);
+      this.lightWord();
+    })); // prettier-ignore
     this.showReadings();
-    this.lightWord();
     if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
   }
 
@@ -131,6 +139,11 @@ export class Editor {
     if (!this.mayEdit) return;
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => setTimeout(() => this.dock.showReadings(this.line))); // after the paint
+  }
+
+  /** Room for other readings, where lines have some: so that nothing jumps from line to line. */
+  fitDock() {
+    this.dock.root.classList.toggle("has-readings", this.sheet.rows.some((row) => row.line.alternatives.length > 0));
   }
 
   lightWord() {

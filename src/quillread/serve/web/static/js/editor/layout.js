@@ -44,6 +44,8 @@ export class LayoutTool extends LayoutWork {
     view.root.append(this.root);
     view.extra.append(this.layer);
     view.root.classList.add("layouts");
+    view.lines.kind = "layout";
+    view.lines.later();
     sheet.addEventListener("lines", () => this.draw(), { signal });
     view.addEventListener("pick", (/** @type {any} */ event) => this.pick(event.detail.id, event.detail.extend), { signal });
     view.overlay.addEventListener("pointerdown", (event) => this.press(event), { signal });
@@ -63,6 +65,8 @@ export class LayoutTool extends LayoutWork {
     this.root.remove();
     this.layer.remove();
     this.view.root.classList.remove("layouts", "drawing");
+    this.view.lines.kind = "outlines";
+    this.view.lines.later();
   }
 
   /**
@@ -105,12 +109,10 @@ export class LayoutTool extends LayoutWork {
     for (const region of this.sheet.regions) {
       shapes.push(svg("polygon", { class: `region kind-${region.kind}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(region.polygon) }));
     }
-    this.sheet.rows.forEach(({ line }, place) => {
-      const baseline = this.baselineOf(line);
-      const chosen = this.lines.includes(line.id);
-      shapes.push(svg("polyline", { class: `baseline${chosen ? " chosen" : ""}`, "data-line": line.id, points: pointsOf(baseline) }));
-      if (baseline.length) shapes.push(svg("text", { class: "order", x: baseline[0][0] - 6 / scale, y: baseline[0][1], "font-size": 12 / scale, "text-anchor": "end" }, place + 1));
-    });
+    for (const id of this.lines) {
+      const row = this.sheet.byId.get(id);
+      if (row) shapes.push(svg("polyline", { class: "baseline chosen", "data-line": id, points: pointsOf(this.baselineOf(row.line)) }));
+    }
     const { line } = this;
     if (line && this.tool === "select" && this.region === null) {
       this.baselineOf(line).forEach(([x, y], i) => shapes.push(svg("circle", { class: `handle${i === this.point ? " chosen" : ""}`, "data-point": i, cx: x, cy: y, r: (i === this.point ? 8 : 6) / scale })));
@@ -171,7 +173,7 @@ export class LayoutTool extends LayoutWork {
     else if (target.matches("[data-point]")) this.dragPoint(event, Number(target.getAttribute("data-point")));
     else if (target.matches("[data-corner]")) this.dragCorner(event, Number(target.getAttribute("data-corner")));
     else if (target.matches("[data-line]")) return;
-    else if (target.matches("[data-region]") && !target.matches(".outline")) this.chooseRegion(Number(target.getAttribute("data-region")));
+    else if (target.matches("[data-region]")) this.chooseRegion(Number(target.getAttribute("data-region")));
     else return;
     event.stopPropagation();
   }

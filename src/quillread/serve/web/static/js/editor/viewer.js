@@ -4,6 +4,7 @@ import { fill, h, icon, svg } from "../dom.js";
 import { images } from "../api.js";
 import { movesLess } from "../session.js";
 import { t } from "../i18n.js";
+import { LineCanvas } from "./linecanvas.js";
 import { boxOf } from "./textpane.js";
 import { standing } from "./words.js";
 
@@ -47,23 +48,26 @@ export class ImageView extends EventTarget {
       h("button", { type: "button", class: "plain square toggle", "aria-pressed": "true", "aria-label": t("image.lines"), title: t("image.lines"), onclick: (/** @type {Event} */ event) => this.toggleLines(/** @type {HTMLElement} */ (event.currentTarget)) }, icon("lines"))); // prettier-ignore
     this.root = h("section", { class: "image-pane", "aria-label": t("image.title") }, this.stage, this.fault, this.tools);
     this.group = /** @type {SVGGElement} */ (svg("g", null));
-    this.lineLayer = svg("g", { class: "outlines" });
+    this.lines = new LineCanvas(sheet);
     this.hitLayer = svg("g", { class: "hits" });
+    this.lineMark = svg("polygon", { class: "line-mark" });
     this.wordMark = svg("polygon", { class: "word-mark" });
     this.extra = svg("g", { class: "extra" });
-    this.group.append(this.lineLayer, this.hitLayer, this.wordMark, this.extra);
+    this.group.append(this.lineMark, this.hitLayer, this.wordMark, this.extra);
     this.overlay = svg("svg", { class: "overlay", "aria-hidden": "true" }, this.group);
-    /** @type {Map<number, SVGElement>} */
-    this.shapes = new Map();
     /** @type {any} */
     this.viewer = null;
     /** @type {any} The library, once it is there. */
     this.kit = null;
     this.ownZoom = false;
+    this.isMoving = false;
     /** @type {number|null} */
     this.active = null;
-    sheet.addEventListener("lines", () => this.draw());
-    sheet.addEventListener("line", (event) => this.recolour(/** @type {CustomEvent<number>} */ (event).detail));
+    sheet.addEventListener("lines", () => {
+      this.lines.measure();
+      if (this.active !== null) this.outline(this.active);
+    });
+    sheet.addEventListener("line", (event) => this.lines.refresh(/** @type {CustomEvent<number>} */ (event).detail));
   }
 
   /** Open the image of the page. */
@@ -91,11 +95,14 @@ export class ImageView extends EventTarget {
     // Keys are the editor's.
     Object.assign(/** @type {any} */ (viewer).innerTracker, { keyDownHandler: null, keyHandler: null });
     viewer.canvas.setAttribute("tabindex", "-1");
-    viewer.canvas.append(this.overlay);
+    viewer.canvas.append(this.lines.canvas, this.overlay);
     viewer.addHandler("open", () => this.opened());
     viewer.addHandler("open-failed", () => this.failed());
     viewer.addHandler("tile-load-failed", () => this.failed());
     viewer.addHandler("canvas-click", (event) => event.quick && this.pick(/** @type {MouseEvent} */ (event.originalEvent)));
+    viewer.addHandler("animation-start", () => (this.isMoving = true));
+    viewer.addHandler("animation-finish", () => ((this.isMoving = false), this.place()));
+    viewer.addHandler("resize", () => this.place());
     viewer.addHandler("update-viewport", () => this.place());
     for (const name of /** @type {const} */ (["canvas-scroll", "canvas-pinch", "canvas-double-click"])) viewer.addHandler(name, () => (this.ownZoom = true));
   }
@@ -121,24 +128,9 @@ export class ImageView extends EventTarget {
     const scale = ((one.x - zero.x) / 1000) * (item.getContentSize().x / (this.sheet.page.width || item.getContentSize().x));
     this.scale = scale;
     this.group.setAttribute("transform", `translate(${zero.x} ${zero.y}) scale(${scale})`);
-  }
-
-  draw() {
-    this.shapes.clear();
-    const shapes = this.sheet.rows.map(({ line }) => {
-      const points = line.polygon.length ? line.polygon : line.baseline;
-      const shape = svg("polygon", { points: points.map((point) => point.join(",")).join(" "), class: `outline ${standing(line)}`, "data-id": line.id });
-      this.shapes.set(line.id, shape);
-      return shape;
-    });
-    this.lineLayer.replaceChildren(...shapes);
-    if (this.active !== null) this.shapes.get(this.active)?.classList.add("active");
-  }
-
-  /** @param {number} id */
-  recolour(id) {
-    const row = this.sheet.byId.get(id);
-    if (row) this.shapes.get(id)?.setAttribute("class", `outline ${standing(row.line)}${id === this.active ? " active" : ""}`);
+    const place = { x: zero.x, y: zero.y, scale };
+    if (this.isMoving) this.lines.shift(place);
+    else this.lines.draw(place);
   }
 
   /**
@@ -146,11 +138,22 @@ export class ImageView extends EventTarget {
    * @param {number} id
    */
   activate(id) {
-    if (this.active !== null) this.shapes.get(this.active)?.classList.remove("active");
     const isOther = this.active !== id;
-    this.active = id;
-    this.shapes.get(id)?.classList.add("active");
-    if (isOther) this.goTo(id, false);
+    this.active = this.lines.active = id;
+    if (!isOther) return;
+    this.outline(id);
+    this.goTo(id, false);
+  }
+
+  /**
+   * Outline the line that is worked on.
+   * @param {number} id
+   */
+  outline(id) {
+    const row = this.sheet.byId.get(id);
+    const points = row ? (row.line.polygon.length ? row.line.polygon : row.line.baseline) : [];
+    this.lineMark.setAttribute("points", points.map((point) => point.join(",")).join(" "));
+    this.lineMark.setAttribute("class", `line-mark ${row ? standing(row.line) : ""}`);
   }
 
   /**
@@ -220,17 +223,18 @@ export class ImageView extends EventTarget {
 
   /** @param {HTMLElement} [button] */
   toggleLines(button) {
-    const shown = this.root.classList.toggle("no-lines");
-    (button ?? this.tools.querySelector(".toggle"))?.setAttribute("aria-pressed", String(!shown));
+    this.lines.shown = !this.lines.shown;
+    this.lines.later();
+    (button ?? this.tools.querySelector(".toggle"))?.setAttribute("aria-pressed", String(this.lines.shown));
   }
 
   /**
-   * A line was clicked. The library has caught the pointer, so what lies below is asked for.
+   * The image was clicked.
    * @param {MouseEvent} event
    */
   pick(event) {
-    const shape = document.elementsFromPoint(event.clientX, event.clientY).find((element) => this.lineLayer.contains(element) && element.hasAttribute("data-id"));
-    if (shape) this.dispatchEvent(new CustomEvent("pick", { detail: { id: Number(shape.getAttribute("data-id")), extend: event.shiftKey } }));
+    const id = this.lines.lineAt(this.pointAt(event));
+    if (id !== null) this.dispatchEvent(new CustomEvent("pick", { detail: { id, extend: event.shiftKey } }));
   }
 
   /**
@@ -246,6 +250,7 @@ export class ImageView extends EventTarget {
 
   close() {
     this.overlay.remove();
+    this.lines.canvas.remove();
     this.viewer?.destroy();
     this.viewer = null;
   }

@@ -144,7 +144,7 @@ class CollectionScreen {
     this.grid?.setPages(pages.filter(FILTERS[this.filter]), names);
     const empty = /** @type {HTMLElement} */ (this.empty);
     empty.hidden = pages.length > 0;
-    if (!pages.length) fill(empty, icon("upload"), h("h3", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
+    if (!pages.length) fill(empty, icon("upload"), h("h2", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
   }
 
   drawChips() {

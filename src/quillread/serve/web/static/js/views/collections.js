@@ -30,7 +30,7 @@ export async function show(root) {
   function draw() {
     if (!collections.length) {
       fill(list, h("li", { class: "welcome" },
-        icon("upload"), h("h3", null, t("collections.none")), h("p", null, t("collections.start")),
+        icon("upload"), h("h2", null, t("collections.none")), h("p", null, t("collections.start")),
         mayMake ? h("button", { type: "button", class: "primary", onclick: make }, t("collections.new")) : null)); // prettier-ignore
       return;
     }

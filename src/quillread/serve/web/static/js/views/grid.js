@@ -161,7 +161,7 @@ export class PageGrid extends EventTarget {
     const id = /** @type {number} */ (row.document);
     const pages = this.pages.slice(row.from, row.to);
     const head = h("div", { class: "grid-head", style: { top: `${row.top}px` } },
-      h("h3", { dir: "auto" }, this.names.get(id) ?? ""),
+      h("h2", { dir: "auto" }, this.names.get(id) ?? ""),
       h("span", { class: "hint" }, t("count.pages", { n: pages.length })),
       h("button", { type: "button", class: "plain small", onclick: () => this.selectAll(pages) }, t("grid.selectDocument")),
       h("button", { type: "button", class: "plain small square", "aria-label": t("grid.documentMenu", { name: this.names.get(id) ?? "" }), onclick: (/** @type {Event} */ event) => this.dispatchEvent(new CustomEvent("document", { detail: { id, at: event.currentTarget } })) }, icon("more"))); // prettier-ignore
@@ -194,17 +194,18 @@ export class PageGrid extends EventTarget {
     const isAlone = number === 1 && this.endOf(place) === place + 1;
     const name = this.names.get(page.document_id) ?? "";
     const label = isAlone ? name : page.label || t("page.number", { n: number });
-    const said = page.state === "read" ? [t("collections.share", { share: percent(share) }), page.doubtful_count ? t("count.doubtful", { n: page.doubtful_count }) : ""] : [t(`state.${page.state}`)];
     const isChecked = page.state === "read" && page.line_count > 0 && share === 1;
+    // For screen readers; the state of pages that are not read, or checked, is in their badge.
+    const more = [isAlone ? "" : name, page.state === "read" && !isChecked ? t("collections.share", { share: percent(share) }) : ""];
     cell.dataset.state = isChecked ? "checked" : page.state;
-    cell.setAttribute("aria-label", [isAlone ? "" : name, label, ...said].filter(Boolean).join(", "));
     cell.setAttribute("aria-setsize", String(this.pages.length));
     cell.setAttribute("aria-posinset", String(place + 1));
     const old = cell.querySelector("img");
     const picture = old ?? h("img", { src: images.thumbnail(page.id), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     fill(cell,
+      h("span", { class: "unseen" }, more.filter(Boolean).join(", ")),
       h("div", { class: "sheet" }, picture, h("span", { class: "tick", "aria-hidden": "true" }, icon("check")), badge(page, isChecked)),
-      h("div", { class: "cell-label" }, h("span", { dir: "auto", class: "cell-name" }, label), page.doubtful_count && page.state === "read" ? h("span", { class: "doubts" }, t("count.doubtfulShort", { n: page.doubtful_count })) : null),
+      h("div", { class: "cell-label" }, h("span", { dir: "auto", class: "cell-name" }, label), page.doubtful_count && page.state === "read" ? h("span", { class: "doubts", title: t("count.doubtful", { n: page.doubtful_count }) }, t("count.doubtfulShort", { n: page.doubtful_count })) : null),
       h("div", { class: "meter" }, h("span", { style: { width: `${share * 100}%` } }))); // prettier-ignore
     cell.setAttribute("aria-selected", String(this.selected.has(page.id)));
   }

@@ -90,7 +90,7 @@ class Review {
     const card = /** @type {HTMLElement} */ (this.card);
     /** @type {HTMLElement} */ (this.facts).textContent = this.said ?? "";
     if (this.at >= this.queue.length) {
-      fill(card, h("div", { class: "welcome" }, h("h3", null, this.queue.length ? t("review.done") : t("review.nothing")), this.queue.length ? h("button", { type: "button", class: "primary", onclick: () => this.load().catch(tellFault) }, t("review.again")) : null));
+      fill(card, h("div", { class: "welcome" }, h("h2", null, this.queue.length ? t("review.done") : t("review.nothing")), this.queue.length ? h("button", { type: "button", class: "primary", onclick: () => this.load().catch(tellFault) }, t("review.again")) : null));
       return;
     }
     const id = this.queue[this.at];

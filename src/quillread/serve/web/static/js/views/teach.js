@@ -216,6 +216,7 @@ function forecast(lesson) {
   const now = factorAt(lesson.curve, lesson.checked_lines - lesson.held_back);
   const more = factorAt(lesson.curve, lesson.checked_lines - lesson.held_back + 80);
   if (!lesson.curve.length) return "";
+  if (now > 0.99) return t("teach.forecastFirst", { more: percent(1 - more) });
   return t("teach.forecast", { now: percent(1 - now), more: percent(1 - more) });
 }
 
