@@ -29,7 +29,15 @@ ROOT = Path(__file__).parents[1]
 LETTER = ROOT / "examples" / "letter.jpg"
 SHOTS = Path(__file__).parent / "browser" / "shots"
 """Screenshots, for people to look at; git ignores them."""
+
 PROVENANCE = {"software": "quillread", "model": "builtin"}
+
+
+def expect(what: Any) -> Any:
+    """What Playwright waits for; late, because the tests are collected where there is no Playwright too."""
+    from playwright.sync_api import expect
+
+    return expect(what)
 
 
 @dataclass
@@ -190,8 +198,6 @@ class EditorDriver:
         return place
 
     def wait_for_lines(self, number: int) -> None:
-        from playwright.sync_api import expect
-
         expect(self.tab.locator("li.line")).to_have_count(number)
 
     def wait_until(self, holds: Callable[[], bool], seconds: float = 20) -> None:

@@ -11,6 +11,7 @@ import pytest
 from browsing import LETTER, EditorDriver, Served, seed
 
 from quillread import types
+from quillread.options import ReadOptions
 from quillread.reader import Reader
 
 REQUIRED = "QUILLREAD_REQUIRES_CHROMIUM"
@@ -49,7 +50,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def reading() -> types.Page:
     """The letter as the built-in model reads it, once for all tests."""
-    return Reader().read_page(LETTER)
+    return Reader(ReadOptions().changed(generate={"alternatives": 5})).read_page(LETTER)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,7 @@ import json
 import re
 from typing import Any
 
-from browsing import LETTER, Served
-from playwright.sync_api import expect
+from browsing import LETTER, Served, expect
 
 
 def open_collection(tab: Any, served: Served, id: int | None = None) -> None:

@@ -1,9 +1,10 @@
 """Correcting a page with the keyboard alone, against the real server with what the built-in model has read."""
 
+import re
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served
+from browsing import EditorDriver, Served, expect
 
 DOUBT = 0.75
 
@@ -52,6 +53,14 @@ def test_a_page_takes_fewer_keys_than_a_third_of_its_lines_beyond_what_changes(e
     editor.open()
     editor.press("Control+End", "Control+Enter")
     assert all(line["checked"] for line in editor.saved())
+
+
+def test_alt_and_a_digit_take_another_reading(editor: EditorDriver):
+    readings = [other["text"] for other in editor.served.lines(editor.page)[1]["alternatives"]]
+    editor.open()
+    editor.press("ArrowDown", "Alt+2")
+    assert editor.value == readings[1]
+    assert editor.saved()[1]["text"] == readings[1]
 
 
 def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
@@ -192,7 +201,8 @@ def test_page_keys_turn_pages(served: Served, tab: Any):
     assert second == first + 1
     editor = EditorDriver(tab, served, first).open()
     editor.press("PageDown")
-    tab.wait_for_url(f"**/#/page/{second}")
+    expect(tab).to_have_url(re.compile(f"#/page/{second}$"))
+    expect(tab.locator(".page-label")).to_contain_text(f"({second} of")
     tab.locator("textarea.field:focus").wait_for()
     editor.press("PageUp")
-    tab.wait_for_url(f"**/#/page/{first}")
+    expect(tab).to_have_url(re.compile(f"#/page/{first}$"))

@@ -60,7 +60,7 @@ def test_a_tab_closed_in_mid_edit_loses_nothing(served: Served, context: Any):
     tab.close()
     context.set_offline(False)
     again = EditorDriver(context.new_page(), served, page).open()
-    assert again.value.startswith("unsent ")
+    again.wait_until(lambda: again.value.startswith("unsent "))
     assert again.saved()[0]["text"].startswith("unsent ")
 
 
@@ -70,7 +70,7 @@ def test_a_tab_closed_just_after_typing_has_it_saved(served: Served, context: An
     EditorDriver(tab, served, page).open().type("quick ")
     tab.close(run_before_unload=False)
     again = EditorDriver(context.new_page(), served, page).open()
-    assert again.saved()[0]["text"].startswith("quick ")
+    again.wait_until(lambda: again.saved()[0]["text"].startswith("quick "))
 
 
 def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):

@@ -34,12 +34,12 @@ class Hypothesis:
     """Log of the probability that the network gives to `text`."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Other readings, the best first, with their log probabilities."""
-    alternative_shares: tuple[float, ...] = ()
-    """Theirs, as `share`; empty if none were compared."""
     share: float | None = None
     """Share of this reading among those that were compared with a language, by their scores; None if none were."""
     rows: int = 1
     """Rows of writing that the image was seen to hold, if that was looked at."""
+    alternative_shares: tuple[float, ...] = ()
+    """Of `alternatives`, as `share`; empty if none were compared."""
 
     def scaled(self, factor: float, limit: float) -> "Hypothesis":
         """The same with positions multiplied by `factor`, none beyond `limit`."""

@@ -94,7 +94,8 @@ async function start() {
   } catch (error) {
     if (!(error instanceof Problem && error.status === 401)) throw error;
   }
-  outbox.resume();
+  await outbox.resume();
+  setTimeout(() => outbox.resume(), 4000); // a tab that was just closed may have seemed to live on
   await route();
 }
 

@@ -137,6 +137,7 @@ class Outbox extends EventTarget {
         if (this.edits.has(Number(line))) continue;
         this.edits.set(edit.line, edit);
         this.keep(edit);
+        this.tell("adopted", edit);
         if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
       } catch {
         remember(key, null); // not of ours

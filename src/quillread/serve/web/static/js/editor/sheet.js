@@ -52,6 +52,7 @@ export class Sheet extends EventTarget {
     this.ends = new AbortController();
     const { signal } = this.ends;
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
+    outbox.addEventListener("adopted", (event) => this.adopt(/** @type {CustomEvent} */ (event).detail.line), { signal });
     outbox.addEventListener("taken", (event) => this.take(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("conflict", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, "conflict"), { signal });
     outbox.addEventListener("refused", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, /** @type {CustomEvent} */ (event).detail.refused), { signal });
@@ -173,6 +174,17 @@ export class Sheet extends EventTarget {
     if (!row) return;
     Object.assign(row, { line, server: line, note: "" });
     this.tell(line.id);
+  }
+
+  /**
+   * An edit of an earlier visit was found: show it.
+   * @param {number} id
+   */
+  adopt(id) {
+    const row = this.byId.get(id);
+    if (!row) return;
+    Object.assign(row, this.rowOf(row.server));
+    this.tell(id);
   }
 
   /**

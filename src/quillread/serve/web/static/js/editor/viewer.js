@@ -61,6 +61,7 @@ export class ImageView extends EventTarget {
     this.kit = null;
     this.ownZoom = false;
     this.isMoving = false;
+    this.wentAt = 0;
     /** @type {number|null} */
     this.active = null;
     sheet.addEventListener("lines", () => {
@@ -181,7 +182,10 @@ export class ImageView extends EventTarget {
     const edge = whole * 0.04;
     let y = (top + bottom) / 2 - height / 2;
     if (height < tall) y = Math.max(-edge, Math.min(y, tall + edge - height)); // no empty half screen at the ends of the page
-    viewport.fitBounds(new this.kit.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || movesLess());
+    // Who goes on quickly does not wait for the image to glide.
+    const isQuick = performance.now() - this.wentAt < 700;
+    this.wentAt = performance.now();
+    viewport.fitBounds(new this.kit.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || isQuick || movesLess());
   }
 
   /** @param {string} text */
