@@ -509,6 +509,24 @@ def test_a_manifest_of_the_web_becomes_a_document_with_labels_and_originals(
     assert client.get(f"/api/v1/pages/{pages[0]['id']}/image").content == jpeg
 
 
+def test_names_in_a_manifest_lose_what_does_not_show(
+    client: TestClient, archive: Archive, collection: int, site: WebServer
+):
+    address = site.add("/1.jpg", Answer(picture("JPEG")))
+    canvas = {"label": "1\0r", "images": [{"resource": {"@id": address}}]}
+    manifest = {
+        "@context": "http://iiif.io/api/presentation/2/context.json",
+        "label": "Letters\0\ud800",
+        "sequences": [{"canvases": [canvas]}],
+    }
+    address = site.add("/book/manifest.json", Answer(json.dumps(manifest).encode()))
+    client.post(f"/api/v1/collections/{collection}/imports", json={"address": address})
+    work_off(archive)
+    (document,) = documents_of(client, collection)
+    assert document["name"] == "Letters"
+    assert [page["label"] for page in pages_of(client, document["id"])] == ["1 r"]
+
+
 def test_an_address_that_does_not_answer_fails_without_a_document(
     client: TestClient, archive: Archive, collection: int, site: WebServer
 ):

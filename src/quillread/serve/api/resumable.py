@@ -183,7 +183,7 @@ def make_router(archive: Archive) -> APIRouter:
         uid = request.path_params.get("uuid", "")
         owner = _ID.fullmatch(uid)
         found = folder.know(uid) if owner and owner[1] == _owner(actor) else None
-        if found is None:
+        if found is None or actor.collection_id not in (None, _target_of(found["metadata"]).collection_id):
             raise NotFoundError(f"there is no upload {uid[:60]!r}", hint="begin a new one")
         if "job" in found:
             response.headers["X-Job"] = str(found["job"])

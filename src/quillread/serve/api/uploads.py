@@ -221,7 +221,7 @@ class _Form(AbstractContextManager["_Form"]):
         self._size += end - start
         self._total += end - start
         if self._field is not None:
-            if self._size > _MOST_FIELD:
+            if len(self._field) + end - start > _MOST_FIELD:  # of all parts of its name
                 raise TooLargeError(f"a field may have {_MOST_FIELD:,} bytes")
             self._field += data[start:end]
         elif self._file is not None:
