@@ -28,9 +28,9 @@ from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Blob, Document, Job, Line, LineVersion, Page, Region, Task
 from quillread.serve.jobs import importing
 from quillread.serve.jobs.claims import Claim, claim
-from quillread.serve.jobs.lanes import RUNS, RunLane
-from quillread.serve.jobs.meter import Meter
-from quillread.serve.jobs.shift import Shift
+from quillread.serve.jobs.metrics import Metrics
+from quillread.serve.jobs.threads import RUNS, RunThread
+from quillread.serve.jobs.work_state import WorkState
 from quillread.types import DocumentInfo, Scan
 
 DATA = Path(__file__).parents[2] / "data"
@@ -80,8 +80,8 @@ def blank_pdf(pages: int) -> bytes:
 
 def work_off(archive: Archive) -> int:
     """Do all imports that wait."""
-    lane, count = RunLane(Shift(archive, Meter()), "import", RUNS["import"]), 0
-    while lane.step():
+    thread, count = RunThread(WorkState(archive, Metrics()), "import", RUNS["import"]), 0
+    while thread.step():
         count += 1
     return count
 

@@ -31,7 +31,7 @@ from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.api.uploads import file_name
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import NotFoundError, RequestError, TooLargeError
-from quillread.serve.jobs.accepting import Target, Upload, accept_files, check_target
+from quillread.serve.jobs.uploads import Target, Upload, accept_files, check_target
 
 _VERSION = "1.0.0"
 _KEPT_DAYS = 7

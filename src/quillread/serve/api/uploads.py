@@ -21,7 +21,7 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
 from quillread.serve.database.schema import Job
 from quillread.serve.faults import RequestError, TooLargeError
-from quillread.serve.jobs.accepting import Target, Upload, accept_address, accept_files, check_target
+from quillread.serve.jobs.uploads import Target, Upload, accept_address, accept_files, check_target
 
 router = APIRouter(tags=["imports"])
 
