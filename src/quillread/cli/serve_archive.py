@@ -72,7 +72,7 @@ def run_check(args: argparse.Namespace) -> int:
     """Check the archive."""
     wrong = 0
     with open_archive(args) as archive:
-        from quillread.serve.archive.keeping import check
+        from quillread.serve.archive.checking import check
 
         line = ProgressLine("files")
         for finding in check(archive, quick=args.quick, mends=args.mend, progress=line):
