@@ -86,7 +86,7 @@ def transferred(browser: Browser, served: Served, path: str) -> dict[str, int]:
 
 
 def keys(browser: Browser, served: Served, number: int) -> dict[str, float]:
-    """Milliseconds from key presses to their paint, letters and Enter."""
+    """Milliseconds from key render_processes to their paint, letters and Enter."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     editor = EditorDriver(page, served, number).open()
     page.wait_for_timeout(3000)

@@ -140,7 +140,7 @@ def test_it_ends_although_a_browser_listens_to_events(start: Start):
         begun = time.monotonic()
         assert server.end() == 143
         assert time.monotonic() - begun < 30
-    assert "Traceback" not in server.told()
+    assert "Traceback" not in server.told() and " ERROR " not in server.told()
 
 
 def test_a_second_signal_ends_it_at_once_and_loses_nothing(start: Start):
@@ -276,6 +276,21 @@ def test_a_mistyped_folder_is_not_made(quill: Quill, tmp_path: Path, action: lis
     assert done.returncode == 2
     assert "there is no archive here" in done.stderr
     assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("--data", "file"), "not a folder"), (("restore", "typo.tar", "--data", "new"), "there is no such file")],
+)
+def test_names_of_nothing_or_of_something_else_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    done = serve(*arguments)
+    assert told in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode in (2, 3)
+    assert not (tmp_path / "new").exists()
 
 
 def test_it_is_shown_below_a_path(start: Start):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from quillread.cli.options import whole_number
 from quillread.cli.progress import ProgressLine, say
 from quillread.cli.serve_options import Actions, add_action, command_actor, make_config, open_archive
-from quillread.errors import ExitCode, UsageError
+from quillread.errors import ExitCode, InputError, UsageError
 
 if TYPE_CHECKING:
     from quillread.serve.archive.backup import Contents
@@ -57,6 +57,8 @@ def run_backup(args: argparse.Namespace) -> int:
 def run_restore(args: argparse.Namespace) -> int:
     """Restore a backup."""
     config = make_config(args)
+    if not args.file.is_file():
+        raise InputError(f"{args.file}: there is no such file", hint="name a file that quill serve backup has written")
     # Late, because it takes long to import.
     from quillread.serve.archive.backup import restore
 
@@ -70,7 +72,7 @@ def run_check(args: argparse.Namespace) -> int:
     """Check the archive."""
     wrong = 0
     with open_archive(args) as archive:
-        from quillread.serve.archive.keeping import check
+        from quillread.serve.archive.checking import check
 
         line = ProgressLine("files")
         for finding in check(archive, quick=args.quick, mends=args.mend, progress=line):

@@ -138,7 +138,7 @@ def _has_lost_picture(page: Any) -> bool:
 
     for picture in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE]):
         try:
-            picture.get_bitmap().close()
+            picture.get_bitmap()  # it goes at once; to close it by hand makes pypdfium2 warn
         except PdfiumError:
             return True
     return False

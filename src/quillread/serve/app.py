@@ -37,10 +37,10 @@ from quillread.serve.api.health import Metered
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.engine import fault_of
 from quillread.serve.faults import PROBLEM, facts_of, full_disk, headers_of, problem_body, status_of
-from quillread.serve.jobs.accepting import drop_unfinished
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
-from quillread.serve.jobs.meter import Meter
+from quillread.serve.jobs.metrics import Metrics
+from quillread.serve.jobs.uploads import drop_unfinished
 from quillread.serve.web.pages import router as page_router
 from quillread.version import __version__
 
@@ -89,10 +89,10 @@ def make_app(archive: Archive, crew: Crew | None = None) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         responses={"default": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
-    meter = crew.meter if crew else Meter()
-    app.state.archive, app.state.crew, app.state.feed, app.state.meter = archive, crew, feed, meter
+    metrics = crew.metrics if crew else Metrics()
+    app.state.archive, app.state.crew, app.state.feed, app.state.metrics = archive, crew, feed, metrics
     app.add_middleware(Guard, database=archive.database, config=archive.config)
-    app.add_middleware(Metered, meter=meter)  # the one that is added last is the outermost
+    app.add_middleware(Metered, metrics=metrics)  # the one that is added last is the outermost
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
         api.include_router(router)

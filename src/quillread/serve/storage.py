@@ -136,9 +136,13 @@ class Storage:
         target = self._fetched / sha256
         if not target.is_file():
             self._fetched.mkdir(parents=True, exist_ok=True)
-            with self.open(sha256) as source, tempfile.NamedTemporaryFile(dir=self._fetched, delete=False) as part:
-                shutil.copyfileobj(source, part, _CHUNK)
-            Path(part.name).replace(target)
+            part = target.with_name(f"{sha256}.{os.urandom(8).hex()}.part")
+            try:
+                with self.open(sha256) as source, part.open("xb") as file:
+                    shutil.copyfileobj(source, file, _CHUNK)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
         return target
 
     def delete(self, sha256: str) -> None:

@@ -344,6 +344,15 @@ def test_a_token_of_another_collection_sees_nothing_here(archive: Archive, log_i
         assert client.post("/api/v1/collections", json={"name": "c"}, headers=headers).status_code == 403
 
 
+def test_a_token_of_one_collection_is_told_that_it_is(log_in: LogIn):
+    admin = log_in("admin")
+    mine = admin.post("/api/v1/collections", json={"name": "mine"}).json()["id"]
+    secret = make_token(admin, collection_id=mine)
+    refused = admin.post("/api/v1/collections", json={"name": "b"}, headers=bearer(secret))
+    assert refused.status_code == 403
+    assert f"the token is for collection {mine}" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize("lost", ["membership", "scope"])
 def test_a_token_shows_no_collection_that_its_user_may_not_see(
     archive: Archive, log_in: LogIn, users: dict[str, int], lost: str

@@ -18,7 +18,7 @@ from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Job, LineVersion, Task
-from quillread.serve.jobs import queue, shift
+from quillread.serve.jobs import queue, work_state
 from quillread.serve.jobs.crew import Crew
 
 
@@ -59,7 +59,7 @@ def test_a_result_waits_in_the_hand_until_the_database_is_back(
 
 
 def test_a_change_is_made_again_as_a_whole_if_its_commit_failed(archive: Archive, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shift, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(work_state, "_AWAY_SECONDS", 0.0)
     pages = add_scans(archive, ["a.png"])
     with archive.database.write() as session:
         id = queue.enqueue_reading(session, OWNER, pages).id
@@ -83,7 +83,7 @@ def test_a_change_is_made_again_as_a_whole_if_its_commit_failed(archive: Archive
 def test_an_end_that_was_committed_though_its_answer_was_lost_counts_once(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shift, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(work_state, "_AWAY_SECONDS", 0.0)
     pages = add_scans(archive, ["a.png", "b.png"])
     with archive.database.write() as session:
         id = queue.enqueue_reading(session, OWNER, pages).id
@@ -105,7 +105,7 @@ def test_an_end_that_was_committed_though_its_answer_was_lost_counts_once(
 
 
 def test_a_claim_whose_answer_was_lost_is_found_again(archive: Archive, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shift, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(work_state, "_AWAY_SECONDS", 0.0)
     monkeypatch.setattr("quillread.serve.jobs.claims._LEASE", timedelta(0))
     pages = add_scans(archive, ["a.png"])
     with archive.database.write() as session:

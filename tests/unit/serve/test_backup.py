@@ -14,9 +14,9 @@ from sqlalchemy import Connection, delete, select, text, update
 from quillread.errors import InputError, OutputError, UsageError
 from quillread.serve.access import accounts
 from quillread.serve.archive.backup import make_backup, restore
+from quillread.serve.archive.checking import check
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.indexing import index_lines
-from quillread.serve.archive.keeping import check
 from quillread.serve.archive.readings import recount
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import (

@@ -14,7 +14,7 @@ from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task, now
-from quillread.serve.jobs import lanes, queue
+from quillread.serve.jobs import queue, threads
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.reading import PageReaders, PageTask
 from quillread.testing import FakeReader
@@ -210,7 +210,7 @@ class TestAtWork:
             assert crew.is_at_work
         assert [page_of(archive, page).state for page in pages] == ["failed", "read", "read"]
         assert "killed" in page_of(archive, pages[0]).fault["message"]
-        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") >= 1
+        assert crew.metrics.registry.get_sample_value("quillread_worker_restarts_total") >= 1
 
     def test_a_page_that_crashes_once_is_read_in_the_end(
         self, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,7 +243,7 @@ class TestAtWork:
             assert begun.wait(60)
             with archive.database.write() as session:
                 queue.cancel(session, session.get_one(Job, id))
-            wait_for(lambda: not crew._shift.in_hand())
+            wait_for(lambda: not crew._state.in_hand())
         assert job_of(archive, id).state == "cancelled"
 
     def test_two_crews_share_a_queue_and_read_each_page_once(self, archive: Archive):
@@ -261,7 +261,7 @@ class TestAtWork:
 
 
 def test_kinds_of_jobs_have_what_does_them():
-    for place in lanes.RUNS.values():
+    for place in threads.RUNS.values():
         assert place.startswith("quillread.serve.jobs.")
 
 
@@ -284,7 +284,7 @@ def test_a_clock_that_jumps_to_and_fro_loses_and_doubles_nothing(archive: Archiv
 def test_watchers_are_told_of_the_progress_of_a_job_only_now_and_then(
     archive: Archive, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("quillread.serve.jobs.shift._TOLD_SECONDS", float("inf"))
+    monkeypatch.setattr("quillread.serve.jobs.work_state._TOLD_SECONDS", float("inf"))
     read(archive, add_scans(archive, ["a.png", "b.png", "c.png", "d.png"]))
     crew.work_off()
     with archive.database.read() as session:
@@ -326,7 +326,7 @@ class TestRecycled:
         id = read(archive, add_scans(archive, ["a.png", "b.png"]))
         with Crew(archive, readers=frail) as crew:
             wait_for(lambda: has_ended(archive, id))
-        assert crew.meter.registry.get_sample_value("quillread_worker_restarts_total") == 1
+        assert crew.metrics.registry.get_sample_value("quillread_worker_restarts_total") == 1
 
 
 @pytest.mark.slow

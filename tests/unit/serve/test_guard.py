@@ -216,6 +216,11 @@ def test_a_root_path_works_whether_the_proxy_takes_it_away_or_leaves_it(make_cli
     assert client.post(f"{prefix}/api/v1/collections", content=b"x" * 2_000_000).status_code == 413
 
 
+def test_a_root_path_without_its_slash_leads_to_the_page(make_client: MakeClient):
+    answer = make_client(root_path="/quill").get("/quill", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (308, "/quill/")
+
+
 @pytest.mark.parametrize("path", ["/quill/api/v1/me", "/api/v1/me", "/quill/quill/api/v1/me", "//api/v1/me"])
 def test_a_root_path_opens_no_way_around_the_login(make_client: MakeClient, path: str):
     client = make_client(root_path="/quill", behind_proxy=True)

@@ -28,9 +28,9 @@ from quillread.serve.config import ServeConfig, ServeLimits
 from quillread.serve.database.schema import Blob, Document, Job, Line, LineVersion, Page, Region, Task
 from quillread.serve.jobs import importing
 from quillread.serve.jobs.claims import Claim, claim
-from quillread.serve.jobs.lanes import RUNS, RunLane
-from quillread.serve.jobs.meter import Meter
-from quillread.serve.jobs.shift import Shift
+from quillread.serve.jobs.metrics import Metrics
+from quillread.serve.jobs.threads import RUNS, RunThread
+from quillread.serve.jobs.work_state import WorkState
 from quillread.types import DocumentInfo, Scan
 
 DATA = Path(__file__).parents[2] / "data"
@@ -80,8 +80,8 @@ def blank_pdf(pages: int) -> bytes:
 
 def work_off(archive: Archive) -> int:
     """Do all imports that wait."""
-    lane, count = RunLane(Shift(archive, Meter()), "import", RUNS["import"]), 0
-    while lane.step():
+    thread, count = RunThread(WorkState(archive, Metrics()), "import", RUNS["import"]), 0
+    while thread.step():
         count += 1
     return count
 
@@ -513,6 +513,24 @@ def test_a_manifest_of_the_web_becomes_a_document_with_labels_and_originals(
     originals = [client.get(f"/api/v1/pages/{shown['id']}/original").content for shown in pages]
     assert originals == [jpeg, png]
     assert client.get(f"/api/v1/pages/{pages[0]['id']}/image").content == jpeg
+
+
+def test_names_in_a_manifest_lose_what_does_not_show(
+    client: TestClient, archive: Archive, collection: int, site: WebServer
+):
+    address = site.add("/1.jpg", Answer(picture("JPEG")))
+    canvas = {"label": "1\0r", "images": [{"resource": {"@id": address}}]}
+    manifest = {
+        "@context": "http://iiif.io/api/presentation/2/context.json",
+        "label": "Letters\0\ud800",
+        "sequences": [{"canvases": [canvas]}],
+    }
+    address = site.add("/book/manifest.json", Answer(json.dumps(manifest).encode()))
+    client.post(f"/api/v1/collections/{collection}/imports", json={"address": address})
+    work_off(archive)
+    (document,) = documents_of(client, collection)
+    assert document["name"] == "Letters"
+    assert [page["label"] for page in pages_of(client, document["id"])] == ["1 r"]
 
 
 def test_an_address_that_does_not_answer_fails_without_a_document(

@@ -8,8 +8,8 @@ from httpx import Response
 from serve_pages import found_line, new_page, read_page
 from sqlalchemy import select
 
+from quillread.serve.archive.geometry import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.archive.home import Archive
-from quillread.serve.archive.shapes import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
 from quillread.types import Line
 

@@ -167,9 +167,9 @@ def test_a_file_that_is_too_large_is_refused(reading: TestClient):
 def test_a_file_that_takes_too_long_is_given_up_and_the_next_is_read(
     reading: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    desk = reading.app.state.crew.desk
+    reader = reading.app.state.crew.single_files
     with monkeypatch.context() as short:
-        short.setattr(desk, "_limits", replace(LIMITS, read_seconds=2.0))
+        short.setattr(reader, "_limits", replace(LIMITS, read_seconds=2.0))
         answer = post(reading, "slow.png")
     assert answer.status_code == 504
     assert "2 seconds" in answer.json()["detail"]
@@ -183,13 +183,13 @@ def test_a_file_that_crashes_its_process_does_not_harm_the_next(reading: TestCli
 
 
 def test_more_files_at_once_than_allowed_are_refused_with_a_time_to_come_back(reading: TestClient, folder: Path):
-    desk = reading.app.state.crew.desk
+    reader = reading.app.state.crew.single_files
     first = threading.Thread(target=post, args=(reading, "slow.png"))
     first.start()
     wait_for(lambda: list((folder / "uploads").glob(".*")))
     answer = post(reading)
     while first.is_alive():
-        for worker in desk._workers:
+        for worker in reader._workers:
             worker.kill()
         first.join(0.05)
     assert answer.status_code == 429

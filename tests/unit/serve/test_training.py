@@ -20,9 +20,9 @@ from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Collection, Line, Model, Page
 from quillread.serve.jobs import running, training
 from quillread.serve.jobs.claims import Claim
-from quillread.serve.jobs.exam import weigh
-from quillread.serve.jobs.lesson import digest_of, lesson_lines, write_lesson
+from quillread.serve.jobs.evaluation import weigh
 from quillread.serve.jobs.training import train
+from quillread.serve.jobs.training_lines import digest_of, find_training_lines, write_training_lines
 
 
 def claim_of(collection_id: int, job: int = 1, **options: Any) -> Claim:
@@ -38,13 +38,13 @@ def one(tmp_path: Path):
 
 def lesson_of(archive: Archive, collection: int):
     with archive.database.read() as session:
-        return lesson_lines(session, [line.id for line in checked_lines(session, collection)])
+        return find_training_lines(session, [line.id for line in checked_lines(session, collection)])
 
 
 @pytest.mark.parametrize("drawn", [False, True])
 def test_lines_are_cut_out_of_their_pages(archive: Archive, tmp_path: Path, drawn: bool):
     collection = add_lesson(archive, pages=2, lines=3, drawn=drawn)
-    written = write_lesson(archive, lesson_of(archive, collection), CropConfig(), tmp_path / "lines", "train")
+    written = write_training_lines(archive, lesson_of(archive, collection), CropConfig(), tmp_path / "lines", "train")
     assert len(written) == 6
     source = open_source(DataSpec("hub", str(tmp_path / "lines")), "train")
     samples = [fixed_sample(source, i) for i in range(len(source))]
@@ -62,7 +62,7 @@ def test_a_line_or_a_page_that_cannot_be_cut_is_skipped(one: Archive, tmp_path: 
         one.storage.delete(pages[1].view)
         row = session.scalars(select(Line).where(Line.page_id == pages[0].id)).first()
         row.baseline = [[5.0, 5.0], [5.0, 5.0]]
-    written = write_lesson(one, lesson_of(one, collection), CropConfig(), tmp_path / "lines", "train")
+    written = write_training_lines(one, lesson_of(one, collection), CropConfig(), tmp_path / "lines", "train")
     assert [line.text for line in written] == [TEXTS[1]]
 
 
@@ -96,9 +96,9 @@ def predictions(texts: list[str]) -> list[Prediction]:
 
 
 def test_an_exam_tells_how_much_better_the_taught_model_is():
-    exam = weigh(predictions(["abcx", "abxx", "xbcd", "abcd"]), predictions(["abcd", "abcd", "abcd", "abcx"]))
-    assert exam.is_better
-    figures = exam.figures
+    evaluation = weigh(predictions(["abcx", "abxx", "xbcd", "abcd"]), predictions(["abcd", "abcd", "abcd", "abcx"]))
+    assert evaluation.is_better
+    figures = evaluation.figures
     assert (figures["cer_before"], figures["cer_after"], figures["difference"]) == (0.25, 0.0625, -0.1875)
     assert figures["ci95"][0] <= -0.1875 <= figures["ci95"][1]
     assert [example["before"] for example in figures["examples"]] == ["abxx", "xbcd", "abcd"]
@@ -209,7 +209,7 @@ def test_nothing_is_kept_that_is_no_better(one: Archive, monkeypatch: pytest.Mon
     collection = add_lesson(one)
     monkeypatch.setattr(training, "run_training", lambda *_: True)
     monkeypatch.setattr(training, "quantise", lambda *_: None)
-    monkeypatch.setattr(training, "examine", lambda *_: weigh(predictions(["abcd"] * 4), predictions(["abcx"] * 4)))
+    monkeypatch.setattr(training, "evaluate", lambda *_: weigh(predictions(["abcd"] * 4), predictions(["abcx"] * 4)))
     result = train(one, claim_of(collection), lambda _: None, lambda: False)
     assert result is not None
     assert (result["model_id"], result["name"], result["card"]["better"]) == (None, None, False)

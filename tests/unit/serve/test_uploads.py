@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.uploads import file_name
+from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
 from quillread.serve.database.schema import Blob, Job
@@ -227,6 +228,31 @@ def test_an_upload_is_only_for_whoever_has_begun_it(client: TestClient, collecti
     assert client.head(place, headers=headers).status_code == 404
     assert client.delete(place, headers=headers).status_code == 404
     assert client.patch(place, content=bytes(10), headers={**PATCH, "Upload-Offset": "0"}).status_code == 404
+
+
+def test_an_upload_is_nothing_to_a_token_of_another_collection(client: TestClient, collection: int, monkeypatch):
+    place = begin(client, collection, 10).headers["location"]
+    monkeypatch.setattr("quillread.serve.access.guard.OWNER", Actor("owner", collection_id=collection + 1))
+    headers = {"Tus-Resumable": "1.0.0"}
+    assert client.head(place, headers=headers).status_code == 404
+    assert client.delete(place, headers=headers).status_code == 404
+
+
+def test_a_field_that_comes_in_many_parts_is_bounded_as_a_whole(client: TestClient, collection: int):
+    part = b'--x\r\nContent-Disposition: form-data; name="read"\r\n\r\n' + b"a" * 6_000 + b"\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    place = f"/api/v1/collections/{collection}/uploads"
+    assert client.post(place, content=part + part + b"--x--\r\n", headers=headers).status_code == 413
+
+
+def test_what_a_killed_server_left_half_is_dropped_at_the_next_start(archive: Archive):
+    data = archive.config.data
+    for name in ("models/.new-1", "uploads/.upload-1"):
+        (data / name).mkdir()
+    (data / "models" / ".pack-1").touch()
+    with TestClient(make_app(archive)):
+        assert [path.name for path in (data / "models").iterdir()] == []
+        assert not (data / "uploads" / ".upload-1").exists()
 
 
 def test_readers_begin_no_upload(client: TestClient, collection: int, monkeypatch):

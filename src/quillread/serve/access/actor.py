@@ -68,7 +68,10 @@ class Actor:
         """
         has = least(self.role, self.limit) if self.collection_id is None else "none"
         if ROLES.index(has) < ROLES.index(role):
-            raise DeniedError(f"{self.name} is {has} of this archive, and {role} is needed")
+            who = f"the token is for collection {self.collection_id}" if self.collection_id else f"{self.name} is {has}"
+            if has == "none" and not self.collection_id:
+                who = f"{self.name} has no role in the archive as a whole"
+            raise DeniedError(f"{who}, and {role} of all collections is needed")
 
     def visible(self) -> ColumnElement[bool]:
         """The condition on `Collection` for those that they may see."""

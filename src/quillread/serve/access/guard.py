@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quillread.errors import QuillreadError
@@ -40,7 +40,7 @@ _OWN_HEAD = ("/api/v1/uploads", "/api/v1/events")
 
 _BODY = 1_000_000
 """Bytes that requests may send that are not uploads."""
-_UPLOADS = re.compile(r"/api/v1/(collections/[^/]+/uploads|uploads(/.*)?|read|models)/?")
+_UPLOADS = re.compile(r"/api/v1/((?P<many>collections/[^/]+/uploads)|uploads(/.*)?|read|models)/?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -76,8 +76,13 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         exchange = _Exchange(scope, receive, send)
+        root = self._config.root_path
+        is_bare = bool(root) and scope["path"] == root
         try:
             await self._let_in(exchange)
+            if is_bare:  # the page names its files from the folder that it is in
+                await RedirectResponse(f"{root}/", 308)(scope, receive, exchange.send)
+                return
             exchange.answer_head()
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
@@ -102,10 +107,12 @@ class Guard:
             scope["state"]["actor"] = replace(actor, address=(scope.get("client") or ("", 0))[0])
 
     def _most_bytes(self, path: str) -> int:
-        limits = self._config.limits
-        if not _UPLOADS.fullmatch(path):
+        limits, found = self._config.limits, _UPLOADS.fullmatch(path)
+        if found is None:
             return _BODY
-        return max(limits.upload_bytes, limits.archive_bytes) + _BODY
+        # Only forms of files are written where the archive is; others come into the folder for temporary files first.
+        is_many = found["many"] is not None
+        return (max(limits.upload_bytes, limits.archive_bytes) if is_many else limits.upload_bytes) + _BODY
 
     def _find_actor(self, token: str | None, cookie: str | None) -> Actor:
         with self._database.read() as session:

@@ -13,7 +13,7 @@ from quillread.serve.database.schema import Job, Task
 from quillread.serve.faults import NotReadyError
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.events import Feed
-from quillread.serve.jobs.meter import Meter
+from quillread.serve.jobs.metrics import Metrics
 
 router = APIRouter(tags=["health"])
 
@@ -21,8 +21,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _STATES = ("waiting", "running", "parked")
 
 
-def _meter(request: Request) -> Meter:
-    return cast(Meter, request.app.state.meter)
+def _metrics(request: Request) -> Metrics:
+    return cast(Metrics, request.app.state.metrics)
 
 
 def _crew(request: Request) -> Crew | None:
@@ -53,7 +53,7 @@ def is_ready(archive: TheArchive, crew: Annotated[Crew | None, Depends(_crew)]) 
 def show_metrics(
     archive: TheArchive,
     actor: TheActor,
-    meter: Annotated[Meter, Depends(_meter)],
+    metrics: Annotated[Metrics, Depends(_metrics)],
     feed: Annotated[Feed, Depends(_feed)],
 ) -> Response:
     """Show figures for Prometheus."""
@@ -62,11 +62,11 @@ def show_metrics(
         counted = select(Task.state, func.count()).where(Task.state.in_(_STATES)).group_by(Task.state)
         counts = {state: count for state, count in session.execute(counted)}
         unfinished = select(func.count()).select_from(Job).where(Job.state.in_(("waiting", "running")))
-        meter.jobs_unfinished.set(session.scalars(unfinished).one())
+        metrics.jobs_unfinished.set(session.scalars(unfinished).one())
     for state in _STATES:
-        meter.tasks.labels(state).set(counts.get(state, 0))
-    meter.watchers.set(len(feed))
-    return Response(generate_latest(meter.registry), media_type=CONTENT_TYPE_LATEST)
+        metrics.tasks.labels(state).set(counts.get(state, 0))
+    metrics.watchers.set(len(feed))
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class Metered:
@@ -74,12 +74,12 @@ class Metered:
 
     Args:
         app: Answers them.
-        meter: Counts them.
+        metrics: Counts them.
     """
 
-    def __init__(self, app: ASGIApp, meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._meter = meter
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through."""
@@ -92,8 +92,8 @@ class Metered:
             if message["type"] == "http.response.start":
                 route = _route_of(scope)
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._meter.requests.labels(method, route, str(message["status"])).inc()
-                self._meter.request_seconds.labels(method, route).observe(time.perf_counter() - begun)
+                self._metrics.requests.labels(method, route, str(message["status"])).inc()
+                self._metrics.request_seconds.labels(method, route).observe(time.perf_counter() - begun)
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.lines import LineOut, RegionOut, show_region, tag
 from quillread.serve.api.request import IfMatch, TheActor, TheArchive
-from quillread.serve.archive import joining, layout
+from quillread.serve.archive import layout, split_merge
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layout import Changed
 from quillread.serve.archive.lines import show_line
@@ -138,7 +138,7 @@ def split_line(
     axis, at = (0, body.x) if body.x is not None else (1, body.y or 0.0)
 
     def change(session: Session) -> Changed:
-        return joining.split_line(session, actor, line_id, version, axis, at, body.text_at)
+        return split_merge.split_line(session, actor, line_id, version, axis, at, body.text_at)
 
     return _answer(archive, actor, change, read=read)
 
@@ -150,7 +150,7 @@ def merge_lines(
     """Make one line of several in a row; the first stays, the others can be taken back."""
 
     def change(session: Session) -> Changed:
-        return joining.merge_lines(session, actor, page_id, version, body.line_ids)
+        return split_merge.merge_lines(session, actor, page_id, version, body.line_ids)
 
     return _answer(archive, actor, change, read=read)
 

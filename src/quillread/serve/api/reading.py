@@ -28,7 +28,7 @@ from quillread.serve.database.schema import Document, Page
 from quillread.serve.faults import BusyError, RequestError, TooLargeError, UnreadableError
 from quillread.serve.jobs import queue
 from quillread.serve.jobs.crew import Crew
-from quillread.serve.jobs.desk import MEDIA_TYPES, FileResult, FileTask
+from quillread.serve.jobs.single_files import MEDIA_TYPES, FileResult, FileTask
 
 router = APIRouter(tags=["reading"])
 
@@ -149,7 +149,7 @@ def read_file(
     Formats of one page a file come as a zip if there are several pages.
     """
     read = _options_of(archive, actor, options)
-    with crew.desk.place():
+    with crew.single_files.place():
         folder = Path(tempfile.mkdtemp(prefix=".upload-", dir=archive.config.data / "uploads"))
         try:
             if segmentation is not None:
@@ -158,7 +158,7 @@ def read_file(
                 read = replace(read, lexicons=tuple(_save_beside(archive, lexicon, folder) for lexicon in lexicons))
             path = folder / ".input"
             _save(archive, file, path)
-            result = crew.desk.read(FileTask(folder, path, _name_of(file), format, read))
+            result = crew.single_files.read(FileTask(folder, path, _name_of(file), format, read))
             return _answer(result, format, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -31,7 +31,7 @@ from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.api.uploads import file_name
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import NotFoundError, RequestError, TooLargeError
-from quillread.serve.jobs.accepting import Target, Upload, accept_files, check_target
+from quillread.serve.jobs.uploads import Target, Upload, accept_files, check_target
 
 _VERSION = "1.0.0"
 _PART = "application/offset+octet-stream"
@@ -184,7 +184,7 @@ def make_router(archive: Archive) -> APIRouter:
         uid = request.path_params.get("uuid", "")
         owner = _ID.fullmatch(uid)
         found = folder.know(uid) if owner and owner[1] == _owner(actor) else None
-        if found is None:
+        if found is None or actor.collection_id not in (None, _target_of(found["metadata"]).collection_id):
             raise NotFoundError(f"there is no upload {uid[:60]!r}", hint="begin a new one")
         if request.method == "PATCH":
             _check_part(request)

@@ -21,7 +21,7 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
 from quillread.serve.database.schema import Job
 from quillread.serve.faults import RequestError, TooLargeError
-from quillread.serve.jobs.accepting import Target, Upload, accept_address, accept_files, check_target
+from quillread.serve.jobs.uploads import Target, Upload, accept_address, accept_files, check_target
 
 router = APIRouter(tags=["imports"])
 
@@ -223,7 +223,7 @@ class _Form(AbstractContextManager["_Form"]):
         self._size += end - start
         self._total += end - start
         if self._field is not None:
-            if self._size > _MOST_FIELD:
+            if len(self._field) + end - start > _MOST_FIELD:  # of all parts of its name
                 raise TooLargeError(f"a field may have {_MOST_FIELD:,} bytes")
             self._field += data[start:end]
         elif self._file is not None:

@@ -36,6 +36,8 @@ class Archive:
     def __init__(self, config: ServeConfig, *, schema: str = "head", serves: bool = True) -> None:
         # Absolute, as worker processes go into other folders.
         self.config = config = replace(config, data=config.data.absolute())
+        if config.data.exists() and not config.data.is_dir():
+            raise UsageError(f"{config.data}: not a folder", hint="choose another: --data")
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _lock(config.data)
         if lock is None and serves:

@@ -17,12 +17,12 @@ from quillread.images.crop import check_extent
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_region
+from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
 from quillread.serve.archive.indexing import index_states, unindex_lines
 from quillread.serve.archive.layouts import LineState, live_lines, load_lines, place_of
 from quillread.serve.archive.lines import lock_line, lock_page
 from quillread.serve.archive.pages import show_page
 from quillread.serve.archive.readings import recount
-from quillread.serve.archive.shapes import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Document, Line, Page, Region, now
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError

@@ -88,7 +88,8 @@ def away(database: Database) -> Iterator[None]:
         yield
     except OperationalError as error:
         where = database.engine.url.render_as_string(hide_password=True)
-        raise InputError(f"{where}: {error.orig}", hint="check that the database runs and may be used") from error
+        told = " ".join(str(error.orig).split())  # PostgreSQL answers in several lines
+        raise InputError(f"{where}: {told}", hint="check that the database runs and may be used") from error
 
 
 def is_away(error: BaseException) -> bool:

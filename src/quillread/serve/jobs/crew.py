@@ -14,13 +14,13 @@ from quillread.reader import Reader
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.engine import is_away
 from quillread.serve.jobs.claims import end_stranded, recover, renew, waiting_kinds
-from quillread.serve.jobs.desk import Desk, worker_count
 from quillread.serve.jobs.events import prune_events
 from quillread.serve.jobs.exporting import prune_exports
-from quillread.serve.jobs.lanes import RUNS, Lane, PageLane, RunLane
-from quillread.serve.jobs.meter import Meter
+from quillread.serve.jobs.metrics import Metrics
 from quillread.serve.jobs.reading import ReaderMaker
-from quillread.serve.jobs.shift import Shift
+from quillread.serve.jobs.single_files import SingleFileReader, worker_count
+from quillread.serve.jobs.threads import RUNS, PageThread, RunThread, TaskThread
+from quillread.serve.jobs.work_state import WorkState
 
 log = logging.getLogger(__name__)
 
@@ -49,26 +49,26 @@ class Crew:
         runs: Mapping[str, str] = RUNS,
         is_apart: bool = True,
     ) -> None:
-        self.meter = Meter()
+        self.metrics = Metrics()
         self._archive = archive
-        self._shift = Shift(archive, self.meter)
-        self.desk = Desk(archive.config, readers)
+        self._state = WorkState(archive, self.metrics)
+        self.single_files = SingleFileReader(archive.config, readers)
         count = worker_count(archive.config)
-        self._lanes: list[Lane] = [PageLane(self._shift, readers, is_apart=is_apart) for _ in range(count)]
-        self._lanes += [RunLane(self._shift, kind, place) for kind, place in runs.items()]
-        self._clerk = threading.Thread(target=self._keep_books, name="quillread-clerk", daemon=True)
+        self._threads: list[TaskThread] = [PageThread(self._state, readers, is_apart=is_apart) for _ in range(count)]
+        self._threads += [RunThread(self._state, kind, place) for kind, place in runs.items()]
+        self._maintenance = threading.Thread(target=self._maintain, name="quillread-maintenance", daemon=True)
 
     @property
     def is_at_work(self) -> bool:
         """Whether all its threads run."""
-        return all(thread.is_alive() for thread in (self._clerk, *self._lanes))
+        return all(thread.is_alive() for thread in (self._maintenance, *self._threads))
 
     def start(self) -> None:
         """Begin, with the tasks that a server has had that is dead."""
         if self._archive.database.is_sqlite:  # the lock on its folder says that there is no other server
             with self._archive.database.write() as session:
-                recover(session, self._shift.server, [], is_alone=True)
-        for thread in (self._clerk, *self._lanes):
+                recover(session, self._state.server, [], is_alone=True)
+        for thread in (self._maintenance, *self._threads):
             thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
@@ -77,25 +77,25 @@ class Crew:
         Args:
             seconds: What each task in hand has to end.
         """
-        self._shift.stopping.set()
-        self._shift.wake(())
-        self.desk.close()
+        self._state.stopping.set()
+        self._state.wake(())
+        self.single_files.close()
         end = time.monotonic() + seconds
-        for lane in self._lanes:
-            lane.join(max(0.0, end - time.monotonic()))
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
         late = time.monotonic() + seconds
-        while any(lane.is_alive() for lane in self._lanes) and time.monotonic() < late:
-            self._shift.end_all()
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < late:
+            self._state.end_all()
             time.sleep(0.05)
-        self._clerk.join(seconds)
-        for lane in self._lanes:
-            if lane.is_alive():
-                log.warning("a task of the kind %s does not stop; the next start gives it back", lane.kind)
+        self._maintenance.join(seconds)
+        for thread in self._threads:
+            if thread.is_alive():
+                log.warning("a task of the kind %s does not stop; the next start gives it back", thread.kind)
 
     def work_off(self) -> int:
         """Do all tasks that wait, in this thread; tell how many there were. Not while it runs."""
         count = 0
-        while any(lane.step() for lane in self._lanes):
+        while any(thread.step() for thread in self._threads):
             count += 1
         return count
 
@@ -108,12 +108,12 @@ class Crew:
         """Stop."""
         self.stop()
 
-    def _keep_books(self) -> None:
+    def _maintain(self) -> None:
         """Wake threads that wait, renew leases, and find tasks whose server is dead."""
-        due = {self._wake: _TICK, self._shift.find_lost: _HELD_SECONDS, self._recover: _RENEW_SECONDS}
-        due |= {self._prune: _PRUNE_SECONDS, self.desk.rest: _REST_SECONDS}
+        due = {self._wake: _TICK, self._state.find_lost: _HELD_SECONDS, self._recover: _RENEW_SECONDS}
+        due |= {self._prune: _PRUNE_SECONDS, self.single_files.rest: _REST_SECONDS}
         last = dict.fromkeys(due, float("-inf"))
-        while not self._shift.stopping.wait(_TICK):
+        while not self._state.stopping.wait(_TICK):
             for duty, seconds in due.items():
                 if time.monotonic() - last[duty] < seconds:
                     continue
@@ -125,21 +125,21 @@ class Crew:
                         log.exception("the queue cannot be kept")
 
     def _wake(self) -> None:
-        kinds = self._shift.idle_kinds()
+        kinds = self._state.idle_kinds()
         if kinds:
             with self._archive.database.read() as session:
                 waiting = waiting_kinds(session, kinds)
             if waiting:
-                self._shift.wake(waiting)
+                self._state.wake(waiting)
 
     def _recover(self) -> None:
-        with self._shift.claiming:
-            in_hand = self._shift.in_hand()
+        with self._state.claiming:
+            in_hand = self._state.in_hand()
             if in_hand:
                 with self._archive.database.write() as session:
-                    renew(session, self._shift.server, in_hand)
+                    renew(session, self._state.server, in_hand)
             with self._archive.database.write() as session:
-                recover(session, self._shift.server, in_hand)
+                recover(session, self._state.server, in_hand)
                 end_stranded(session)
 
     def _prune(self) -> None:

@@ -1,7 +1,7 @@
 """The task of an import: uploaded files, or an address, become documents and pages.
 
 It may be cut off anywhere and run again: documents and pages have an origin, which is made once. Files are opened by a
-process of its own (`jobs.press`), and each page is committed by itself.
+process of its own (`jobs.rendering`), and each page is committed by itself.
 """
 
 import logging
@@ -29,8 +29,8 @@ from quillread.serve.archive.unpacking import cut_name, unpack_zip
 from quillread.serve.database.schema import Collection, Task
 from quillread.serve.faults import BusyError
 from quillread.serve.jobs.claims import Claim
-from quillread.serve.jobs.press import Press, Pressed, presses
 from quillread.serve.jobs.queue import enqueue_reading
+from quillread.serve.jobs.rendering import RenderedPage, RenderProcess, render_processes
 from quillread.serve.storage import Stored
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class _Import:
     claim: Claim
     told: Callable[[Mapping[str, Any]], None]
     cancelled: Callable[[], bool]
-    press: Press
+    renderer: RenderProcess
     config: ReadConfig
     key: str
     origins: set[str]
@@ -92,7 +92,7 @@ def run_import(
     told: Callable[[Mapping[str, Any]], None],
     cancelled: Callable[[], bool],
 ) -> Mapping[str, Any] | None:
-    """Import what a task names; see `lanes.Run`.
+    """Import what a task names; see `threads.Run`.
 
     Its payload has `key`, unique to it; `files`, each with `name`, `blob` and `size`, or `address`; `read`, whether
     the pages are to be read; `document_id`, if they are to go into a document that is there; and at the end `result`.
@@ -104,14 +104,14 @@ def run_import(
     if payload.get("result") is not None:
         return dict(payload["result"])
     memory = archive.config.limits.worker_memory
-    press = presses.take(memory)
+    renderer = render_processes.take(memory)
     try:
         with tempfile.TemporaryDirectory(dir=archive.config.data / "uploads", prefix=".import-") as folder:
             config, origins = _prepare(archive, claim)
-            running = _Import(archive, claim, told, cancelled, press, config, payload["key"], origins)
+            running = _Import(archive, claim, told, cancelled, renderer, config, payload["key"], origins)
             done = _run(running, Path(folder))
     finally:
-        presses.give_back(memory, press)
+        render_processes.give_back(memory, renderer)
     return _end(running) if done else None
 
 
@@ -150,7 +150,7 @@ def _run(running: _Import, folder: Path) -> bool:
 def _begin(running: _Import, plan: _Plan, number: int, first: _Input) -> int:
     name = plan.name or first.name
     if isinstance(first.place, str):  # an address that does not answer makes no document
-        opened = running.press.open(first.place, first.name, running.config)
+        opened = running.renderer.open(first.place, first.name, running.config)
         name = opened.title or _name_of_address(first.place)
     collection_id = running.claim.collection_id
     assert collection_id is not None
@@ -164,7 +164,7 @@ def _import_pages(running: _Import, document_id: int, number: int, input: _Input
     """Import the pages of a file; tell whether the import is to go on."""
     limits, first = running.archive.config.limits, f"{running.key}/{number}/0"
     try:
-        count = running.press.open(input.place, input.name, running.config).page_count
+        count = running.renderer.open(input.place, input.name, running.config).page_count
         if count > limits.pages:
             message = f"{input.name}: has {count:,} pages, more than the limit of {limits.pages:,}"
             raise InputError(message, hint="cut it into several")
@@ -183,42 +183,44 @@ def _import_pages(running: _Import, document_id: int, number: int, input: _Input
             continue
         if running.cancelled():
             return False
-        add_page(running.archive, document_id, _press(running, input, origin, index), running.claim.user_id)
+        add_page(running.archive, document_id, _render(running, input, origin, index), running.claim.user_id)
         running.told({"done": running.pages, "total": running.total})
         if running.pages % _READ_AFTER == 0:
             _let_read(running)
     return True
 
 
-def _press(running: _Import, input: _Input, origin: str, index: int) -> NewPage:
-    pressed = _bounded(running, running.press.page(input.place, input.name, running.config, index, input.xml), input)
-    file = pressed.original
+def _render(running: _Import, input: _Input, origin: str, index: int) -> NewPage:
+    rendered = _bounded(
+        running, running.renderer.page(input.place, input.name, running.config, index, input.xml), input
+    )
+    file = rendered.original
     source = _original(running, input, file.content if file else None)
-    new = NewPage(origin, input.name, file.index if file else index, pressed.label, source=source)
-    if pressed.fault is not None or pressed.view is None:
-        _note(running, pressed.fault)
-        return replace(new, fault=pressed.fault)
-    view, archive = pressed.view, running.archive
+    new = NewPage(origin, input.name, file.index if file else index, rendered.label, source=source)
+    if rendered.fault is not None or rendered.view is None:
+        _note(running, rendered.fault)
+        return replace(new, fault=rendered.fault)
+    view, archive = rendered.view, running.archive
     notes: tuple[str, ...] = ()
-    if pressed.layout_fault is not None:
-        _note(running, pressed.layout_fault)
-        notes = (f"without its lines: {pressed.layout_fault.message}",)
+    if rendered.layout_fault is not None:
+        _note(running, rendered.layout_fault)
+        notes = (f"without its lines: {rendered.layout_fault.message}",)
     return replace(
         new,
         size=(view.width, view.height),
-        view=new.source if pressed.is_original else store(archive, view.jpeg, "image/jpeg"),
+        view=new.source if rendered.is_original else store(archive, view.jpeg, "image/jpeg"),
         thumbnail=store(archive, view.thumbnail, "image/jpeg"),
         notes=notes,
-        layout=pressed.layout,
+        layout=rendered.layout,
         author=input.xml.name if input.xml else "",
     )
 
 
-def _bounded(running: _Import, pressed: Pressed, input: _Input) -> Pressed:
+def _bounded(running: _Import, rendered: RenderedPage, input: _Input) -> RenderedPage:
     """Without a layout that has more text in a line, or more lines, than the archive takes."""
-    limits, layout = running.archive.config.limits, pressed.layout
+    limits, layout = running.archive.config.limits, rendered.layout
     if layout is None:
-        return pressed
+        return rendered
     longest = max((len(line.transcript.text) for line in layout.lines if line.transcript), default=0)
     found = None
     if longest > limits.text_characters:
@@ -226,9 +228,9 @@ def _bounded(running: _Import, pressed: Pressed, input: _Input) -> Pressed:
     elif len(layout.lines) > limits.page_lines:
         found = f"{len(layout.lines):,} lines, more than the limit of {limits.page_lines:,}"
     if found is None:
-        return pressed
+        return rendered
     fault = DataError(f"{input.xml.name if input.xml else input.name}: {found}").fault
-    return replace(pressed, layout=None, layout_fault=fault)
+    return replace(rendered, layout=None, layout_fault=fault)
 
 
 def _original(running: _Import, input: _Input, fetched: bytes | None) -> NewFile | None:
@@ -340,7 +342,7 @@ def _plan_zip(running: _Import, path: Path, folder: Path, name: str) -> Iterator
 
 def _paired(running: _Import, folder: Path, inputs: list[_Input]) -> list[_Input]:
     """The same with the PAGE or ALTO files about them."""
-    layouts, faults = running.press.pair(folder)
+    layouts, faults = running.renderer.pair(folder)
     for fault in faults:
         _note(running, fault)
     return [replace(input, xml=layouts.get(Path(input.place))) for input in inputs]

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from quillread.errors import TrainingError
 from quillread.files import write_json
-from quillread.serve.jobs.lesson import clear
+from quillread.serve.jobs.training_lines import clear
 
 log = logging.getLogger(__name__)
 

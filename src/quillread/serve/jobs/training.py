@@ -29,17 +29,17 @@ from quillread.serve.archive.teaching import (
 )
 from quillread.serve.database.schema import Collection, Model
 from quillread.serve.jobs.claims import Claim
-from quillread.serve.jobs.exam import Exam, examine
-from quillread.serve.jobs.lesson import (
+from quillread.serve.jobs.evaluation import Evaluation, evaluate
+from quillread.serve.jobs.running import Run, Told, end_other, quantise, run_training
+from quillread.serve.jobs.training_lines import (
     TRAIN,
     VALIDATION,
-    LessonLine,
+    TrainingLine,
     clear,
     digest_of,
-    lesson_lines,
-    write_lesson,
+    find_training_lines,
+    write_training_lines,
 )
-from quillread.serve.jobs.running import Run, Told, end_other, quantise, run_training
 
 MINUTES = 4.0
 """Length of a training, without start, measuring and saving: with 100 lines all takes less than five."""
@@ -66,15 +66,15 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
     if done := _earlier(archive, claim):
         return done
     course = _prepare(archive, claim)
-    taught, exam = course.folder / "taught", None
+    taught, evaluation = course.folder / "taught", None
     run = Run(course.folder, course.base, course.name, course.minutes)
     if run_training(run, told, cancelled):
         quantise(run, taught)
-        exam = examine(course.options, course.base, taught, course.folder / "lines", cancelled)
-    if exam is None:
+        evaluation = evaluate(course.options, course.base, taught, course.folder / "lines", cancelled)
+    if evaluation is None:
         _drop_if_gone(archive, claim.collection_id)
         return None
-    result = _keep(archive, claim, course, taught, exam)
+    result = _keep(archive, claim, course, taught, evaluation)
     clear(course.folder)
     return result
 
@@ -93,8 +93,8 @@ class _Course:
     options: ReadOptions
     """That the collection is read with, but for the model."""
     minutes: float
-    taught: Sequence[LessonLine]
-    held: Sequence[LessonLine]
+    taught: Sequence[TrainingLine]
+    held: Sequence[TrainingLine]
     by: str
     """What was held back whole: page or line."""
 
@@ -128,7 +128,7 @@ def _prepare(archive: Archive, claim: Claim) -> _Course:
         lines = checked_lines(session, collection_id)
         check_enough(lines)
         parts = hold_back(lines, taught_before(session, collection_id))
-        taught, held = (lesson_lines(session, [line.id for line in part]) for part in parts)
+        taught, held = (find_training_lines(session, [line.id for line in part]) for part in parts)
         name = free_name(session, collection.name)
     if describe(base).info.family != "compact":
         hint = "train TrOCR with quill train on a GPU, and upload the model"
@@ -156,7 +156,7 @@ def _cut_out(archive: Archive, course: _Course) -> _Course:
         end_other(course.folder)
         clear(course.folder)
         written = {
-            split: [line.id for line in write_lesson(archive, part, crop, course.folder / "lines", split)]
+            split: [line.id for line in write_training_lines(archive, part, crop, course.folder / "lines", split)]
             for split, part in ((TRAIN, course.taught), (VALIDATION, course.held))
         }
         if not all(written.values()):
@@ -189,7 +189,7 @@ def check_enough(lines: Sequence[Checked]) -> None:
         raise UsageError(f"{len(lines)} lines are checked, and teaching needs {FEWEST}", hint=hint)
 
 
-def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, exam: Exam) -> dict[str, Any]:
+def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, evaluation: Evaluation) -> dict[str, Any]:
     """Keep the model if it is better, with a card of what it learnt."""
     card = {
         "lines": len(course.taught),
@@ -197,10 +197,10 @@ def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, exam: E
         "by": course.by,
         "start": course.base_name,
         "minutes": course.minutes,
-        **exam.figures,
-        "better": exam.is_better,
+        **evaluation.figures,
+        "better": evaluation.is_better,
     }
-    if not exam.is_better:
+    if not evaluation.is_better:
         return {"model_id": None, "name": None, "card": card}
     with archive.database.read() as session:
         name = free_name(session, course.name)

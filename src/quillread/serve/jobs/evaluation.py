@@ -24,7 +24,7 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class Evaluation:
     """What came of it."""
 
     figures: dict[str, Any]
@@ -33,9 +33,9 @@ class Exam:
     is_better: bool
 
 
-def examine(
+def evaluate(
     options: ReadOptions, before: Path | str, after: Path, lines: Path, cancelled: Callable[[], bool]
-) -> Exam | None:
+) -> Evaluation | None:
     """Read the lines that were held back with both models.
 
     Args:
@@ -62,7 +62,7 @@ def examine(
     return weigh(*read)
 
 
-def weigh(before: Sequence[Prediction], after: Sequence[Prediction]) -> Exam:
+def weigh(before: Sequence[Prediction], after: Sequence[Prediction]) -> Evaluation:
     """Compare what two models read in the same lines."""
     draws = np.random.default_rng(0)
     found = next(each for each in compare(before, after, draws) if each.metric == "cer_spacing")
@@ -72,7 +72,7 @@ def weigh(before: Sequence[Prediction], after: Sequence[Prediction]) -> Exam:
     gained = [first.edits - second.edits for first, second in zip(*scores, strict=True)]
     order = sorted(range(len(gained)), key=lambda i: -gained[i])
     shown = dict.fromkeys(order[place] for place in (0, len(order) // 2, len(order) - 1))
-    return Exam(
+    return Evaluation(
         {
             "cer_before": _rounded(found.baseline),
             "cer_after": _rounded(found.candidate),

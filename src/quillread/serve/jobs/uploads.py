@@ -16,7 +16,7 @@ from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection, find_document
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.unpacking import check_zip
-from quillread.serve.database.schema import Job
+from quillread.serve.database.schema import Collection, Job
 from quillread.serve.faults import DeniedError, RequestError, TooLargeError
 from quillread.serve.jobs.queue import enqueue
 
@@ -60,10 +60,16 @@ def check_target(session: Session, actor: Actor, target: Target) -> None:
 
 
 def drop_unfinished(archive: Archive) -> None:
-    """Drop what uploads and imports have left that were cut off with the server; before it serves."""
-    for pattern in (".upload-*", ".import-*", ".export-*"):
-        for folder in (archive.config.data / "uploads").glob(pattern):
+    """Drop what uploads, imports and models have left that were cut off with the server; before it serves."""
+    data = archive.config.data
+    for pattern in ("uploads/.upload-*", "uploads/.import-*", "uploads/.export-*", "models/.new-*"):
+        for folder in data.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
+    for pattern in ("models/.pack-*", "work/*/.pack-*"):
+        for path in data.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in (data / "fetched").glob("*.part"):
+        path.unlink(missing_ok=True)
 
 
 def accept_files(
@@ -94,8 +100,11 @@ def accept_files(
     ]
     with archive.database.write() as session:
         check_target(session, actor, target)
-        if upload_id is not None and (job := _find_accepted(session, target.collection_id, upload_id)) is not None:
-            return job
+        if upload_id is not None:
+            # Two requests that end it at once begin one import.
+            session.get_one(Collection, target.collection_id, with_for_update=True)
+            if (job := _find_accepted(session, target.collection_id, upload_id)) is not None:
+                return job
         add_blobs(session, archive.storage, files)
         title = uploads[0].name + (f" and {len(uploads) - 1:,} more" if len(uploads) > 1 else "")
         return _begin(session, actor, target, {"files": described}, title, {"upload": upload_id})

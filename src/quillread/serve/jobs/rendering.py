@@ -34,7 +34,7 @@ class Opened(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pressed:
+class RenderedPage:
     """What becomes of a page."""
 
     view: View | None = None
@@ -58,12 +58,12 @@ class _Job(NamedTuple):
     arguments: tuple[Any, ...] = ()
 
 
-class Press:
+class RenderProcess:
     """Opens files in a process of its own, which is kept for the next import. Not to be shared between threads."""
 
     def __init__(self, memory: int | None = None) -> None:
         limits = Limits(memory=memory, seconds=_PAGE_SECONDS)
-        self._worker: Worker[_Job, Any] = Worker(_Desk, _work, limits=limits, threads=1)
+        self._worker: Worker[_Job, Any] = Worker(_OpenDocument, _work, limits=limits, threads=1)
 
     def open(self, source: Path | str, name: str, config: ReadConfig) -> Opened:
         """Open a file or an address and count its pages.
@@ -79,7 +79,7 @@ class Press:
             raise type(error)(_our_names(error.message), hint=_our_names(error.hint or "") or None) from error
         return opened
 
-    def page(self, source: Path | str, name: str, config: ReadConfig, index: int, xml: Path | None) -> Pressed:
+    def page(self, source: Path | str, name: str, config: ReadConfig, index: int, xml: Path | None) -> RenderedPage:
         """Decode a page; what is wrong with it is in the result.
 
         Args:
@@ -90,10 +90,10 @@ class Press:
             xml: A PAGE or ALTO file about it.
         """
         try:
-            pressed: Pressed = self._ask(_Job("page", source, name, config, (index, xml)))
+            rendered: RenderedPage = self._ask(_Job("page", source, name, config, (index, xml)))
         except WorkerError as error:
-            return Pressed(fault=explain(error, f"{name}, page {index + 1}"))
-        return pressed
+            return RenderedPage(fault=explain(error, f"{name}, page {index + 1}"))
+        return rendered
 
     def pair(self, folder: Path) -> tuple[dict[Path, Path], list[Fault]]:
         """Find which PAGE or ALTO file of a folder is about which image.
@@ -118,15 +118,15 @@ class Press:
         return outcome.result()
 
 
-class Presses:
+class RenderProcesses:
     """Keeps one process while nobody uses it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: tuple[int | None, Press] | None = None
+        self._kept: tuple[int | None, RenderProcess] | None = None
         atexit.register(self.close)
 
-    def take(self, memory: int | None) -> Press:
+    def take(self, memory: int | None) -> RenderProcess:
         """Get a process that may take so much memory."""
         with self._lock:
             kept, self._kept = self._kept, None
@@ -134,12 +134,12 @@ class Presses:
             return kept[1]
         if kept is not None:
             kept[1].close()
-        return Press(memory)
+        return RenderProcess(memory)
 
-    def give_back(self, memory: int | None, press: Press) -> None:
+    def give_back(self, memory: int | None, renderer: RenderProcess) -> None:
         """Let go of one."""
         with self._lock:
-            before, self._kept = self._kept, (memory, press)
+            before, self._kept = self._kept, (memory, renderer)
         if before is not None:
             before[1].close()
 
@@ -151,10 +151,10 @@ class Presses:
             kept[1].close()
 
 
-presses = Presses()
+render_processes = RenderProcesses()
 
 
-class _Desk:
+class _OpenDocument:
     """What the process keeps: the document that is open."""
 
     def __init__(self) -> None:
@@ -169,36 +169,38 @@ class _Desk:
         return self._open[1]
 
 
-def _work(desk: _Desk, job: _Job) -> Any:
+def _work(opened: _OpenDocument, job: _Job) -> Any:
     if job.action == "pair":
         return _pair(Path(job.source))
     if job.action == "open":
-        document = desk.document(job, anew=True)
+        document = opened.document(job, anew=True)
         return Opened(len(document), document.title)
-    return _press(desk, job, *job.arguments)
+    return _render(opened, job, *job.arguments)
 
 
-def _press(desk: _Desk, job: _Job, index: int, xml: Path | None) -> Pressed:
+def _render(opened: _OpenDocument, job: _Job, index: int, xml: Path | None) -> RenderedPage:
     try:
-        document = desk.document(job, anew=False)
+        document = opened.document(job, anew=False)
         image = document.page(index)
         jpeg = document.jpeg(index)
         view = make_view(image, jpeg)
     except Exception as error:
         fault = explain(error, job.name)
-        return Pressed(
+        return RenderedPage(
             fault=replace(fault, message=_our_names(fault.message), hint=_our_names(fault.hint or "") or None)
         )
     original = document.fetched(index)
     content = original.content if original is not None else _content(job.source, jpeg)
     is_original = jpeg is not None and jpeg == content
-    pressed = Pressed(replace(view, jpeg=b"") if is_original else view, is_original, document.label(index), original)
+    rendered = RenderedPage(
+        replace(view, jpeg=b"") if is_original else view, is_original, document.label(index), original
+    )
     if xml is None:
-        return pressed
+        return rendered
     try:
-        return replace(pressed, layout=_read_layout(xml, (view.width, view.height), job.name))
+        return replace(rendered, layout=_read_layout(xml, (view.width, view.height), job.name))
     except Exception as error:
-        return replace(pressed, layout_fault=_without(explain(error, xml.name), xml.parent))
+        return replace(rendered, layout_fault=_without(explain(error, xml.name), xml.parent))
 
 
 def _content(source: Path | str, jpeg: bytes | None) -> bytes | None:

@@ -54,7 +54,7 @@ class FileResult:
     """Whether there are several files of one page each."""
 
 
-class Desk:
+class SingleFileReader:
     """Reads files for those who wait.
 
     Args:

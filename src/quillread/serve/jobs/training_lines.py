@@ -35,7 +35,7 @@ _AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class LessonLine:
+class TrainingLine:
     """A checked line with its place."""
 
     id: int
@@ -44,26 +44,26 @@ class LessonLine:
     place: types.Line
 
 
-def lesson_lines(session: Session, ids: Sequence[int]) -> list[LessonLine]:
-    """Look up lines that can be read, in the order of their pages, with the text that the hand wrote."""
-    found: list[LessonLine] = []
+def find_training_lines(session: Session, ids: Sequence[int]) -> list[TrainingLine]:
+    """Look up lines, in the order of their pages, with the text that the hand wrote, skipping unreadable ones."""
+    found: list[TrainingLine] = []
     for start in range(0, len(ids), _AT_ONCE):
         for row in session.scalars(select(Line).where(Line.id.in_(ids[start : start + _AT_ONCE]))):
             if text := " ".join((as_written(row.text) or "").split()):
-                found.append(LessonLine(row.id, row.page_id, text, _place(row)))
+                found.append(TrainingLine(row.id, row.page_id, text, _place(row)))
     return sorted(found, key=lambda line: (line.page_id, line.id))
 
 
-def digest_of(taught: Sequence[LessonLine], held: Sequence[LessonLine], **settings: object) -> str:
+def digest_of(taught: Sequence[TrainingLine], held: Sequence[TrainingLine], **settings: object) -> str:
     """What a training depends on, in a few characters: one that was stopped goes on only with the same."""
     facts = [[(line.id, line.text, line.place.baseline, line.place.polygon.points) for line in part]
              for part in (taught, held)]  # fmt: skip
     return hashlib.sha256(json.dumps([facts, settings], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def write_lesson(
-    archive: Archive, lines: Sequence[LessonLine], crop: CropConfig, folder: Path, split: str
-) -> list[LessonLine]:
+def write_training_lines(
+    archive: Archive, lines: Sequence[TrainingLine], crop: CropConfig, folder: Path, split: str
+) -> list[TrainingLine]:
     """Cut lines out of their pages as they are read, and write them as a parquet file.
 
     Args:
@@ -104,8 +104,8 @@ def clear(folder: Path) -> None:
 
 
 def _cut(
-    archive: Archive, page_id: int, lines: Sequence[LessonLine], crop: CropConfig
-) -> Iterator[tuple[LessonLine, bytes]]:
+    archive: Archive, page_id: int, lines: Sequence[TrainingLine], crop: CropConfig
+) -> Iterator[tuple[TrainingLine, bytes]]:
     try:
         with archive.database.read() as session:
             page = session.get_one(Page, page_id)

@@ -21,7 +21,7 @@ from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.pages import find_task, store_result
 from quillread.serve.jobs.queue import settle_pages
 from quillread.serve.jobs.reading import PageReaders, PageResult, PageTask, ReaderMaker, read_page
-from quillread.serve.jobs.shift import Change, Hold, Shift
+from quillread.serve.jobs.work_state import Change, Hold, WorkState
 
 log = logging.getLogger(__name__)
 
@@ -67,45 +67,45 @@ class Run(Protocol):
         """
 
 
-class Lane(threading.Thread):
+class TaskThread(threading.Thread):
     """Works on tasks of one kind, one at a time.
 
     Args:
-        shift: Of the crew.
+        state: Of the crew.
         kind: Of job.
     """
 
-    def __init__(self, shift: Shift, kind: str) -> None:
+    def __init__(self, state: WorkState, kind: str) -> None:
         super().__init__(name=f"quillread-{kind}", daemon=True)
         self.kind = kind
-        self._shift = shift
+        self._state = state
 
     def run(self) -> None:
         """Work until the crew stops."""
-        while not self._shift.stopping.is_set():
+        while not self._state.stopping.is_set():
             try:
                 if not self.step():
-                    self._shift.idle(self.kind)
+                    self._state.idle(self.kind)
                     self._rest()
             except Exception:
                 log.exception("a task could neither be done nor be given back; it is tried again later")
-                self._shift.stopping.wait(1.0)
+                self._state.stopping.wait(1.0)
         self.close()
 
     def step(self) -> bool:
         """Do the next task; tell whether there was one."""
-        hold = self._shift.take(self.kind)
+        hold = self._state.take(self.kind)
         if hold is None:
             return False
         claim = hold.claim
         try:
-            self._shift.commit(self._work(hold))
+            self._state.commit(self._work(hold))
         except StoppedError:
-            self._shift.commit(lambda session: claims.release(session, claim))
+            self._state.commit(lambda session: claims.release(session, claim))
         except Exception as error:
-            self._shift.commit(self._ending_of(error, claim))
+            self._state.commit(self._ending_of(error, claim))
         finally:
-            self._shift.drop(hold)
+            self._state.drop(hold)
         return True
 
     @abstractmethod
@@ -128,18 +128,18 @@ class Lane(threading.Thread):
         return _failing(claim, fault)
 
 
-class PageLane(Lane):
+class PageThread(TaskThread):
     """Reads pages, in a worker process of its own.
 
     Args:
-        shift: Of the crew.
+        state: Of the crew.
         readers: Makes readers in the process.
         is_apart: Whether there is a process, rather than to read in this one.
     """
 
-    def __init__(self, shift: Shift, readers: ReaderMaker, *, is_apart: bool = True) -> None:
-        super().__init__(shift, "read")
-        limits = shift.archive.config.limits
+    def __init__(self, state: WorkState, readers: ReaderMaker, *, is_apart: bool = True) -> None:
+        super().__init__(state, "read")
+        limits = state.archive.config.limits
         make = partial(PageReaders, readers)
         self._here = None if is_apart else make()
         self._worker: Worker[PageTask, PageResult] = Worker(
@@ -152,25 +152,25 @@ class PageLane(Lane):
         self._used = time.monotonic()
 
     def _work(self, hold: Hold) -> Change:
-        archive, claim = self._shift.archive, hold.claim
+        archive, claim = self._state.archive, hold.claim
         with archive.database.read() as session:
             task = find_task(archive, session, claim)
         if task is None:
             return partial(_end_without, claim=claim)
         begun = time.monotonic()
         result = self._read(task, hold)
-        self._shift.meter.page_seconds.observe(time.monotonic() - begun)
+        self._state.metrics.page_seconds.observe(time.monotonic() - begun)
         fault = result.page.fault
-        self._shift.meter.pages.labels("read" if fault is None else "failed").inc()
+        self._state.metrics.pages.labels("read" if fault is None else "failed").inc()
         if fault is not None:
             return _failing(claim, fault)
-        return partial(_end_read, claim=claim, task=task, result=result, tells=self._shift.may_tell(claim.job_id))
+        return partial(_end_read, claim=claim, task=task, result=result, tells=self._state.may_tell(claim.job_id))
 
     def _read(self, task: PageTask, hold: Hold) -> PageResult:
         if self._here is not None:
             return read_page(self._here, task)
         self._used = time.monotonic()
-        if self._shift.stopping.is_set():
+        if self._state.stopping.is_set():
             raise StoppedError
         hold.end = self._worker.kill
         try:
@@ -179,7 +179,7 @@ class PageLane(Lane):
         finally:
             hold.end = lambda: None
             self._note_process()
-        if isinstance(outcome.error, WorkerError) and (self._shift.stopping.is_set() or hold.lost.is_set()):
+        if isinstance(outcome.error, WorkerError) and (self._state.stopping.is_set() or hold.lost.is_set()):
             raise StoppedError
         outcome.log()
         return outcome.result()
@@ -187,7 +187,7 @@ class PageLane(Lane):
     def _note_process(self) -> None:
         pid = self._worker.pid
         if pid is not None and self._pid is not None and pid != self._pid:
-            self._shift.meter.worker_restarts.inc()
+            self._state.metrics.worker_restarts.inc()
         self._pid = pid or self._pid
 
     def _rest(self) -> None:
@@ -202,28 +202,28 @@ class PageLane(Lane):
             self._here.close()
 
 
-class RunLane(Lane):
+class RunThread(TaskThread):
     """Does tasks that are not pages, in this process.
 
     Args:
-        shift: Of the crew.
+        state: Of the crew.
         kind: Of job.
         place: Of its `Run`, "module:attribute".
     """
 
-    def __init__(self, shift: Shift, kind: str, place: str) -> None:
-        super().__init__(shift, kind)
+    def __init__(self, state: WorkState, kind: str, place: str) -> None:
+        super().__init__(state, kind)
         self._place = place
 
     def _work(self, hold: Hold) -> Change:
         module, _, name = self._place.partition(":")
         run = cast(Run, getattr(importlib.import_module(module), name))
-        shift = self._shift
+        state = self._state
 
         def cancelled() -> bool:
-            return hold.lost.is_set() or shift.stopping.is_set()
+            return hold.lost.is_set() or state.stopping.is_set()
 
-        result = run(shift.archive, hold.claim, _Progress(shift, hold.claim), cancelled)
+        result = run(state.archive, hold.claim, _Progress(state, hold.claim), cancelled)
         if cancelled() and result is None:
             raise StoppedError
         return lambda session: claims.finish(session, hold.claim, result)
@@ -232,15 +232,15 @@ class RunLane(Lane):
 class _Progress:
     """Notes how far a long task is; what comes too fast is skipped."""
 
-    def __init__(self, shift: Shift, claim: Claim) -> None:
-        self._shift = shift
+    def __init__(self, state: WorkState, claim: Claim) -> None:
+        self._state = state
         self._claim = claim
 
     def __call__(self, facts: Mapping[str, Any]) -> None:
         """Note it."""
-        if self._shift.may_tell(self._claim.job_id):
+        if self._state.may_tell(self._claim.job_id):
             try:
-                with self._shift.archive.database.write() as session:
+                with self._state.archive.database.write() as session:
                     claims.note_progress(session, self._claim, facts)
             except Exception as error:
                 if not is_away(error):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.engine import is_away
 from quillread.serve.jobs.claims import Claim, claim, held_by
-from quillread.serve.jobs.meter import Meter
+from quillread.serve.jobs.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class Hold:
     lost_at: float = 0.0
 
 
-class Shift:
+class WorkState:
     """Shared by the threads of a crew.
 
     Args:
         archive: What they work for.
-        meter: Counts what they do.
+        metrics: Counts what they do.
     """
 
-    def __init__(self, archive: Archive, meter: Meter) -> None:
+    def __init__(self, archive: Archive, metrics: Metrics) -> None:
         self.archive = archive
-        self.meter = meter
+        self.metrics = metrics
         self.server = f"{socket.gethostname()[:30]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.stopping = threading.Event()
         self.claiming = threading.Lock()

@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
+from quillread.serve.archive.geometry import ShapeError, cut
 from quillread.serve.archive.indexing import index_states, unindex_lines
 from quillread.serve.archive.layout import Changed, begin, check_room, check_version, end, shape_of, shift
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.lines import lock_line
-from quillread.serve.archive.shapes import ShapeError, cut
 from quillread.serve.archive.words import PlacedWord, is_leftward, read_words
 from quillread.serve.database.readings import pack_reading, unpack_points
 from quillread.serve.database.schema import Document, Line, LineVersion, Page, now
