@@ -88,10 +88,9 @@ def merge_lines(session: Session, actor: Actor, page_id: int, version: int, line
         NotFoundError: If one is not a line of the page.
         ShapeError: If some stand above each other.
     """
-    ids = set(line_ids)
+    page, ids = begin(session, actor, page_id, version), set(line_ids)
     if not 2 <= len(ids) <= _MOST_MERGED:
         raise RequestError(f"line_ids: 2 to {_MOST_MERGED} different lines can be merged, got {len(ids)}")
-    page = begin(session, actor, page_id, version)
     chosen = select(Line).where(Line.page_id == page.id, Line.id.in_(ids), Line.deleted.is_(None))
     rows = list(session.scalars(chosen))
     if missing := sorted(ids - {row.id for row in rows}):
