@@ -64,11 +64,12 @@ class Server:
         """Stop it; connections break."""
         self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
 
-    def make_database(self) -> str:
-        """The address of a new database."""
+    def make_database(self, like: str | None = None) -> str:
+        """The address of a new database, empty or as another one whose address is given, which nobody may use."""
+        template = like.partition("@/")[2].partition("?")[0] if like else "template0"
         name = f"test{next(_number)}"
         with psycopg.connect(host=str(self.folder), user="quill", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql://quill@/{name}?host={self.folder}"
 
     @staticmethod

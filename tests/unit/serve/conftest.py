@@ -1,5 +1,6 @@
 """Archives for the tests of the server: each test that asks for one runs with SQLite and with PostgreSQL."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +16,11 @@ from serve_readers import frail
 from quillread.serve.access import accounts, passwords
 from quillread.serve.app import make_app
 from quillread.serve.archive.blobs import add_blobs, store
-from quillread.serve.archive.home import Archive
+from quillread.serve.archive.home import DATABASE_NAME, Archive
 from quillread.serve.archive.views import make_view
 from quillread.serve.config import ServeConfig
+from quillread.serve.database.engine import Database, sqlite_address
+from quillread.serve.database.migrate import migrate
 from quillread.serve.database.schema import Page
 from quillread.serve.jobs.crew import Crew
 from quillread.types import UInt8Image
@@ -29,13 +32,38 @@ def postgres() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file of a new archive, to be copied: making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("new") / DATABASE_NAME
+    _make_tables(Database(sqlite_address(path)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Server) -> str:
+    """The PostgreSQL database of a new archive, likewise."""
+    address = postgres.make_database()
+    _make_tables(Database(address))
+    return address
+
+
+def _make_tables(database: Database) -> None:
+    migrate(database)
+    database.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> ServeConfig:
     """Settings of a new archive."""
+    data = tmp_path / "data"
+    data.mkdir()
     address = None
     if request.param == "postgresql":
-        address = request.getfixturevalue("postgres").make_database()
-    return ServeConfig(data=tmp_path / "data", database=address)
+        address = request.getfixturevalue("postgres").make_database(request.getfixturevalue("new_database"))
+    else:
+        shutil.copy(request.getfixturevalue("new_file"), data)
+    return ServeConfig(data=data, database=address)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Databases of every released schema come to that of today, with what is in them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -9,8 +10,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from quillread.errors import UsageError
-from quillread.serve.archive.home import DATABASE_NAME
-from quillread.serve.config import ServeConfig
 from quillread.serve.database import migrate as migrations
 from quillread.serve.database.engine import Database, sqlite_address
 from quillread.serve.database.migrate import migrate
@@ -35,10 +34,13 @@ ROWS = {
 """By schema, what an archive of it held; a new schema adds rows, and none is ever changed."""
 
 
-@pytest.fixture
-def database(config: ServeConfig) -> Iterator[Database]:
-    config.data.mkdir()
-    database = Database(config.database or sqlite_address(config.data / DATABASE_NAME))
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty one."""
+    is_file = request.param == "sqlite"
+    database = Database(
+        sqlite_address(tmp_path / "a.db") if is_file else request.getfixturevalue("postgres").make_database()
+    )
     yield database
     database.close()
 
