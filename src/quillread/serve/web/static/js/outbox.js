@@ -34,6 +34,8 @@ class Outbox extends EventTarget {
     this.inFlight = new Set();
     /** @type {Map<number, number>} */
     this.timers = new Map();
+    /** Tabs that are still open, and had edits. @type {Set<string>} */
+    this.followed = new Set();
     this.isOffline = false;
     this.isKept = true;
     this.delay = 1000;
@@ -125,11 +127,15 @@ class Outbox extends EventTarget {
     }
   }
 
-  /** Take up what earlier visits have left, of tabs that are no more. */
+  /** Take up what earlier visits have left, of tabs that are no more; of those that are, when they end. */
   async resume() {
     for (const [key, value] of recallAll("edit.")) {
       const [, line, tab] = key.split(".");
-      if (tab === TAB || !(await isGone(tab))) continue;
+      if (tab === TAB) continue;
+      if (!(await isGone(tab))) {
+        this.follow(tab);
+        continue;
+      }
       try {
         /** @type {Edit} */
         const edit = JSON.parse(value);
@@ -144,6 +150,17 @@ class Outbox extends EventTarget {
       }
     }
     this.changed();
+  }
+
+  /**
+   * Take up what a tab leaves when it ends: one that closes at this moment still counts as open.
+   * @param {string} tab
+   */
+  follow(tab) {
+    if (this.followed.has(tab)) return;
+    this.followed.add(tab);
+    const ended = navigator.locks.request(`quill-tab-${tab}`, () => void this.followed.delete(tab));
+    ended.then(() => this.resume()).catch(() => {});
   }
 
   tryAgain() {
