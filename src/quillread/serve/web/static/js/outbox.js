@@ -42,6 +42,8 @@ class Outbox extends EventTarget {
     /** @type {number|undefined} */
     this.retry = undefined;
     addEventListener("online", () => this.tryAgain());
+    // What a tab writes as it closes may arrive here after this one has opened.
+    addEventListener("storage", (event) => event.newValue && event.key?.startsWith("quill.edit.") && this.resume());
     addEventListener("pagehide", () => this.leave());
     addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.leave());
     addEventListener("beforeunload", (event) => {
