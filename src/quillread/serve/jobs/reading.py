@@ -1,6 +1,7 @@
 """The pure work of reading a page, in a worker process: it knows files and options, and no database."""
 
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -48,6 +49,13 @@ class PageResult:
     provenance: Mapping[str, Any]
     """Plain data."""
     fingerprint: str
+
+
+def start_readers(make: ReaderMaker) -> "PageReaders":
+    """Begin as a worker process: it gives way to the server, so that saving a line does not wait for pages read."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    return PageReaders(make)
 
 
 class PageReaders:

@@ -20,7 +20,7 @@ from quillread.serve.jobs import claims
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.pages import find_task, store_result
 from quillread.serve.jobs.queue import settle_pages
-from quillread.serve.jobs.reading import PageReaders, PageResult, PageTask, ReaderMaker, read_page
+from quillread.serve.jobs.reading import PageReaders, PageResult, PageTask, ReaderMaker, read_page, start_readers
 from quillread.serve.jobs.work_state import Change, Hold, WorkState
 
 log = logging.getLogger(__name__)
@@ -140,10 +140,9 @@ class PageThread(TaskThread):
     def __init__(self, state: WorkState, readers: ReaderMaker, *, is_apart: bool = True) -> None:
         super().__init__(state, "read")
         limits = state.archive.config.limits
-        make = partial(PageReaders, readers)
-        self._here = None if is_apart else make()
+        self._here = None if is_apart else PageReaders(readers)
         self._worker: Worker[PageTask, PageResult] = Worker(
-            make,
+            partial(start_readers, readers),
             read_page,
             limits=Limits(limits.worker_memory, _PAGE_SECONDS, limits.recycle_pages),
             threads=1,
