@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -179,3 +180,12 @@ def naming(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {error.strerror or error}",
             hint="check the path, the free space and the permissions",
         ) from error
+
+
+def storable_name(name: str) -> str:
+    """A name as files can have it here: letters that the locale's encoding of names lacks are spelt out.
+
+    For names that do not come from this file system: of uploads, members of archives.
+    """
+    encoding = sys.getfilesystemencoding()
+    return name.encode(encoding, "backslashreplace").decode(encoding)

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from quillread.errors import OutputError
-from quillread.files import AtomicFile, clear_parts, naming, open_own, real_path, write_atomic, write_json, write_text
+from quillread.files import (
+    AtomicFile,
+    clear_parts,
+    naming,
+    open_own,
+    real_path,
+    storable_name,
+    write_atomic,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path):
@@ -190,3 +200,10 @@ def test_links_are_followed_but_for_those_in_a_circle(tmp_path: Path):
     here = tmp_path.resolve()
     assert real_path(tmp_path / "link" / "a.txt") == here / "folder" / "a.txt"
     assert real_path(str(tmp_path / "link" / ".." / "circle")) == here / "circle"
+
+
+def test_names_of_elsewhere_can_be_stored_in_a_locale_without_letters(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "utf-8")
+    assert storable_name("Über 漢字.png") == "Über 漢字.png"
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert storable_name("Über 漢.png") == "\\xdcber \\u6f22.png"

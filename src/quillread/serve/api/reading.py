@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from quillread.errors import Fault, OutputError
+from quillread.files import storable_name
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.jobs import JobOut, show_job
@@ -192,7 +193,7 @@ def _save_beside(archive: Archive, upload: UploadFile, folder: Path) -> Path:
     Raises:
         RequestError: If no file can have its name, or another one has it.
     """
-    name = _name_of(upload)
+    name = storable_name(_name_of(upload))
     if not name.isprintable() or len(name.encode()) > _MOST_NAME or name.startswith(".") or (folder / name).exists():
         raise RequestError(f"{name[:_MOST_NAME]!r}: a file cannot be kept by this name", hint="rename it")
     _save(archive, upload, folder / name)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from quillread.errors import OutputError
+from quillread.files import storable_name
 from quillread.images.read import is_readable_name
 from quillread.serve.config import ServeLimits
 from quillread.serve.faults import RequestError, TooLargeError
@@ -75,6 +76,7 @@ def unpack_zip(path: Path, folder: Path, limits: ServeLimits) -> list[Path]:
 
 def cut_name(name: str) -> str:
     """A name that any file system takes; the same for equal names, and with the same suffix."""
+    name = storable_name(name)
     if len(name.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME:
         return name
     stem, dot, suffix = name.rpartition(".")

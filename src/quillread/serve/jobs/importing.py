@@ -6,7 +6,6 @@ process of its own (`jobs.rendering`), and each page is committed by itself.
 
 import logging
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -352,8 +351,6 @@ def _paired(running: _Import, folder: Path, inputs: list[_Input]) -> list[_Input
 def _link(path: Path, folder: Path, name: str) -> Path:
     """Let a file be found under the name that it was uploaded with; of several of a name, the first."""
     plain = cut_name(PurePosixPath(name.replace("\\", "/")).name.replace("\x00", "")) or "file"
-    encoding = sys.getfilesystemencoding()  # that of a locale without letters has none of them
-    plain = plain.encode(encoding, "backslashreplace").decode(encoding)
     place = folder / plain
     if place.exists() or plain in (".", ".."):
         return path

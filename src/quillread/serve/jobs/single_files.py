@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from quillread.batch.outputs import file_writer
 from quillread.errors import Fault, WorkerTimeoutError
+from quillread.files import storable_name
 from quillread.options import ReadOptions
 from quillread.processes import Limits, Worker
 from quillread.reader import Reader
@@ -179,7 +180,7 @@ def _read(reader: Reader, task: FileTask) -> FileResult:
 def _stem(name: str) -> str:
     """The name of a file without its ending, as a name that any file can have."""
     text = re.sub(r"[^\w .()+,=@-]", "_", PurePath(name).stem).strip(" .")
-    return text.encode(errors="replace")[:_MOST_STEM].decode(errors="ignore") or "file"
+    return storable_name(text).encode(errors="replace")[:_MOST_STEM].decode(errors="ignore") or "file"
 
 
 class _Watched:
