@@ -13,7 +13,8 @@ from quillread.serve.archive.folding import fold_line
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.indexing import collection_scope, document_scope
 from quillread.serve.config import ServeConfig
-from quillread.serve.database.schema import Blob, Collection, Document, Line, LineSearch, LineVersion, Page, Region, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Blob, Collection, Document, Line, LineSearch, LineVersion, Page, Region
 
 PAGES_OF_DOCUMENT = 100
 _AT_ONCE = 100

@@ -21,7 +21,8 @@ from quillread.serve.access.guard import GUARDED, OPEN
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
-from quillread.serve.database.schema import AuditEntry, Job, Line, LoginFailure, LoginSession, Region, Token, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import AuditEntry, Job, Line, LoginFailure, LoginSession, Region, Token
 
 PASSWORD = "correct horse"  # of the accounts of the fixture `users`
 LogIn = Callable[[str], TestClient]

@@ -19,8 +19,8 @@ from quillread.serve.archive.home import Archive
 from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.readings import recount
 from quillread.serve.config import ServeConfig
+from quillread.serve.database.base import Base, now
 from quillread.serve.database.schema import (
-    Base,
     Blob,
     Collection,
     Document,
@@ -28,9 +28,7 @@ from quillread.serve.database.schema import (
     LineVersion,
     LoginSession,
     Page,
-    Secret,
     User,
-    now,
 )
 
 MakePage = Callable[..., int]
@@ -46,7 +44,6 @@ def filled(archive: Archive, make_page: MakePage, cheap_passwords: None) -> Arch
         session.flush()
         documents = [Document(collection_id=collection.id, name=name) for name in ("one", "two")]
         session.add_all(documents)
-        session.add(Secret(name="key", value=bytes(range(256))))
         user = accounts.add_user(session, "admin", "admin", accounts.make_hash("admin", "correct horse"))
         session.add(LoginSession(hash="x" * 64, user_id=user.id, expires=now()))
         documents[1].deleted = now()

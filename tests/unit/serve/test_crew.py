@@ -13,7 +13,8 @@ from quillread.reader import Reader
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig, ServeLimits
-from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Event, Job, Line, LineVersion, Page, Task
 from quillread.serve.jobs import queue, threads
 from quillread.serve.jobs.crew import Crew
 from quillread.serve.jobs.reading import PageReaders, PageTask

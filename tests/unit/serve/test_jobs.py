@@ -10,7 +10,8 @@ from quillread.serve.api.jobs import find_job
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig, ServeLimits
-from quillread.serve.database.schema import Blob, Collection, Job, Page, Task, User, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Blob, Collection, Job, Page, Task, User
 from quillread.serve.faults import DeniedError, NotFoundError
 from quillread.serve.jobs import queue
 from quillread.serve.jobs.crew import Crew

@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from quillread.errors import UsageError
 from quillread.serve.database import migrate as migrations
+from quillread.serve.database.base import Base
 from quillread.serve.database.engine import Database, sqlite_address
 from quillread.serve.database.migrate import migrate
-from quillread.serve.database.schema import Base
 
 REVISIONS = sorted(script.revision for script in ScriptDirectory(str(migrations._MIGRATIONS)).walk_revisions())
 TIME = "'2026-01-02 03:04:05+00:00'"

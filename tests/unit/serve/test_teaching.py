@@ -12,7 +12,8 @@ from quillread.serve.archive import teaching
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
 from quillread.serve.archive.teaching import CURVE, Checked, checked_lines, choose_review, hold_back, taught_before
-from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page
 
 
 def lines_of(*counts: int) -> list[Checked]:

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor, Role
 from quillread.serve.access.passwords import is_password
 from quillread.serve.access.tokens import digest
+from quillread.serve.database.base import now
 from quillread.serve.database.engine import Database
-from quillread.serve.database.schema import AuditEntry, LoginFailure, LoginSession, User, now
+from quillread.serve.database.schema import AuditEntry, LoginFailure, LoginSession, User
 from quillread.serve.faults import BusyError, LoginNeededError
 
 LONGEST = timedelta(days=90)

@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import OWNER, Actor, Role
-from quillread.serve.database.schema import Token, User, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Token, User
 
 PREFIX = "quill_"
 """Of each token, so that scanners for secrets find those that were published."""

@@ -15,7 +15,8 @@ from quillread.serve.archive.find import find_collection
 from quillread.serve.archive.models import check_models
 from quillread.serve.archive.purging import Purged, purge_collection
 from quillread.serve.archive.settings import check_settings
-from quillread.serve.database.schema import Collection, Document, Page, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Collection, Document, Page
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 

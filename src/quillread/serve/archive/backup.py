@@ -5,7 +5,6 @@ The file is a tar: `database/TABLE.jsonl.gz` of one snapshot (a line with the co
 of browsers, uploads that are not whole, and the folders of trainings are not in it.
 """
 
-import base64
 import gzip
 import hashlib
 import json
@@ -22,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from sqlalchemy import JSON, Boolean, Connection, Float, LargeBinary, Table, column, func, select, table, text
+from sqlalchemy import JSON, Boolean, Connection, Float, Table, column, func, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TableClause
@@ -32,8 +31,9 @@ from quillread.errors import InputError, OutputError, QuillreadError, UsageError
 from quillread.files import AtomicFile
 from quillread.serve.archive.home import Archive, is_archive
 from quillread.serve.config import ServeConfig
+from quillread.serve.database.base import Base, UtcTime, now
 from quillread.serve.database.migrate import migrate, revisions
-from quillread.serve.database.schema import Base, Blob, Collection, Document, Job, User, UtcTime, now
+from quillread.serve.database.schema import Blob, Collection, Document, Job, User
 from quillread.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -47,7 +47,6 @@ _MALFORMED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueErr
 _KINDS: dict[str, TypeEngine[Any] | None] = {
     "time": UtcTime(),
     "json": JSON(none_as_null=True),
-    "bytes": LargeBinary(),
     "bool": Boolean(),
     "float": Float(),
     "plain": None,
@@ -262,15 +261,11 @@ def _kind_of(kind: TypeEngine[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _unplain(value: Any, kind: str) -> Any:
-    if value is None or kind not in ("time", "bytes"):
-        return value
-    return datetime.fromisoformat(value) if kind == "time" else base64.b64decode(value, validate=True)
+    return datetime.fromisoformat(value) if kind == "time" and value is not None else value
 
 
 def _read_manifest(tar: tarfile.TarFile, source: Path) -> dict[str, Any]:

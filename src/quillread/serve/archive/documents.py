@@ -10,7 +10,8 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection
 from quillread.serve.archive.indexing import rescope_pages
-from quillread.serve.database.schema import Document, Page, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Document, Page
 from quillread.serve.faults import RequestError
 
 STATES = ("new", "waiting", "reading", "read", "failed")

@@ -5,7 +5,8 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor, Role
-from quillread.serve.database.schema import Base, Collection, Document, Line, Page, Region
+from quillread.serve.database.base import Base
+from quillread.serve.database.schema import Collection, Document, Line, Page, Region
 from quillread.serve.faults import NotFoundError
 
 _Row = TypeVar("_Row", bound=Base)

@@ -23,8 +23,9 @@ from quillread.serve.archive.layouts import LineState, live_lines, load_lines, p
 from quillread.serve.archive.lines import lock_line, lock_page
 from quillread.serve.archive.pages import show_page
 from quillread.serve.archive.readings import recount
+from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points
-from quillread.serve.database.schema import Document, Line, Page, Region, now
+from quillread.serve.database.schema import Document, Line, Page, Region
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
 from quillread.types import Point, Polygon
 

@@ -10,7 +10,8 @@ from quillread.serve.archive.documents import gone_after
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_document
 from quillread.serve.archive.indexing import rescope_pages
-from quillread.serve.database.schema import Document, Page, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Document, Page
 
 _SHOWN = (
     *(Page.id, Page.document_id, Document.collection_id, Page.position, Page.label, Page.source_name),

@@ -16,7 +16,8 @@ from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_collection, find_document, find_page
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.teaching import work_folder
-from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Blob, Collection, Document, Job, Model, Page, Task
 from quillread.serve.faults import ConflictError, RequestError
 from quillread.serve.storage import Stored
 

@@ -12,8 +12,9 @@ from quillread.serve.archive.events import tell
 from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import live_lines, place_of
 from quillread.serve.archive.matching import match_lines
+from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points, pack_reading
-from quillread.serve.database.schema import Document, Line, LineVersion, Page, Region, now
+from quillread.serve.database.schema import Document, Line, LineVersion, Page, Region
 from quillread.types import Transcript
 
 DOUBTFUL = 0.5

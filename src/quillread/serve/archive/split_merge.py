@@ -18,8 +18,9 @@ from quillread.serve.archive.layout import Changed, begin, check_room, check_ver
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.lines import lock_line
 from quillread.serve.archive.words import PlacedWord, is_leftward, read_words
+from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_reading, unpack_points
-from quillread.serve.database.schema import Document, Line, LineVersion, Page, now
+from quillread.serve.database.schema import Document, Line, LineVersion, Page
 from quillread.serve.faults import NotFoundError, RequestError
 from quillread.types import Point, Transcript, Word
 

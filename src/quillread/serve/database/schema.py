@@ -5,57 +5,13 @@ their deletion (the bin) until they are deleted for good. Geometry is JSON: a ba
 likewise, in pixels of the page's image, origin top-left.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    Dialect,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-
-class UtcTime(TypeDecorator[datetime]):
-    """A time with its zone, UTC; SQLite keeps none."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give UTC to the database."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say that what the database gives is UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def now() -> datetime:
-    """The time in UTC."""
-    return datetime.now(UTC)
-
-
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
-_Json = JSON(none_as_null=True)
-
-
-class Base(DeclarativeBase):
-    """Of all tables."""
-
-    type_annotation_map = {datetime: UtcTime, dict[str, Any]: _Json, list[Any]: _Json}  # noqa: RUF012
+from quillread.serve.database.base import Base, Id, now
 
 
 class User(Base):
@@ -63,7 +19,7 @@ class User(Base):
 
     __tablename__ = "users"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     password_hash: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(String(10))
@@ -98,7 +54,7 @@ class Token(Base):
 
     __tablename__ = "tokens"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     """None: of the one person on loopback."""
     name: Mapped[str] = mapped_column(String(100))
@@ -117,7 +73,7 @@ class LoginFailure(Base):
 
     __tablename__ = "login_failures"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     key: Mapped[str] = mapped_column(String(200), index=True)
     """`name:...` or `address:...`."""
     time: Mapped[datetime] = mapped_column(default=now)
@@ -128,13 +84,13 @@ class AuditEntry(Base):
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     time: Mapped[datetime] = mapped_column(default=now, index=True)
     user_name: Mapped[str] = mapped_column(String(100))
     address: Mapped[str] = mapped_column(String(64), default="")
     action: Mapped[str] = mapped_column(String(50))
     """Such as `document.delete` or `login.failed`."""
-    collection_id: Mapped[int | None] = mapped_column(_Id, index=True)
+    collection_id: Mapped[int | None] = mapped_column(Id, index=True)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
@@ -143,7 +99,7 @@ class Collection(Base):
 
     __tablename__ = "collections"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     created: Mapped[datetime] = mapped_column(default=now)
     deleted: Mapped[datetime | None]
@@ -159,10 +115,10 @@ class Document(Base):
     __tablename__ = "documents"
     __table_args__ = (Index("ix_documents_place", "collection_id", "position"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(500))
-    position: Mapped[int] = mapped_column(_Id, default=0)
+    position: Mapped[int] = mapped_column(Id, default=0)
     created: Mapped[datetime] = mapped_column(default=now)
     deleted: Mapped[datetime | None]
     origin: Mapped[str | None] = mapped_column(String(100), unique=True)
@@ -191,7 +147,7 @@ class Page(Base):
     __tablename__ = "pages"
     __table_args__ = (Index("ix_pages_place", "document_id", "position"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     position: Mapped[int] = mapped_column(default=0)
     label: Mapped[str] = mapped_column(String(200), default="")
@@ -241,7 +197,7 @@ class Region(Base):
 
     __tablename__ = "regions"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     page_id: Mapped[int] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"), index=True)
     position: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str] = mapped_column(String(20), default="text")
@@ -258,7 +214,7 @@ class Line(Base):
     __tablename__ = "lines"
     __table_args__ = (Index("ix_lines_place", "page_id", "position"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     page_id: Mapped[int] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"))
     region_id: Mapped[int | None] = mapped_column(ForeignKey("regions.id", ondelete="SET NULL"), index=True)
     position: Mapped[int] = mapped_column(default=0)
@@ -277,7 +233,7 @@ class Line(Base):
     """Whether a person has taken the text as right."""
     revision: Mapped[int] = mapped_column(default=1)
     """Counts changes of the line; its entity tag."""
-    current_id: Mapped[int | None] = mapped_column(_Id)
+    current_id: Mapped[int | None] = mapped_column(Id)
     """The version that counts."""
     deleted: Mapped[datetime | None]
 
@@ -293,7 +249,7 @@ class LineVersion(Base):
     __tablename__ = "line_versions"
     __table_args__ = (UniqueConstraint("line_id", "number"),)
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     line_id: Mapped[int] = mapped_column(ForeignKey("lines.id", ondelete="CASCADE"))
     number: Mapped[int]
     """From 1, by line."""
@@ -318,7 +274,7 @@ class Model(Base):
 
     __tablename__ = "models"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     blob: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
     """The zip of its folder; unpacked into `models/BLOB` of the data folder."""
@@ -335,7 +291,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
     """read, import, export or train."""
     state: Mapped[str] = mapped_column(String(10), default="waiting", index=True)
@@ -368,7 +324,7 @@ class Task(Base):
         Index("ix_tasks_job", "job_id", "state"),
     )
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(10))
     """That of its job."""
@@ -397,21 +353,12 @@ class Event(Base):
 
     __tablename__ = "events"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
     time: Mapped[datetime] = mapped_column(default=now, index=True)
-    collection_id: Mapped[int | None] = mapped_column(_Id, index=True)
+    collection_id: Mapped[int | None] = mapped_column(Id, index=True)
     kind: Mapped[str] = mapped_column(String(30))
     """Such as `job.progress`, `page.read`, `line.changed`."""
     data: Mapped[dict[str, Any]] = mapped_column(default=dict)
-
-
-class Secret(Base):
-    """Keys of the server by name."""
-
-    __tablename__ = "secrets"
-
-    name: Mapped[str] = mapped_column(String(50), primary_key=True)
-    value: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class LineSearch(Base):

@@ -15,7 +15,8 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.settings import read_options
 from quillread.serve.config import ServeLimits
-from quillread.serve.database.schema import Collection, Document, Job, Page, Task, now
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Collection, Document, Job, Page, Task
 from quillread.serve.faults import BusyError, ConflictError, RequestError
 
 JobKind = Literal["read", "import", "export", "train"]

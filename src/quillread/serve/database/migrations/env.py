@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from quillread.serve.database.schema import Base
+from quillread.serve.database.base import Base
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)

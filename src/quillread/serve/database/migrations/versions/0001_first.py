@@ -93,12 +93,6 @@ def _make_tables() -> None:
     )
     op.create_index(op.f("ix_login_failures_key"), "login_failures", ["key"], unique=False)
     op.create_table(
-        "secrets",
-        sa.Column("name", sa.String(length=50), nullable=False),
-        sa.Column("value", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    op.create_table(
         "users",
         sa.Column("id", _ID, nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
