@@ -131,4 +131,4 @@ def _is_deleted(deleted: bool) -> ColumnElement[bool]:
 def _rows(session: Session, chosen: Select[Any]) -> list[dict[str, Any]]:
     found = session.connection().execute(chosen)  # not by the ORM, which takes twice the time for each row
     names = tuple(found.keys())
-    return [dict(zip(names, row, strict=True)) for row in found]
+    return [dict(zip(names, row, strict=True)) for row in found.all()]

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -114,24 +115,18 @@ def _make_engine(address: str | URL) -> Engine:
         raise ConfigError(f"database: {address!r} is not an address", hint="postgresql://USER@HOST/NAME") from error
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
+    # Words of lines are JSON: the standard library would take as long to read them as the database to find them.
+    # Errors go into the log, where no text of pages is to be.
+    common: dict[str, Any] = {"json_deserializer": from_json, "max_overflow": 20, "hide_parameters": True}
     if url.drivername == "sqlite":
         # Waits for the one writer, rather than to fail; threads take a connection each.
-        engine = create_engine(
-            url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=20, max_overflow=20, hide_parameters=True
-        )
+        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=20, **common)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if url.drivername == "postgresql+psycopg":
         # Connections that broke while the database was away are made anew; a failing one is told soon.
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=20,
-            connect_args={"connect_timeout": 10},
-            hide_parameters=True,  # errors go into the log, where no text of pages is to be
-        )
+        return create_engine(url, pool_pre_ping=True, pool_size=10, connect_args={"connect_timeout": 10}, **common)
     raise ConfigError(f"database: {url.drivername} is not supported", hint="SQLite is built in; else PostgreSQL")
 
 
