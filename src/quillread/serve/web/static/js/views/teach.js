@@ -72,7 +72,7 @@ class Teaching {
       running ? this.progress(running) : this.begin(lesson),
       !running && last && last.state !== "done" ? this.ended(last) : null,
       !running && last?.state === "done" && last.result?.card ? this.card(last.result) : null,
-      this.models(cards, models.items)); // prettier-ignore
+      this.models(cards)); // prettier-ignore
     if (focus) document.getElementById(focus)?.focus();
     if (running) this.soon(2000);
   }
@@ -129,18 +129,20 @@ class Teaching {
 
   /** @param {Job} job */
   ended(job) {
+    // One that was stopped is taken up by teaching again; one that failed by trying its tasks again.
+    const goOn = () => (job.state === "cancelled" ? this.start() : call("POST", `jobs/${job.id}/retry`).then(() => this.load(), tellFault));
     return h("section", { class: "panel" },
       h("h2", null, job.state === "cancelled" ? t("teach.stopped") : t("teach.failed")),
       job.fault ? h("p", { dir: "auto" }, job.fault.message, job.fault.hint ? ` – ${job.fault.hint}` : "") : null,
-      h("div", { class: "buttons start" }, h("button", { type: "button", onclick: () => call("POST", `jobs/${job.id}/retry`).then(() => this.load(), tellFault) }, t("teach.goOn")))); // prettier-ignore
+      h("div", { class: "buttons start" }, h("button", { type: "button", onclick: goOn }, t("teach.goOn")))); // prettier-ignore
   }
 
   /** @param {Record<string, any>} result */
   card(result) {
-    const { card, name } = result;
-    const isUsed = this.isUsed(name);
+    const { card, name } = result; // a model that is not better was not kept, and has no name
+    const isUsed = card.better && this.isUsed(name);
     return h("section", { class: "panel card-panel" },
-      h("h2", { dir: "auto" }, t("teach.result", { name })),
+      h("h2", { dir: "auto" }, card.better ? t("teach.result", { name }) : t("teach.title")),
       h("div", { class: "before-after" },
         this.figure(percent(card.cer_before, 1), t("teach.before")), h("span", { class: "arrow", "aria-hidden": "true" }, "→"), this.figure(percent(card.cer_after, 1), t("teach.after"))),
       h("p", { class: "hint" }, t("teach.measured", { lines: card.lines, held: card.held_back, range: rangeOf(card) })),
@@ -149,7 +151,7 @@ class Teaching {
         h("thead", null, h("tr", null, [t("teach.truth"), t("teach.before"), t("teach.after")].map((name_) => h("th", { scope: "col" }, name_)))),
         h("tbody", null, (card.examples ?? []).slice(0, 3).map((/** @type {any} */ one) => h("tr", null, [one.truth, one.before, one.after].map((text) => h("td", { dir: "auto" }, text)))))),
       h("div", { class: "buttons start" },
-        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : this.mayTeach ? h("button", { type: "button", id: "teach-use", class: card.better ? "primary" : "", onclick: () => this.use(name) }, t("teach.use")) : null,
+        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : card.better && this.mayTeach ? h("button", { type: "button", id: "teach-use", class: "primary", onclick: () => this.use(name) }, t("teach.use")) : null,
         isUsed && this.mayTeach ? h("button", { type: "button", id: "teach-reread", class: "primary", onclick: () => readAgain(`collections/${this.id}`, "unchecked") }, icon("read"), t("read.unchecked")) : null)); // prettier-ignore
   }
 
@@ -174,11 +176,8 @@ class Teaching {
     }
   }
 
-  /**
-   * @param {any[]} taught
-   * @param {any[]} all
-   */
-  models(taught, all) {
+  /** @param {any[]} taught */
+  models(taught) {
     if (!taught.length) return null;
     const chosen = this.collection?.settings.options?.models ?? [];
     const builtin = { id: null, name: "builtin", card: null };
@@ -189,7 +188,6 @@ class Teaching {
         h("div", { class: "push" }),
         used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : this.mayTeach ? h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use")) : null); // prettier-ignore
     };
-    void all;
     return h("section", null, h("h2", null, t("teach.models")), h("ul", { class: "plain-list" }, [builtin, ...taught].map(row)));
   }
 
