@@ -81,9 +81,9 @@ def test_a_point_is_dragged_with_the_pointer(editor: EditorDriver):
     before = editor.served.lines(editor.page)[1]
     start(editor)
     handle = editor.tab.locator("[data-point='2']")
+    handle.hover()  # it waits until the image has come to rest
     box = handle.bounding_box()
     mouse = editor.tab.mouse
-    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     mouse.down()
     mouse.move(box["x"] + 5, box["y"] + 22, steps=5)
     mouse.up()

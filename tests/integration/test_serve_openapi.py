@@ -61,8 +61,8 @@ class Switch:
 
 
 @pytest.mark.slow
-def test_no_request_is_answered_with_an_error_of_ours(tmp_path: Path):
-    logging.getLogger("quillread").setLevel(logging.CRITICAL)  # pages without a file are told of, a thousand times
+def test_no_request_is_answered_with_an_error_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.CRITICAL, logger="quillread")  # pages without a file are told of, a thousand times
     switch = Switch(tmp_path)
     try:
         switch.renew()
