@@ -95,6 +95,25 @@ def test_the_palette_puts_a_character_where_the_cursor_was(editor: EditorDriver)
     assert editor.value.startswith("ß")
 
 
+def test_signs_that_no_font_of_the_system_has_are_drawn_by_one_of_the_page(editor: EditorDriver):
+    asked: list[str] = []
+    editor.tab.on("request", lambda request: asked.append(request.url))
+    editor.open()
+    assert not any(url.endswith("mufi.woff2") for url in asked)
+    with editor.tab.expect_response("**/mufi.woff2") as font:
+        editor.tab.keyboard.insert_text("\ue665")
+    assert font.value.ok
+    editor.wait_until(lambda: "loaded" in editor.tab.evaluate("[...document.fonts].map(font => font.status)"))
+
+
+def test_the_palette_opens_for_the_keys_and_is_walked_by_rows(editor: EditorDriver):
+    editor.open()
+    editor.press("Home", "Alt+0", "ArrowDown", "ArrowRight", "ArrowUp", "Enter")
+    assert editor.value.startswith("ß")
+    editor.tab.get_by_role("button", name="All special characters").press("Enter")
+    expect(editor.tab.locator(".signs.open")).to_have_count(1)
+
+
 def test_the_history_of_a_line_puts_an_earlier_text_back(editor: EditorDriver):
     before = editor.served.lines(editor.page)[0]["text"]
     editor.open()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from fontTools.ttLib import TTFont
 
 from quillread.serve.web import pages
 
@@ -80,7 +81,8 @@ def test_what_is_transferred_at_first_is_small():
         for name in [name.decode()]
     )
     editor = sum(size(str(path.relative_to(STATIC))) for path in (STATIC / "js" / "editor").glob("*.js"))
-    assert first + editor + size("locales/de.json") + size("vendor/openseadragon/openseadragon.min.js") < 250_000
+    vendored = size("vendor/openseadragon/openseadragon.min.js") + size("vendor/junicode/signs.woff2")
+    assert first + editor + size("locales/de.json") + vendored < 250_000
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -117,3 +119,39 @@ def test_scripts_make_no_html_of_text(path: Path):
 def test_vendored_libraries_come_with_their_licence():
     for folder in (STATIC / "vendor").iterdir():
         assert (folder / "LICENSE.txt").is_file()
+
+
+def test_fonts_come_as_they_are_since_they_are_compressed(client: TestClient):
+    answer = client.get(f"/static/{pages.stamp()}/vendor/junicode/signs.woff2", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-type"] == "font/woff2"
+    assert "content-encoding" not in answer.headers
+    assert answer.content == (STATIC / "vendor" / "junicode" / "signs.woff2").read_bytes()
+
+
+def test_the_palette_has_a_sign_of_its_own_for_all_that_common_fonts_lack():
+    palette = re.search(r'PALETTE = "(.+)";', (STATIC / "js" / "editor" / "dock.js").read_text(encoding="utf-8"))
+    assert palette is not None
+    signs = json.loads(f'"{palette[1]}"').split()
+    assert len(set(signs)) == len(signs)
+    # Of Latin Extended-D and the private-use area, and the letters above others of early German hands.
+    rare = {letter for sign in signs for letter in sign if "\ua720" <= letter <= "\uf8ff" or letter in "⁊⸗ͤͦ"}
+    assert len(rare) > 20
+    assert {ord(letter) for letter in rare} - drawn_by("signs.woff2") == set()
+
+
+@pytest.mark.parametrize("name", ["signs.woff2", "mufi.woff2"])
+def test_the_style_sheet_asks_for_a_font_where_it_has_the_sign(name: str):
+    css = (STATIC / "css" / "base.css").read_text(encoding="utf-8")
+    ranges = re.search(rf"{name}.*?unicode-range:([^;]+);", css, re.DOTALL)
+    assert ranges is not None
+    asked = set()
+    for part in re.findall(r"U\+([\dA-F]+)(?:-([\dA-F]+))?", ranges[1]):
+        asked |= set(range(int(part[0], 16), int(part[1] or part[0], 16) + 1))
+    assert drawn_by(name) - asked == set()
+    assert (STATIC / "vendor" / "junicode" / name).stat().st_size < 100_000
+
+
+def drawn_by(name: str) -> set[int]:
+    """The characters of a font of the page."""
+    with TTFont(STATIC / "vendor" / "junicode" / name) as font:
+        return set(font.getBestCmap())

@@ -27,6 +27,7 @@ _TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
 }
 _FOREVER = "public, max-age=31536000, immutable"
 _IMPORT = re.compile(rb"""^(?:import|export)\s[^"']*?["'](\./|\.\./)([^"']+)["']""", re.MULTILINE)
@@ -110,7 +111,7 @@ def _answer(request: Request, file: StaticFile, kept: str) -> Response:
     if file.tag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
         return Response(status_code=304, headers=headers)
     content = file.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if file.media_type != _TYPES[".woff2"] and "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
         content = _gzip(file)
     return Response(content, headers=headers, media_type=file.media_type)

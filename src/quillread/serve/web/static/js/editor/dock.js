@@ -1,12 +1,15 @@
 // Below the text: other readings of the line, marks, and special characters.
 
-import { fill, h } from "../dom.js";
+import { fill, h, icon } from "../dom.js";
 import { percent, t } from "../i18n.js";
 import { differences, MARKS } from "./words.js";
 import { keyCap } from "./keys.js";
 
-/** What a collection has at first; the names are those that a search finds them by. */
-export const PALETTE = "ſ ß þ Þ ð Ð æ Æ œ Œ ø ꝑ ꝓ ꝗ ꝙ ꝛ ꝝ ꝰ ꝯ ꝫ ⁊ ꝭ ẏ ȝ ƿ ꜳ ꜷ ﬁ ﬂ ﬀ ﬅ ā ē ī ō ū ñ m̄ n̄ ů ͤ ͦ ᵉ ʳ ˢ ᵗ ¹ ² ³ ° § ¶ † ‡ ℔ ℥ ₰ £ ƒ ½ ¼ ¾ „ “ ” ‚ ‘ ’ « » – — … ⸗ · ·";
+/**
+ * What a collection has at first: Unicode's, and by number those that MUFI has put into the private-use area (que, quir,
+ * ser, con, the semicolon of abbreviations, that, four ligatures of the long s, ct, two punctus, a paragraph).
+ */
+export const PALETTE = "ſ ß þ Þ ð Ð æ Æ œ Œ ø ꝑ ꝓ ꝗ ꝙ ꝛ ꝝ ꝰ ꝯ ꝫ ⁊ ꝭ \ue8bf \ue8b3 \ue8b7 \uf1a6 \uf1ac \uf149 \ueba2 \ueba3 \ueba6 \ueada \ueec5 \uf160 \uf161 \uf1e1 ẏ ȝ ƿ ꜳ ꜷ ﬁ ﬂ ﬀ ﬅ ā ē ī ō ū ñ m̄ n̄ ů ͤ ͦ ᵉ ʳ ˢ ᵗ ¹ ² ³ ° § ¶ † ‡ ℔ ℥ ₰ £ ƒ ½ ¼ ¾ „ “ ” ‚ ‘ ’ « » – — … ⸗ ·";
 
 export class Dock extends EventTarget {
   /**
@@ -21,8 +24,9 @@ export class Dock extends EventTarget {
         h("button", { type: "button", class: "plain mark-button", "data-mark": kind, title: `${t(`mark.${kind}`)} (Alt+${i + 6})` },
           h("span", { class: `sample mark-${kind}`, "aria-hidden": "true" }, kind === "illegible" ? "[…]" : "abc"), h("span", { class: "unseen" }, t(`mark.${kind}`))))); // prettier-ignore
     this.signs = h("div", { class: "signs", role: "toolbar", "aria-label": t("dock.signs") });
-    this.edit = h("button", { type: "button", class: "plain small", onclick: () => this.dispatchEvent(new Event("edit-palette")) }, t("dock.edit"));
-    this.root = h("section", { class: "dock", "aria-label": t("dock.title") }, this.readings, h("div", { class: "dock-tools" }, this.marks, this.signs, this.edit));
+    this.all = h("button", { type: "button", class: "plain square small toggle", "aria-pressed": "false", "aria-label": t("dock.allSigns"), title: t("dock.allSigns"), onclick: () => this.toggleSigns() }, icon("up"));
+    this.edit = h("button", { type: "button", class: "plain square small", "aria-label": t("dock.edit"), title: t("dock.edit"), onclick: () => this.dispatchEvent(new Event("edit-palette")) }, icon("gear"));
+    this.root = h("section", { class: "dock", "aria-label": t("dock.title") }, this.readings, h("div", { class: "dock-tools" }, this.marks, this.signs, this.all, this.edit));
     // The field keeps the focus, and with it the selection.
     this.root.addEventListener("pointerdown", (event) => {
       if (/** @type {HTMLElement} */ (event.target).closest("button")) event.preventDefault();
@@ -57,6 +61,11 @@ export class Dock extends EventTarget {
           reading.confidence === null ? null : h("span", { class: "share" }, percent(reading.confidence)))))); // prettier-ignore
   }
 
+  /** Show all signs, rather than a row of them. */
+  toggleSigns() {
+    this.all.setAttribute("aria-pressed", String(this.signs.classList.toggle("open")));
+  }
+
   focusSigns() {
     /** @type {HTMLElement|null} */ (this.signs.querySelector("[tabindex='0']"))?.focus();
   }
@@ -74,7 +83,8 @@ export class Dock extends EventTarget {
   walk(event) {
     const buttons = /** @type {HTMLButtonElement[]} */ ([...this.signs.children]);
     const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 8, ArrowUp: -8, Home: -at, End: buttons.length - 1 - at }[event.key];
+    const row = buttons.filter((button) => button.offsetTop === buttons[0].offsetTop).length;
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row, Home: -at, End: buttons.length - 1 - at }[event.key];
     if (step === undefined || at < 0) return;
     event.preventDefault();
     const to = Math.max(0, Math.min(buttons.length - 1, at + step));

@@ -166,11 +166,12 @@ export class Editor {
   /** @param {Mode} mode */
   setMode(mode) {
     const { pane } = this;
+    if (mode === "strips" && this.layout) this.toggleLayout(); // it is drawn on the image, which strips have none of
     this.mode = mode;
     remember("mode", mode);
     pane.mode = mode;
     pane.root.className = `text-pane mode-${mode}`;
-    this.main.className = `editor mode-${mode}`;
+    this.main.className = `editor mode-${mode}${this.layout ? " layouts" : ""}`;
     const { active, caret } = pane;
     pane.build();
     if (active !== null) pane.items.get(active)?.scrollIntoView({ block: "center" }), (pane.active = active), pane.field.setSelectionRange(caret, caret);
@@ -187,6 +188,7 @@ export class Editor {
     } else if (this.mayEdit) {
       if (this.mode === "strips") this.setMode("side");
       const { LayoutTool } = await import("./layout.js");
+      if (this.layout || this.ends.signal.aborted) return; // the key was pressed twice, or the page left
       this.layout = new LayoutTool(this.sheet, this.view, (id) => this.pane.activate(id, { focus: false }), () => this.toggleLayout());
       this.layout.open(this.pane.active ?? null);
     }

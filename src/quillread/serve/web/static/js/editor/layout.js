@@ -151,7 +151,7 @@ export class LayoutTool extends LayoutWork {
       h("span", { class: "push" }),
       h("button", { type: "button", class: "small primary", "data-key": "done", onclick: this.leave }, t("layout.done"))); // prettier-ignore
     if (focused) /** @type {HTMLElement|null} */ (this.bar.querySelector(`[data-key="${focused}"]`))?.focus();
-    const caps = (/** @type {[string, string][]} */ entries) => entries.flatMap(([key, label]) => [keyCap(key), ` ${t(`layout.help.${label}`)}  `]);
+    const caps = (/** @type {[string, string][]} */ entries) => entries.map(([key, label]) => h("span", null, keyCap(key), ` ${t(`layout.help.${label}`)} `));
     fill(this.help, this.tool === "select" ? caps([["ArrowDown", "walk"], ["P", "point"], ["Shift+ArrowUp", "nudge"], ["N", "new"], ["R", "region"], ["Ctrl+Z", "undo"], ["Escape", "leave"]]) : caps([["Enter", "finish"], ["Escape", "leave"]])); // prettier-ignore
   }
 

@@ -69,5 +69,5 @@ function sheet(name, page, number, lines, regions) {
   }
   return h("article", { class: "print-sheet" },
     h("header", null, h("span", { dir: "auto" }, name), h("span", null, page.label || t("page.number", { n: number }))),
-    h("div", { class: "print-body" }, h("img", { src: images.page(page.id, 1000), alt: t("print.image") }), h("div", { class: "print-text" }, paragraphs))); // prettier-ignore
+    h("div", { class: "print-body" }, h("img", { src: images.page(page.id, 1000), alt: t("print.image") }), h("div", { class: "print-words" }, paragraphs))); // prettier-ignore
 }

@@ -236,15 +236,15 @@ function chart(lesson) {
   const points = [{ lines: 0, cer_factor: 1 }, ...lesson.curve].sort((a, b) => a.lines - b.lines);
   if (points.length < 2) return null;
   const most = points[points.length - 1].lines;
-  const place = (/** @type {number} */ lines, /** @type {number} */ factor) => `${30 + (Math.min(lines, most) / most) * 260},${100 - factor * 85}`;
+  const place = (/** @type {number} */ lines, /** @type {number} */ factor) => `${38 + (Math.min(lines, most) / most) * 252},${100 - factor * 85}`;
   const here = Math.max(0, lesson.checked_lines - lesson.held_back);
   const [x, y] = place(here, factorAt(lesson.curve, here)).split(",");
   return svg("svg", { viewBox: "0 0 300 122", class: "chart", role: "img", "aria-label": t("teach.chart") },
-    svg("path", { class: "axis", d: "M30 8V100H292" }),
+    svg("path", { class: "axis", d: "M38 8V100H292" }),
     svg("polyline", { class: "curve", points: points.map((point) => place(point.lines, point.cer_factor)).join(" ") }),
     svg("circle", { class: "here", cx: x, cy: y, r: 5 }),
-    svg("text", { x: 30, y: 116 }, "0"), svg("text", { x: 292, y: 116, "text-anchor": "end" }, t("count.lines", { n: most })),
-    svg("text", { x: 26, y: 20, "text-anchor": "end" }, percent(1)), svg("text", { x: 26, y: 103, "text-anchor": "end" }, "0")); // prettier-ignore
+    svg("text", { x: 38, y: 116 }, "0"), svg("text", { x: 292, y: 116, "text-anchor": "end" }, t("count.lines", { n: most })),
+    svg("text", { x: 34, y: 20, "text-anchor": "end" }, percent(1)), svg("text", { x: 34, y: 103, "text-anchor": "end" }, "0")); // prettier-ignore
 }
 
 /**
