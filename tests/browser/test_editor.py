@@ -229,3 +229,23 @@ def test_page_keys_turn_pages(served: Served, tab: Any):
     tab.locator("textarea.field:focus").wait_for()
     editor.press("PageUp")
     expect(tab).to_have_url(re.compile(f"#/page/{first}$"))
+
+
+def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: Any):
+    collection = served.new_collection("Box one", 2)
+    other = served.call("POST", f"collections/{collection}/documents", json={"name": "<b>Box</b> two"})["id"]
+    third = served.new_page()
+    served.call("PATCH", f"pages/{third}", json={"document_id": other})
+    first, second, _ = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
+    editor = EditorDriver(tab, served, first).open()
+    for page, toasts in ((second, 0), (third, 1)):
+        editor.press("PageDown")
+        expect(tab).to_have_url(re.compile(f"#/page/{page}$"))
+        tab.locator("textarea.field:focus").wait_for()
+        expect(tab.locator(".toast")).to_have_count(toasts)
+    expect(tab.locator(".toast")).to_contain_text("<b>Box</b> two")
+    expect(tab.locator(".document-name")).to_have_text("<b>Box</b> two")
+    editor.press("PageDown")
+    expect(tab.locator(".toast").last).to_contain_text("last page of the collection")
+    editor.press("PageUp")
+    expect(tab).to_have_url(re.compile(f"#/page/{second}$"))

@@ -119,6 +119,25 @@ def test_a_page_knows_those_before_and_after_it(client: TestClient, collection: 
     assert (shown["previous_id"], shown["next_id"], shown["label"]) == (None, first, "12r")
 
 
+def test_the_pages_of_a_collection_follow_each_other_over_documents(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    first, empty, binned, last = (make_document(client, collection, name) for name in "abcd")
+    one, two, gone, three = (make_page(document, position=1) for document in (first, first, binned, last))
+    assert empty
+    client.delete(f"/api/v1/documents/{binned}")
+    other = make_page(make_document(client, client.post("/api/v1/collections", json={"name": "x"}).json()["id"]))
+    found = {page: client.get(f"/api/v1/pages/{page}").json() for page in (one, two, three, other, gone)}
+    around = {page: (shown["previous_id"], shown["next_id"]) for page, shown in found.items()}
+    assert around == {
+        one: (None, two),
+        two: (one, three),
+        three: (two, None),
+        other: (None, None),
+        gone: (two, three),
+    }
+
+
 def test_a_page_moves_to_another_document(client: TestClient, collection: int, make_page: MakePage):
     first, second = (make_document(client, collection, name) for name in "ab")
     page = make_page(first)

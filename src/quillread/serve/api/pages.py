@@ -55,10 +55,12 @@ class PageOut(BaseModel):
 
 
 class PageAmongOthers(PageOut):
-    """A page, and those before and after it."""
+    """A page, and those before and after it in its collection."""
 
     previous_id: int | None
+    """At the beginning of a document, the last page of the one before."""
     next_id: int | None
+    """At the end of a document, the first page of the one after."""
 
 
 class PageList(BaseModel):

@@ -73,13 +73,24 @@ def list_collection_pages(
 
 
 def neighbours(session: Session, page: Page) -> tuple[int | None, int | None]:
-    """The ids of the pages before and after a page of its document."""
-    place = tuple_(Page.position, Page.id)
-    others = select(Page.id).where(Page.document_id == page.document_id, Page.deleted.is_(None))
-    here = (page.position, page.id)
-    before = others.where(place < here).order_by(Page.position.desc(), Page.id.desc()).limit(1)
-    after = others.where(place > here).order_by(Page.position, Page.id).limit(1)
-    return session.scalar(before), session.scalar(after)
+    """The ids of the pages before and after a page: of its document, and at its ends of the collection's others."""
+    place, here = tuple_(Page.position, Page.id), (page.position, page.id)
+    siblings = select(Page.id).where(Page.document_id == page.document_id, Page.deleted.is_(None))
+    before = siblings.where(place < here).order_by(Page.position.desc(), Page.id.desc()).limit(1)
+    after = siblings.where(place > here).order_by(Page.position, Page.id).limit(1)
+    return (
+        session.scalar(before) or _page_of_neighbour(session, page.document, forward=False),
+        session.scalar(after) or _page_of_neighbour(session, page.document, forward=True),
+    )
+
+
+def _page_of_neighbour(session: Session, document: Document, *, forward: bool) -> int | None:
+    """The first page of the documents after one, or the last of those before it."""
+    place, here = tuple_(Document.position, Document.id), (document.position, document.id)
+    order = (Document.position, Document.id, Page.position, Page.id)
+    chosen = select(Page.id).join(Page.document).where(Document.collection_id == document.collection_id)
+    chosen = chosen.where(Document.deleted.is_(None), Page.deleted.is_(None), place > here if forward else place < here)
+    return session.scalar(chosen.order_by(*(order if forward else (part.desc() for part in order))).limit(1))
 
 
 def next_position(session: Session, document_id: int) -> int:

@@ -24,6 +24,11 @@ import { wordAt } from "./words.js";
 
 const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
 
+/** The document that was left by turning pages. @type {number|null} */
+let leftBehind = null;
+
+const currentPage = () => location.hash.match(/^#\/page\/(\d+)/)?.[1];
+
 export class Editor {
   /**
    * @param {HTMLElement} root
@@ -289,6 +294,8 @@ export class Editor {
   }
 
   close() {
+    const { page } = this.sheet;
+    leftBehind = [page.next_id, page.previous_id].includes(Number(currentPage())) ? page.document_id : null;
     outbox.flush();
     this.ends.abort();
     this.stop();
@@ -308,6 +315,12 @@ export async function show(root, address) {
     const [collection, document_] = await Promise.all([get(`collections/${page.collection_id}`), get(`documents/${page.document_id}`)]);
     const editor = new Editor(root, sheet, collection, document_);
     editor.begin(address);
+    if (leftBehind !== null && leftBehind !== page.document_id) {
+      const text = t("editor.otherDocument", { name: document_.name });
+      announce(text);
+      toast(text);
+    }
+    leftBehind = null;
     return { close: () => editor.close(), follow: (next) => (editor.begin(next), true) };
   } catch (error) {
     sheet.close();
