@@ -52,12 +52,14 @@ class Served:
     collection: int = 1
     crowd: int = 2
     """The collection of many pages."""
+    settings: Sequence[str] = ()
+    """Of the server, as `--set` takes them."""
     large: dict[int, int] = field(default_factory=dict)
     """Number of lines -> page."""
 
     def start(self) -> None:
         command = [sys.executable, "-m", "quillread.cli.main", "serve", "--data", str(self.data), "--workers", "1"]
-        command += ["--port", str(self.port)]
+        command += ["--port", str(self.port), *(f"--set={setting}" for setting in self.settings)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
         log = self.data.parent / "server.log"
         with log.open("w") as file:

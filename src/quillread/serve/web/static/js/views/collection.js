@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from "../dom.js";
 import { all, call, get, parts } from "../api.js";
-import { announce, askText, menuButton, tellFault } from "../dialog.js";
+import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { percent, t } from "../i18n.js";
 import { mayAs } from "../session.js";
@@ -243,7 +243,8 @@ class CollectionScreen {
   /** @param {boolean} folder */
   async choose(folder) {
     const chosen = await chooseFiles(folder);
-    if (chosen.files.length) await addFiles(this.id, chosen);
+    if (chosen.groups.length) await addFiles(this.id, chosen);
+    else if (chosen.skipped) toast(t("upload.nothing"), { kind: "error" });
   }
 
   async fromAddress() {

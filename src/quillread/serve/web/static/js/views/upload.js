@@ -9,16 +9,23 @@ import { recall, remember } from "../storage.js";
 import { noteJob, tellJob } from "./jobs.js";
 
 /**
+ * @typedef {object} Found
+ * @property {File} file
+ * @property {string[]} folder Names of the folders that it lies in; none for a file by itself.
+ */
+
+/**
  * @typedef {object} Chosen
  * @property {string} name Of the folder, or of the first file.
- * @property {boolean} isFolder
- * @property {File[]} files
+ * @property {{name: string|null, files: File[]}[]} groups Those of a folder become one document; the others one each.
+ * @property {number} skipped Files of other kinds.
  */
 
 const LARGE = 32e6; // bytes of a file that is sent in pieces
 const TOGETHER = 64e6; // bytes of one request
 const PIECE = 8e6;
-const KNOWN = /\.(jpe?g|png|tiff?|webp|bmp|gif|heic|heif|jp2|pdf|zip|xml)$/i;
+const KNOWN = /^[^.].*\.(jpe?g|png|tiff?|webp|bmp|gif|heic|heif|jp2|pdf|zip|xml)$/i; // not ._scan.jpg, which a Mac adds
+const ATTEMPTS = 40; // of a piece, with up to ten seconds between them
 
 /**
  * Take files that are dropped anywhere on a screen.
@@ -43,7 +50,7 @@ export function acceptDrops(root, take) {
     veil.hidden = true;
     try {
       const chosen = await dropped(event.dataTransfer);
-      if (chosen.files.length) take(chosen);
+      if (chosen.groups.length) take(chosen);
       else toast(t("upload.nothing"), { kind: "error" });
     } catch (error) {
       tellFault(error);
@@ -61,11 +68,9 @@ export function chooseFiles(folder) {
   return new Promise((resolve) => {
     const input = h("input", { type: "file", multiple: true, webkitdirectory: folder });
     input.addEventListener("change", () => {
-      const all = [...(input.files ?? [])];
-      const name = folder ? (all[0]?.webkitRelativePath.split("/")[0] ?? "") : (all[0]?.name ?? "");
-      resolve({ name: stem(name), isFolder: folder, files: all.filter((file) => KNOWN.test(file.name)) });
+      resolve(group([...(input.files ?? [])].map((file) => ({ file, folder: file.webkitRelativePath.split("/").slice(0, -1) }))));
     });
-    input.addEventListener("cancel", () => resolve({ name: "", isFolder: folder, files: [] }));
+    input.addEventListener("cancel", () => resolve({ name: "", groups: [], skipped: 0 }));
     input.click();
   });
 }
@@ -80,21 +85,21 @@ const stem = (name) => name.replace(/\.[^.]+$/, "").slice(0, 200) || t("collecti
  */
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
-  if (!entries.length) return { name: stem(transfer.files[0]?.name ?? ""), isFolder: false, files: [...transfer.files] };
-  /** @type {File[]} */
-  const files = [];
-  for (const entry of entries) await walk(entry, files);
-  const known = files.filter((file) => KNOWN.test(file.name));
-  return { name: stem(entries[0].name), isFolder: entries.some((entry) => entry.isDirectory), files: known };
+  if (!entries.length) return group([...transfer.files].map((file) => ({ file, folder: [] })));
+  /** @type {Found[]} */
+  const found = [];
+  for (const entry of entries) await walk(entry, [], found);
+  return group(found);
 }
 
 /**
  * @param {FileSystemEntry} entry
- * @param {File[]} files
+ * @param {string[]} folder That it lies in.
+ * @param {Found[]} found
  */
-async function walk(entry, files) {
+async function walk(entry, folder, found) {
   if (entry.isFile) {
-    files.push(await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject)));
+    found.push({ file: await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject)), folder });
     return;
   }
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
@@ -102,45 +107,94 @@ async function walk(entry, files) {
     /** @type {FileSystemEntry[]} */
     const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // some at a time
     if (!part.length) return;
-    part.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-    for (const child of part) await walk(child, files);
+    for (const child of part) await walk(child, [...folder, entry.name], found);
   }
 }
 
 /**
- * Send files to a collection. Those of a folder become one document.
+ * Which files become one document: those of one folder, with the XML of folders below it that hold nothing else.
+ * @param {Found[]} found
+ * @returns {Chosen}
+ */
+export function group(found) {
+  const known = found.filter(({ file }) => KNOWN.test(file.name));
+  /** @type {Map<string, Found[]>} */
+  const folders = new Map();
+  const put = (/** @type {string} */ key, /** @type {Found[]} */ more) => folders.set(key, [...(folders.get(key) ?? []), ...more]);
+  for (const one of known) put(one.folder.join("/"), [one]);
+  for (const [key, files] of [...folders]) {
+    const above = key.split("/").slice(0, -1).join("/");
+    if (!files.every(({ file }) => /\.xml$/i.test(file.name)) || !above || !folders.has(above)) continue;
+    put(above, files); // as Transkribus and eScriptorium lay out what they export: page/, alto/
+    folders.delete(key);
+  }
+  const roots = [...folders.keys()].map((key) => key.split("/")[0]);
+  const named = (/** @type {string} */ key) => {
+    const [root, ...below] = key.split("/");
+    return (below.length && roots.filter((other) => other === root).length > 1 ? below : [root, ...below]).join(" / ").slice(0, 500);
+  };
+  const groups = [...folders].sort(([a], [b]) => byName(a, b)).map(([key, files]) => ({
+    name: key && files.some(({ file }) => !/\.(pdf|zip)$/i.test(file.name)) ? named(key) : null, // a PDF is a book of its own
+    files: files.map(({ file }) => file).sort((a, b) => byName(a.name, b.name)),
+  })); // prettier-ignore
+  return { name: stem(known[0]?.folder[0] ?? known[0]?.file.name ?? ""), groups, skipped: found.length - known.length };
+}
+
+/**
+ * @param {string} a
+ * @param {string} b
+ */
+const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
+
+/**
+ * Send files to a collection.
  * @param {number} collection
  * @param {Chosen} chosen
  * @param {{read?: boolean, document?: number}} [facts]
  */
 export async function addFiles(collection, chosen, facts = {}) {
   const read = facts.read ?? true;
-  const files = [...chosen.files].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  const files = chosen.groups.flatMap((one) => one.files);
   const bar = h("progress", { max: String(files.reduce((sum, file) => sum + file.size, 0) || 1), value: "0", "aria-label": t("upload.running", { n: files.length }) });
   const place = h("div", { class: "toast upload" }, h("span", null, t("upload.running", { n: files.length })), bar);
   document.getElementById("toasts")?.append(place);
   let sent = 0;
   const progress = (/** @type {number} */ bytes) => bar.setAttribute("value", String((sent += bytes)));
+  const stay = (/** @type {BeforeUnloadEvent} */ event) => event.preventDefault();
+  addEventListener("beforeunload", stay); // a tab that is closed sends no more
   try {
-    let { document: into } = facts;
-    const isBook = chosen.isFolder && files.some((file) => !/\.(pdf|zip)$/i.test(file.name));
-    if (into === undefined && isBook) into = (await call("POST", `collections/${collection}/documents`, { body: { name: chosen.name } })).id;
-    for (const batch of batches(files.filter((file) => file.size <= LARGE))) {
-      const form = new FormData();
-      for (const file of batch) form.append("file", file, file.name);
-      form.append("read", String(read));
-      if (into !== undefined) form.append("document_id", String(into));
-      const { jobs } = await call("POST", `collections/${collection}/uploads`, { form });
-      jobs.forEach(noteJob);
-      progress(batch.reduce((sum, file) => sum + file.size, 0));
+    for (const { name, files: some } of chosen.groups) {
+      let into = facts.document ?? null;
+      if (into === null && name !== null) into = (await call("POST", `collections/${collection}/documents`, { body: { name } })).id;
+      await sendGroup({ collection, document: into, read }, some, progress);
     }
-    for (const file of files.filter((one) => one.size > LARGE)) await sendPieces(collection, file, read, progress);
-    toast(t("upload.done", { n: files.length }));
+    toast([t("upload.done", { n: files.length }), chosen.skipped ? t("upload.skipped", { n: chosen.skipped }) : ""].join(" "));
   } catch (error) {
     tellFault(error);
   } finally {
+    removeEventListener("beforeunload", stay);
     place.remove();
   }
+}
+
+/** @typedef {{collection: number, document: number|null, read: boolean}} Target */
+
+/**
+ * @param {Target} target
+ * @param {File[]} files
+ * @param {(bytes: number) => void} progress
+ */
+async function sendGroup(target, files, progress) {
+  for (const batch of batches(files.filter((file) => file.size <= LARGE))) {
+    const form = new FormData();
+    for (const file of batch) form.append("file", file, file.name);
+    form.append("read", String(target.read));
+    if (target.document !== null) form.append("document_id", String(target.document));
+    const { jobs } = await call("POST", `collections/${target.collection}/uploads`, { form });
+    jobs.forEach(noteJob);
+    progress(batch.reduce((sum, file) => sum + file.size, 0));
+  }
+  for (const file of files.filter((one) => one.size > LARGE)) await sendPieces(target, file, progress);
 }
 
 /**
@@ -169,22 +223,22 @@ function batches(files) {
 
 /**
  * Send a large file in pieces; after a fault it goes on where the server has it.
- * @param {number} collection
+ * @param {Target} target
  * @param {File} file
- * @param {boolean} read
  * @param {(bytes: number) => void} progress
  */
-async function sendPieces(collection, file, read, progress) {
+async function sendPieces({ collection, document: into, read }, file, progress) {
   const key = `upload.${collection}.${file.name}.${file.size}.${file.lastModified}`;
   let url = recall(key);
-  let offset = url ? await offsetOf(url) : null;
-  if (offset === null) {
+  const known = url ? await offsetOf(url) : null;
+  let offset = known ?? 0;
+  if (known === null) {
     const encode = (/** @type {string} */ text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-    const metadata = `collection_id ${encode(String(collection))},filename ${encode(file.name)},read ${encode(String(read))}`;
+    const facts = { collection_id: collection, filename: file.name, read, ...(into === null ? {} : { document_id: into }) };
+    const metadata = Object.entries(facts).map(([name, value]) => `${name} ${encode(String(value))}`).join(","); // prettier-ignore
     const answer = await tus("POST", address("uploads"), { "Upload-Length": String(file.size), "Upload-Metadata": metadata });
     url = new URL(answer.headers.get("location") ?? "", address("uploads")).href;
     remember(key, url);
-    offset = 0;
   }
   progress(offset);
   let failures = 0;
@@ -198,9 +252,12 @@ async function sendPieces(collection, file, read, progress) {
       const job = answer.headers.get("x-job");
       if (job) noteJob(await call("GET", `jobs/${job}`));
     } catch (error) {
-      if (++failures > 8 || (error instanceof Problem && !error.isPassing && error.status !== 409)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * failures));
-      offset = (await offsetOf(/** @type {string} */ (url)).catch(() => null)) ?? offset;
+      if (++failures > ATTEMPTS || (error instanceof Problem && !error.isPassing && ![409, 423].includes(error.status))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 1000 * failures)));
+      /** @type {number} */
+      const has = (await offsetOf(/** @type {string} */ (url)).catch(() => null)) ?? offset; // parts of a piece are kept, too
+      progress(has - offset);
+      offset = has;
     }
   }
   remember(key, null);

@@ -1,0 +1,150 @@
+"""What is added: folders with folders in them, large files in pieces, addresses of manifests."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from browsing import LETTER, Served, expect
+from PIL import Image
+from webserver import Answer, serve
+
+from quillread.serve.archive.home import Archive
+from quillread.serve.config import ServeConfig
+
+PAGE_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15">
+<Page imageFilename="{name}.jpg" imageWidth="600" imageHeight="400"><TextRegion id="r">
+<Coords points="20,20 580,20 580,90 20,90"/>
+<TextLine id="l"><Coords points="20,20 580,20 580,90 20,90"/><Baseline points="20,80 580,80"/>
+<TextEquiv><Unicode>from the file</Unicode></TextEquiv></TextLine></TextRegion></Page></PcGts>"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Scans as people keep them: in folders, with the XML of a program beside them, and what systems leave there."""
+    estate = tmp_path / "Estate"
+    for place, names in (("1890", ("10", "9")), ("1891/June", ("9",))):
+        (estate / place).mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (600, 400), "white").save(estate / place / f"{name}.jpg")
+    (estate / "1890" / "page").mkdir()
+    (estate / "1890" / "page" / "9.xml").write_text(PAGE_XML.format(name="9"), encoding="utf-8")
+    (estate / "1890" / "._9.jpg").write_bytes(b"of a Mac")
+    (estate / "notes.ini").write_text("of a system", encoding="utf-8")
+    return estate
+
+
+@pytest.fixture
+def alone(tmp_path: Path, browser: Any) -> Iterator[Served]:
+    """A server of the test's own, with an empty collection."""
+    served = Served(tmp_path / "archive" / "data", settings=("web.allow=any",))
+    served.data.parent.mkdir()
+    with Archive(ServeConfig(data=served.data)):
+        pass
+    served.start()
+    served.call("POST", "collections", json={"name": "Mine"})
+    yield served
+    served.stop()
+
+
+def open_empty(tab: Any, served: Served, id: int) -> None:
+    tab.goto(f"{served.address}/#/collection/{id}")
+    tab.locator(".welcome").wait_for()
+
+
+def assert_estate(served: Served, tab: Any, collection: int) -> None:
+    """All of the folder is there, as documents in their order, and the text of the XML is that of its page."""
+    expect(tab.locator(".cell")).to_have_count(3, timeout=60_000)
+    expect(tab.locator(".toast", has_text="2 files of other kinds were skipped")).to_have_count(1)
+    documents = served.call("GET", f"collections/{collection}/documents")["items"]
+    assert [document["name"] for document in documents] == ["1890", "1891 / June"]
+    pages = served.call("GET", f"collections/{collection}/pages")["items"]
+    assert [page["source_name"] for page in pages] == ["9.jpg", "10.jpg", "9.jpg"]
+    assert [line["text"] for line in served.lines(pages[0]["id"])] == ["from the file"]
+
+
+def test_a_folder_with_folders_is_chosen_by_keys_and_becomes_documents(served: Served, tab: Any, folder: Path):
+    made = served.call("POST", "collections", json={"name": "Chosen"})["id"]
+    open_empty(tab, served, made)
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose a folder").first.press("Enter")
+    chooser.value.set_files(folder)
+    assert_estate(served, tab, made)
+
+
+def test_a_folder_with_folders_is_dropped_and_becomes_documents(served: Served, tab: Any, folder: Path):
+    made = served.call("POST", "collections", json={"name": "Dropped folder"})["id"]
+    open_empty(tab, served, made)
+    # As the system does it: a script cannot make entries of folders.
+    devtools = tab.context.new_cdp_session(tab)
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
+    assert_estate(served, tab, made)
+
+
+def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Served, tab: Any, tmp_path: Path):
+    large = tmp_path / "large.tif"
+    with Image.open(LETTER) as image:
+        image.convert("RGB").resize((3000, 3900)).save(large)  # as it is, without compression
+    assert large.stat().st_size > 32e6
+    open_empty(tab, alone, 1)
+    network = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4e6}
+    devtools = tab.context.new_cdp_session(tab)
+    devtools.send("Network.enable")
+    devtools.send("Network.emulateNetworkConditions", network)
+    offsets: list[int] = []
+    tab.on("request", lambda r: offsets.append(int(r.headers["upload-offset"])) if r.method == "PATCH" else None)
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose files").first.press("Enter")
+    chooser.value.set_files(large)
+    bar = tab.locator(".toast.upload progress")
+    expect(bar).not_to_have_attribute("value", "0", timeout=60_000)
+    tab.wait_for_timeout(500)  # into a piece
+    alone.kill()
+    alone.start()
+    devtools.send("Network.emulateNetworkConditions", network | {"uploadThroughput": -1})
+    tab.locator(".cell").wait_for(timeout=90_000)
+    expect(tab.locator(".toast.error")).to_have_count(0)
+    assert offsets.count(0) == 1  # it did not begin anew
+    page = alone.call("GET", "collections/1/pages")["items"][0]
+    assert page["source_name"] == "large.tif"
+    assert httpx.get(f"{alone.address}/api/v1/pages/{page['id']}/original").content == large.read_bytes()
+
+
+def test_pages_of_a_manifest_are_added_by_its_address_with_keys(alone: Served, tab: Any):
+    with serve() as site:
+        images = [site.add(f"/{i}.jpg", Answer(LETTER.read_bytes())) for i in range(2)]
+        canvases = [
+            {"label": label, "images": [{"resource": {"@id": address}}]}
+            for label, address in zip(("1r", "<i>1v</i>"), images, strict=True)
+        ]
+        context = "http://iiif.io/api/presentation/2/context.json"
+        manifest = {"@context": context, "label": "<b>Codex</b> 7", "sequences": [{"canvases": canvases}]}
+        address = site.add("/book/manifest.json", Answer(json.dumps(manifest).encode()))
+        open_empty(tab, alone, 1)
+        tab.get_by_role("button", name="Add pages").press("Enter")
+        expect(tab.get_by_role("menuitem").first).to_be_focused()
+        tab.keyboard.press("ArrowUp")  # the last entry
+        tab.keyboard.press("Enter")
+        tab.locator("#ask:focus").wait_for()
+        tab.keyboard.type(address)
+        tab.keyboard.press("Enter")
+        expect(tab.locator(".cell")).to_have_count(2, timeout=60_000)
+    expect(tab.locator(".grid-head h2")).to_have_text("<b>Codex</b> 7")
+    expect(tab.locator(".cell-name")).to_have_text(["1r", "<i>1v</i>"])
+
+
+def test_an_address_that_does_not_answer_says_why(alone: Served, tab: Any):
+    with serve() as site:
+        address = site.add("/gone.json", Answer(status=404))
+        open_empty(tab, alone, 1)
+        tab.get_by_role("button", name="Add pages").press("Enter")
+        tab.get_by_role("menuitem", name="address").press("Enter")
+        tab.keyboard.type(address)
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="Activity").press("Enter")
+        expect(tab.locator(".job .fault")).to_contain_text("404", timeout=60_000)
