@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 from browsing import LETTER, Served, expect
 
 
@@ -40,10 +41,17 @@ def test_files_that_are_dropped_become_pages(served: Served, tab: Any):
         for (const kind of ['dragenter', 'dragover', 'drop'])
             document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
     }"""
-    tab.evaluate(drop, "<b>bold & brave.jpg")
+    name = "<img src=x onerror=alert(1)> 👩‍🌾 שלום"
+    tab.on("dialog", lambda dialog: pytest.fail(f"the name was run: {dialog.message}"))
+    tab.evaluate(drop, f"{name}.jpg")
     cell = tab.locator(".cell")
     cell.wait_for(timeout=60_000)
-    expect(tab.locator(".cell-name")).to_have_text("<b>bold & brave")
+    expect(tab.locator(".cell-name")).to_have_text(name)
+    expect(tab.locator(".grid-head h2")).to_have_text(name)
+    tab.locator(".grid").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".document-name")).to_have_text(name)
+    expect(tab).to_have_title(re.compile(re.escape(name)))
 
 
 def test_pages_are_chosen_deleted_and_taken_back_by_keys(served: Served, tab: Any):

@@ -1,6 +1,6 @@
 """The layout by hand, with keys alone and with the pointer."""
 
-from browsing import EditorDriver, Served
+from browsing import EditorDriver, Served, expect
 
 
 def start(editor: EditorDriver, place: int = 1) -> EditorDriver:
@@ -42,6 +42,39 @@ def test_lines_are_put_in_another_order_by_keys(editor: EditorDriver):
     editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:3]] == [first, third, second])
     editor.press("Control+z")
     editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:3]] == [first, second, third])
+
+
+def test_a_line_is_put_elsewhere_by_dragging_its_number(editor: EditorDriver):
+    first, second, third, fourth, *rest = (line["id"] for line in editor.served.lines(editor.page))
+    start(editor)
+
+    def number_of(line: int) -> dict[str, float]:
+        box: dict[str, float] = editor.tab.locator(f"li.line[data-id='{line}'] .number").bounding_box()
+        return box
+
+    mouse = editor.tab.mouse
+    grasped, target = number_of(second), number_of(fourth)
+    mouse.move(grasped["x"] + 12, grasped["y"] + 8)
+    mouse.down()
+    mouse.move(target["x"] + 12, target["y"] + 4, steps=4)
+    mouse.move(target["x"] + 12, target["y"] + target["height"] + 4, steps=2)
+    expect(editor.tab.locator("li.line.drop-after")).to_have_count(1)
+    mouse.up()
+    editor.wait_until(
+        lambda: [x["id"] for x in editor.served.lines(editor.page)] == [first, third, fourth, second, *rest]
+    )
+    editor.tab.locator(".layout-surface").focus()
+    editor.press("Control+z")
+    editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)][:3] == [first, second, third])
+
+
+def test_the_layout_gives_way_to_strips_which_have_no_image(editor: EditorDriver):
+    start(editor)
+    editor.tab.locator("[data-mode=strips]").press("Enter")
+    expect(editor.tab.locator(".layout-bar")).to_have_count(0)
+    editor.press("F9", "F9")  # quickly: it is open once
+    expect(editor.tab.locator(".layout-bar")).to_have_count(1)
+    expect(editor.tab.locator(".layout-bar")).to_be_visible()
 
 
 def test_a_line_is_split_and_joined_in_the_layout(editor: EditorDriver):

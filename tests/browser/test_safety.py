@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served
+from browsing import EditorDriver, Served, expect
 
 
 def change(served: Served, line: dict[str, Any], text: str) -> None:
@@ -143,7 +143,32 @@ def test_a_line_deleted_by_another_keeps_the_text_to_copy(editor: EditorDriver):
     editor.tab.locator(".save-state[data-state=refused]").wait_for()
 
 
-def test_a_collection_deleted_meanwhile_is_told(served: Served, tab: Any):
+def test_a_collection_deleted_meanwhile_keeps_what_is_typed(served: Served, tab: Any):
+    collection = served.new_collection("Short-lived letters", 1)
+    (page,) = (one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"])
+    editor = EditorDriver(tab, served, page).open()
+    served.call("DELETE", f"collections/{collection}")
+    tab.locator(".page-status .banner.bad").wait_for()
+    editor.type("too late ")
+    tab.locator(".save-state[data-state=refused]").wait_for()
+    expect(tab.locator("li.line .note")).to_contain_text("deleted")
+    assert editor.value.startswith("too late ")
+    served.call("POST", f"collections/{collection}/restore")
+    tab.locator(".page-status .banner.bad").wait_for(state="hidden")
+    editor.type("not ")
+    assert editor.saved()[0]["text"].startswith("too late not ")
+
+
+def test_a_collection_deleted_while_its_pages_are_shown_leads_back(served: Served, tab: Any):
+    collection = served.new_collection("Short-lived pages", 1)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    tab.locator(".cell").wait_for()
+    served.call("DELETE", f"collections/{collection}")
+    tab.locator(".card").first.wait_for()
+    expect(tab.locator(".card", has_text="Short-lived pages")).to_have_count(0)
+
+
+def test_a_document_deleted_meanwhile_is_told(served: Served, tab: Any):
     page = served.new_page()
     document = served.call("GET", f"pages/{page}")["document_id"]
     mine = served.call("POST", f"collections/{served.collection}/documents", json={"name": "Short-lived"})["id"]
@@ -152,3 +177,17 @@ def test_a_collection_deleted_meanwhile_is_told(served: Served, tab: Any):
     served.call("DELETE", f"documents/{mine}")
     tab.locator(".page-status .banner.bad").wait_for()
     assert document != mine
+
+
+def test_a_page_of_five_thousand_lines_is_edited_to_its_end(served: Served, tab: Any):
+    editor = EditorDriver(tab, served, served.large[5000]).open()
+    editor.wait_for_lines(5000)
+    editor.press("Control+End")
+    editor.type("the last ")
+    assert editor.saved()[-1]["text"].startswith("the last ")
+    assert editor.place == 4999
+    editor.press("F8", "F8")  # strips: pictures come as they are looked at
+    editor.wait_for_lines(5000)
+    editor.press("Control+Home")
+    editor.type("the first ")
+    assert editor.saved()[0]["text"].startswith("the first ")

@@ -51,9 +51,10 @@ export const number = (value) => value.toLocaleString(language);
  * A share as a percentage.
  * @param {number} value From 0 to 1.
  * @param {number} [digits]
+ * @param {"auto"|"exceptZero"} [signDisplay]
  */
-export const percent = (value, digits = 0) =>
-  value.toLocaleString(language, { style: "percent", maximumFractionDigits: digits });
+export const percent = (value, digits = 0, signDisplay = "auto") =>
+  value.toLocaleString(language, { style: "percent", maximumFractionDigits: digits, signDisplay });
 
 /** @param {string} time */
 export const when = (time) =>

@@ -69,9 +69,10 @@ class Teaching {
     const focus = document.activeElement instanceof HTMLElement ? document.activeElement.id : "";
     fill(/** @type {HTMLElement} */ (this.main),
       this.numbers(lesson),
-      running ? this.progress(running) : this.begin(lesson),
+      running ? this.progress(running) : null,
       !running && last && last.state !== "done" ? this.ended(last) : null,
       !running && last?.state === "done" && last.result?.card ? this.card(last.result) : null,
+      running ? null : this.begin(lesson),
       this.models(cards)); // prettier-ignore
     if (focus) document.getElementById(focus)?.focus();
     if (running) this.soon(2000);
@@ -88,9 +89,10 @@ class Teaching {
   /**
    * @param {string} value
    * @param {string} label
+   * @param {number[]} [range] In which it lies with 95 %.
    */
-  figure(value, label) {
-    return h("div", { class: "figure" }, h("strong", null, value), h("span", null, label));
+  figure(value, label, range) {
+    return h("div", { class: "figure" }, h("strong", null, value), h("span", null, label), range ? h("span", null, t("teach.interval", { range: rangeOf(range) })) : null);
   }
 
   /** @param {Lesson} lesson */
@@ -142,10 +144,10 @@ class Teaching {
     const { card, name } = result; // a model that is not better was not kept, and has no name
     const isUsed = card.better && this.isUsed(name);
     return h("section", { class: "panel card-panel" },
-      h("h2", { dir: "auto" }, card.better ? t("teach.result", { name }) : t("teach.title")),
+      h("h2", { dir: "auto" }, card.better ? t("teach.result", { name: plain(name) }) : t("teach.title")),
       h("div", { class: "before-after" },
-        this.figure(percent(card.cer_before, 1), t("teach.before")), h("span", { class: "arrow", "aria-hidden": "true" }, "→"), this.figure(percent(card.cer_after, 1), t("teach.after"))),
-      h("p", { class: "hint" }, t("teach.measured", { lines: card.lines, held: card.held_back, range: rangeOf(card) })),
+        this.figure(percent(card.cer_before, 1), t("teach.before"), card.ci95_before), h("span", { class: "arrow", "aria-hidden": "true" }, "→"), this.figure(percent(card.cer_after, 1), t("teach.after"), card.ci95_after)),
+      h("p", { class: "hint" }, t("teach.measured", { lines: card.lines, held: card.held_back, change: signed(card.difference), range: rangeOf(card.ci95, signed) })),
       card.better ? null : h("p", { class: "banner bad" }, icon("warn"), h("span", null, t("teach.notBetter"))),
       h("table", { class: "examples" },
         h("thead", null, h("tr", null, [t("teach.truth"), t("teach.before"), t("teach.after")].map((name_) => h("th", { scope: "col" }, name_)))),
@@ -169,7 +171,7 @@ class Teaching {
       if (name === null) delete options.models;
       else options.models = [full(name)];
       await call("PATCH", `collections/${this.id}`, { body: { settings: { ...settings, options } } });
-      toast(name === null ? t("teach.builtinUsed") : t("teach.nowUsed", { name }));
+      toast(name === null ? t("teach.builtinUsed") : t("teach.nowUsed", { name: plain(name) }));
       await this.load();
     } catch (error) {
       tellFault(error);
@@ -184,7 +186,7 @@ class Teaching {
     const row = (/** @type {any} */ model) => {
       const used = model.id === null ? !chosen.length : this.isUsed(model.name);
       return h("li", null,
-        h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : model.name.replace(/^archive:/, "")), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
+        h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : plain(model.name)), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
         h("div", { class: "push" }),
         used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : this.mayTeach ? h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use")) : null); // prettier-ignore
     };
@@ -200,11 +202,17 @@ class Teaching {
 /** @param {string} name */
 const full = (name) => (name.startsWith("archive:") ? name : `archive:${name}`);
 
-/** @param {any} card */
-function rangeOf(card) {
-  const range = Array.isArray(card.ci95) ? card.ci95 : (card.ci95?.cer_after ?? card.ci95?.cer);
-  return range ? `${percent(range[0], 1)} – ${percent(range[1], 1)}` : "–";
-}
+/** @param {string} name */
+const plain = (name) => name.replace(/^archive:/, "");
+
+/**
+ * @param {number[]|undefined} range
+ * @param {(value: number) => string} show
+ */
+const rangeOf = (range, show = (value) => percent(value, 1)) => (range ? `${show(range[0])} … ${show(range[1])}` : "–");
+
+/** @param {number} value */
+const signed = (value) => percent(value, 1, "exceptZero");
 
 /**
  * What is to be expected, in words.
