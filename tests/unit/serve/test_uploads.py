@@ -122,6 +122,8 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
         ("/", "file"),
         ("x" * 600 + ".png", "x" * 496 + ".png"),
         ("..", ".."),
+        ("👩\u200d🌾 می\u200cخواهم.png", "👩\u200d🌾 می\u200cخواهم.png"),
+        ("gpj.\u202etxt.png", "gpj. txt.png"),
     ],
 )
 def test_names_of_uploads_lose_folders_and_control_characters(given: str, kept: str):

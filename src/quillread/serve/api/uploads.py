@@ -18,6 +18,7 @@ from quillread.errors import OutputError
 from quillread.serve.api.jobs import JobOut, show_job
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.importing import plain_name
 from quillread.serve.config import ServeLimits
 from quillread.serve.database.schema import Job
 from quillread.serve.faults import RequestError, TooLargeError
@@ -247,7 +248,7 @@ class _Form(AbstractContextManager["_Form"]):
 def file_name(given: str) -> str:
     """The name of an uploaded file as it is kept: without its folders, control characters, and beyond 500 letters."""
     bare = given.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    plain = "".join(character if character.isprintable() else " " for character in bare).strip()
+    plain = plain_name(bare, len(bare))
     if len(plain) > 500:
         stem, dot, suffix = plain.rpartition(".")
         plain = f"{stem[: 499 - len(suffix)]}{dot}{suffix}" if dot and len(suffix) <= 10 else plain[:500]

@@ -20,6 +20,7 @@ from quillread.serve.database.schema import Collection, Document, Page
 
 _LONGEST_LABEL = 200
 _LONGEST_NAME = 500
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def begin_document(archive: Archive, actor: Actor, collection_id: int, name: str
                 return known
             if session.get(Collection, collection_id) is None:
                 return None
-            return create_document(session, actor, collection_id, _plain(name, _LONGEST_NAME), origin=origin).id
+            return create_document(session, actor, collection_id, plain_name(name, _LONGEST_NAME), origin=origin).id
     except IntegrityError:  # another server works on the same import, whose turn it is no longer
         with archive.database.read() as session:
             return session.scalar(select(Document.id).where(Document.origin == origin))
@@ -114,9 +115,9 @@ def add_page(archive: Archive, document_id: int, new: NewPage, user_id: int | No
 def _columns(new: NewPage) -> dict[str, Any]:
     return {
         "origin": new.origin,
-        "source_name": _plain(new.name, _LONGEST_NAME),
+        "source_name": plain_name(new.name, _LONGEST_NAME),
         "source_index": new.index,
-        "label": _plain(new.label, _LONGEST_LABEL),
+        "label": plain_name(new.label, _LONGEST_LABEL),
         "width": new.size[0],
         "height": new.size[1],
         "source": new.source and new.source.stored.sha256,
@@ -128,6 +129,10 @@ def _columns(new: NewPage) -> dict[str, Any]:
     }
 
 
-def _plain(name: str, most: int) -> str:
-    """A name of a manifest or a file without characters that do not show, some of which no database keeps."""
-    return "".join(character if character.isprintable() else " " for character in name)[:most].strip()
+def plain_name(name: str, most: int) -> str:
+    """A name of a manifest or a file without characters that do not show, some of which no database keeps.
+
+    The joiners stay: Persian, Hindi and families of emoji are not the same without them.
+    """
+    plain = "".join(letter if letter.isprintable() or letter in _JOINERS else " " for letter in name)
+    return plain[:most].strip()
