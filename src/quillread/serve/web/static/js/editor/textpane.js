@@ -79,7 +79,7 @@ export class TextPane extends EventTarget {
       const [width, height] = shapeOf(line);
       item.append(h("img", {
         class: "strip", loading: "lazy", decoding: "async", alt: "", draggable: "false",
-        src: images.line(line.id, 120, this.sheet.page.version), width, height,
+        src: images.line(line.id, 120, this.sheet.page.version), style: { "--shape": width / height },
       })); // prettier-ignore
     }
     item.append(h("span", { class: "number", "aria-hidden": "true" }, place + 1), text, h("span", { class: "sign" }));
