@@ -746,7 +746,7 @@ def test_the_audit_log_says_who_did_what_and_no_password(archive: Archive, log_i
 @pytest.mark.parametrize(
     "error", [OperationalError("SELECT", {}, Exception("gone")), PoolTimeoutError("all connections are taken")]
 )
-@pytest.mark.parametrize("place", ["access.guard.has_accounts", "api.access.accounts.list_users"])
+@pytest.mark.parametrize("place", ["access.guard.is_alone", "api.access.accounts.list_users"])
 def test_a_database_that_is_away_is_a_503(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
 ):

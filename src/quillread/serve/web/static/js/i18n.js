@@ -59,6 +59,9 @@ export const percent = (value, digits = 0) =>
 export const when = (time) =>
   new Date(time).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 
+/** @param {string} time */
+export const day = (time) => new Date(time).toLocaleDateString(language, { dateStyle: "medium" });
+
 /**
  * A span of time in words.
  * @param {number} seconds
