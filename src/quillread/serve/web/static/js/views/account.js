@@ -52,7 +52,7 @@ function password() {
   }
   return h("section", null,
     h("h2", { dir: "auto" }, me.name),
-    h("p", { class: "hint" }, t("account.role", { role: t(`role.${me.role}`) })),
+    h("p", { class: "hint" }, `${t(`role.${me.role}`)} · ${t("people.everywhere")}`),
     h("form", { class: "add-row", onsubmit: change },
       h("input", { type: "text", autocomplete: "username", value: me.name, hidden: true }),
       labelled(t("account.now"), now), labelled(t("account.next", { n: SHORTEST }), next), h("button", null, t("account.change"))),
@@ -76,7 +76,7 @@ async function tokens() {
   function item(token) {
     const end = () => call("DELETE", `tokens/${token.id}`).then(load);
     const where = token.collection_id ? (names.get(token.collection_id) ?? t("bin.title")) : t("tokens.everywhere");
-    const owner = token.user_name && token.user_name !== me.name ? token.user_name : "";
+    const owner = token.user_name && token.user_name !== me.name ? t("links.by", { name: token.user_name }) : "";
     return tokenItem(token, [owner, t(`role.${token.role}`), where], { label: t("delete"), name: t("tokens.deleteName", { name: token.name }), run: () => void end().catch(tellFault) });
   }
 
