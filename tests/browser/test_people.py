@@ -22,6 +22,11 @@ def press(tab: Any, name: str) -> None:
     tab.get_by_role("button", name=name, exact=True).press("Enter")
 
 
+def open_menu(tab: Any, name: str) -> None:
+    press(tab, name)
+    tab.locator("[role=menuitem]:focus").wait_for()
+
+
 def make_link(tab: Any, team: Served, name: str, collection: int = 1) -> str:
     """Make a link as an admin who is logged in; its address."""
     tab.goto(f"{team.address}/#/collection/{collection}/people")
@@ -62,7 +67,7 @@ def test_a_wrong_password_is_told_and_the_right_one_leads_to_where_one_wanted(te
 def test_logging_out_asks_for_a_login_again(team: Served, tab: Any):
     log_in(tab, team, "reader")
     tab.locator(".card").first.wait_for()
-    press(tab, "Language and appearance")
+    open_menu(tab, "Language and appearance")
     tab.keyboard.press("End")
     assert tab.evaluate("document.activeElement.textContent") == "Log out reader"
     tab.keyboard.press("Enter")
@@ -120,6 +125,7 @@ def test_whoever_opens_a_link_searches_prints_and_exports(team: Served, tab: Any
         refused: list[str] = []
         guest.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
         guest.goto(address)
+        guest.locator(".cell").first.wait_for()
         guest.get_by_role("searchbox").focus()
         guest.keyboard.type("joueur")
         guest.keyboard.press("Enter")
@@ -251,7 +257,7 @@ def test_an_account_is_made_gets_another_password_and_is_disabled_by_keys(team: 
     tab.keyboard.type(" but longer")
     tab.keyboard.press("Enter")
     tab.get_by_label("Role of carla").wait_for()
-    press(tab, "Menu of carla")
+    open_menu(tab, "Menu of carla")
     tab.keyboard.press("Enter")
     tab.locator("#user-password:focus").wait_for()
     tab.keyboard.type("another password")
@@ -261,13 +267,13 @@ def test_an_account_is_made_gets_another_password_and_is_disabled_by_keys(team: 
         log_in(other, team, "carla", "account", password="another password")
         other.get_by_role("heading", name="carla").wait_for()
         assert other.get_by_role("heading", name="Accounts").count() == 0
-        press(tab, "Menu of carla")
+        open_menu(tab, "Menu of carla")
         tab.keyboard.press("ArrowDown")
         tab.keyboard.press("Enter")
         tab.locator("li.over", has_text="carla").wait_for()
         other.reload()
         other.locator("#login-name").wait_for()
-    press(tab, "Menu of carla")
+    open_menu(tab, "Menu of carla")
     tab.keyboard.press("End")
     tab.keyboard.press("Enter")
     tab.get_by_role("button", name="Delete", exact=True).press("Enter")

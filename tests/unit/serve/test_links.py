@@ -115,6 +115,12 @@ def test_a_made_up_link_is_refused(browser: TestClient, users: dict[str, int], t
     assert "set-cookie" not in answer.headers
 
 
+def test_a_link_of_broken_unicode_is_refused(browser: TestClient, users: dict[str, int]):
+    headers = {"content-type": "application/json"}
+    answer = browser.post("/api/v1/link", content=b'{"token": "\\ud800"}', headers=headers)
+    assert 400 <= answer.status_code < 500
+
+
 def test_a_token_of_a_script_is_not_a_link(browser: TestClient, log_in: LogIn):
     secret = log_in("admin").post("/api/v1/tokens", json={"name": "x", "role": "admin"}).json()["token"]
     assert browser.post("/api/v1/link", json={"token": secret}).status_code == 401

@@ -68,7 +68,7 @@ class CollectionScreen {
     this.stop = watch(this.id, (kind, data) => this.hear(kind, data));
     this.drawHead();
     await this.load();
-    this.grid.list.focus({ preventScroll: true });
+    if (document.activeElement === document.body) this.grid.list.focus({ preventScroll: true }); // not if one types already
   }
 
   bar() {

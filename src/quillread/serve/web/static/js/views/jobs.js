@@ -20,7 +20,7 @@ const roles = new Map();
  * @param {any} data
  */
 export function hearJob(kind, data) {
-  if (!kind.startsWith("job.")) return;
+  if (!kind.startsWith("job.") || (whoAmI().link && data.kind !== "export")) return;
   const before = jobs.get(data.job);
   if (before) Object.assign(before, { state: data.state, total: data.total, done: data.done, failed: data.failed, seconds_left: data.seconds_left ?? null });
   if (!before || kind === "job.finished") refresh(data.job);
