@@ -32,6 +32,7 @@ export async function change(sheet, method, path, body) {
 }
 
 /**
+ * Split a line where its text is split: the parts keep the text, and are not read again.
  * @param {Sheet} sheet
  * @param {number} id
  * @param {number} at Character where the second line begins.
@@ -40,19 +41,20 @@ export async function change(sheet, method, path, body) {
 export async function splitLine(sheet, id, at, follower) {
   const { line } = /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id));
   if (at <= 0 || at >= line.text.length) return toast(t("layout.splitWhere"));
-  await change(sheet, "POST", `lines/${id}/split`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
+  await change(sheet, "POST", `lines/${id}/split?read=false`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
   follower.activate(id);
   offerUndo(t("layout.wasSplit"), null);
 }
 
 /**
+ * Join lines with their texts, which are not read again.
  * @param {Sheet} sheet
  * @param {number[]} ids
  * @param {Follower} follower
  */
 export async function joinLines(sheet, ids, follower) {
   const end = sheet.byId.get(ids[0])?.line.text.length ?? 0;
-  const answer = await change(sheet, "POST", `pages/${sheet.id}/merge`, { line_ids: ids });
+  const answer = await change(sheet, "POST", `pages/${sheet.id}/merge?read=false`, { line_ids: ids });
   follower.activate(answer?.lines?.[0]?.id ?? ids[0], { caret: end });
   toast(t("layout.wereJoined"));
 }
