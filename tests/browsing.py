@@ -18,6 +18,9 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 from quillread import types
+from quillread.serve.access import accounts
+from quillread.serve.access.actor import Actor
+from quillread.serve.access.tokens import make_token
 from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.readings import apply_reading
@@ -30,6 +33,9 @@ LETTER = ROOT / "examples" / "letter.jpg"
 SHOTS = Path(__file__).parent / "browser" / "shots"
 """Screenshots, for people to look at; git ignores them."""
 
+AXE = Path(__file__).parent / "browser" / "vendor" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
 PROVENANCE = {"software": "quillread", "model": "builtin"}
 
 
@@ -38,6 +44,13 @@ def expect(what: Any) -> Any:
     from playwright.sync_api import expect
 
     return expect(what)
+
+
+def findings(tab: Any) -> list[str]:
+    """What axe has to say of the page as it is now."""
+    tab.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    found = tab.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
+    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"][:3]]
 
 
 @dataclass
@@ -56,6 +69,8 @@ class Served:
     """Of the server, as `--set` takes them."""
     large: dict[int, int] = field(default_factory=dict)
     """Number of lines -> page."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of calls, where a login is needed."""
 
     def start(self) -> None:
         command = [sys.executable, "-m", "quillread.cli.main", "serve", "--data", str(self.data), "--workers", "1"]
@@ -87,7 +102,8 @@ class Served:
                 self.kill()
 
     def call(self, method: str, path: str, **facts: Any) -> Any:
-        answer = httpx.request(method, f"{self.address}/api/v1/{path}", timeout=30, **facts)
+        headers = self.headers | facts.pop("headers", {})
+        answer = httpx.request(method, f"{self.address}/api/v1/{path}", timeout=30, headers=headers, **facts)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content and "json" in answer.headers["content-type"] else None
 
@@ -153,6 +169,20 @@ def seed(data: Path, read: types.Page, pages: int, large: Sequence[int] = (), ma
             for document in registers:
                 for position in range(100):
                     new_page(session, document.id, position)
+
+
+PASSWORD = "correct horse battery"
+
+
+def add_accounts(data: Path) -> str:
+    """Give an archive accounts named as their roles, whose password is `PASSWORD`; a token of the admin."""
+    with Archive(ServeConfig(data=data)) as archive, archive.database.write() as session:
+        for role in ("admin", "editor", "reader", "none"):
+            hashed = accounts.make_hash(role, PASSWORD)
+            user = accounts.add_user(session, role, accounts.check_role(role), hashed)
+            if role == "admin":
+                actor = Actor(user.name, "admin", user.id)
+        return make_token(session, actor, "tests", "admin", None, 1)[1]
 
 
 def with_lines(read: types.Page, count: int) -> types.Page:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import LETTER, EditorDriver, Served, seed
+from browsing import LETTER, EditorDriver, Served, add_accounts, seed
 
 from quillread import types
 from quillread.options import ReadOptions
@@ -58,6 +58,17 @@ def served(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: type
     served = Served(tmp_path_factory.mktemp("archive") / "data")
     seed(served.data, reading, _PAGES, LARGE, MANY)
     served.large = dict(zip(LARGE, (_PAGES + 1, _PAGES + 2), strict=True))
+    served.start()
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: types.Page) -> Iterator[Served]:
+    """A server with accounts: collection 1 has pages, 2 has one page that is not read."""
+    served = Served(tmp_path_factory.mktemp("team") / "data")
+    seed(served.data, reading, 3, many=100)
+    served.headers = {"Authorization": f"Bearer {add_accounts(served.data)}"}
     served.start()
     yield served
     served.stop()

@@ -1,14 +1,11 @@
 """The page is for everyone: no finding of axe, four languages, light and dark, keys alone, little motion on wish."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import SHOTS, EditorDriver, Served
+from browsing import SHOTS, EditorDriver, Served, findings
 
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS = {
     "collections": ("", ".card"),
     "collection": ("collection/1", ".cell"),
@@ -18,15 +15,11 @@ SCREENS = {
     "teach": ("collection/1/teach", ".numbers"),
     "print": ("page/1/print", ".print-line"),
     "bin": ("bin", "main"),
+    "people": ("collection/1/people", ".banner"),
+    "account": ("account", "main h2"),
+    "link": ("link", "main h1"),
 }
 SIZES = {"desk": (1280, 800), "tablet": (820, 1180)}
-
-
-def findings(tab: Any) -> list[str]:
-    """What axe has to say of the page as it is now."""
-    tab.evaluate(AXE.read_text(encoding="utf-8") + ";0")
-    found = tab.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
-    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"][:3]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

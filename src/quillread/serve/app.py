@@ -31,6 +31,7 @@ from quillread.serve.api import (
     resumable,
     search,
     teaching,
+    tokens,
     uploads,
 )
 from quillread.serve.api.health import Metered
@@ -61,6 +62,7 @@ ROUTERS = (
     reading.router,
     search.router,
     teaching.router,
+    tokens.router,
     uploads.router,
 )
 

@@ -32,6 +32,14 @@ class LoginNeededError(RequestError):
     status = 401
 
 
+class EndedLinkError(LoginNeededError):
+    """A link that opens nothing any more; `link` in the answer is `ended`."""
+
+    def __init__(self) -> None:
+        hint = "ask whoever sent it for a new one"
+        super().__init__("this link has ended or was withdrawn", hint=hint, link="ended")
+
+
 class DeniedError(RequestError):
     """Whoever asks may not."""
 

@@ -474,6 +474,8 @@ NEEDED = {
     ("PATCH", "/api/v1/collections/{collection_id}"): "editor",
     ("DELETE", "/api/v1/collections/{collection_id}"): "admin",
     ("POST", "/api/v1/collections/{collection_id}/restore"): "admin",
+    ("GET", "/api/v1/collections/{collection_id}/links"): "admin",
+    ("POST", "/api/v1/collections/{collection_id}/links"): "admin",
     ("GET", "/api/v1/collections/{collection_id}/members"): "admin",
     ("PUT", "/api/v1/collections/{collection_id}/members/{user_id}"): "admin",
     ("DELETE", "/api/v1/collections/{collection_id}/members/{user_id}"): "admin",
@@ -563,6 +565,61 @@ def test_a_reader_changes_nothing_by_any_route(archive: Archive, log_in: LogIn, 
     assert len(answers) > 20
     assert {route: status for route, status in answers.items() if status not in (403, 404)} == {}
     assert sum(status == 403 for status in answers.values()) > 15  # they are there, and refused
+
+
+OPENED = {
+    ("GET", f"/api/v1/{path}")
+    for path in (
+        *("me", "search", "jobs", "collections", "collections/{collection_id}", "lines/{line_id}"),
+        *("collections/{collection_id}/documents", "collections/{collection_id}/pages"),
+        *("collections/{collection_id}/export", "documents/{document_id}", "documents/{document_id}/pages"),
+        *("documents/{document_id}/export", "pages/{page_id}", "pages/{page_id}/lines", "pages/{page_id}/text"),
+        *("pages/{page_id}/export", "pages/{page_id}/image", "pages/{page_id}/thumbnail", "pages/{page_id}/original"),
+        *("lines/{line_id}/image", "iiif/{page_id}", "iiif/{page_id}/info.json"),
+    )
+}
+"""Routes that whoever has opened a link may ask about the collection that it opens."""
+ODD = {
+    ("GET", "/api/v1/jobs/{job_id}"),  # of exports
+    ("GET", "/api/v1/jobs/{job_id}/result"),
+    ("GET", "/api/v1/iiif/{page_id}/{region}/{size}/{rotation}/{quality}.{format}"),  # what it asks is malformed
+    ("POST", "/api/v1/exports"),
+    ("POST", "/api/v1/pages/{page_id}/look"),
+    ("POST", "/api/v1/logout"),
+}
+"""Those whose answers are looked at elsewhere."""
+
+
+def open_link(archive: Archive, admin: TestClient, collection: int) -> TestClient:
+    """A browser that has opened a link to a collection."""
+    made = admin.post(f"/api/v1/collections/{collection}/links", json={"name": "Readers", "days": 7})
+    assert made.status_code == 201, made.text
+    guest = TestClient(make_app(archive), base_url=HERE)
+    assert guest.post("/api/v1/link", json={"token": made.json()["token"]}).json() == {"collection_id": collection}
+    return guest
+
+
+def test_a_link_opens_its_collection_for_reading_and_nothing_else(archive: Archive, log_in: LogIn, one_of_each: None):
+    guest = open_link(archive, log_in("admin"), 1)
+    answers = ask_all(guest, lambda *route: route not in ODD)
+    assert {route for route, status in answers.items() if status in (200, 303)} == OPENED - {("GET", "/api/v1/search")}
+    assert answers["GET", "/api/v1/search"] == 422  # it lacks what to search for
+    others = {route: status for route, status in answers.items() if route not in OPENED}
+    assert len(others) > 40
+    assert set(others.values()) == {403}
+
+
+def test_a_link_shows_nothing_of_another_collection(archive: Archive, log_in: LogIn, one_of_each: None):
+    admin = log_in("admin")
+    guest = open_link(archive, admin, make_collection(admin, "another"))
+    lists = {("GET", f"/api/v1/{path}") for path in ("me", "search", "jobs", "collections")} | {
+        ("POST", "/api/v1/logout")
+    }
+    answers = ask_all(guest, lambda *route: route in OPENED | ODD and route not in lists)
+    assert set(answers.values()) <= {404, 422, 400}
+    assert sum(status == 404 for status in answers.values()) > 15
+    assert [item["name"] for item in guest.get("/api/v1/collections").json()["items"]] == ["another"]
+    assert guest.get("/api/v1/jobs").json()["items"] == []
 
 
 def test_whoever_has_no_role_sees_nothing_by_any_route(archive: Archive, log_in: LogIn, one_of_each: None):
@@ -689,7 +746,7 @@ def test_the_audit_log_says_who_did_what_and_no_password(archive: Archive, log_i
 @pytest.mark.parametrize(
     "error", [OperationalError("SELECT", {}, Exception("gone")), PoolTimeoutError("all connections are taken")]
 )
-@pytest.mark.parametrize("place", ["access.guard.has_accounts", "api.access.accounts.list_users"])
+@pytest.mark.parametrize("place", ["access.guard.is_alone", "api.access.accounts.list_users"])
 def test_a_database_that_is_away_is_a_503(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
 ):

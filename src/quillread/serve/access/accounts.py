@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import ROLES, Role
 from quillread.serve.access.passwords import hash_password
+from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import LoginSession, Membership, User
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError
 
@@ -17,6 +18,11 @@ _LONGEST_NAME = 100
 def has_accounts(session: Session) -> bool:
     """Whether there is an account, so that a login is needed."""
     return session.scalar(select(User.id).limit(1)) is not None
+
+
+def is_alone(session: Session, config: ServeConfig) -> bool:
+    """Whether all belongs to the one person at this machine, who does not log in."""
+    return not config.needs_accounts and not has_accounts(session)
 
 
 def count_admins(session: Session) -> int:

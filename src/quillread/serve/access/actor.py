@@ -21,13 +21,13 @@ def least(first: Role, second: Role) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whoever makes a request: the one person on loopback, a user who is logged in, or a token."""
+    """Whoever makes a request: the one person on loopback, a user who is logged in, a token, or a link."""
 
     name: str
     role: Role = "admin"
     """In all collections, unless a membership says otherwise; of a token at most that of the token."""
     user_id: int | None = None
-    """None: the one person on loopback."""
+    """None: the one person on loopback, or whoever has opened a link."""
     limit: Role = "admin"
     """What a token allows at most."""
     collection_id: int | None = None
@@ -36,6 +36,8 @@ class Actor:
     """Network address, for the audit log."""
     token_id: int | None = None
     """The token that stands for them, if one does."""
+    is_link: bool = False
+    """Whether that token is a link for readers, which stands for nobody in particular."""
 
     def role_in(self, session: Session, collection_id: int) -> Role:
         """The role in one collection."""

@@ -18,22 +18,40 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quillread.errors import QuillreadError
-from quillread.serve.access.accounts import has_accounts
+from quillread.serve.access.accounts import is_alone
 from quillread.serve.access.actor import OWNER, Actor
 from quillread.serve.access.caller import believe_proxy, check_host, check_origin, headers
 from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
 from quillread.serve.access.tokens import find_token, is_noted, note_use
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.engine import Database, fault_of, is_away
-from quillread.serve.faults import PROBLEM, LoginNeededError, facts_of, headers_of, problem_body, status_of
+from quillread.serve.faults import (
+    PROBLEM,
+    DeniedError,
+    EndedLinkError,
+    LoginNeededError,
+    facts_of,
+    headers_of,
+    problem_body,
+    status_of,
+)
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("quillread.serve.access")
 
 GUARDED = ("/api", "/iiif", "/metrics")
 """Paths that need a login where there are accounts; the others are the pages' own files and signs of life."""
-OPEN = frozenset({"/api/v1/login"})
+OPENS_LINK = "/api/v1/link"
+OPEN = frozenset({"/api/v1/login", OPENS_LINK})
 """Paths among them that do not."""
+_LINKED = {
+    "GET": re.compile(
+        r"/api/v1/(me|search|events|jobs(/[^/]+(/result)?)?|collections(/[^/]+(/(documents|pages|export))?)?"
+        r"|(documents|pages|iiif)/.+|lines/[^/]+(/image)?)/?"
+    ),
+    "POST": re.compile(r"/api/v1/(logout|exports|pages/[^/]+/look)/?"),
+}
+"""All that whoever has opened a link may ask for; the routes see to it that it is of the one collection."""
 
 _OWN_HEAD = ("/api/v1/uploads", "/api/v1/events")
 """Paths that answer HEAD by themselves, or not at all."""
@@ -100,11 +118,27 @@ class Guard:
         exchange.is_guarded = path.startswith(GUARDED)
         exchange.bound(self._most_bytes(path))
         check_origin(scope, check_host(scope, config))
-        if exchange.is_guarded and path.rstrip("/") not in OPEN:
-            cookie = Cookie(scope["scheme"] == "https", config.root_path)
-            secrets = _bearer_of(scope), _cookie_of(scope, cookie.name)
-            actor = await to_thread.run_sync(self._find_actor, *secrets)
-            scope["state"]["actor"] = replace(actor, address=(scope.get("client") or ("", 0))[0])
+        where = path.rstrip("/")
+        if exchange.is_guarded and (where not in OPEN or where == OPENS_LINK):
+            scope["state"]["actor"] = await self._identify(scope, path)
+
+    async def _identify(self, scope: Scope, path: str) -> Actor | None:
+        """Who asks; None if nobody knows and nobody needs to."""
+        secure, root = scope["scheme"] == "https", self._config.root_path
+        login = _cookie_of(scope, Cookie(secure, root).name)
+        try:
+            if path.rstrip("/") == OPENS_LINK:  # whoever has a login of their own keeps it
+                actor = await to_thread.run_sync(self._find_actor, None, login, None)
+            else:
+                link = _cookie_of(scope, Cookie(secure, root, "link").name)
+                actor = await to_thread.run_sync(self._find_actor, _bearer_of(scope), login, link)
+        except LoginNeededError:
+            if path.rstrip("/") == OPENS_LINK:
+                return None
+            raise
+        if actor.is_link:
+            _check_link(scope["method"], path)
+        return replace(actor, address=(scope.get("client") or ("", 0))[0])
 
     def _most_bytes(self, path: str) -> int:
         limits, found = self._config.limits, _UPLOADS.fullmatch(path)
@@ -114,15 +148,15 @@ class Guard:
         is_many = found["many"] is not None
         return (max(limits.upload_bytes, limits.archive_bytes) if is_many else limits.upload_bytes) + _BODY
 
-    def _find_actor(self, token: str | None, cookie: str | None) -> Actor:
+    def _find_actor(self, token: str | None, login: str | None, link: str | None) -> Actor:
         with self._database.read() as session:
-            is_alone = not self._config.needs_accounts and not has_accounts(session)
+            alone = is_alone(session, self._config)
             if token is not None:
-                actor, note = _by_token(session, token, is_alone)
-            elif is_alone:
+                actor, note = _by_token(session, token, alone)
+            elif alone:
                 return OWNER
             else:
-                actor, note = _by_cookie(session, cookie)
+                actor, note = _by_cookie(session, login, link)
         if note is not None:
             try:
                 with self._database.write() as session:
@@ -136,21 +170,33 @@ _Found = tuple[Actor, Callable[[Session], None] | None]
 """Who it is, and what is to be noted of it."""
 
 
-def _by_token(session: Session, secret: str, is_alone: bool) -> _Found:
-    known = find_token(session, secret)
-    # Those of the one person on loopback end when there are accounts.
-    if known is None or (known[1].user_id is None and not is_alone):
+def _by_token(session: Session, secret: str, alone: bool) -> _Found:
+    known = find_token(session, secret, is_alone=alone)
+    if known is None:
         raise LoginNeededError("the token is not valid", hint="it may have ended: make a new one")
     token, actor = known
     return actor, None if is_noted(token) else lambda session: note_use(session, token)
 
 
-def _by_cookie(session: Session, secret: str | None) -> _Found:
-    known = find_login(session, secret) if secret else None
+def _by_cookie(session: Session, login: str | None, link: str | None) -> _Found:
+    """By a link that was opened, or else a login; a link that has ended is in nobody's way who has a login."""
+    opened = find_token(session, link, is_alone=False) if link else None
+    if opened is not None and opened[1].is_link:
+        token, actor = opened
+        return actor, None if is_noted(token) else lambda session: note_use(session, token)
+    known = find_login(session, login) if login else None
     if known is None:
+        if link:
+            raise EndedLinkError()
         raise LoginNeededError("a login is needed", hint="POST /api/v1/login, or send a token")
-    login, actor = known
-    return actor, None if is_fresh(login) else lambda session: renew(session, login)
+    found, actor = known
+    return actor, None if is_fresh(found) else lambda session: renew(session, found)
+
+
+def _check_link(method: str, path: str) -> None:
+    allowed = _LINKED.get("GET" if method == "HEAD" else method)
+    if allowed is None or not allowed.fullmatch(path):
+        raise DeniedError("a link is for reading one collection, and this is not part of it")
 
 
 class _Exchange:

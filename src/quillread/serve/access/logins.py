@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, Literal, cast
 
 from anyio import to_thread
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
+from starlette.responses import Response
 
 from quillread.serve.access.actor import Actor, Role
 from quillread.serve.access.passwords import is_password
@@ -45,29 +46,44 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """How the cookie of a login is sent.
+    """How the cookie of a login, or of a link that was opened, is sent.
 
     Under TLS its name says that no other host or path, and no connection without TLS, can have set it.
 
     Args:
         secure: Whether browsers speak TLS with the server, or with a proxy before it.
         root_path: Path below which the server is shown.
+        of: What it stands for. A login and a link are kept side by side.
     """
 
     secure: bool
     root_path: str
+    of: Literal["login", "link"] = "login"
 
     @property
     def name(self) -> str:
         """The name."""
+        base = "quill" if self.of == "login" else "quill-link"
         if not self.secure:
-            return "quill"
-        return "__Secure-quill" if self.root_path else "__Host-quill"
+            return base
+        return f"__Secure-{base}" if self.root_path else f"__Host-{base}"
 
     @property
     def path(self) -> str:
         """Where browsers send it."""
         return self.root_path or "/"
+
+    def give(self, response: Response, secret: str, most: timedelta) -> None:
+        """Let an answer set it: kept from scripts and from other sites."""
+        seconds = int(min(most, LONGEST).total_seconds())
+        response.set_cookie(self.name, secret, max_age=seconds, **self._bounds())
+
+    def take(self, response: Response) -> None:
+        """Let an answer delete it."""
+        response.delete_cookie(self.name, **self._bounds())
+
+    def _bounds(self) -> dict[str, Any]:
+        return {"path": self.path, "secure": self.secure, "httponly": True, "samesite": "strict"}
 
 
 async def log_in(database: Database, name: str, password: str, address: str, most: int) -> str:

@@ -1,24 +1,24 @@
-"""Who may: logging in and out, users, tokens, members of collections, the audit log."""
+"""Who may: logging in and out, users, members of collections, the audit log."""
 
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response, status
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy import select
 
-from quillread.serve.access import accounts, tokens
+from quillread.serve.access import accounts
 from quillread.serve.access.actor import Actor, Role, least
-from quillread.serve.access.logins import LONGEST, Cookie, log_in, log_out
+from quillread.serve.access.logins import LONGEST, log_in, log_out
 from quillread.serve.access.passwords import LONGEST as LONGEST_PASSWORD
-from quillread.serve.api.request import After, Limit, TheActor, TheArchive
+from quillread.serve.api.request import After, Limit, TheActor, TheArchive, cookie_of
 from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.teaching import hint_to_teach
 from quillread.serve.database.schema import AuditEntry, Token, User
-from quillread.serve.faults import DeniedError, NotFoundError
+from quillread.serve.faults import DeniedError, EndedLinkError
 from quillread.version import __version__
 
 router = APIRouter(tags=["access"])
@@ -28,6 +28,14 @@ _Id = Annotated[int, Path(ge=1, le=2**53)]
 _Password = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PASSWORD)]
 
 
+class SeenLink(BaseModel):
+    """A link that was opened."""
+
+    name: str
+    collection_id: int
+    expires: datetime
+
+
 class Me(BaseModel):
     """Whoever asks."""
 
@@ -35,6 +43,7 @@ class Me(BaseModel):
     role: Role
     user_id: int | None
     local: bool = Field(description="Whether this is the one person on loopback, who does not log in")
+    link: SeenLink | None = Field(description="If they have opened a link: what they may read")
     version: str
     can_train: bool
 
@@ -86,41 +95,6 @@ class UserList(BaseModel):
     next: None = None
 
 
-class NewToken(BaseModel):
-    """What a token is made of."""
-
-    name: _Name
-    role: Role = Field("reader", description="What it allows at most")
-    collection_id: int | None = Field(None, ge=1, le=2**53, description="The only collection that it is for")
-    days: int = Field(90, ge=1, le=3660, description="How long it holds")
-
-
-class TokenOut(BaseModel):
-    """A token, without its secret."""
-
-    id: int
-    name: str
-    user_name: str | None
-    role: Role
-    collection_id: int | None
-    created: datetime
-    expires: datetime
-    last_used: datetime | None
-
-
-class MadeToken(TokenOut):
-    """A token with its secret, which is shown only now."""
-
-    token: str
-
-
-class TokenList(BaseModel):
-    """All tokens of whoever asks; of everyone for an admin."""
-
-    items: list[TokenOut]
-    next: None = None
-
-
 class Member(BaseModel):
     """A user, as seen by a collection."""
 
@@ -169,7 +143,8 @@ def show_me(archive: TheArchive, actor: TheActor) -> Me:
         name=actor.name,
         role=least(actor.role, actor.limit),
         user_id=actor.user_id,
-        local=actor.user_id is None,
+        local=actor.user_id is None and not actor.is_link,
+        link=_show_link(archive, actor),
         version=__version__,
         can_train=hint_to_teach() is None,
     )
@@ -181,18 +156,22 @@ async def login(archive: TheArchive, request: Request, response: Response, body:
     address = request.client.host if request.client else ""
     most = archive.config.limits.login_attempts
     secret = await log_in(archive.database, body.name, body.password, address, most)
-    _set_cookie(archive, request, response, secret)
+    cookie_of(archive, request).give(response, secret, LONGEST)
+    cookie_of(archive, request, "link").take(response)
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 def logout(archive: TheArchive, actor: TheActor, request: Request, response: Response) -> None:
-    """Log out."""
-    cookie = _cookie(archive, request)
+    """Log out; or leave a link that was opened, which leaves a login as it is."""
+    cookie_of(archive, request, "link").take(response)
+    if actor.is_link:
+        return
+    cookie = cookie_of(archive, request)
     if secret := request.cookies.get(cookie.name):
         with archive.database.write() as session:
             log_out(session, secret)
             audit(session, actor, "logout")
-    response.delete_cookie(cookie.name, path=cookie.path, secure=cookie.secure, httponly=True, samesite="strict")
+    cookie.take(response)
 
 
 @router.post("/me/password", status_code=status.HTTP_204_NO_CONTENT)
@@ -206,7 +185,7 @@ async def change_password(
     await log_in(archive.database, actor.name, body.current, actor.address, most)  # counts attempts as logins do
     await to_thread.run_sync(_set_password, archive, actor, body.new)
     secret = await log_in(archive.database, actor.name, body.new, actor.address, most)
-    _set_cookie(archive, request, response, secret)
+    cookie_of(archive, request).give(response, secret, LONGEST)
 
 
 @router.get("/users")
@@ -261,40 +240,6 @@ def remove_user(archive: TheArchive, actor: TheActor, user_id: _Id) -> None:
         audit(session, actor, "user.remove", user=user.name)
 
 
-@router.get("/tokens")
-def list_tokens(archive: TheArchive, actor: TheActor) -> TokenList:
-    """List one's tokens; an admin sees everyone's."""
-    with archive.database.read() as session:
-        found = tokens.list_tokens(session, actor.user_id, everyones=_is_admin(actor))
-        return TokenList(items=[TokenOut(**_show_token(token, name)) for token, name in found])
-
-
-@router.post("/tokens", status_code=status.HTTP_201_CREATED)
-def make_token(archive: TheArchive, actor: TheActor, body: NewToken) -> MadeToken:
-    """Make a token for scripts: `Authorization: Bearer quill_...`. It is shown only in this answer."""
-    if actor.token_id is not None:
-        raise DeniedError("a token cannot make tokens", hint="log in")
-    with archive.database.write() as session:
-        if body.collection_id is not None:
-            find_collection(session, actor, body.collection_id)
-        token, secret = tokens.make_token(session, actor, body.name, body.role, body.collection_id, body.days)
-        audit(session, actor, "token.create", body.collection_id, token=token.id, role=body.role, days=body.days)
-        name = None if actor.user_id is None else actor.name
-        return MadeToken(token=secret, **_show_token(token, name))
-
-
-@router.delete("/tokens/{token_id}", status_code=status.HTTP_204_NO_CONTENT)
-def remove_token(archive: TheArchive, actor: TheActor, token_id: _Id) -> None:
-    """End a token: one's own, or as an admin anyone's. A token with less than all of an admin ends only itself."""
-    with archive.database.write() as session:
-        token = session.get(Token, token_id)
-        is_own = token is not None and token.user_id == actor.user_id and actor.token_id in (None, token_id)
-        if token is None or not (is_own or _is_admin(actor)):
-            raise NotFoundError(f"there is no token {token_id}")
-        session.delete(token)
-        audit(session, actor, "token.remove", token.collection_id, token=token_id)
-
-
 @router.get("/collections/{collection_id}/members")
 def list_members(archive: TheArchive, actor: TheActor, collection_id: _Id) -> MemberList:
     """List the users with their roles in a collection."""
@@ -340,26 +285,14 @@ def list_audit(
     return AuditList(items=items, next=items[-1].id if len(found) > limit else None)
 
 
-def _is_admin(actor: Actor) -> bool:
-    """Whether they are admin of the whole archive."""
-    return least(actor.role, actor.limit) == "admin" and actor.collection_id is None
-
-
-def _cookie(archive: Archive, request: Request) -> Cookie:
-    return Cookie(request.scope["scheme"] == "https", archive.config.root_path)
-
-
-def _set_cookie(archive: Archive, request: Request, response: Response, secret: str) -> None:
-    cookie = _cookie(archive, request)
-    response.set_cookie(
-        cookie.name,
-        secret,
-        max_age=int(LONGEST.total_seconds()),
-        path=cookie.path,
-        secure=cookie.secure,
-        httponly=True,
-        samesite="strict",
-    )
+def _show_link(archive: Archive, actor: Actor) -> SeenLink | None:
+    if not actor.is_link:
+        return None
+    with archive.database.read() as session:
+        token = session.get(Token, actor.token_id)
+        if token is None:  # withdrawn at this moment
+            raise EndedLinkError()
+        return SeenLink.model_validate(token, from_attributes=True)
 
 
 def _set_password(archive: Archive, actor: Actor, password: str) -> None:
@@ -379,16 +312,3 @@ def _set_member(archive: Archive, actor: Actor, collection_id: int, user_id: int
 
 def _show_user(user: User) -> UserOut:
     return UserOut.model_validate(user, from_attributes=True)
-
-
-def _show_token(token: Token, user_name: str | None) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "user_name": user_name,
-        "role": cast(Role, token.role),
-        "collection_id": token.collection_id,
-        "created": token.created,
-        "expires": token.expires,
-        "last_used": token.last_used,
-    }

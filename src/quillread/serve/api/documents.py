@@ -97,9 +97,9 @@ def list_in_collection(
     after: After = None,
     deleted: bool = False,
 ) -> Response:
-    """List the documents of a collection in their order, or those in the bin."""
+    """List the documents of a collection in their order, or for editors those in the bin."""
     with archive.database.read() as session:
-        find_collection(session, actor, collection_id, deleted=True)
+        find_collection(session, actor, collection_id, "editor" if deleted else "reader", deleted=True)
         return listed(list_documents(session, collection_id, after=after, limit=limit, deleted=deleted), limit)
 
 

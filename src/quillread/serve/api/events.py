@@ -24,6 +24,8 @@ _SEND_SECONDS = 20.0
 """A browser that takes nothing for so long is dropped."""
 _STREAM_SECONDS = 900.0
 """Then a stream ends and the browser comes back, so that a login that has ended is noticed."""
+_LINK_SECONDS = 60.0
+"""The same for whoever has opened a link, which may be withdrawn at any time."""
 _WATCHERS = 500
 
 
@@ -75,7 +77,7 @@ def _check(archive: Archive, actor: Actor, collection_id: int) -> None:
 
 
 async def _events(feed: Feed, watcher: Watcher, after: int | None) -> AsyncIterator[ServerSentEvent]:
-    end = time.monotonic() + _STREAM_SECONDS
+    end = time.monotonic() + (_LINK_SECONDS if watcher.actor.is_link else _STREAM_SECONDS)
     try:
         for told in await to_thread.run_sync(feed.watch, watcher, after):
             yield _shown(told)

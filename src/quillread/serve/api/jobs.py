@@ -187,7 +187,7 @@ def find_job(session: Session, actor: Actor, id: int, role: Role = "reader") -> 
         DeniedError: If the actor has less than that role.
     """
     job = session.get(Job, id)
-    if job is None:
+    if job is None or (actor.is_link and job.kind != "export"):
         raise NotFoundError(f"there is no job {id}")
     is_own = job.user_id is not None and job.user_id == actor.user_id and ROLES.index(actor.limit) >= ROLES.index(role)
     if job.collection_id is not None:
@@ -224,6 +224,8 @@ def _find_exported(session: Session, actor: Actor, body: NewExport) -> tuple[int
 def _visible(actor: Actor) -> Any:
     """The condition on jobs for those that someone may see."""
     seen = Job.collection_id.in_(select(Collection.id).where(actor.visible()))
+    if actor.is_link:
+        return seen & (Job.kind == "export")
     if actor.role == "admin" and actor.collection_id is None:
         return or_(seen, Job.collection_id.is_(None))
     return seen

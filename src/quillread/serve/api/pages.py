@@ -87,9 +87,9 @@ def list_in_document(
     after: After = None,
     deleted: bool = False,
 ) -> Response:
-    """List the pages of a document in their order, or those in the bin."""
+    """List the pages of a document in their order, or for editors those in the bin."""
     with archive.database.read() as session:
-        document = find_document(session, actor, document_id, deleted=True)
+        document = find_document(session, actor, document_id, "editor" if deleted else "reader", deleted=True)
         return listed(list_document_pages(session, document, after=after, limit=limit, deleted=deleted), limit)
 
 
@@ -112,7 +112,7 @@ def list_in_collection(
     if unchecked:
         conditions.append(Page.checked_count < Page.line_count)
     with archive.database.read() as session:
-        find_collection(session, actor, collection_id)
+        find_collection(session, actor, collection_id, "editor" if deleted else "reader")
         rows = list_collection_pages(
             session, collection_id, conditions=tuple(conditions), after=after, limit=limit, deleted=deleted
         )

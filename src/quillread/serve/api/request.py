@@ -1,10 +1,11 @@
-"""What every request has: the archive, and who asks."""
+"""What every request has: the archive, who asks, and their cookies."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import Depends, Header, Query, Request
 
 from quillread.serve.access.actor import Actor
+from quillread.serve.access.logins import Cookie
 from quillread.serve.archive.home import Archive
 from quillread.serve.faults import LoginNeededError, PreconditionNeededError, RequestError
 
@@ -30,6 +31,11 @@ def _revision(
     if not tag.isdecimal() or len(tag) > 9:
         raise RequestError(f"If-Match: {if_match!r} is not an entity tag of ours")
     return int(tag)
+
+
+def cookie_of(archive: Archive, request: Request, of: Literal["login", "link"] = "login") -> Cookie:
+    """The cookie of a login or a link, as this request has it."""
+    return Cookie(request.scope["scheme"] == "https", archive.config.root_path, of)
 
 
 TheArchive = Annotated[Archive, Depends(_archive)]

@@ -32,7 +32,7 @@ def find_collection(
     """
     collection = _get(session, Collection, id)
     actor.check(session, collection.id, role)
-    if collection.deleted and not deleted:
+    if collection.deleted and not _may_be_binned(actor, deleted):
         raise NotFoundError(f"collection {id} is in the bin", hint="restore it first")
     return collection
 
@@ -41,7 +41,7 @@ def find_document(session: Session, actor: Actor, id: int, role: Role = "reader"
     """Find a document; see `find_collection`."""
     document = _get(session, Document, id)
     find_collection(session, actor, document.collection_id, role, deleted=deleted)
-    if document.deleted and not deleted:
+    if document.deleted and not _may_be_binned(actor, deleted):
         raise NotFoundError(f"document {id} is in the bin", hint="restore it first")
     return document
 
@@ -50,7 +50,7 @@ def find_page(session: Session, actor: Actor, id: int, role: Role = "reader", *,
     """Find a page; see `find_collection`."""
     page = _get(session, Page, id)
     find_document(session, actor, page.document_id, role, deleted=deleted)
-    if page.deleted and not deleted:
+    if page.deleted and not _may_be_binned(actor, deleted):
         raise NotFoundError(f"page {id} is in the bin", hint="restore it first")
     return page
 
@@ -59,7 +59,7 @@ def find_line(session: Session, actor: Actor, id: int, role: Role = "reader", *,
     """Find a line; see `find_collection`."""
     line = _get(session, Line, id)
     find_page(session, actor, line.page_id, role)
-    if line.deleted and not deleted:
+    if line.deleted and not _may_be_binned(actor, deleted):
         raise NotFoundError(f"line {id} was deleted", hint="restore it first")
     return line
 
@@ -74,6 +74,11 @@ def find_region(session: Session, actor: Actor, id: int, role: Role = "reader") 
 def is_id(id: int) -> bool:
     """Whether a number can be an id."""
     return 0 < id < _MOST_ID
+
+
+def _may_be_binned(actor: Actor, deleted: bool) -> bool:
+    """Whether one in the bin will do; a link shows none."""
+    return deleted and not actor.is_link
 
 
 def _get(session: Session, kind: type[_Row], id: int) -> _Row:

@@ -50,7 +50,7 @@ class LoginSession(Base):
 
 
 class Token(Base):
-    """A token of a script, kept as a hash, with a scope and an end."""
+    """A token of a script, or a link for readers, kept as a hash, with a scope and an end."""
 
     __tablename__ = "tokens"
 
@@ -63,6 +63,8 @@ class Token(Base):
     """What it allows at most: admin, editor or reader."""
     collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     """The only collection that it is for."""
+    is_link: Mapped[bool] = mapped_column(default=False)
+    """Whether it is a link that opens a collection for readers without an account."""
     created: Mapped[datetime] = mapped_column(default=now)
     expires: Mapped[datetime]
     last_used: Mapped[datetime | None]

@@ -229,5 +229,7 @@ def _visible(session: Session, watcher: Watcher, rows: Sequence[_Row]) -> list[_
     ids = {row.collection_id for row in rows if row.collection_id is not None}
     if watcher.collection_id is not None:
         ids &= {watcher.collection_id}
-    mine = {id for id in ids if watcher.actor.role_in(session, id) != "none"}
-    return [row for row in rows if row.collection_id is None or row.collection_id in mine]
+    mine: set[int | None] = {id for id in ids if watcher.actor.role_in(session, id) != "none"}
+    if watcher.actor.collection_id is None:
+        mine.add(None)  # what is of no collection is for all who are not bound to one
+    return [row for row in rows if row.collection_id in mine]

@@ -164,6 +164,7 @@ def _make_tables() -> None:
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=10), nullable=False),
         sa.Column("collection_id", _ID, nullable=True),
+        sa.Column("is_link", sa.Boolean(), nullable=False),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("expires", _TIME, nullable=False),
         sa.Column("last_used", _TIME, nullable=True),

@@ -34,6 +34,7 @@ export class Offline extends Error {}
  * @property {number|string} [match] For `If-Match`.
  * @property {AbortSignal} [signal]
  * @property {boolean} [keepalive] Outlives the page.
+ * @property {boolean} [proves] Whether it brings a password or a link: 401 says that it is wrong, not that one is needed.
  */
 
 /**
@@ -77,7 +78,7 @@ export async function send(method, url, asked = {}) {
   }
   if (answer.ok) return answer;
   const problem = await problemOf(answer);
-  if (answer.status === 401) dispatchEvent(new CustomEvent("quill-login"));
+  if (answer.status === 401 && !asked.proves) dispatchEvent(new CustomEvent("quill-login", { detail: problem.body }));
   throw problem;
 }
 

@@ -108,6 +108,66 @@ export function toast(text, facts = {}) {
 }
 
 /**
+ * Put a text into the clipboard.
+ * @param {string} text
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast(t("conflict.copied"));
+  } catch {
+    toast(text, { seconds: 30 }); // the clipboard is denied: it can be taken from here
+  }
+}
+
+/**
+ * Show a secret that nobody can show again.
+ * @param {string} title
+ * @param {string} secret
+ * @param {string} label
+ */
+export function showSecret(title, secret, label) {
+  return openDialog(title, (close) => {
+    const field = h("input", { id: "secret", readonly: true, value: secret, dir: "ltr", class: "secret", onfocus: () => field.select() });
+    return [
+      h("label", { for: "secret" }, label),
+      h("div", { class: "row" }, field, h("button", { type: "button", class: "primary", autofocus: true, onclick: () => copyText(secret) }, icon("copy"), t("copy"))),
+      h("p", { class: "hint" }, t("secret.once")),
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => close() }, t("close"))),
+    ]; // prettier-ignore
+  });
+}
+
+/**
+ * Ask for several things at once.
+ * @param {string} title
+ * @param {string} button
+ * @param {() => (Node|null)[]} fields Labels and fields.
+ * @param {() => Promise<any>} run With what they hold; where it fails, the dialog stays and says so.
+ * @returns {Promise<any>} What `run` has given; undefined if it was dismissed.
+ */
+export function askForm(title, button, fields, run) {
+  return openDialog(title, (close) => {
+    const fault = h("p", { class: "fault", role: "alert", dir: "auto" });
+    const main = h("button", { class: "primary" }, button);
+    const send = async (/** @type {Event} */ event) => {
+      event.preventDefault();
+      main.disabled = true;
+      fault.textContent = "";
+      try {
+        close((await run()) ?? true);
+      } catch (error) {
+        fault.textContent = faultText(error);
+        if (!(error instanceof Problem || error instanceof Offline)) throw error;
+      } finally {
+        main.disabled = false;
+      }
+    };
+    return [h("form", { class: "stack", onsubmit: send }, fields(), fault, buttons(() => close(), main))];
+  });
+}
+
+/**
  * Say that something failed, with what to do next.
  * @param {unknown} error
  */
@@ -140,7 +200,7 @@ export function announce(text) {
  * A button that opens a menu.
  * @param {Node|string} label
  * @param {{label: string, run: () => void, danger?: boolean, icon?: Parameters<typeof icon>[0]}[]} entries
- * @param {{name?: string, class?: string}} [facts]
+ * @param {{name?: string, class?: string, key?: string}} [facts]
  */
 export function menuButton(label, entries, facts = {}) {
   const id = `menu-${Math.random().toString(36).slice(2)}`;
@@ -152,7 +212,7 @@ export function menuButton(label, entries, facts = {}) {
     }, entry.icon ? icon(entry.icon) : null, entry.label),
   ); // prettier-ignore
   menu.append(...items);
-  const button = h("button", { type: "button", class: facts.class ?? "plain", "aria-haspopup": "menu", popovertarget: id, "aria-label": facts.name ?? null }, label);
+  const button = h("button", { type: "button", class: facts.class ?? "plain", "aria-haspopup": "menu", popovertarget: id, "aria-label": facts.name ?? null, "data-key": facts.key ?? null }, label);
   menu.addEventListener("toggle", (event) => {
     const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
     button.setAttribute("aria-expanded", String(isOpen));

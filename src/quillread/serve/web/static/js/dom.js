@@ -55,6 +55,22 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Replace the children of an element that may have the focus: it goes to the new one with the same `data-key`, or else
+ * to another element.
+ * @param {HTMLElement} element
+ * @param {(Child|Child[])[]} children
+ * @param {HTMLElement|null} [otherwise]
+ */
+export function refill(element, children, otherwise = null) {
+  const focus = document.activeElement;
+  const key = focus instanceof HTMLElement && element.contains(focus) ? (focus.dataset.key ?? "") : null;
+  fill(element, ...children);
+  if (key === null) return;
+  const same = /** @type {HTMLElement|null} */ (element.querySelector(`[data-key="${CSS.escape(key)}"]`));
+  (same ?? otherwise)?.focus();
+}
+
+/**
  * @param {Element} element
  * @param {Record<string, any>|null} [facts]
  */
@@ -120,5 +136,8 @@ const ICONS = {
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   jobs: "M4 6h10M4 12h16M4 18h7",
   filter: "M4 6h16M7 12h10M10 18h4",
+  people: "M9 5a3.200 3.200 0 1 1 0 6.400A3.200 3.200 0 0 1 9 5zM3 19c.6-3.600 3-5.200 6-5.200s5.400 1.600 6 5.200M15.500 5.600a3 3 0 0 1 0 5.600M17.500 14c2 .7 3.200 2.300 3.500 5",
+  link: "M10 14a4 4 0 0 0 5.700 0l3-3A4 4 0 0 0 13 5.300l-1 1M14 10a4 4 0 0 0-5.700 0l-3 3A4 4 0 0 0 11 18.700l1-1",
+  copy: "M9 9h10v10H9zM5 15V5h10",
   palette: "M6 19V9a4 4 0 0 1 4-4M6 11h5M14 19l3.5-9 3.5 9M15.200 16h4.600",
 };

@@ -60,6 +60,9 @@ export const percent = (value, digits = 0, signDisplay = "auto") =>
 export const when = (time) =>
   new Date(time).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 
+/** @param {string} time */
+export const day = (time) => new Date(time).toLocaleDateString(language, { dateStyle: "medium" });
+
 /**
  * A span of time in words.
  * @param {number} seconds

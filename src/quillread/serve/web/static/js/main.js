@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { Offline, Problem } from "./api.js";
 import { faultText, toast } from "./dialog.js";
 import { loadLanguage, t } from "./i18n.js";
-import { applyTheme, loadMe } from "./session.js";
+import { applyTheme, loadMe, whoAmI } from "./session.js";
 import { outbox } from "./outbox.js";
 
 /** @typedef {import("./types.js").Address} Address */
@@ -18,6 +18,9 @@ const SCREENS = [
   [/^collection\/\d+$/, () => import("./views/collection.js")],
   [/^collection\/\d+\/teach$/, () => import("./views/teach.js")],
   [/^collection\/\d+\/review$/, () => import("./views/review.js")],
+  [/^collection\/\d+\/people$/, () => import("./views/people.js")],
+  [/^account$/, () => import("./views/account.js")],
+  [/^link(\/[^/]+)?$/, () => import("./views/link.js")],
   [/^search$/, () => import("./views/search.js")],
   [/^bin$/, () => import("./views/bin.js")],
   [/^page\/\d+$/, () => import("./editor/editor.js")],
@@ -38,6 +41,8 @@ export function currentAddress() {
 async function route() {
   const address = currentAddress();
   const path = address.path.join("/");
+  const { link } = whoAmI();
+  if (link && /^(|bin|account)$/.test(path)) return location.replace(`#/collection/${link.collection_id}`);
   if (path === showing && view?.follow?.(address)) return;
   const mine = ++turn;
   const screen = SCREENS.find(([pattern]) => pattern.test(path));
@@ -82,20 +87,24 @@ function showFault(root, error) {
 async function start() {
   applyTheme();
   await loadLanguage();
-  addEventListener("quill-login", () => {
-    if (currentAddress().path[0] !== "login") location.hash = `#/login?then=${encodeURIComponent(location.hash)}`;
+  addEventListener("quill-login", (event) => {
+    if (/^(login|link)$/.test(currentAddress().path[0])) return;
+    const isEnded = /** @type {CustomEvent} */ (event).detail.link === "ended";
+    location.hash = isEnded ? "#/link" : `#/login?then=${encodeURIComponent(location.hash)}`;
   });
   addEventListener("hashchange", route);
   addEventListener("unhandledrejection", (event) => {
     if (event.reason instanceof Problem || event.reason instanceof Offline) toast(faultText(event.reason), { kind: "error" });
   });
   try {
-    await loadMe();
+    if (currentAddress().path[0] !== "link") await loadMe(); // which opening the link does
   } catch (error) {
     if (!(error instanceof Problem && error.status === 401)) throw error;
   }
-  await outbox.resume();
-  setTimeout(() => outbox.resume(), 4000); // a tab that was just closed may have seemed to live on
+  if (!whoAmI().link) {
+    await outbox.resume();
+    setTimeout(() => outbox.resume(), 4000); // a tab that was just closed may have seemed to live on
+  }
   await route();
 }
 

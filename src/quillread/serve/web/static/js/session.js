@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { recall, remember } from "./storage.js";
 
 /** @type {import("./types.js").Me} */
-let me = { name: "", role: "none", user_id: null, local: true, version: "", can_train: false };
+let me = { name: "", role: "none", user_id: null, local: true, link: null, version: "", can_train: false };
 
 /** Ask the server who we are. */
 export async function loadMe() {

@@ -8,8 +8,38 @@
  * @property {"admin"|"editor"|"reader"|"none"} role
  * @property {number|null} user_id
  * @property {boolean} local
+ * @property {{name: string, collection_id: number, expires: string}|null} link If they have opened a link: of it.
  * @property {string} version
  * @property {boolean} can_train
+ */
+
+/** @typedef {Me["role"]} Role */
+
+/**
+ * @typedef {object} Member
+ * @property {number} user_id
+ * @property {string} name
+ * @property {Role} role
+ * @property {boolean} own Of this collection, rather than of all.
+ */
+
+/**
+ * @typedef {object} User
+ * @property {number} id
+ * @property {string} name
+ * @property {Role} role
+ * @property {boolean} disabled
+ */
+
+/**
+ * @typedef {object} Token A token of a script, or a link for readers.
+ * @property {number} id
+ * @property {string} name
+ * @property {string|null} user_name
+ * @property {Role} [role]
+ * @property {number|null} [collection_id]
+ * @property {string} expires
+ * @property {string|null} last_used
  */
 
 /**

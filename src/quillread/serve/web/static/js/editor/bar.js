@@ -5,7 +5,8 @@ import { menuButton } from "../dialog.js";
 import { t } from "../i18n.js";
 import { address, all } from "../api.js";
 import { outbox } from "../outbox.js";
-import { settingsMenu } from "../views/shell.js";
+import { whoAmI } from "../session.js";
+import { readOnlyMark, settingsMenu } from "../views/shell.js";
 import { showKeys } from "./keys.js";
 
 /** @typedef {import("./textpane.js").Mode} Mode */
@@ -29,13 +30,13 @@ export function editorBar(editor) {
     h("h1", { dir: "auto" }, h("span", { class: "document-name" }, editor.document.name), " ", label),
     h("nav", { class: "steps", "aria-label": t("page.turn") }, step(page.previous_id, "back"), step(page.next_id, "next")),
     h("div", { class: "push" }),
-    saveState,
+    editor.mayEdit ? saveState : readOnlyMark(),
     h("div", { class: "segments", role: "group", "aria-label": t("mode.title") }, modeButtons),
     editor.mayEdit ? layoutButton : null,
-    h("button", { type: "button", class: "plain square", "aria-label": t("keys.title"), title: `${t("keys.title")} (F1)`, onclick: () => showKeys() }, icon("keys")),
+    h("button", { type: "button", class: "plain square", "aria-label": t("keys.title"), title: `${t("keys.title")} (F1)`, onclick: () => showKeys(editor.mayEdit) }, icon("keys")),
     menuButton(icon("more"), [
       ...(editor.mayEdit ? [{ label: t("editor.readAgain"), icon: /** @type {const} */ ("read"), run: () => editor.read() }] : []),
-      ...(editor.sheet.rows.length ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.hands.run("history") }] : []),
+      ...(editor.sheet.rows.length && !whoAmI().link ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.hands.run("history") }] : []),
       { label: t("export.title"), icon: "download", run: async () => (await import("../views/export.js")).exportDialog({ page: editor.id, collection: page.collection_id }) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/page/${editor.id}/print`) },
       { label: t("page.original"), icon: "book", run: () => open(address(`pages/${editor.id}/original`), "_blank", "noopener") },
@@ -66,7 +67,7 @@ export function editorBar(editor) {
   return {
     root,
     close: () => ends.abort(),
-    focus: () => saveState.focus(),
+    focus: () => (editor.mayEdit ? saveState : modeButtons[0]).focus(),
     /** @param {Mode} mode */
     showMode: (mode) => modeButtons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.mode === mode))),
     /** @param {boolean} on */

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
-import { toast } from "../dialog.js";
+import { copyText } from "../dialog.js";
 import { outbox } from "../outbox.js";
 import { differences } from "./words.js";
 
@@ -34,17 +34,7 @@ export function noteOf(sheet, row, done) {
   return h("div", { class: "note" },
     h("p", null, isGone ? t("conflict.gone") : t("conflict.refused", { why: row.note })),
     h("div", { class: "buttons start" },
-      h("button", { type: "button", onclick: () => copy(row.line.text) }, t("conflict.copy")),
+      h("button", { type: "button", onclick: () => copyText(row.line.text) }, t("conflict.copy")),
       isGone ? null : h("button", { type: "button", onclick: () => (sheet.mark(id, ""), outbox.put(row.server, row.line.text, row.line.checked, { now: true })) }, t("fault.again")),
       h("button", { type: "button", onclick: () => (outbox.forget(id), isGone ? sheet.load() : sheet.take(row.server), done()) }, t("conflict.drop")))); // prettier-ignore
-}
-
-/** @param {string} text */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    toast(t("conflict.copied"));
-  } catch {
-    toast(text, { seconds: 30 }); // the clipboard is denied: it can be taken from here
-  }
 }

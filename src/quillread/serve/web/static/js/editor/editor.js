@@ -256,7 +256,7 @@ export class Editor {
     if (isGone) content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone")))];
     else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
     else if (page.state === "waiting" || page.state === "reading") content = [h("div", { class: "banner busy" }, h("span", { class: "spinner" }), h("span", null, t(`state.${page.state}`)))];
-    else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, page.state === "new" ? t("editor.notRead") : t("editor.noLines")), again(t("editor.read")))];
+    else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, t(page.state === "new" ? "editor.notRead" : this.mayEdit ? "editor.noLines" : "editor.noLinesHere")), again(t("editor.read")))];
     fill(this.status, content);
   }
 

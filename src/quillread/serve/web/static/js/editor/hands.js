@@ -3,6 +3,7 @@
 import { announce, tellFault, toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
+import { whoAmI } from "../session.js";
 import { readingsOf } from "./dock.js";
 import { showHistory } from "./history.js";
 import { actionOf, showKeys } from "./keys.js";
@@ -71,13 +72,13 @@ export class Hands {
       case "nextDoubt": return this.nextDoubt(place);
       case "previousDoubt": return this.previousDoubt(place);
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
-      case "palette": return this.editor.dock.focusSigns();
+      case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
       case "undo": return this.wentBack(this.sheet.undo());
       case "redo": return this.wentBack(this.sheet.redo());
       case "save": return this.save();
-      case "history": if (id !== null) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
+      case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
-      case "help": showKeys(); return;
+      case "help": showKeys(this.mayEdit); return;
       case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
       case "mode": return this.editor.nextMode();
       case "layout": this.editor.toggleLayout(); return;

@@ -73,13 +73,21 @@ export function actionOf(event) {
   return ACTIONS.get(name);
 }
 
-/** Show all keys. */
-export function showKeys() {
-  return openDialog(t("keys.title"), () => KEYS.map(([group, entries]) =>
+/** What is left of the keys where nothing can be changed. */
+const READING = new Set(["right", "back", "up", "down", "first", "last", "nextPage", "previousPage", "nextDoubt", "previousDoubt", "help", "leave", "mode", "closer", "farther"]);
+
+/**
+ * Show all keys.
+ * @param {boolean} mayEdit
+ */
+export function showKeys(mayEdit) {
+  const isShown = (/** @type {string} */ action) => (mayEdit ? !/^reading[2-5]$/.test(action) : READING.has(action));
+  const groups = KEYS.filter(([, entries]) => entries.some(([action]) => isShown(action)));
+  return openDialog(t("keys.title"), () => groups.map(([group, entries]) =>
     h("section", { class: "key-group" },
       h("h3", null, t(group)),
-      h("dl", null, entries.filter(([action]) => !/^reading[2-5]$/.test(action)).map(([action, keys]) =>
-        h("div", null, h("dt", null, keys.map((key, i) => [i ? " " : "", keyCap(action === "reading1" ? "Alt+1…5" : key)]).flat()), h("dd", null, t(`key.${action}`))))))), { class: "wide keys-dialog" }); // prettier-ignore
+      h("dl", null, entries.filter(([action]) => isShown(action)).map(([action, keys]) =>
+        h("div", null, h("dt", null, keys.map((key, i) => [i ? " " : "", keyCap(action === "reading1" ? "Alt+1…5" : key)]).flat()), h("dd", null, t(action === "right" && !mayEdit ? "key.down" : `key.${action}`))))))), { class: "wide keys-dialog" }); // prettier-ignore
 }
 
 const NAMES = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", PageDown: "Page ↓", PageUp: "Page ↑", Escape: "Esc" };

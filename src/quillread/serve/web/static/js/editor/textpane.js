@@ -31,7 +31,7 @@ export class TextPane extends EventTarget {
       dir: "auto", "aria-describedby": "field-help", readonly: !mayEdit, enterkeyhint: "next",
     }); // prettier-ignore
     this.field.setAttribute("autocorrect", "off");
-    this.help = h("p", { id: "field-help", class: "unseen" }, t("editor.fieldHelp"));
+    this.help = h("p", { id: "field-help", class: "unseen" }, t(mayEdit ? "editor.fieldHelp" : "editor.fieldHelpReading"));
     this.root.append(this.help);
     /** @type {Map<number, HTMLLIElement>} */
     this.items = new Map();

@@ -7,7 +7,7 @@ import { number, t, when } from "../i18n.js";
 import { mayAs } from "../session.js";
 import { shellBar } from "./shell.js";
 
-/** @typedef {{path: string, name: string, deleted: string, where: string, mayPurge: boolean}} Entry */
+/** @typedef {{path: string, name: string, deleted: string, where: string, mayRestore: boolean, mayPurge: boolean}} Entry */
 
 /** @type {import("../types.js").Show} */
 export async function show(root) {
@@ -17,10 +17,10 @@ export async function show(root) {
   async function load() {
     const [gone, kept] = await Promise.all([all("collections", { deleted: true }), all("collections")]);
     /** @type {Entry[]} */
-    const entries = gone.map((one) => ({ path: `collections/${one.id}`, name: one.name, deleted: one.deleted, where: t("bin.collection"), mayPurge: mayAs(one.role, "admin") }));
-    for (const collection of kept) {
+    const entries = gone.map((one) => ({ path: `collections/${one.id}`, name: one.name, deleted: one.deleted, where: t("bin.collection"), mayRestore: mayAs(one.role, "admin"), mayPurge: mayAs(one.role, "admin") }));
+    for (const collection of kept.filter((one) => mayAs(one.role, "editor"))) {
       for (const one of await all(`collections/${collection.id}/documents`, { deleted: true })) {
-        entries.push({ path: `documents/${one.id}`, name: one.name, deleted: one.deleted, where: collection.name, mayPurge: mayAs(collection.role, "admin") });
+        entries.push({ path: `documents/${one.id}`, name: one.name, deleted: one.deleted, where: collection.name, mayRestore: true, mayPurge: mayAs(collection.role, "admin") });
       }
     }
     entries.sort((a, b) => (a.deleted < b.deleted ? 1 : -1));
@@ -32,7 +32,7 @@ export async function show(root) {
     return h("li", null,
       h("div", null, h("strong", { dir: "auto" }, entry.name), h("p", { class: "hint" }, `${entry.where} · ${when(entry.deleted)}`)),
       h("div", { class: "push" }),
-      h("button", { type: "button", onclick: () => call("POST", `${entry.path}/restore`).then(load, tellFault) }, icon("undo"), t("bin.restore")),
+      entry.mayRestore ? h("button", { type: "button", onclick: () => call("POST", `${entry.path}/restore`).then(load, tellFault) }, icon("undo"), t("bin.restore")) : null,
       entry.mayPurge ? h("button", { type: "button", class: "plain danger-text", onclick: () => purge(entry) }, t("bin.purge")) : null); // prettier-ignore
   }
 

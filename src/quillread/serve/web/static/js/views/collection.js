@@ -5,11 +5,11 @@ import { all, call, get, parts } from "../api.js";
 import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { percent, t } from "../i18n.js";
-import { mayAs } from "../session.js";
+import { mayAs, whoAmI } from "../session.js";
 import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
 import { PageGrid } from "./grid.js";
 import { hearJob } from "./jobs.js";
-import { shellBar } from "./shell.js";
+import { readOnlyMark, shellBar } from "./shell.js";
 import { acceptDrops, addAddress, addFiles, chooseFiles } from "./upload.js";
 
 /** @typedef {import("../types.js").Page} Page */
@@ -68,7 +68,7 @@ class CollectionScreen {
     this.stop = watch(this.id, (kind, data) => this.hear(kind, data));
     this.drawHead();
     await this.load();
-    this.grid.list.focus({ preventScroll: true });
+    if (document.activeElement === document.body) this.grid.list.focus({ preventScroll: true }); // not if one types already
   }
 
   bar() {
@@ -76,10 +76,12 @@ class CollectionScreen {
     const link = (/** @type {string} */ to, /** @type {Parameters<typeof icon>[0]} */ picture, /** @type {string} */ label) =>
       h("a", { class: "button plain", href: `#/collection/${this.id}/${to}`, title: label }, icon(picture), h("span", { class: "wide-only" }, label));
     return shellBar({
-      title: collection.name, back: "#/", backLabel: t("collections.title"), collection: this.id,
+      title: collection.name, back: whoAmI().link ? undefined : "#/", backLabel: t("collections.title"), collection: this.id,
       actions: [
-        link("review", "eye", t("review.title")),
-        link("teach", "teach", t("teach.title")),
+        this.mayEdit ? null : readOnlyMark(),
+        this.mayEdit ? link("review", "eye", t("review.title")) : null,
+        this.mayEdit ? link("teach", "teach", t("teach.title")) : null,
+        mayAs(collection.role, "admin") ? link("people", "people", t("people.title")) : null,
         h("button", { type: "button", class: "plain", title: t("export.title"), onclick: () => this.export() }, icon("download"), h("span", { class: "wide-only" }, t("export.title"))),
       ],
     }); // prettier-ignore
@@ -144,7 +146,7 @@ class CollectionScreen {
     this.grid?.setPages(pages.filter(FILTERS[this.filter]), names);
     const empty = /** @type {HTMLElement} */ (this.empty);
     empty.hidden = pages.length > 0;
-    if (!pages.length) fill(empty, icon("upload"), h("h2", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
+    if (!pages.length) fill(empty, icon(this.mayEdit ? "upload" : "book"), h("h2", null, t("collection.empty")), h("p", null, this.mayEdit ? t("collection.start") : ""), this.mayEdit ? h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => this.choose(false) }, t("upload.files")), h("button", { type: "button", onclick: () => this.choose(true) }, t("upload.folder"))) : null);
   }
 
   drawChips() {
@@ -214,7 +216,7 @@ class CollectionScreen {
     if (!named) return;
     const pages = [...this.pages.values()].filter((page) => page.document_id === id);
     const holder = menuButton("", [
-      { label: t("read.again"), icon: "read", run: () => void readAgain(`documents/${id}`, "all") },
+      ...(this.mayEdit ? [{ label: t("read.again"), icon: /** @type {const} */ ("read"), run: () => void readAgain(`documents/${id}`, "all") }] : []),
       { label: t("export.title"), icon: "download", run: async () => (await import("./export.js")).exportDialog({ collection: this.id, documents: [id], sample: pages[0]?.id }) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/document/${id}/print`) },
       ...(this.mayEdit ? [

@@ -22,15 +22,15 @@ export async function show(root) {
     icon("search"), h("input", { type: "search", name: "q", "aria-label": t("search.all"), placeholder: t("search.all"), dir: "auto" })); // prettier-ignore
   const add = mayMake ? h("button", { type: "button", class: "primary", onclick: make }, icon("plus"), t("collections.new")) : null;
   const main = h("main", { class: "page" },
-    h("div", { class: "page-head" }, h("div", null, h("h2", null, t("collections.title")), h("p", { class: "hint" }, t("collections.hint"))), h("div", { class: "push" }), search, add),
+    h("div", { class: "page-head" }, h("div", null, h("h2", null, t("collections.title")), mayMake ? h("p", { class: "hint" }, t("collections.hint")) : null), h("div", { class: "push" }), search, add),
     list,
-    h("p", { class: "foot" }, h("a", { href: "#/bin" }, icon("trash"), t("bin.title")), h("span", null, `Quillread ${whoAmI().version}`))); // prettier-ignore
+    h("p", { class: "foot" }, mayMake || collections.some((one) => mayAs(one.role, "editor")) ? h("a", { href: "#/bin" }, icon("trash"), t("bin.title")) : h("span"), h("span", null, `Quillread ${whoAmI().version}`))); // prettier-ignore
   fill(root, shellBar({ title: "Quillread" }), main);
 
   function draw() {
     if (!collections.length) {
       fill(list, h("li", { class: "welcome" },
-        icon("upload"), h("h2", null, t("collections.none")), h("p", null, t("collections.start")),
+        icon(mayMake ? "upload" : "book"), h("h2", null, t("collections.none")), mayMake ? h("p", null, t("collections.start")) : null,
         mayMake ? h("button", { type: "button", class: "primary", onclick: make }, t("collections.new")) : null)); // prettier-ignore
       return;
     }
@@ -42,6 +42,7 @@ export async function show(root) {
     const share = collection.line_count ? collection.checked_count / collection.line_count : 0;
     const menu = mayAs(collection.role, "editor") ? menuButton(icon("more"), [
       { label: t("rename"), icon: "pen", run: () => rename(collection) },
+      ...(mayAs(collection.role, "admin") ? [{ label: t("people.title"), icon: /** @type {const} */ ("people"), run: () => (location.hash = `#/collection/${collection.id}/people`) }] : []),
       ...(mayAs(collection.role, "admin") ? [{ label: t("delete"), icon: /** @type {const} */ ("trash"), danger: true, run: () => remove(collection) }] : []),
     ], { name: t("collections.menu", { name: collection.name }), class: "plain square" }) : null; // prettier-ignore
     return h("li", { class: "card" },
@@ -89,7 +90,7 @@ export async function show(root) {
 
   /** @param {import("./upload.js").Chosen} chosen */
   async function dropped(chosen) {
-    const target = await chooseCollection(collections, chosen.name);
+    const target = await chooseCollection(collections.filter((one) => mayAs(one.role, "editor")), chosen.name);
     if (!target) return;
     try {
       const id = typeof target === "number" ? target : (await call("POST", "collections", { body: { name: target } })).id;

@@ -1,7 +1,7 @@
 // Work that goes on behind: a button with its progress, and a panel with each job.
 
 import { fill, h, icon } from "../dom.js";
-import { address, call, get } from "../api.js";
+import { address, all, call, get } from "../api.js";
 import { openDialog, tellFault, toast } from "../dialog.js";
 import { duration, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
@@ -11,6 +11,8 @@ import { mayAs, whoAmI } from "../session.js";
 /** @type {Map<number, Job>} */
 const jobs = new Map();
 const heard = new EventTarget();
+/** In which role one sees a collection. @type {Map<number, string>} */
+const roles = new Map();
 
 /**
  * A job was told of.
@@ -18,7 +20,7 @@ const heard = new EventTarget();
  * @param {any} data
  */
 export function hearJob(kind, data) {
-  if (!kind.startsWith("job.")) return;
+  if (!kind.startsWith("job.") || (whoAmI().link && data.kind !== "export")) return;
   const before = jobs.get(data.job);
   if (before) Object.assign(before, { state: data.state, total: data.total, done: data.done, failed: data.failed, seconds_left: data.seconds_left ?? null });
   if (!before || kind === "job.finished") refresh(data.job);
@@ -74,6 +76,7 @@ async function load(collection) {
 /** @param {number|null} collection */
 export async function showJobs(collection) {
   await load(collection).catch(tellFault);
+  for (const one of await all("collections").catch(() => [])) roles.set(one.id, one.role);
   const list = h("ol", { class: "jobs" });
   const draw = () => {
     const shown = [...jobs.values()].filter((job) => collection === null || job.collection_id === collection).sort((a, b) => b.id - a.id);
@@ -98,7 +101,9 @@ function jobItem(job) {
       tellFault(error);
     }
   };
-  const may = mayAs(whoAmI().role, "editor") || whoAmI().local;
+  const me = whoAmI();
+  const isOwn = job.user_name === me.name && !me.link;
+  const may = isOwn || mayAs(job.collection_id === null ? me.role : (roles.get(job.collection_id) ?? "none"), job.collection_id === null ? "admin" : "editor");
   const button = (/** @type {string} */ what, /** @type {string} */ label) => h("button", { type: "button", class: "small", "data-key": `${job.id}-${what}`, onclick: () => act(what) }, label);
   return h("li", { class: `job ${job.state}` },
     h("div", { class: "job-title" }, h("strong", { dir: "auto" }, job.title || t(`job.${job.kind}`)), h("span", { class: "job-state" }, stateText(job))),

@@ -20,7 +20,7 @@ export function show(root, address) {
     button.disabled = true;
     fault.textContent = "";
     try {
-      await call("POST", "login", { body: { name: name.value, password: password.value } });
+      await call("POST", "login", { body: { name: name.value, password: password.value }, proves: true });
       await loadMe();
       outbox.tryAgain();
       const then = address.query.get("then") ?? "";

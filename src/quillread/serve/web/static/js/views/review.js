@@ -107,7 +107,7 @@ class Review {
     }
     const edit = outbox.edits.get(id);
     const text = edit?.text ?? line.text;
-    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: this.at + 1, all: this.queue.length }), value: text, readonly: !mayAs(this.collection.role, "editor") });
+    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: this.at + 1, all: this.queue.length }), value: text });
     const shown = h("p", { class: "review-text", dir: "auto", "aria-hidden": "true" }, piecesOf(line, text, text === line.text ? line.words : []).map((piece) => (piece.classes ? h("span", { class: piece.classes }, piece.text) : piece.text)));
     const readings = readingsOf(line);
     this.field = field;
@@ -172,7 +172,9 @@ class Review {
 
 /** @type {import("../types.js").Show} */
 export async function show(root, address) {
-  const review = new Review(root, await get(`collections/${Number(address.path[1])}`));
+  const collection = await get(`collections/${Number(address.path[1])}`);
+  if (!mayAs(collection.role, "editor")) return location.replace(`#/collection/${collection.id}`), {};
+  const review = new Review(root, collection);
   await review.open();
   outbox.addEventListener("saved", (event) => {
     const line = /** @type {CustomEvent<Line>} */ (event).detail;

@@ -2,7 +2,7 @@
 
 import { h, icon } from "../dom.js";
 import { call } from "../api.js";
-import { menuButton } from "../dialog.js";
+import { menuButton, tellFault } from "../dialog.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, t } from "../i18n.js";
 import { setTheme, theme, whoAmI } from "../session.js";
 import { jobsButton } from "./jobs.js";
@@ -12,11 +12,22 @@ export function settingsMenu() {
   const me = whoAmI();
   const tick = (/** @type {boolean} */ on) => (on ? { icon: /** @type {const} */ ("check") } : {});
   return menuButton(icon("gear"), [
+    ...(me.name && !me.link ? [{ label: t("account.title"), run: () => (location.hash = "#/account") }] : []),
     ...(/** @type {const} */ (["auto", "light", "dark"])).map((name) => ({ label: t(`theme.${name}`), ...tick(theme() === name), run: () => setTheme(name) })),
     ...Object.entries(LANGUAGES).map(([code, name]) => ({ label: name, ...tick(currentLanguage() === code), run: () => chooseLanguage(code) })),
-    ...(me.local ? [] : [{ label: t("logout", { name: me.name }), run: async () => (await call("POST", "logout"), (location.hash = "#/login"), location.reload()) }]),
+    ...(me.local ? [] : [{ label: me.link ? t("link.leave") : t("logout", { name: me.name }), run: () => void leave().catch(tellFault) }]),
   ], { name: t("settings.title"), class: "plain square" }); // prettier-ignore
 }
+
+async function leave() {
+  const { link } = whoAmI();
+  await call("POST", "logout");
+  location.hash = link ? "#/" : "#/login"; // a login that there was before the link holds
+  location.reload();
+}
+
+/** Says that nothing can be changed here. */
+export const readOnlyMark = () => h("span", { class: "read-only" }, icon("eye"), t("readOnly"));
 
 /**
  * The bar of a screen.

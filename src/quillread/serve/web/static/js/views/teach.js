@@ -41,7 +41,7 @@ class Teaching {
   async open() {
     /** @type {Collection} */
     this.collection = await get(`collections/${this.id}`);
-    this.mayTeach = mayAs(this.collection.role, "editor");
+    if (!mayAs(this.collection.role, "editor")) return location.replace(`#/collection/${this.id}`);
     this.main = h("main", { class: "page narrow teach" });
     fill(this.root, shellBar({ title: `${t("teach.title")} · ${this.collection.name}`, back: `#/collection/${this.id}`, backLabel: this.collection.name, collection: this.id }), this.main);
     this.stop = watch(this.id, (kind, data) => {
@@ -104,7 +104,7 @@ class Teaching {
       h("p", null, t("teach.how")),
       few ? h("p", { class: "doubts" }, t("teach.few", { n: ENOUGH - lesson.checked_lines })) : null,
       h("div", { class: "buttons start" },
-        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: !this.mayTeach || lesson.checked_lines < 2, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
+        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: lesson.checked_lines < 2, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
         h("a", { class: "button", href: `#/collection/${this.id}/review` }, t("teach.more")))); // prettier-ignore
   }
 
@@ -153,8 +153,8 @@ class Teaching {
         h("thead", null, h("tr", null, [t("teach.truth"), t("teach.before"), t("teach.after")].map((name_) => h("th", { scope: "col" }, name_)))),
         h("tbody", null, (card.examples ?? []).slice(0, 3).map((/** @type {any} */ one) => h("tr", null, [one.truth, one.before, one.after].map((text) => h("td", { dir: "auto" }, text)))))),
       h("div", { class: "buttons start" },
-        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : card.better && this.mayTeach ? h("button", { type: "button", id: "teach-use", class: "primary", onclick: () => this.use(name) }, t("teach.use")) : null,
-        isUsed && this.mayTeach ? h("button", { type: "button", id: "teach-reread", class: "primary", onclick: () => readAgain(`collections/${this.id}`, "unchecked") }, icon("read"), t("read.unchecked")) : null)); // prettier-ignore
+        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : card.better ? h("button", { type: "button", id: "teach-use", class: "primary", onclick: () => this.use(name) }, t("teach.use")) : null,
+        isUsed ? h("button", { type: "button", id: "teach-reread", class: "primary", onclick: () => readAgain(`collections/${this.id}`, "unchecked") }, icon("read"), t("read.unchecked")) : null)); // prettier-ignore
   }
 
   /** @param {string} name */
@@ -188,7 +188,7 @@ class Teaching {
       return h("li", null,
         h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : plain(model.name)), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
         h("div", { class: "push" }),
-        used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : this.mayTeach ? h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use")) : null); // prettier-ignore
+        used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use"))); // prettier-ignore
     };
     return h("section", null, h("h2", null, t("teach.models")), h("ul", { class: "plain-list" }, [builtin, ...taught].map(row)));
   }
