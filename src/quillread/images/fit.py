@@ -103,12 +103,17 @@ def pad_to_canvas(image: UInt8Image, config: CanvasConfig) -> UInt8Image:
     Returns:
         uint8 RGB (H, W2, 3), W2 >= W; the pixels of `image` keep their places.
     """
-    height, width = image.shape[:2]
-    missing = round(height * config.width / config.height) - width
-    if config.fit == "squash" or missing <= 0:
+    missing = padded_width(image.shape, config) - image.shape[1]
+    if missing == 0:
         return image
     padded = cv2.copyMakeBorder(image, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=paper_level(image))
     return np.asarray(padded, np.uint8)
+
+
+def padded_width(shape: Sequence[float], config: CanvasConfig) -> int:
+    """Width of what `pad_to_canvas` makes of an image of a shape, (H, W, ...)."""
+    width = int(shape[1])
+    return width if config.fit == "squash" else max(width, round(shape[0] * config.width / config.height))
 
 
 def squash(shape: Sequence[float], config: CanvasConfig) -> float:

@@ -14,14 +14,16 @@ from quillread.errors import ModelError
 from quillread.extras import require
 from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, ModelInfo, read_info
 from quillread.models.trocr.files import PICKLES, WEIGHTS_INDEX_NAME, WEIGHTS_NAME, find_weights, is_trocr, read_shapes
+from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, FACTS_NAME, is_exported, read_facts
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_WEIGHTS = (WEIGHTS_NAME, "model-*-of-*.safetensors", WEIGHTS_INDEX_NAME, ONNX_NAME)
+_WEIGHTS = (WEIGHTS_NAME, "model-*-of-*.safetensors", WEIGHTS_INDEX_NAME, ONNX_NAME, ENCODER_NAME, DECODER_NAME)
 _WANTED = (
     *_WEIGHTS,
     INFO_NAME,
+    FACTS_NAME,
     "README.md",
     "config.json",
     "generation_config.json",
@@ -186,6 +188,11 @@ def describe(name: str) -> ModelEntry:
     else:
         info = ModelInfo(family="trocr", name=name if is_hub_name(name) else folder.absolute().name)
     if info.family == "trocr":
+        if is_exported(folder):
+            read_facts(folder)
+            return ModelEntry(
+                name, folder, info, sum((folder / part).stat().st_size for part in (ENCODER_NAME, DECODER_NAME))
+            )
         weights = find_weights(folder)
         for path in weights:
             read_shapes(path)

@@ -83,24 +83,48 @@ class Graph:
             x = self.norm(self.conv(x, f"{name}.skip.0", stride, (0, 0, 0, 0)), f"{name}.skip.1")
         return self.relu(self.node("Add", [self.norm(y, f"{name}.norm2"), x])[0])
 
-    def save(self, name: str, inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], path: Path) -> None:
-        """Check the graph and write it; the shapes of `inputs` and `outputs` have a name for each free dimension."""
+    def save(
+        self,
+        name: str,
+        inputs: dict[str, list[Any]],
+        outputs: dict[str, list[Any]],
+        path: Path,
+        kinds: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check the graph and write it.
+
+        Args:
+            name: Of the graph.
+            inputs: Their shapes, with a name for each free dimension.
+            outputs: Theirs.
+            path: File to write.
+            kinds: Number types of those that are not float32, as ONNX names them.
+        """
         onnx = self.onnx
-        tensor, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+
+        def tensor(key: str, shape: list[Any]) -> Any:
+            kind = getattr(onnx.TensorProto, (kinds or {}).get(key, "FLOAT"))
+            return onnx.helper.make_tensor_value_info(key, kind, shape)
+
         model = onnx.helper.make_model(
             onnx.helper.make_graph(
                 self.nodes,
                 name,
-                [tensor(key, kind, shape) for key, shape in inputs.items()],
-                [tensor(key, kind, shape) for key, shape in outputs.items()],
+                [tensor(key, shape) for key, shape in inputs.items()],
+                [tensor(key, shape) for key, shape in outputs.items()],
                 [onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in self.initializers.items()],
             ),
-            opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+            opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in self._domains()],
             ir_version=8,  # the first that knows opset 17; a later one would shut out older runtimes
             producer_name="quillread",
         )
         onnx.checker.check_model(model, full_check=True)
         write_atomic(path, model.SerializeToString())
+
+    def _domains(self) -> list[tuple[str, int]]:
+        """Sets of operators that are used, with their versions."""
+        others = sorted({node.domain for node in self.nodes} - {""})
+        return [("", _OPSET), *((domain, 1) for domain in others)]
 
 
 def fold_norm(weights: Weights, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
@@ -11,15 +10,15 @@ from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 from quillread.models.onnx import OnnxBackend
-from quillread.models.trocr.settings import GenerateChanges
+from quillread.models.trocr.onnx_folder import is_exported
+from quillread.models.trocr.settings import DEFAULT_TOKENS, GenerateChanges
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
 from quillread.recognize.ensemble import LineReader, VaryingReader
 from quillread.recognize.ensemble import variants as variants_of
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
+from quillread.recognize.trocr.engine import Ranking, TrocrEngine
+from quillread.recognize.trocr.onnx_backend import Drafter, ExportedTrocr
 from quillread.text.charset import Charset
-
-if TYPE_CHECKING:
-    from quillread.recognize.trocr.engine import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,8 @@ def load(
         alternatives = (generate.alternatives or 0) if generate else 0
         decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam, alternatives)
         return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
-    engine = load_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
+    open_trocr = load_exported if is_exported(entry.folder) else load_trocr
+    engine = open_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
@@ -91,7 +91,7 @@ def load_compact(
     return CtcEngine(backend, entry.info, decode=decode, variants=variants)
 
 
-def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = None) -> LineEngine:
+def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None) -> LineEngine:
     """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if not given.
 
     Raises:
@@ -102,16 +102,45 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: "Ranking | None" = Non
     require("transformers", "train")
     from quillread.models.trocr.loading import load_trocr
     from quillread.models.trocr.pixels import set_canvas
-    from quillread.recognize.trocr.engine import TrocrEngine, ends_early
+    from quillread.recognize.trocr.torch_backend import TorchTrocr, ends_early
 
     model = load_trocr(entry.folder)
     if entry.info.canvas is not None:
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
     limit = ends_early(model.network, entry.info.generate)
     if limit is not None:
-        hint = "longer ones are cut, unless generate.max_tokens says otherwise"
-        log.warning("%s: its generation settings end a line after %d tokens: %s", entry.name, limit, hint)
+        _warn_of_cuts(entry, limit)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         model.network.to("cuda")
-    return TrocrEngine(model, entry.info, _GPU_BATCH if on_gpu else _CPU_BATCH, threads=threads, rank=rank)
+    batch = _GPU_BATCH if on_gpu else _CPU_BATCH
+    return TrocrEngine(TorchTrocr(model, entry.info.generate, batch, threads=threads), entry.info, rank)
+
+
+def load_exported(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None) -> LineEngine:
+    """Load a TrOCR network that was exported; see `load_trocr`.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
+    from quillread.models.trocr.onnx_network import OnnxTrocr
+
+    network = OnnxTrocr(entry.folder, threads)
+    config = entry.info.generate
+    if config.max_tokens is None and network.facts.max_tokens <= DEFAULT_TOKENS:
+        _warn_of_cuts(entry, network.facts.max_tokens)
+    greedy = (config.beams or network.facts.beams) == 1 and rank is None
+    drafter = _open_drafter(threads) if config.draft and greedy else None
+    return TrocrEngine(ExportedTrocr(network, config, drafter), entry.info, rank)
+
+
+def _open_drafter(threads: int) -> Drafter:
+    """The built-in model, reading the best class of each column."""
+    entry = describe("builtin")
+    recognizer = LineRecognizer(load_compact(entry, threads), entry.info)
+    return lambda images: [read.text for read in recognizer.read(images)]
+
+
+def _warn_of_cuts(entry: ModelEntry, limit: int) -> None:
+    hint = "longer ones are cut, unless generate.max_tokens says otherwise"
+    log.warning("%s: its generation settings end a line after %d tokens: %s", entry.name, limit, hint)

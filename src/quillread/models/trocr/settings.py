@@ -41,6 +41,8 @@ class TrocrShape:
             raise ConfigError(f"shape: max_positions must be from 8 to {_WIDEST}, dropout at least 0 and below 1")
 
 
+DEFAULT_TOKENS = 20
+"""Where transformers stops if nothing says how long a line may be; too soon for many lines."""
 _MOST_BEAMS = 100
 """More gain nothing, and each takes memory."""
 
@@ -65,6 +67,9 @@ class GenerateConfig:
     never. See `squash` in `images.fit`."""
     rows: Literal["ignore", "flag", "split"] = "ignore"
     """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
+    draft: bool = True
+    """Exported models, greedy search: let the built-in model read each line first, and follow what it read as far as
+    it is what the search would have written. The text is the same, and comes sooner."""
 
     def __post_init__(self) -> None:
         if self.beams is not None and not 1 <= self.beams <= _MOST_BEAMS:
@@ -96,6 +101,7 @@ class GenerateChanges:
     split_long: float | None = None
     """0 for never."""
     rows: Literal["ignore", "flag", "split"] | None = None
+    draft: bool | None = None
 
     @property
     def given(self) -> dict[str, Any]:

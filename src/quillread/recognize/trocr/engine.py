@@ -1,28 +1,22 @@
 """Reads line images with TrOCR: in parts where they are long or hold several rows."""
 
-import contextlib
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers.modeling_outputs import BaseModelOutput
 
 from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.decode.tokens import InkSpan, Piece, emit, follow_gaze, keep_repeats, keep_tail, look_up, spell
-from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
+from quillread.images.fit import CanvasConfig, pad_to_canvas, padded_width, squash
 from quillread.images.geometry import AffineMap, ChainedMap, CoordMap
 from quillread.images.rows import count_rows, ink_bounds, split_line, split_rows
 from quillread.models.model_folder import ModelInfo
-from quillread.models.trocr.loading import Trocr
-from quillread.models.trocr.pixels import as_pair, line_pixels
 from quillread.models.trocr.settings import GenerateConfig
-from quillread.recognize.trocr.likelihood import Written, count_positions, score_texts
+from quillread.recognize.trocr.backend import LinePicture, TrocrBackend, Written
 from quillread.types import UInt8Image
 
 
@@ -133,10 +127,6 @@ def _join(a: str, b: str) -> str:
 _LEAST_READINGS = 5
 """Readings that are asked for where a ranking is to choose among them."""
 
-_DEFAULT_TOKENS = 20
-"""Where transformers stops if nothing says how long a line may be; too soon for many lines."""
-
-
 Ranking = Callable[[Sequence[Hypothesis]], list[Hypothesis]]
 """Orders the readings of one line, the favourite of the search first, by what they are worth."""
 
@@ -144,41 +134,24 @@ Ranking = Callable[[Sequence[Hypothesis]], list[Hypothesis]]
 class TrocrEngine:
     """The TrOCR family.
 
-    Text is generated as transformers does it, from the model's own settings unless `info.generate` says otherwise.
-    A second pass over the found tokens, all at once, then gives their probabilities, free of what the search adds to
-    them, and the attention that tells where they are; it costs about as much as one step of the decoder for all tokens
-    together.
+    The text of a line is what the backend's search finds, with the network's own probabilities of its tokens, free of
+    what the search adds to them, and the attention that tells where they are.
 
     Every image has the size of the canvas, so what is read in a line does not depend on the lines beside it. Lines of
-    like length share a batch: short ones do not wait for long ones. Threads that share an engine take turns: the number
-    of torch's threads and the mode of the network are settings of all of them.
+    like length are read together: short ones do not wait for long ones. Threads that share an engine take turns.
 
     Args:
-        model: In whatever mode; the network is run in evaluation mode and put back.
+        backend: The network.
         info: Its canvas and the settings of generation.
-        batch_size: Most images in one call of the network.
-        mixed: Number type of mixed precision, or None for that of the weights.
-        threads: CPU threads while it reads; 0 for those of torch.
         rank: Orders the readings of a line, the best first; that of the search if not given.
     """
 
-    def __init__(
-        self,
-        model: Trocr,
-        info: ModelInfo,
-        batch_size: int = 8,
-        mixed: torch.dtype | None = None,
-        threads: int = 0,
-        rank: Ranking | None = None,
-    ) -> None:
-        self._model = model
+    def __init__(self, backend: TrocrBackend, info: ModelInfo, rank: Ranking | None = None) -> None:
+        self._backend = backend
         self._config = info.generate
-        self._canvas = info.canvas or _own_canvas(model)
-        self._batch_size = batch_size
-        self._mixed = mixed
-        self._threads = threads
+        self._canvas = info.canvas or backend.canvas
         self._rank = rank or list
-        self._least = _LEAST_READINGS if rank else 1
+        self._readings = max(1 + info.generate.alternatives, _LEAST_READINGS if rank else 1)
         self._turn = threading.Lock()
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
@@ -186,49 +159,19 @@ class TrocrEngine:
         lines = [cut_line(image, self._config, self._canvas) for image in images]
         parts = [part.image for line in lines for part in line]
         order = sorted(range(len(parts)), key=lambda i: parts[i].shape[1] / parts[i].shape[0])
-        read: dict[int, Hypothesis] = {}
-        with self._turn, self._evaluating():
-            for start in range(0, len(order), self._batch_size):
-                members = order[start : start + self._batch_size]
-                read.update(zip(members, self._read([parts[i] for i in members]), strict=True))
+        with self._turn:
+            written = self._backend.write(
+                (LinePicture(parts[i], pad_to_canvas(parts[i], self._canvas)) for i in order), self._readings
+            )
+        read = {
+            i: self._decide(options, parts[i], padded_width(parts[i].shape, self._canvas))
+            for i, options in zip(order, written, strict=True)
+        }
         readings = iter(read[i] for i in range(len(parts)))
         joined = [join_parts(line, [next(readings) for _ in line], self._config.alternatives) for line in lines]
         if self._config.rows != "flag":
             return joined
         return [replace(reading, rows=count_rows(image)) for reading, image in zip(joined, images, strict=True)]
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        network = self._model.network
-        was_training, threads = network.training, torch.get_num_threads()
-        network.eval()
-        # torch knows threads of the whole process only; what else runs in it must not change for our reading.
-        torch.set_num_threads(self._threads or threads)
-        device = next(network.parameters()).device
-        context = torch.autocast(device.type, self._mixed) if self._mixed else contextlib.nullcontext()
-        try:
-            with torch.inference_mode(), context:
-                yield
-        finally:
-            network.train(was_training)
-            torch.set_num_threads(threads)
-
-    def _read(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
-        """Read one batch."""
-        network = self._model.network
-        padded = [pad_to_canvas(image, self._canvas) for image in images]
-        weights = next(network.parameters())
-        pixels = torch.from_numpy(line_pixels(self._model.image_processor, padded))
-        pixels = pixels.to(weights.device, weights.dtype)
-        encoded = network.encoder(pixel_values=pixels, return_dict=True).last_hidden_state
-        generated = network.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config, self._least)
-        )
-        texts = score_texts(network, encoded, generated, pixels.shape[2:])
-        return [
-            self._decide(options, image, wide.shape[1])
-            for options, image, wide in zip(texts, images, padded, strict=True)
-        ]
 
     def _decide(self, options: Sequence[Written], image: UInt8Image, padded_width: int) -> Hypothesis:
         """Make one reading of the texts that were written for an image, the first of which is the best one."""
@@ -244,7 +187,7 @@ class TrocrEngine:
         """Turn tokens into characters on the image."""
         width = image.shape[1]
         starts = [written.tokens[: i + 1] for i in range(len(written.tokens))]
-        pieces = spell(self._model.tokenizer.batch_decode(starts, skip_special_tokens=True), written.log_probs)
+        pieces = spell(self._backend.spell(starts), written.log_probs)
         if not pieces:
             return Hypothesis("", (), min(sum(written.log_probs) + sum(written.end_log_probs[-1:]), 0.0))
         places = np.minimum(look_up(pieces, follow_gaze(written.attention)) * padded_width, width)
@@ -267,38 +210,3 @@ class TrocrEngine:
         if config.guard_tail:
             kept = keep_tail(texts[:kept], places[:kept], ink)
         return kept
-
-
-def _own_canvas(model: Trocr) -> CanvasConfig:
-    """The size of the images that the encoder takes, whatever the shape of the line."""
-    return CanvasConfig(*as_pair(model.network.config.encoder.image_size))
-
-
-def ends_early(network: Any, config: GenerateConfig) -> int | None:
-    """How many tokens a line may have where that is what transformers stops after by default, or fewer."""
-    own = network.generation_config
-    limit = config.max_tokens or own.max_new_tokens or own.max_length or _DEFAULT_TOKENS
-    return int(limit) if limit <= _DEFAULT_TOKENS and config.max_tokens is None else None
-
-
-def _settings(network: Any, config: GenerateConfig, least: int) -> dict[str, Any]:
-    """What `generate` is told: only what `config` changes of the model's own settings, and to give `least` readings."""
-    own = network.generation_config
-    readings = max(1 + config.alternatives, least)
-    told: dict[str, Any] = {
-        "return_dict_in_generate": True,
-        "num_return_sequences": readings,
-        "use_cache": True,
-    }
-    beams = max(config.beams or own.num_beams or 1, readings)
-    if config.beams is not None or least > 1:
-        told["num_beams"] = beams
-    limit = config.max_tokens
-    if limit is None and own.max_length is None and own.max_new_tokens is None:
-        limit = _DEFAULT_TOKENS
-    if limit is not None:
-        limit = min(limit, count_positions(network) - 1)
-        # Naming the one while the model names the other is warned of at every call.
-        by_length = own.max_new_tokens is None and own.max_length is not None
-        told |= {"max_length": limit + 1} if by_length else {"max_new_tokens": limit}
-    return told

@@ -1,7 +1,6 @@
 """What a network says about the texts that it wrote: how probable each token is, and where it looked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,10 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from quillread.models.trocr.pixels import as_pair
+from quillread.recognize.trocr.backend import Written
 
 _TOKENS_AT_ONCE = 1024
 """Tokens whose attention is held at once: 450 MB for TrOCR-base at 384 x 384."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """One text that a decoder wrote, token by token."""
-
-    tokens: list[int]
-    """Without the one that starts a text and the one that ends it."""
-    ended: bool
-    """Whether the decoder ended the text by itself."""
-    log_probs: list[float]
-    """Of each token."""
-    end_log_probs: list[float]
-    """Log probability that the text ends before each token, and after the last one."""
-    attention: NDArray[np.float32]
-    """(heads of all layers, tokens, columns of the canvas); a single column if nothing is known of where it looked."""
 
 
 def count_positions(network: Any) -> int:

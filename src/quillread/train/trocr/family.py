@@ -20,6 +20,7 @@ from quillread.models.trocr.pixels import look_up_tables, set_canvas
 from quillread.models.trocr.scratch import new_trocr
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
+from quillread.recognize.trocr.torch_backend import TorchTrocr
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.families import decay_groups
 from quillread.train.trocr.form import IGNORED, TrocrForm
@@ -165,7 +166,8 @@ class TrocrFamily:
             info = replace(info, generate=replace(info.generate, max_tokens=limit))
         # With adapters the layers of `model.network` are replaced in place: it is the trained network either way.
         size = 128 if next(self.network.parameters()).is_cuda else 16
-        return LineRecognizer(TrocrEngine(self.model, info, batch_size=size, mixed=mixed), info, self._cache)
+        backend = TorchTrocr(self.model, info.generate, batch_size=size, mixed=mixed)
+        return LineRecognizer(TrocrEngine(backend, info), info, self._cache)
 
     def parameters(self) -> int:
         """How many values the model folder will keep: those of adapters are added to others."""

@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import TROCR_VARIANTS, line_image, write_trocr
+from liveliness import lively
 from PIL import Image
 
 from quillread.decode.hypothesis import Hypothesis
@@ -16,7 +17,9 @@ from quillread.models.model_folder import ModelInfo
 from quillread.models.trocr.loading import Trocr, load_trocr
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.recognizer import LineRecognizer
+from quillread.recognize.trocr.backend import LinePicture, Written
 from quillread.recognize.trocr.engine import TrocrEngine
+from quillread.recognize.trocr.torch_backend import TorchTrocr
 
 IMAGES = [line_image(text, height) for text, height in (("a", 30), ("some words here", 40), ("", 20), ("the end.", 64))]
 GENERATION: dict[str, dict[str, Any]] = {
@@ -50,34 +53,21 @@ def test_a_crop_with_two_rows_of_writing_is_flagged_if_asked_for(model: Trocr, r
     row = line_image("some words that make a long row of writing", 48)
     info = ModelInfo(family="trocr", name="tiny", generate=GenerateConfig(rows=rows, max_tokens=2))
     images = [np.concatenate([row, row]), row]
-    assert [t.rows for t in LineRecognizer(TrocrEngine(model, info), info).read(images)] == counted
-
-
-def lively(model: Trocr) -> Trocr:
-    """Change random weights so that texts vary, depend on the image, and some of them end."""
-    decoder = model.network.decoder
-    with torch.no_grad():
-        for name, parameter in model.network.named_parameters():
-            if "norm" in name:
-                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-        decoder.model.decoder.embed_positions.weight.mul_(4)
-        for layer in decoder.model.decoder.layers:
-            layer.encoder_attn.out_proj.weight.mul_(4)
-            layer.encoder_attn.q_proj.weight.mul_(2)
-        model.network.encoder.embeddings.patch_embeddings.projection.weight.mul_(3)
-    shape = decoder.output_projection.weight.shape
-    weight = 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    decoder.output_projection.weight = torch.nn.Parameter(weight)
-    decoder.output_projection.bias = torch.nn.Parameter(6.0 * torch.eye(shape[0])[2])
-    return model
+    assert [
+        t.rows for t in LineRecognizer(TrocrEngine(TorchTrocr(model, info.generate), info), info).read(images)
+    ] == counted
 
 
 def info(**values: Any) -> ModelInfo:
     return ModelInfo(family="trocr", name="tiny", generate=GenerateConfig(**values))
 
 
+def engine_of(model: Trocr, info: ModelInfo, **settings: Any) -> TrocrEngine:
+    return TrocrEngine(TorchTrocr(model, info.generate, **settings), info)
+
+
 def read(model: Trocr, images: list[np.ndarray] = IMAGES, batch_size: int = 8, **values: Any) -> list[Hypothesis]:
-    return TrocrEngine(model, info(**values), batch_size)(images)
+    return engine_of(model, info(**values), batch_size=batch_size)(images)
 
 
 def read_plainly(model: Trocr, image: np.ndarray) -> list[str]:
@@ -244,7 +234,7 @@ def test_positions_on_a_padded_canvas_are_those_of_the_image(model: Trocr):
     image = np.full((60, 30, 3), 255, np.uint8)
     # The canvas is twice as wide as the image: half of the tokens are written while it looks at the paper beside it.
     model.network.generation_config.update(max_new_tokens=16, min_new_tokens=16)
-    engine = TrocrEngine(model, replace(info(), canvas=CanvasConfig(64, 64, "pad")))
+    engine = engine_of(model, replace(info(), canvas=CanvasConfig(64, 64, "pad")))
     (reading,) = engine([image])
     assert reading.emissions[-1].stop == 30.0
     starts = [e.start for e in reading.emissions]
@@ -264,7 +254,7 @@ def test_training_mode_does_not_change_what_is_read(model: Trocr):
 
 
 def test_mixed_precision_reads(model: Trocr):
-    engine = TrocrEngine(model, info(max_tokens=8), mixed=torch.bfloat16)
+    engine = engine_of(model, info(max_tokens=8), mixed=torch.bfloat16)
     assert len(engine(IMAGES)) == len(IMAGES)
 
 
@@ -287,13 +277,14 @@ def test_a_guard_cuts_what_the_decoder_does_not_look_at(model: Trocr):
 def counted(monkeypatch: pytest.MonkeyPatch, model: Trocr) -> Iterator[list[tuple[int, ...]]]:
     """Sizes of the images that are read one by one, (height, width)."""
     seen: list[tuple[int, ...]] = []
-    whole = TrocrEngine._read
+    whole = TorchTrocr.write
 
-    def read_and_count(engine: TrocrEngine, images: Any) -> list[Hypothesis]:
-        seen.extend(image.shape[:2] for image in images)
-        return whole(engine, images)
+    def write_and_count(backend: TorchTrocr, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:
+        taken = list(lines)
+        seen.extend(line.image.shape[:2] for line in taken)
+        return whole(backend, taken, readings)
 
-    monkeypatch.setattr(TrocrEngine, "_read", read_and_count)
+    monkeypatch.setattr(TorchTrocr, "write", write_and_count)
     return seen  # type: ignore[return-value]
 
 

@@ -15,6 +15,7 @@ from quillread.models.trocr.loading import Trocr, load_trocr
 from quillread.models.trocr.pixels import line_pixels, look_up_tables
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
+from quillread.recognize.trocr.torch_backend import TorchTrocr
 from quillread.text.tokenizer import decode_tokens
 from quillread.train.family_settings import LabelsConfig
 from quillread.train.trocr import form as form_module
@@ -154,7 +155,7 @@ def test_the_network_is_trained_on_the_pixels_that_it_reads(
     monkeypatch.setattr(model.network.encoder, "forward", stop)
     info = ModelInfo(family="trocr", name="tiny", canvas=canvas, preprocess=clean)
     with pytest.raises(_SeenError) as caught:
-        LineRecognizer(TrocrEngine(model, info), info).read([image])
+        LineRecognizer(TrocrEngine(TorchTrocr(model, info.generate), info), info).read([image])
     read = caught.value.args[0][0].numpy()
     assert np.array_equal(as_numbers(model, trained), read)
 

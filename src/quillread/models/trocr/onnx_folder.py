@@ -1,0 +1,95 @@
+"""The folder of an exported TrOCR model: what is in it beside `quillread.json`, and how its text is generated."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from quillread import config
+from quillread.errors import ConfigError, ModelError
+from quillread.files import write_json
+
+ENCODER_NAME = "encoder.onnx"
+DECODER_NAME = "decoder.onnx"
+FACTS_NAME = "trocr.json"
+TOKENIZER_NAME = "tokenizer.json"
+WeightType = Literal["float32", "int8"]
+FORMAT = 1
+"""Of the folder; a reader of another one refuses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrocrFacts:
+    """What `trocr.json` says: what the graphs take, and the generation settings that were the model's own."""
+
+    weights: WeightType
+    """Number type of the matrices."""
+    height: int
+    """Of the image that the encoder takes, in pixels."""
+    width: int
+    resample: int
+    """How an image is brought to this size, as Pillow numbers it."""
+    layers: int
+    """Of the decoder."""
+    heads: int
+    head_width: int
+    positions: int
+    """Tokens that the decoder has positions for, the one that starts a text included."""
+    vocabulary: int
+    start: int
+    """Token that starts a text."""
+    ends: tuple[int, ...]
+    """Tokens that end it."""
+    beams: int = 1
+    max_tokens: int = 20
+    """Most tokens of a text, without the one that starts it."""
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    no_repeat_ngram: int = 0
+    """Sequences of so many tokens are written once only; 0 for no such rule."""
+    opset: int = 17
+    onnxruntime: str = ""
+    """Version that the files were checked with."""
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "layers", "heads", "head_width", "positions", "vocabulary", "beams"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds a model that was exported."""
+    return (folder / FACTS_NAME).is_file()
+
+
+def read_facts(folder: Path) -> TrocrFacts:
+    """Read `trocr.json`.
+
+    Raises:
+        ModelError: If it is damaged or of another version, or a file beside it is missing.
+    """
+    path = folder / FACTS_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+        hint = "export the model again with this version of quillread"
+        raise ModelError(f"{path}: has format {values['format']}, and this version reads {FORMAT}", hint=hint)
+    for name in (ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: lacks {name}", hint="it was not exported or copied whole: export it again")
+    try:
+        return config.build(TrocrFacts, values, str(path))
+    except ConfigError as error:
+        raise ModelError(error.message) from error
+
+
+def write_facts(facts: TrocrFacts, folder: Path) -> None:
+    """Write `trocr.json`.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_json(folder / FACTS_NAME, config.dump(facts))
