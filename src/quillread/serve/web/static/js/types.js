@@ -85,6 +85,7 @@
  * @property {string} author
  * @property {string|null} created
  * @property {Word[]} words
+ * @property {string|null} read_text What a machine has read last, if that is another text.
  * @property {{text: string, confidence: number|null}[]} alternatives
  */
 

@@ -6,7 +6,7 @@ import { outbox } from "../outbox.js";
 import { readingsOf } from "./dock.js";
 import { showHistory } from "./history.js";
 import { actionOf, showKeys } from "./keys.js";
-import { isDoubtful, toggleMark } from "./words.js";
+import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
@@ -70,6 +70,7 @@ export class Hands {
       case "previousPage": return this.turn(this.sheet.page.previous_id, "previous");
       case "nextDoubt": return this.nextDoubt(place);
       case "previousDoubt": return this.previousDoubt(place);
+      case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.editor.dock.focusSigns();
       case "undo": return this.wentBack(this.sheet.undo());
@@ -126,8 +127,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = Math.max(0, place); at < rows.length; at++) {
       const { line } = rows[at];
-      const from = at === place ? this.pane.field.selectionEnd : -1;
-      const word = line.words.find((other) => other.start > from && isDoubtful(line, other)) ?? (at !== place ? line.words.find((other) => other.start >= 0 && isDoubtful(line, other)) : undefined);
+      const word = nextDoubt(line, at === place ? this.pane.field.selectionEnd : 0);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -139,29 +139,47 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = place; at >= 0; at--) {
       const { line } = rows[at];
-      const until = at === place ? this.pane.field.selectionStart : Infinity;
-      const word = line.words.findLast((other) => other.start < until && isDoubtful(line, other));
+      const { selectionStart, selectionEnd } = this.pane.field;
+      const word = at === place ? previousDoubt(line, selectionStart, selectionEnd) : previousDoubt(line, Infinity, Infinity);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
   }
 
   /**
+   * Go to a word in doubt: what is typed takes the place of its doubtful letters.
    * @param {Line} line
    * @param {import("../types.js").Word} word
    */
   select(line, word) {
-    this.pane.activate(line.id, { caret: word.start, end: word.end });
+    const [caret, end] = doubtfulPart(line, word);
+    this.pane.activate(line.id, { caret, end });
+    announce(word.text);
+  }
+
+  /** Select the word at the cursor; if it is, its doubtful letters. */
+  widen() {
+    const { line, pane } = this;
+    if (!line) return;
+    const { selectionStart, selectionEnd } = pane.field;
+    let [caret, end] = wordBounds(line.text, selectionStart);
+    if (caret === selectionStart && end === selectionEnd) {
+      const word = line.words.find((other) => other.start === caret && isDoubtful(line, other));
+      if (word) [caret, end] = doubtfulPart(line, word);
+    }
+    pane.activate(line.id, { caret, end });
   }
 
   /**
    * Take another reading.
-   * @param {string} text
+   * @param {string} reading
    */
-  take(text) {
+  take(reading) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    this.sheet.edit(line.id, { text }, { caret: pane.caret });
+    const { selectionStart, selectionEnd } = pane.field;
+    const text = takeReading(line.text, reading, this.sheet.readText(line.id), selectionStart, selectionEnd);
+    this.sheet.edit(line.id, { text }, { caret: pane.caret, apart: true });
     pane.focus();
   }
 
@@ -171,7 +189,7 @@ export class Hands {
     if (!line || !this.mayEdit) return;
     const { selectionStart, selectionEnd } = pane.field;
     const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
-    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart });
+    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart, apart: true });
     pane.activate(line.id, { caret: marked.start, end: marked.end });
   }
 

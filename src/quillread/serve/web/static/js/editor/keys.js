@@ -23,6 +23,7 @@ const KEYS = [
   ["keys.words", [
     ["nextDoubt", ["Tab"]],
     ["previousDoubt", ["Shift+Tab"]],
+    ["word", ["F2"]],
     ["reading1", ["Alt+1"]],
     ["reading2", ["Alt+2"]],
     ["reading3", ["Alt+3"]],
