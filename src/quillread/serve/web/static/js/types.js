@@ -151,6 +151,8 @@
 /**
  * @typedef {object} View
  * @property {() => void} [close]
+ * @property {number} [collection] That it is about, for searching.
+ * @property {() => Promise<void>} [export] Asks how to export what is shown.
  * @property {(address: Address) => boolean} [follow] Takes a new address without being built anew; true if it did.
  */
 

@@ -306,7 +306,12 @@ export async function show(root, address) {
     const [collection, document_] = await Promise.all([get(`collections/${page.collection_id}`), get(`documents/${page.document_id}`)]);
     const editor = new Editor(root, sheet, collection, document_);
     editor.begin(address);
-    return { close: () => editor.close(), follow: (next) => (editor.begin(next), true) };
+    return {
+      collection: page.collection_id,
+      close: () => editor.close(),
+      follow: (next) => (editor.begin(next), true),
+      export: async () => (await import("../views/export.js")).exportDialog({ page: page.id, collection: page.collection_id }),
+    };
   } catch (error) {
     sheet.close();
     throw error;

@@ -5,13 +5,13 @@ import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { readingsOf } from "./dock.js";
 import { showHistory } from "./history.js";
-import { actionOf, showKeys } from "./keys.js";
+import { actionOf, EVERYWHERE } from "./keys.js";
 import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
 /** Actions that do not need the text to have the focus. */
-const ANYWHERE = new Set(["undo", "redo", "save", "help", "mode", "layout", "nextPage", "previousPage", "palette"]);
+const ANYWHERE = new Set(["undo", "redo", "save", "mode", "layout", "nextPage", "previousPage", "palette"]);
 
 export class Hands {
   /** @param {import("./editor.js").Editor} editor */
@@ -30,10 +30,9 @@ export class Hands {
   key(event) {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
     const action = actionOf(event);
-    if (!action) return;
+    if (!action || EVERYWHERE.has(action)) return;
     const target = /** @type {HTMLElement} */ (event.target);
     const inField = target === this.pane.field;
-    if (event.key === "?" && (inField || target.matches("input, textarea, select"))) return;
     if (!inField && !(ANYWHERE.has(action) && !target.matches("input, textarea:not(.field), select"))) {
       if (action === "leave" && this.editor.layout) this.run("layout");
       else if (action === "leave" && this.editor.dock.root.contains(target)) this.pane.focus();
@@ -41,7 +40,7 @@ export class Hands {
       event.preventDefault();
       return;
     }
-    if (this.editor.layout?.root.contains(target) && !["help", "layout", "save"].includes(action)) return;
+    if (this.editor.layout?.root.contains(target) && !["layout", "save"].includes(action)) return;
     if (this.run(action) !== false) event.preventDefault();
   }
 
@@ -78,7 +77,6 @@ export class Hands {
       case "save": return this.save();
       case "history": if (id !== null) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
-      case "help": showKeys(); return;
       case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
       case "mode": return this.editor.nextMode();
       case "layout": this.editor.toggleLayout(); return;

@@ -43,8 +43,12 @@ const KEYS = [
     ["split", ["Alt+Enter"]],
     ["join", ["Alt+Shift+Enter"]],
   ]],
-  ["keys.view", [
+  ["keys.everywhere", [
+    ["search", ["/", "Ctrl+Shift+F"]],
+    ["export", ["Ctrl+Shift+E"]],
     ["help", ["?", "F1"]],
+  ]],
+  ["keys.view", [
     ["leave", ["Escape"]],
     ["mode", ["F8"]],
     ["layout", ["F9"]],
@@ -69,10 +73,19 @@ export function actionOf(event) {
   const { key, code } = event;
   // With Alt some keyboards type a sign instead of the digit, and some have digits only with Shift.
   if (event.altKey && /^(Digit|Numpad)\d$/.test(code)) name = `Alt+${code.at(-1)}`;
-  else if (key === "?") name = "?";
+  else if ((key === "?" || key === "/") && !event.ctrlKey && !event.metaKey) name = key; // with Shift or without
   else name += key.length === 1 ? key.toUpperCase() : key;
   return ACTIONS.get(name);
 }
+
+/** Actions of all screens: see `main.js`. */
+export const EVERYWHERE = new Set(["search", "export", "help"]);
+
+/**
+ * Whether a key press is a sign that is typed where the focus is.
+ * @param {KeyboardEvent} event
+ */
+export const isTyped = (event) => event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && /** @type {Element} */ (event.target).matches("input, textarea, select");
 
 /** Show all keys. */
 export function showKeys() {

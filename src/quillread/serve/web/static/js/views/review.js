@@ -195,5 +195,5 @@ export async function show(root, address) {
     const line = /** @type {CustomEvent<Line>} */ (event).detail;
     if (review.lines.has(line.id)) review.lines.set(line.id, line);
   }, { signal: review.ends.signal }); // prettier-ignore
-  return { close: () => review.close() };
+  return { collection: review.collection.id, close: () => review.close() };
 }

@@ -289,5 +289,5 @@ export async function show(root, address) {
     teaching.close();
     throw error;
   }
-  return { close: () => teaching.close() };
+  return { collection: teaching.id, close: () => teaching.close() };
 }
