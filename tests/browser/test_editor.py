@@ -316,6 +316,25 @@ def test_a_line_is_split_at_the_cursor_and_joined_again(editor: EditorDriver):
     assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
 
 
+def test_a_message_leaves_the_readings_free_and_ends_with_the_page(editor: EditorDriver):
+    editor.open()
+    editor.press("Control+Enter")
+    message = editor.tab.locator(".toast", has_text="Undo")
+    message.wait_for()
+    dock, box = editor.tab.locator(".dock").bounding_box(), message.bounding_box()
+    assert box["x"] + box["width"] <= dock["x"] or box["y"] + box["height"] <= dock["y"]
+    editor.press("PageDown")
+    message.wait_for(state="detached")
+
+
+def test_five_readings_are_in_sight(editor: EditorDriver):
+    give(editor, editor.served.lines(editor.page)[0], "my Haupe is old", *[f"my Haup{x} is old" for x in "abcdf"])
+    editor.open()
+    expect(editor.tab.locator(".reading")).to_have_count(5)
+    heights = editor.tab.evaluate("(r => [r.scrollHeight, r.clientHeight])(document.querySelector('.readings'))")
+    assert heights[0] <= heights[1]
+
+
 def test_page_keys_turn_pages(served: Served, tab: Any):
     first, second = served.new_page(), served.new_page()
     assert second == first + 1

@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { Offline, Problem } from "./api.js";
-import { faultText, tellFault, toast } from "./dialog.js";
+import { endToasts, faultText, tellFault, toast } from "./dialog.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe } from "./session.js";
@@ -45,6 +45,7 @@ async function route() {
   const app = /** @type {HTMLElement} */ (document.getElementById("app"));
   view?.close?.();
   view = null;
+  endToasts();
   showing = path;
   const root = h("div", { class: "screen" });
   try {
