@@ -18,7 +18,14 @@ const LOOKS = {
 };
 const BASELINE = "#7a4fb5";
 const CROWD = 500; // from which on their boxes will do
-const MANY = 150; // lines in sight, from which on all are drawn through: dashes take the longest
+const MANY = 150; // lines in sight, from which on all are drawn through, as thin as can be: dashes take the longest, and then widths
+
+/**
+ * Lines of one pixel of the screen are drawn several times as fast as wider ones.
+ * @param {number} width
+ * @param {number} seen
+ */
+const widthOf = (width, seen) => (seen < MANY ? width : 1 / (devicePixelRatio || 1));
 
 export class LineCanvas {
   /** @param {import("./sheet.js").Sheet} sheet */
@@ -115,7 +122,7 @@ export class LineCanvas {
    * @param {number[]} seen
    */
   drawOutlines(ink, seen) {
-    ink.lineWidth = 1.3;
+    ink.lineWidth = widthOf(1.3, seen.length);
     ink.globalAlpha = 0.75;
     for (const [name, look] of Object.entries(LOOKS)) {
       ink.beginPath();
@@ -140,7 +147,7 @@ export class LineCanvas {
     const { x, y, scale } = this.place;
     ink.setLineDash([]);
     ink.strokeStyle = ink.fillStyle = BASELINE;
-    ink.lineWidth = 1.6;
+    ink.lineWidth = widthOf(1.6, seen.length);
     ink.font = "12px system-ui, sans-serif";
     ink.textAlign = "right";
     ink.beginPath();
