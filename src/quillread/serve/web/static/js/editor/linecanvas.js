@@ -42,6 +42,7 @@ export class LineCanvas {
     /** @type {number|null} */
     this.active = null;
     this.frame = 0;
+    this.timer = 0;
     /** @type {Map<number, string>} How lines look as they are drawn. */
     this.looks = new Map();
   }
@@ -60,7 +61,8 @@ export class LineCanvas {
   /** @param {Place} [place] */
   draw(place) {
     cancelAnimationFrame(this.frame);
-    this.frame = 0;
+    clearTimeout(this.timer);
+    this.frame = this.timer = 0;
     this.place = place ?? this.place;
     const { canvas } = this;
     canvas.style.transform = "";
@@ -91,14 +93,14 @@ export class LineCanvas {
   }
 
   /**
-   * A line was edited: it may look different.
+   * A line was edited: it may look different. Its text is painted first, and often the image moves then anyway.
    * @param {number} id
    */
   refresh(id) {
     const row = this.sheet.byId.get(id);
     if (!row || this.looks.get(id) === standing(row.line)) return;
     this.looks.set(id, standing(row.line));
-    this.later();
+    this.timer ||= setTimeout(() => this.later(), 120);
   }
 
   /**
