@@ -142,6 +142,65 @@ def test_a_document_is_exported_by_a_job_whose_file_is_downloaded(served: Served
     assert re.search(r"\.(zip|txt)$", download.value.suggested_filename)
 
 
+def test_two_keys_export_in_the_format_of_last_time(served: Served, tab: Any):
+    page = served.new_page()
+    tab.add_init_script("localStorage.setItem('quill.format', 'json')")
+    tab.goto(f"{served.address}/#/page/{page}")
+    tab.locator("textarea.field:focus").wait_for()
+    tab.keyboard.press("Control+Shift+E")
+    tab.get_by_role("link", name="Download").and_(tab.locator(":focus")).wait_for()
+    with tab.expect_download() as download:
+        tab.keyboard.press("Enter")
+    assert json.loads(download.value.path().read_text(encoding="utf-8"))["pages"]
+
+
+def test_a_collection_is_exported_by_keys_with_what_is_selected(served: Served, tab: Any):
+    tab.add_init_script("localStorage.setItem('quill.format', 'txt')")
+    open_collection(tab, served, served.new_collection("By keys", 3))
+    tab.keyboard.press(" ")
+    tab.keyboard.press("Shift+ArrowRight")
+    tab.keyboard.press("Control+Shift+E")
+    expect(tab.locator("dialog")).to_contain_text("Export: 2 pages")
+    with tab.expect_request("**/api/v1/exports") as request:
+        tab.keyboard.press("Enter")
+    assert len(request.value.post_data_json["page_ids"]) == 2
+
+
+def test_a_slash_searches_and_the_first_hit_is_one_key_away(served: Served, tab: Any):
+    page = served.new_page()
+    line = served.lines(page)[2]
+    headers = {"If-Match": f'"{line["revision"]}"'}
+    served.call("PUT", f"lines/{line['id']}/text", json={"text": "a Brummkreisel hums"}, headers=headers)
+    open_collection(tab, served)
+    tab.keyboard.press("/")
+    tab.keyboard.type("brummkreisel")
+    tab.keyboard.press("Enter")
+    tab.locator(".hit:focus").wait_for()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("textarea.field")).to_have_value("a Brummkreisel hums")
+
+
+@pytest.mark.parametrize("keys", [("Control+Shift+F",), ("Escape", "/")])
+def test_the_editor_searches_its_collection(served: Served, tab: Any, keys: tuple[str, ...]):
+    tab.goto(f"{served.address}/#/page/{served.new_page()}")
+    tab.locator("textarea.field:focus").wait_for()
+    for key in keys:
+        tab.keyboard.press(key)
+    expect(tab).to_have_url(re.compile(f"#/search\\?collection={served.collection}$"))
+    tab.get_by_role("searchbox").and_(tab.locator(":focus")).wait_for()
+
+
+def test_a_slash_in_text_is_a_slash_and_elsewhere_a_question_mark_shows_the_keys(served: Served, tab: Any):
+    tab.goto(f"{served.address}/#/page/{served.new_page()}")
+    field = tab.locator("textarea.field:focus")
+    field.wait_for()
+    tab.keyboard.type("/?")
+    assert field.input_value().startswith("/?")
+    open_collection(tab, served)
+    tab.keyboard.press("?")
+    expect(tab.locator("dialog.keys-dialog")).to_contain_text("Search")
+
+
 def test_what_is_deleted_comes_back_from_the_bin(served: Served, tab: Any):
     made = served.call("POST", "collections", json={"name": "Thrown away"})["id"]
     served.call("DELETE", f"collections/{made}")

@@ -1,5 +1,6 @@
 """Correcting a page with the keyboard alone, against the real server with what the built-in model has read."""
 
+import itertools
 import re
 from typing import Any
 
@@ -34,19 +35,103 @@ def test_what_is_typed_is_saved_without_further_keys(editor: EditorDriver):
     assert editor.saved()[1]["text"].endswith(" Amen")
 
 
-def test_tab_selects_the_next_word_in_doubt_so_that_typing_replaces_it(editor: EditorDriver):
+def doubts_of(lines: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Words in doubt with the places of their lines."""
+    return [(i, word) for i, line in enumerate(lines) for word in line["words"] if word["confidence"] < DOUBT]
+
+
+def test_tab_and_f2_select_the_next_word_in_doubt_so_that_typing_replaces_it(editor: EditorDriver):
     lines = editor.served.lines(editor.page)
-    place, word = next(
-        (i, word) for i, line in enumerate(lines) for word in line["words"] if i > 0 and word["confidence"] < DOUBT
-    )
+    place, word = doubts_of(lines)[0]
     editor.open()
-    editor.press("ArrowDown", "Home", "Tab") if lines[1]["words"][0]["confidence"] >= DOUBT else editor.press("Tab")
-    if editor.place < place:
-        editor.press("Tab")
+    editor.press("Tab", "F2")
     assert editor.place == place
     editor.type("Kaffee")
     text = lines[place]["text"]
     assert editor.saved()[place]["text"] == text[: word["start"]] + "Kaffee" + text[word["end"] :]
+
+
+def give(editor: EditorDriver, line: dict[str, Any], text: str, *readings: str) -> None:
+    """Let a line be one that a machine has read, unsure of its second word."""
+    start = text.index(" ") + 1
+    words = [{"text": w, "start": text.index(w), "end": text.index(w) + len(w), "polygon": []} for w in text.split()]
+    words = [{**word, "confidence": 0.3 if word["start"] == start else 0.99} for word in words]
+    alternatives = [{"text": other, "confidence": 0.1} for other in readings]
+    given = {"text": text, "words": words, "alternatives": alternatives, "confidence": 0.4, "read_text": None}
+
+    def answer(route: Any) -> None:
+        body = route.fetch().json()
+        body["lines"] = [{**one, **given} if one["id"] == line["id"] else one for one in body["lines"]]
+        route.fulfill(json=body)
+
+    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", answer)
+
+
+@pytest.mark.parametrize(
+    ("other", "typed", "corrected"),
+    [
+        ("my Hause is old", "s", "my Hause is old"),  # a letter in place of the one that is read otherwise
+        ("my Haupte is odd", "t", "my Haupte is old"),  # where the reading has one more, it is typed in
+        ("my Haupe is odd", "Kuh", "my Kuh is old"),  # all of a word that is not read otherwise
+        ("m yHau pe is odd", "Kuh", "my Kuh is old"),
+    ],
+)
+def test_tab_selects_the_letters_that_are_read_otherwise(editor: EditorDriver, other: str, typed: str, corrected: str):
+    give(editor, editor.served.lines(editor.page)[0], "my Haupe is old", other)
+    editor.open()
+    editor.press("Tab")
+    editor.type(typed)
+    assert editor.value == corrected
+
+
+def test_a_letter_is_corrected_with_one_key_after_tab(editor: EditorDriver):
+    give(editor, editor.served.lines(editor.page)[0], "Wer hat die Wahrheit", "Wer hot die Wahrheit")
+    editor.open()
+    editor.press("Tab", "o", "Enter")
+    assert editor.saved()[0]["text"] == "Wer hot die Wahrheit"
+
+
+def test_f2_selects_the_whole_word_and_again_its_doubtful_letters(editor: EditorDriver):
+    give(editor, editor.served.lines(editor.page)[0], "Wer hat die Wahrheit", "Wer hot die Wahrheit")
+    editor.open()
+    selected = "[document.activeElement.selectionStart, document.activeElement.selectionEnd]"
+    found = []
+    for key in ("Tab", "F2", "F2"):
+        editor.press(key)
+        found.append(editor.tab.evaluate(selected))
+    assert found == [[5, 6], [4, 7], [5, 6]]
+
+
+def test_tab_walks_all_words_in_doubt_and_back_even_of_a_line_that_is_saved_between(editor: EditorDriver):
+    lines = editor.served.lines(editor.page)
+    doubts = doubts_of(lines)
+    place = next(i for (i, _), (j, _) in itertools.pairwise(doubts) if i == j)
+    there = [word for i, word in doubts if i == place]
+    caret = "document.activeElement.selectionStart"
+
+    def word_at_cursor() -> str:
+        at = editor.tab.evaluate(caret)
+        return next(word["text"] for word in words if word["start"] <= at <= word["end"])
+
+    editor.open(f"?line={lines[place]['id']}")
+    words = lines[place]["words"]
+    walked = []
+    for _ in there:
+        editor.press("Tab")
+        walked.append(word_at_cursor())
+    assert walked == [word["text"] for word in there]
+    editor.press("Shift+Tab")
+    assert word_at_cursor() == there[-2]["text"]
+    editor.tab.reload()
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.press("Tab", "F2")
+    editor.type("Kaffee")
+    words = editor.saved()[place]["words"]  # as a draft, that is saved by itself
+    editor.tab.reload()
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.press("Tab")
+    assert editor.place == place
+    assert word_at_cursor() == there[1]["text"]
 
 
 def test_a_page_takes_fewer_keys_than_a_third_of_its_lines_beyond_what_changes(editor: EditorDriver):
@@ -61,6 +146,41 @@ def test_alt_and_a_digit_take_another_reading(editor: EditorDriver):
     editor.press("ArrowDown", "Alt+2")
     assert editor.value == readings[1]
     assert editor.saved()[1]["text"] == readings[1]
+
+
+TAKEN = [  # now, the reading, as it was read, the cursor, what becomes of it
+    ("a b c d", "a x c y", "a b c d", 0, "a x c y"),  # nothing was typed: all of the reading
+    ("A b c d", "a x c y", "a b c d", 2, "A x c d"),  # the word at the cursor
+    ("A b c d", "a x c y", "a b c d", 0, "A x c y"),  # of one that was typed, all others
+    ("A b c d", "x b c d", "a b c d", 7, "x b c d"),  # that was typed over alone: asked for all the same
+    ("a new b c d", "a b c x y", "a b c d", 8, "a new b c x y"),
+    ("a c d", "a b c e", "a b c d", 2, "a c e"),
+    ("A b c", "a b more c", "a b c", 4, "A b more c"),
+    ("A b c", "a c", "a b c", 2, "A c"),
+]
+
+
+@pytest.mark.parametrize(("text", "other", "base", "cursor", "taken"), TAKEN)
+def test_a_reading_leaves_what_was_typed(
+    served: Served, tab: Any, text: str, other: str, base: str, cursor: int, taken: str
+):
+    tab.goto(served.address)
+    module = tab.evaluate("new URL('editor/words.js', document.querySelector('script').src).href")
+    take = "async ([url, ...facts]) => (await import(url)).takeReading(...facts)"
+    assert tab.evaluate(take, [module, text, other, base, cursor, cursor]) == taken
+
+
+def test_a_reading_for_a_word_keeps_the_correction_of_another_and_is_undone_by_itself(editor: EditorDriver):
+    give(editor, editor.served.lines(editor.page)[0], "Wer hat die Wahrheit", "Wer hot die Warheit")
+    editor.open()
+    editor.press("Control+End", "Control+Home", "Home")
+    editor.type("S")
+    editor.press("Tab", "Alt+1")
+    assert editor.value == "SWer hot die Wahrheit"
+    editor.press("Control+z")
+    assert editor.value == "SWer hat die Wahrheit"
+    editor.press("Control+z")
+    assert editor.value == "Wer hat die Wahrheit"
 
 
 def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
@@ -213,6 +333,25 @@ def test_a_line_is_split_at_the_cursor_and_joined_again(editor: EditorDriver):
     editor.press("Alt+Shift+Enter")
     editor.wait_for_lines(len(before))
     assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
+
+
+def test_a_message_leaves_the_readings_free_and_ends_with_the_page(editor: EditorDriver):
+    editor.open()
+    editor.press("Control+Enter")
+    message = editor.tab.locator(".toast", has_text="Undo")
+    message.wait_for()
+    dock, box = editor.tab.locator(".dock").bounding_box(), message.bounding_box()
+    assert box["x"] + box["width"] <= dock["x"] or box["y"] + box["height"] <= dock["y"]
+    editor.press("PageDown")
+    message.wait_for(state="detached")
+
+
+def test_five_readings_are_in_sight(editor: EditorDriver):
+    give(editor, editor.served.lines(editor.page)[0], "my Haupe is old", *[f"my Haup{x} is old" for x in "abcdf"])
+    editor.open()
+    expect(editor.tab.locator(".reading")).to_have_count(5)
+    heights = editor.tab.evaluate("(r => [r.scrollHeight, r.clientHeight])(document.querySelector('.readings'))")
+    assert heights[0] <= heights[1]
 
 
 def test_page_keys_turn_pages(served: Served, tab: Any):

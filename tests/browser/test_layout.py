@@ -101,17 +101,44 @@ def test_a_region_is_made_around_lines_and_gets_a_kind_by_keys(editor: EditorDri
     editor.wait_until(lambda: len(layout_of(editor)["regions"]) == regions)
 
 
-def test_a_baseline_is_drawn_with_the_pointer(editor: EditorDriver):
-    before = editor.served.lines(editor.page)
-    start(editor).press("b")
+def drag_baseline(editor: EditorDriver, y: int) -> None:
     box = editor.tab.locator(".overlay").bounding_box()
     mouse = editor.tab.mouse
-    mouse.move(box["x"] + 60, box["y"] + 300)
+    mouse.move(box["x"] + 60, box["y"] + y)
     mouse.down()
-    mouse.move(box["x"] + 200, box["y"] + 305, steps=4)
-    mouse.move(box["x"] + 400, box["y"] + 302, steps=4)
+    mouse.move(box["x"] + 200, box["y"] + y + 5, steps=4)
+    mouse.move(box["x"] + 400, box["y"] + y + 2, steps=4)
     mouse.up()
-    editor.wait_for_lines(len(before) + 1)
+
+
+def test_baselines_are_drawn_one_after_the_other_until_escape(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("b")
+    for number, y in enumerate((300, 330), 1):
+        drag_baseline(editor, y)
+        editor.wait_for_lines(len(before) + number)
+    editor.press("Escape")
+    editor.tab.locator("[data-key=choose][aria-pressed=true]").wait_for()
+    editor.press("Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+
+
+def test_the_image_stays_where_lines_are_drawn(editor: EditorDriver):
+    start(editor).press("b")
+    editor.tab.wait_for_timeout(600)
+    group = editor.tab.locator(".overlay g").first
+    place, lines = group.get_attribute("transform"), editor.tab.locator("li.line").count()
+    drag_baseline(editor, 400)
+    editor.wait_for_lines(lines + 1)
+    editor.tab.wait_for_timeout(600)
+    assert group.get_attribute("transform") == place
+
+
+def test_the_layout_opens_with_the_tool_that_it_was_left_with(editor: EditorDriver):
+    start(editor).press("b", "F9")
+    editor.tab.locator(".layout-surface").wait_for(state="detached")
+    editor.press("F9")
+    editor.tab.locator("[data-key=drawLine][aria-pressed=true]").wait_for()
 
 
 def test_a_point_is_dragged_with_the_pointer(editor: EditorDriver):

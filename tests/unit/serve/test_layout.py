@@ -203,6 +203,15 @@ def test_a_line_is_not_split_where_it_is_not(drawing: Drawing, body: dict[str, A
     assert answer.status_code in (400, 422)
 
 
+def test_lines_that_cannot_be_merged_are_named_by_their_place_on_the_page(archive: Archive, client: TestClient):
+    drawing = Drawing(archive, client, found_line("one", 100), found_line("two", 200), found_line("three", 300))
+    first, second, last = (line["id"] for line in drawing.lines)
+    drawing.change("PUT", f"pages/{drawing.id}/order", {"line_ids": [last, first, second]})
+    answer = drawing.change("POST", f"pages/{drawing.id}/merge", {"line_ids": [first, last]})
+    assert answer.status_code == 422
+    assert "lines 1 and 2 of the page stand one above the other" in answer.text
+
+
 def test_lines_in_a_row_are_merged_with_their_texts(archive: Archive, client: TestClient):
     drawing = Drawing(archive, client, found_line("one", 100), found_line("two", 104, 150), found_line("four", 300))
     first, second, last = (line["id"] for line in drawing.lines)

@@ -80,6 +80,18 @@ def test_words_of_a_corrected_text_stand_where_they_were_read(archive: Archive, 
     assert {word["confidence"] for word in words} == {1}
 
 
+def test_words_of_a_draft_that_nobody_has_touched_stay_in_doubt(archive: Archive, client: TestClient):
+    (line,) = lines_of(client, fill(archive, "Dear Sit and Madam"))
+    sure = {word["text"]: word["confidence"] for word in line["words"]}
+    assert max(sure.values()) < 1
+    draft = save(client, line, "Dear old Sir and Madam", checked=False).json()
+    known = {**sure, "old": 1, "Sir": 1}
+    assert [word["confidence"] for word in draft["words"]] == [known[word["text"]] for word in draft["words"]]
+    assert draft["read_text"] == "Dear Sit and Madam"
+    checked = save(client, draft, "Dear old Sir and Madam").json()
+    assert {word["confidence"] for word in checked["words"]} == {1}
+
+
 @pytest.mark.parametrize("text", ["שלום רב", "a", "one two three four five six seven eight nine ten"])
 def test_words_without_a_reading_lie_along_the_baseline(text: str):
     line = found_line("x" * 40, 100)

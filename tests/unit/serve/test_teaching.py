@@ -190,6 +190,7 @@ def test_the_api_tells_what_can_be_taught(archive: Archive, client: TestClient):
     shown = client.get(f"/api/v1/collections/{collection}/teach").json()
     assert (shown["checked_lines"], shown["held_back"], shown["running_job"]) == (1, 0, None)
     assert shown["model"] == "builtin"
+    assert shown["fewest"] == teaching.FEWEST
     assert shown["curve"][0] == {"lines": 0, "cer_factor": 1.0}
     factors = [point["cer_factor"] for point in shown["curve"]]
     assert factors == sorted(factors, reverse=True)

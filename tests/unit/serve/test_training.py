@@ -145,6 +145,7 @@ def test_a_hand_is_taught_even_after_a_stop_and_the_better_model_kept(taught: tu
     assert result is not None
     assert progress.told[0]["step"] >= begun
     last = progress.told[-1]
+    assert last["measuring"] and not any("measuring" in facts for facts in progress.told[:-1])
     assert last["history"][0]["cer"] == last["cer_before"]
     assert len(last["history"]) > 2
     card = result["card"]

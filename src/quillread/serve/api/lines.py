@@ -41,6 +41,7 @@ class WordOut(BaseModel):
     """Of its first character in the text."""
     end: int
     confidence: float
+    """In a draft of a person: of words that a machine has read alike, how sure it was of them."""
     polygon: Points
 
 
@@ -72,6 +73,8 @@ class LineOut(BaseModel):
     created: datetime | None
     """When the text was written or read."""
     words: list[WordOut]
+    read_text: str | None
+    """What a machine has read last, if that is another text."""
     alternatives: list[AlternativeOut]
 
 

@@ -16,6 +16,7 @@ from quillread.serve.archive.models import models_of
 from quillread.serve.archive.suggesting import suggest_lines
 from quillread.serve.archive.teaching import (
     CURVE,
+    FEWEST,
     checked_lines,
     choose_review,
     hint_to_teach,
@@ -44,6 +45,8 @@ class TeachOut(BaseModel):
     checked_lines: int
     held_back: int
     """Of these, to measure with."""
+    fewest: int
+    """Checked lines below which it is refused."""
     can_train: bool
     hint: str | None = None
     """What to install, if it cannot."""
@@ -100,6 +103,7 @@ def show_lesson(archive: TheArchive, actor: TheActor, collection_id: int) -> Tea
         return TeachOut(
             checked_lines=len(lines),
             held_back=len(held),
+            fewest=FEWEST,
             can_train=hint is None,
             hint=hint,
             curve=[CurvePoint(lines=count, cer_factor=factor) for count, factor in CURVE],

@@ -13,6 +13,7 @@ from quillread.serve.archive.find import find_line, find_page, is_id
 from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
+from quillread.serve.archive.words import draft_confidences
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Document, Line, LineVersion, Page
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
@@ -130,6 +131,9 @@ def list_versions(session: Session, actor: Actor, line_id: int) -> list[dict[str
 def show_line(state: LineState) -> dict[str, Any]:
     """A line as the API gives it, plain data."""
     row, version, read = state.row, state.version, state.read
+    sure = [word.confidence for word in state.words]
+    if read is not None and version is not None and version.kind == "person" and not row.checked:
+        sure = draft_confidences(state.words, read)
     return {
         "id": row.id,
         "page_id": row.page_id,
@@ -151,11 +155,12 @@ def show_line(state: LineState) -> dict[str, Any]:
                 "text": word.text,
                 "start": word.start,
                 "end": word.end,
-                "confidence": word.confidence,
+                "confidence": confidence,
                 "polygon": pack_points(word.polygon.points),
             }
-            for word in state.words
+            for word, confidence in zip(state.words, sure, strict=True)
         ],
+        "read_text": read.text if read is not None and read.text != row.text else None,
         "alternatives": [
             {"text": other.text, "confidence": other.confidence} for other in (read.alternatives if read else ())
         ],

@@ -15,7 +15,7 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.geometry import ShapeError, cut
 from quillread.serve.archive.indexing import index_states, unindex_lines
 from quillread.serve.archive.layout import Changed, begin, check_room, check_version, end, shape_of, shift
-from quillread.serve.archive.layouts import LineState, load_lines
+from quillread.serve.archive.layouts import LineState, live_lines, load_lines
 from quillread.serve.archive.lines import lock_line
 from quillread.serve.archive.words import PlacedWord, is_leftward, read_words
 from quillread.serve.database.base import now
@@ -96,7 +96,7 @@ def merge_lines(session: Session, actor: Actor, page_id: int, version: int, line
     rows = list(session.scalars(chosen))
     if missing := sorted(ids - {row.id for row in rows}):
         raise NotFoundError(f"page {page.id} has no line {missing[0]}")
-    along = _in_row(rows)
+    along = _in_row(rows, [row.id for row in live_lines(session, page.id)])
     states = load_lines(session, _as_read(along))
     shape = shape_of(page, [], _join_baselines(along), _join_polygons(along), drawn=False)
     first, *others = [state.row for state in states]
@@ -208,8 +208,13 @@ def _write(
         row.current_id = versions[-1].id
 
 
-def _in_row(rows: list[Line]) -> list[Line]:
-    """Lines in the order in which they stand along the baseline of the first."""
+def _in_row(rows: list[Line], order: list[int]) -> list[Line]:
+    """Lines in the order in which they stand along the baseline of the first.
+
+    Args:
+        rows: The lines.
+        order: Ids of all lines of the page, as they are read: people know lines by their place in it.
+    """
     start, *_, stop = unpack_points(min(rows, key=lambda row: row.position).baseline)
     axis = 0 if abs(stop[0] - start[0]) >= abs(stop[1] - start[1]) else 1
     sign = math.copysign(1.0, stop[axis] - start[axis])
@@ -218,8 +223,9 @@ def _in_row(rows: list[Line]) -> list[Line]:
     for before, after in pairwise(along):
         (a0, a1), (b0, b1) = ((reaches[row.id][0], reaches[row.id][-1]) for row in (before, after))
         if min(a1, b1) - max(a0, b0) > _BESIDE * min(a1 - a0, b1 - b0):
+            first, second = sorted(order.index(row.id) + 1 for row in (before, after))
             raise ShapeError(
-                f"lines {before.id} and {after.id} stand above each other: only lines in a row can be merged",
+                f"lines {first} and {second} of the page stand one above the other: only lines in a row can be joined",
                 hint="delete the one that is not needed",
                 point=(float(after.baseline[0][0]), float(after.baseline[0][1])),
             )

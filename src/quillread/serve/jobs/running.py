@@ -93,6 +93,11 @@ def run_training(run: Run, told: Told, cancelled: Callable[[], bool]) -> bool:
     return True
 
 
+def tell_measuring(run: Run, told: Told) -> None:
+    """Tell that a training is done, and that its model is being measured."""
+    _Watch(run, told, measuring=True).look()
+
+
 def _start(task: Run, lock: BinaryIO) -> "subprocess.Popen[bytes]":
     run = task.folder / "run"
     command = [sys.executable, "-m", "quillread.cli.main", "train", "--output", "run"]
@@ -205,7 +210,8 @@ def quantise(run: Run, target: Path) -> None:
 class _Watch:
     """Follows a training by what it writes into its folder, and tells how far it is."""
 
-    def __init__(self, run: Run, told: Told) -> None:
+    def __init__(self, run: Run, told: Told, *, measuring: bool = False) -> None:
+        self._measuring = measuring
         self._metrics = run.folder / "run" / "metrics.jsonl"
         self._kept = run.folder / "progress.json"
         self._told = told
@@ -245,7 +251,7 @@ class _Watch:
         last = self._history[-1] if self._history else None
         step = int(last["step"]) if last else 0
         pace = seconds / step if step else None
-        left = max(self._whole - seconds, 0.0)
+        left = 0.0 if self._measuring else max(self._whole - seconds, 0.0)
         self._told(
             {
                 "step": step,
@@ -254,5 +260,6 @@ class _Watch:
                 "cer": last["cer"] if last else None,
                 "seconds_left": round(left),
                 "history": [{"seconds": point["seconds"], "cer": point["cer"]} for point in self._history],
+                **({"measuring": True} if self._measuring else {}),
             }
         )

@@ -229,7 +229,7 @@ class RunThread(TaskThread):
 
 
 class _Progress:
-    """Notes how far a long task is; what comes too fast is skipped."""
+    """Notes how far a long task is; what comes too fast is skipped, unless it comes but once."""
 
     def __init__(self, state: WorkState, claim: Claim) -> None:
         self._state = state
@@ -237,7 +237,7 @@ class _Progress:
 
     def __call__(self, facts: Mapping[str, Any]) -> None:
         """Note it."""
-        if self._state.may_tell(self._claim.job_id):
+        if facts.get("measuring") or self._state.may_tell(self._claim.job_id):
             try:
                 with self._state.archive.database.write() as session:
                     claims.note_progress(session, self._claim, facts)

@@ -30,7 +30,7 @@ from quillread.serve.archive.teaching import (
 from quillread.serve.database.schema import Collection, Model
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.evaluation import Evaluation, evaluate
-from quillread.serve.jobs.running import Run, Told, end_other, quantise, run_training
+from quillread.serve.jobs.running import Run, Told, end_other, quantise, run_training, tell_measuring
 from quillread.serve.jobs.training_lines import (
     TRAIN,
     VALIDATION,
@@ -51,7 +51,8 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
     Args:
         archive: Where it is.
         claim: Of the task; `options` of the job may say `minutes`.
-        told: Called with `step`, `steps`, `cer_before`, `cer`, `seconds_left` and `history`, now and then.
+        told: Called with `step`, `steps`, `cer_before`, `cer`, `seconds_left` and `history`, now and then, and
+            with `measuring` once the training itself is done.
         cancelled: Asked now and then whether to stop; what was learnt so far stays for the next time.
 
     Returns:
@@ -69,6 +70,7 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
     taught, evaluation = course.folder / "taught", None
     run = Run(course.folder, course.base, course.name, course.minutes)
     if run_training(run, told, cancelled):
+        tell_measuring(run, told)
         quantise(run, taught)
         evaluation = evaluate(course.options, course.base, taught, course.folder / "lines", cancelled)
     if evaluation is None:

@@ -89,13 +89,14 @@ export function buttons(cancel, ...main) {
 }
 
 /**
- * Say something shortly at the edge of the page, perhaps with something to do about it.
+ * Say something shortly at the edge of the page, perhaps with something to do about it: that ends with the screen, unless
+ * it `lasts`.
  * @param {string} text
- * @param {{action?: string, run?: () => void, kind?: "info"|"error", seconds?: number}} [facts]
+ * @param {{action?: string, run?: () => void, kind?: "info"|"error", seconds?: number, lasts?: boolean}} [facts]
  */
 export function toast(text, facts = {}) {
   const place = document.getElementById("toasts");
-  const message = h("div", { class: `toast ${facts.kind ?? "info"}`, role: facts.kind === "error" ? "alert" : null }, h("span", { dir: "auto" }, text));
+  const message = h("div", { class: `toast ${facts.kind ?? "info"}`, "data-ends": facts.action !== undefined && !facts.lasts, role: facts.kind === "error" ? "alert" : null }, h("span", { dir: "auto" }, text));
   const end = () => message.remove();
   if (facts.action) message.append(h("button", { type: "button", onclick: () => (end(), facts.run?.()) }, facts.action));
   message.append(h("button", { type: "button", class: "plain square", "aria-label": t("close"), onclick: end }, icon("close")));
@@ -105,6 +106,11 @@ export function toast(text, facts = {}) {
   message.addEventListener("pointerenter", () => clearTimeout(timer));
   message.addEventListener("focusin", () => clearTimeout(timer));
   message.addEventListener("pointerleave", () => (timer = setTimeout(end, 4000)));
+}
+
+/** The screen is left: what its messages offer to do is not to be done on another. */
+export function endToasts() {
+  for (const message of document.querySelectorAll(".toast[data-ends]")) message.remove();
 }
 
 /**

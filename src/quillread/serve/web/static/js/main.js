@@ -2,7 +2,8 @@
 
 import { fill, h } from "./dom.js";
 import { Offline, Problem } from "./api.js";
-import { faultText, toast } from "./dialog.js";
+import { endToasts, faultText, tellFault, toast } from "./dialog.js";
+import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe, whoAmI } from "./session.js";
 import { outbox } from "./outbox.js";
@@ -49,6 +50,7 @@ async function route() {
   const app = /** @type {HTMLElement} */ (document.getElementById("app"));
   view?.close?.();
   view = null;
+  endToasts();
   showing = path;
   const root = h("div", { class: "screen" });
   try {
@@ -84,6 +86,28 @@ function showFault(root, error) {
   document.title = "Quillread";
 }
 
+/**
+ * Keys of all screens, unless the screen has taken them.
+ * @param {KeyboardEvent} event
+ */
+function key(event) {
+  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]") || isTyped(event)) return;
+  const action = actionOf(event);
+  if (!action || !EVERYWHERE.has(action) || showing === "login") return;
+  if (action === "help") showKeys(!view?.readOnly);
+  else if (action === "search") search();
+  else if (view?.export) view.export().catch(tellFault);
+  else return;
+  event.preventDefault();
+}
+
+/** Go to where one searches: the box of the screen, or the screen of its own. */
+function search() {
+  const box = /** @type {HTMLInputElement|null} */ (document.querySelector("form[role=search] input"));
+  if (box) box.focus(), box.select();
+  else location.hash = `#/search${view?.collection ? `?collection=${view.collection}` : ""}`;
+}
+
 async function start() {
   applyTheme();
   await loadLanguage();
@@ -93,6 +117,7 @@ async function start() {
     location.hash = isEnded ? "#/link" : `#/login?then=${encodeURIComponent(location.hash)}`;
   });
   addEventListener("hashchange", route);
+  addEventListener("keydown", key);
   addEventListener("unhandledrejection", (event) => {
     if (event.reason instanceof Problem || event.reason instanceof Offline) toast(faultText(event.reason), { kind: "error" });
   });

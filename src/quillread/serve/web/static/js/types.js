@@ -115,6 +115,7 @@
  * @property {string} author
  * @property {string|null} created
  * @property {Word[]} words
+ * @property {string|null} read_text What a machine has read last, if that is another text.
  * @property {{text: string, confidence: number|null}[]} alternatives
  */
 
@@ -180,6 +181,9 @@
 /**
  * @typedef {object} View
  * @property {() => void} [close]
+ * @property {number} [collection] That it is about, for searching.
+ * @property {boolean} [readOnly] Whether nothing may be changed.
+ * @property {() => Promise<void>} [export] Asks how to export what is shown.
  * @property {(address: Address) => boolean} [follow] Takes a new address without being built anew; true if it did.
  */
 

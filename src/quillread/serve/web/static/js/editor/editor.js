@@ -321,7 +321,13 @@ export async function show(root, address) {
       toast(text);
     }
     leftBehind = null;
-    return { close: () => editor.close(), follow: (next) => (editor.begin(next), true) };
+    return {
+      collection: page.collection_id,
+      readOnly: !editor.mayEdit,
+      close: () => editor.close(),
+      follow: (next) => (editor.begin(next), true),
+      export: async () => (await import("../views/export.js")).exportDialog({ page: page.id, collection: page.collection_id }),
+    };
   } catch (error) {
     sheet.close();
     throw error;

@@ -6,13 +6,13 @@ import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readingsOf } from "./dock.js";
 import { showHistory } from "./history.js";
-import { actionOf, showKeys } from "./keys.js";
-import { isDoubtful, toggleMark } from "./words.js";
+import { actionOf, EVERYWHERE } from "./keys.js";
+import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
 /** Actions that do not need the text to have the focus. */
-const ANYWHERE = new Set(["undo", "redo", "save", "help", "mode", "layout", "nextPage", "previousPage", "palette"]);
+const ANYWHERE = new Set(["undo", "redo", "save", "mode", "layout", "nextPage", "previousPage", "palette"]);
 
 export class Hands {
   /** @param {import("./editor.js").Editor} editor */
@@ -31,10 +31,9 @@ export class Hands {
   key(event) {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
     const action = actionOf(event);
-    if (!action) return;
+    if (!action || EVERYWHERE.has(action)) return;
     const target = /** @type {HTMLElement} */ (event.target);
     const inField = target === this.pane.field;
-    if (event.key === "?" && (inField || target.matches("input, textarea, select"))) return;
     if (!inField && !(ANYWHERE.has(action) && !target.matches("input, textarea:not(.field), select"))) {
       if (action === "leave" && this.editor.layout) this.run("layout");
       else if (action === "leave" && this.editor.dock.root.contains(target)) this.pane.focus();
@@ -42,7 +41,7 @@ export class Hands {
       event.preventDefault();
       return;
     }
-    if (this.editor.layout?.root.contains(target) && !["help", "layout", "save"].includes(action)) return;
+    if (this.editor.layout?.root.contains(target) && !["layout", "save"].includes(action)) return;
     if (this.run(action) !== false) event.preventDefault();
   }
 
@@ -71,6 +70,7 @@ export class Hands {
       case "previousPage": return this.turn(this.sheet.page.previous_id, "previous");
       case "nextDoubt": return this.nextDoubt(place);
       case "previousDoubt": return this.previousDoubt(place);
+      case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
       case "undo": return this.wentBack(this.sheet.undo());
@@ -78,7 +78,6 @@ export class Hands {
       case "save": return this.save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
-      case "help": showKeys(this.mayEdit); return;
       case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
       case "mode": return this.editor.nextMode();
       case "layout": this.editor.toggleLayout(); return;
@@ -127,8 +126,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = Math.max(0, place); at < rows.length; at++) {
       const { line } = rows[at];
-      const from = at === place ? this.pane.field.selectionEnd : -1;
-      const word = line.words.find((other) => other.start > from && isDoubtful(line, other)) ?? (at !== place ? line.words.find((other) => other.start >= 0 && isDoubtful(line, other)) : undefined);
+      const word = nextDoubt(line, at === place ? this.pane.field.selectionEnd : 0);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -140,29 +138,47 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = place; at >= 0; at--) {
       const { line } = rows[at];
-      const until = at === place ? this.pane.field.selectionStart : Infinity;
-      const word = line.words.findLast((other) => other.start < until && isDoubtful(line, other));
+      const { selectionStart, selectionEnd } = this.pane.field;
+      const word = at === place ? previousDoubt(line, selectionStart, selectionEnd) : previousDoubt(line, Infinity, Infinity);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
   }
 
   /**
+   * Go to a word in doubt: what is typed takes the place of its doubtful letters.
    * @param {Line} line
    * @param {import("../types.js").Word} word
    */
   select(line, word) {
-    this.pane.activate(line.id, { caret: word.start, end: word.end });
+    const [caret, end] = doubtfulPart(line, word);
+    this.pane.activate(line.id, { caret, end });
+    announce(word.text);
+  }
+
+  /** Select the word at the cursor; if it is, its doubtful letters. */
+  widen() {
+    const { line, pane } = this;
+    if (!line) return;
+    const { selectionStart, selectionEnd } = pane.field;
+    let [caret, end] = wordBounds(line.text, selectionStart);
+    if (caret === selectionStart && end === selectionEnd) {
+      const word = line.words.find((other) => other.start === caret && isDoubtful(line, other));
+      if (word) [caret, end] = doubtfulPart(line, word);
+    }
+    pane.activate(line.id, { caret, end });
   }
 
   /**
    * Take another reading.
-   * @param {string} text
+   * @param {string} reading
    */
-  take(text) {
+  take(reading) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    this.sheet.edit(line.id, { text }, { caret: pane.caret });
+    const { selectionStart, selectionEnd } = pane.field;
+    const text = takeReading(line.text, reading, this.sheet.readText(line.id), selectionStart, selectionEnd);
+    this.sheet.edit(line.id, { text }, { caret: pane.caret, apart: true });
     pane.focus();
   }
 
@@ -172,7 +188,7 @@ export class Hands {
     if (!line || !this.mayEdit) return;
     const { selectionStart, selectionEnd } = pane.field;
     const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
-    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart });
+    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart, apart: true });
     pane.activate(line.id, { caret: marked.start, end: marked.end });
   }
 

@@ -23,6 +23,7 @@ const KEYS = [
   ["keys.words", [
     ["nextDoubt", ["Tab"]],
     ["previousDoubt", ["Shift+Tab"]],
+    ["word", ["F2"]],
     ["reading1", ["Alt+1"]],
     ["reading2", ["Alt+2"]],
     ["reading3", ["Alt+3"]],
@@ -42,8 +43,12 @@ const KEYS = [
     ["split", ["Alt+Enter"]],
     ["join", ["Alt+Shift+Enter"]],
   ]],
-  ["keys.view", [
+  ["keys.everywhere", [
+    ["search", ["/", "Ctrl+Shift+F"]],
+    ["export", ["Ctrl+Shift+E"]],
     ["help", ["?", "F1"]],
+  ]],
+  ["keys.view", [
     ["leave", ["Escape"]],
     ["mode", ["F8"]],
     ["layout", ["F9"]],
@@ -68,13 +73,22 @@ export function actionOf(event) {
   const { key, code } = event;
   // With Alt some keyboards type a sign instead of the digit, and some have digits only with Shift.
   if (event.altKey && /^(Digit|Numpad)\d$/.test(code)) name = `Alt+${code.at(-1)}`;
-  else if (key === "?") name = "?";
+  else if ((key === "?" || key === "/") && !event.ctrlKey && !event.metaKey) name = key; // with Shift or without
   else name += key.length === 1 ? key.toUpperCase() : key;
   return ACTIONS.get(name);
 }
 
+/** Actions of all screens: see `main.js`. */
+export const EVERYWHERE = new Set(["search", "export", "help"]);
+
+/**
+ * Whether a key press is a sign that is typed where the focus is.
+ * @param {KeyboardEvent} event
+ */
+export const isTyped = (event) => event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && /** @type {Element} */ (event.target).matches("input, textarea, select");
+
 /** What is left of the keys where nothing can be changed. */
-const READING = new Set(["right", "back", "up", "down", "first", "last", "nextPage", "previousPage", "nextDoubt", "previousDoubt", "help", "leave", "mode", "closer", "farther"]);
+const READING = new Set(["right", "back", "up", "down", "first", "last", "nextPage", "previousPage", "nextDoubt", "previousDoubt", "search", "export", "help", "leave", "mode", "closer", "farther"]);
 
 /**
  * Show all keys.

@@ -12,7 +12,10 @@ import { acceptReorder } from "./reorder.js";
 /** @typedef {import("./viewer.js").ImageView} ImageView */
 /** @typedef {import("../types.js").Point} Point */
 /** @typedef {import("../types.js").Line} Line */
+/** @typedef {"select"|"line"|"region"} Tool */
 
+/** As it was when the layout was last left. @type {Tool} */
+let lastTool = "select";
 
 export class LayoutTool extends LayoutWork {
   /**
@@ -26,8 +29,7 @@ export class LayoutTool extends LayoutWork {
     this.view = view;
     this.leave = leave;
     this.ends = new AbortController();
-    /** @type {"select"|"line"|"region"} */
-    this.tool = "select";
+    this.tool = lastTool;
     /** @type {Point[]} What is being drawn. */
     this.drawn = [];
     this.layer = svg("g", { class: "layout-layer" });
@@ -55,8 +57,7 @@ export class LayoutTool extends LayoutWork {
       this.setOrder(moved(sheet.rows.map((row) => row.line.id), from, to));
     }); // prettier-ignore
     if (line !== null) this.lines = [line];
-    this.draw();
-    this.surface.focus();
+    this.use(this.tool);
   }
 
   close() {
@@ -65,6 +66,7 @@ export class LayoutTool extends LayoutWork {
     this.root.remove();
     this.layer.remove();
     this.view.root.classList.remove("layouts", "drawing");
+    this.view.isHeld = false;
     this.view.lines.kind = "outlines";
     this.view.lines.later();
   }
@@ -155,9 +157,10 @@ export class LayoutTool extends LayoutWork {
     fill(this.help, this.tool === "select" ? caps([["ArrowDown", "walk"], ["P", "point"], ["Shift+ArrowUp", "nudge"], ["N", "new"], ["R", "region"], ["Ctrl+Z", "undo"], ["Escape", "leave"]]) : caps([["Enter", "finish"], ["Escape", "leave"]])); // prettier-ignore
   }
 
-  /** @param {"select"|"line"|"region"} tool */
+  /** @param {Tool} tool */
   use(tool) {
-    this.tool = tool;
+    this.tool = lastTool = tool;
+    this.view.isHeld = tool !== "select"; // where one draws it stays
     this.drawn = [];
     this.draw();
     this.surface.focus({ preventScroll: true });
@@ -269,9 +272,7 @@ export class LayoutTool extends LayoutWork {
   finishDrawing() {
     const drawn = this.drawn;
     const { tool } = this;
-    this.drawn = [];
-    this.tool = "select";
-    this.draw();
+    this.use(tool === "line" ? tool : "select"); // lines are drawn one after the other
     if (tool === "region" && drawn.length > 2) this.addRegion(drawn);
     else if (tool === "line" && drawn.length > 1) this.addLine(drawn);
   }

@@ -18,7 +18,14 @@ const LOOKS = {
 };
 const BASELINE = "#7a4fb5";
 const CROWD = 500; // from which on their boxes will do
-const MANY = 150; // lines in sight, from which on all are drawn through: dashes take the longest
+const MANY = 150; // lines in sight, from which on all are drawn through, as thin as can be: dashes take the longest, and then widths
+
+/**
+ * Lines of one pixel of the screen are drawn several times as fast as wider ones.
+ * @param {number} width
+ * @param {number} seen
+ */
+const widthOf = (width, seen) => (seen < MANY ? width : 1 / (devicePixelRatio || 1));
 
 export class LineCanvas {
   /** @param {import("./sheet.js").Sheet} sheet */
@@ -35,6 +42,7 @@ export class LineCanvas {
     /** @type {number|null} */
     this.active = null;
     this.frame = 0;
+    this.timer = 0;
     /** @type {Map<number, string>} How lines look as they are drawn. */
     this.looks = new Map();
   }
@@ -53,7 +61,8 @@ export class LineCanvas {
   /** @param {Place} [place] */
   draw(place) {
     cancelAnimationFrame(this.frame);
-    this.frame = 0;
+    clearTimeout(this.timer);
+    this.frame = this.timer = 0;
     this.place = place ?? this.place;
     const { canvas } = this;
     canvas.style.transform = "";
@@ -84,14 +93,14 @@ export class LineCanvas {
   }
 
   /**
-   * A line was edited: it may look different.
+   * A line was edited: it may look different. Its text is painted first, and often the image moves then anyway.
    * @param {number} id
    */
   refresh(id) {
     const row = this.sheet.byId.get(id);
     if (!row || this.looks.get(id) === standing(row.line)) return;
     this.looks.set(id, standing(row.line));
-    this.later();
+    this.timer ||= setTimeout(() => this.later(), 120);
   }
 
   /**
@@ -115,7 +124,7 @@ export class LineCanvas {
    * @param {number[]} seen
    */
   drawOutlines(ink, seen) {
-    ink.lineWidth = 1.3;
+    ink.lineWidth = widthOf(1.3, seen.length);
     ink.globalAlpha = 0.75;
     for (const [name, look] of Object.entries(LOOKS)) {
       ink.beginPath();
@@ -140,7 +149,7 @@ export class LineCanvas {
     const { x, y, scale } = this.place;
     ink.setLineDash([]);
     ink.strokeStyle = ink.fillStyle = BASELINE;
-    ink.lineWidth = 1.6;
+    ink.lineWidth = widthOf(1.6, seen.length);
     ink.font = "12px system-ui, sans-serif";
     ink.textAlign = "right";
     ink.beginPath();

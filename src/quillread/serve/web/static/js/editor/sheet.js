@@ -97,10 +97,19 @@ export class Sheet extends EventTarget {
   }
 
   /**
+   * What the machine has read in a line, before a person typed.
+   * @param {number} id
+   */
+  readText(id) {
+    const server = this.byId.get(id)?.server;
+    return server?.read_text ?? server?.text ?? "";
+  }
+
+  /**
    * Change a line.
    * @param {number} id
    * @param {{text?: string, checked?: boolean}} change
-   * @param {{caret?: number, now?: boolean, silent?: boolean}} [facts] `silent`: not to be undone.
+   * @param {{caret?: number, now?: boolean, silent?: boolean, apart?: boolean}} [facts] `silent`: not to be undone; `apart`: by itself.
    */
   edit(id, change, facts = {}) {
     const row = this.byId.get(id);
@@ -112,7 +121,7 @@ export class Sheet extends EventTarget {
       if (facts.now) outbox.flush();
       return;
     }
-    if (!facts.silent) this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, caret: facts.caret ?? 0, time: Date.now() });
+    if (!facts.silent) this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, caret: facts.caret ?? 0, time: facts.apart ? -Infinity : Date.now() });
     row.line = { ...line, text, checked, words: shiftWords(line.words, line.text, text) };
     outbox.put(row.server, text, checked, { now: facts.now });
     this.tell(id);
@@ -123,7 +132,7 @@ export class Sheet extends EventTarget {
     const last = this.done.at(-1);
     this.undone.length = 0;
     const goesOn = last && last.id === step.id && last.after === step.before && last.isChecked === step.isChecked;
-    if (goesOn && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
+    if (goesOn && step.time > 0 && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
       Object.assign(last, { after: step.after, time: step.time });
     } else this.done.push(step);
   }

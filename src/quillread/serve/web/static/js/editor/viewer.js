@@ -60,6 +60,7 @@ export class ImageView extends EventTarget {
     /** @type {any} The library, once it is there. */
     this.kit = null;
     this.ownZoom = false;
+    this.isHeld = false;
     this.isMoving = false;
     this.wentAt = 0;
     /** @type {number|null} */
@@ -143,7 +144,7 @@ export class ImageView extends EventTarget {
     this.active = this.lines.active = id;
     if (!isOther) return;
     this.outline(id);
-    this.goTo(id, false);
+    if (!this.isHeld) this.goTo(id, false);
   }
 
   /**

@@ -196,6 +196,35 @@ export function piecesOf(line, text, words) {
   return pieces;
 }
 
+/** @typedef {[number, number, number, number]} Hunk Where a list differs from another: from, to, and from, to in the other. */
+
+const MOST_PAIRS = 250_000; // from which on lists are compared as a whole
+
+/**
+ * @param {string[]} mine
+ * @param {string[]} theirs
+ * @returns {Hunk[]}
+ */
+function hunksOf(mine, theirs) {
+  const [n, m] = [mine.length, theirs.length];
+  if (n * m > MOST_PAIRS) return [[0, n, 0, m]];
+  const longest = Array.from({ length: n + 1 }, () => new Uint16Array(m + 1));
+  for (let i = n - 1; i >= 0; i--) {
+    for (let j = m - 1; j >= 0; j--) {
+      longest[i][j] = mine[i] === theirs[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
+    }
+  }
+  const isSame = (/** @type {number} */ i, /** @type {number} */ j) => i < n && j < m && mine[i] === theirs[j];
+  /** @type {Hunk[]} */
+  const hunks = [];
+  for (let i = 0, j = 0; i < n || j < m; i++, j++) {
+    const [from, other] = [i, j];
+    while ((i < n || j < m) && !isSame(i, j)) j >= m || (i < n && longest[i + 1][j] >= longest[i][j + 1]) ? i++ : j++;
+    if (i > from || j > other) hunks.push([from, i, other, j]);
+  }
+  return hunks;
+}
+
 /**
  * Where a text differs from another, by words: for showing alternatives.
  * @param {string} text
@@ -203,25 +232,125 @@ export function piecesOf(line, text, words) {
  * @returns {{text: string, differs: boolean}[]} Pieces of `text`.
  */
 export function differences(text, other) {
-  const mine = text.split(/(\s+)/u);
-  const theirs = other.split(/(\s+)/u);
-  const [n, m] = [mine.length, theirs.length];
-  if (n * m > 250_000) return [{ text, differs: text !== other }];
-  const longest = Array.from({ length: n + 1 }, () => new Uint16Array(m + 1));
-  for (let i = n - 1; i >= 0; i--) {
-    for (let j = m - 1; j >= 0; j--) {
-      longest[i][j] = mine[i] === theirs[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
-    }
-  }
-  /** @type {{text: string, differs: boolean}[]} */
+  if (text === other) return [{ text, differs: false }];
+  const parts = text.split(/(\s+)/u);
   const pieces = [];
-  for (let i = 0, j = 0; i < n; i++) {
-    while (j < m && mine[i] !== theirs[j] && longest[i][j + 1] > longest[i + 1][j]) j++;
-    const same = j < m && mine[i] === theirs[j];
-    if (same) j++;
-    const last = pieces.at(-1);
-    if (last && last.differs === !same) last.text += mine[i];
-    else pieces.push({ text: mine[i], differs: !same });
+  let at = 0;
+  for (const [from, to] of hunksOf(parts, other.split(/(\s+)/u))) {
+    pieces.push({ text: parts.slice(at, from).join(""), differs: false }, { text: parts.slice(from, to).join(""), differs: true });
+    at = to;
   }
-  return pieces;
+  return [...pieces, { text: parts.slice(at).join(""), differs: false }].filter((piece) => piece.text);
+}
+
+/** @param {string} text */
+const runsOf = (text) => [...text.matchAll(/\S+/gu)].map((match) => ({ text: match[0], start: match.index, end: match.index + match[0].length }));
+
+/**
+ * Where two lists of words differ; as many words in place of as many are pairs.
+ * @param {{text: string}[]} mine
+ * @param {{text: string}[]} theirs
+ * @returns {Hunk[]}
+ */
+function wordHunks(mine, theirs) {
+  const hunks = hunksOf(mine.map((word) => word.text), theirs.map((word) => word.text)); // prettier-ignore
+  return hunks.flatMap(([a, b, c, d]) => (b - a === d - c ? Array.from({ length: b - a }, (_, i) => /** @type {Hunk} */ ([a + i, a + i + 1, c + i, c + i + 1])) : [/** @type {Hunk} */ ([a, b, c, d])]));
+}
+
+/**
+ * The letters of a word that the likeliest other reading of it has otherwise; all of it if there is none. Nothing is
+ * selected where a letter is missing: the place is before its end.
+ * @param {Line} line
+ * @param {Word} word
+ * @returns {[number, number]}
+ */
+export function doubtfulPart(line, word) {
+  const mine = runsOf(line.text);
+  const at = mine.findIndex((run) => run.start === word.start);
+  for (const reading of at < 0 ? [] : line.alternatives) {
+    const theirs = runsOf(reading.text);
+    const pair = wordHunks(mine, theirs).find(([a, b, c, d]) => a === at && b === at + 1 && d === c + 1);
+    if (!pair) continue;
+    const [start, end] = changeIn(mine[at].text, theirs[pair[2]].text);
+    if (end > 0) return [word.start + start, word.start + end];
+  }
+  return [word.start, word.end];
+}
+
+/**
+ * The part of a word that is otherwise in another; no letter is cut from its accents.
+ * @param {string} word
+ * @param {string} other
+ */
+function changeIn(word, other) {
+  const isWithin = (/** @type {number} */ at) => /[\p{M}\udc00-\udfff]/u.test(word[at] ?? "");
+  const most = Math.min(word.length, other.length);
+  let start = 0;
+  while (start < most && word[start] === other[start]) start++;
+  let tail = 0;
+  while (tail < most - start && word[word.length - 1 - tail] === other[other.length - 1 - tail]) tail++;
+  let end = word.length - tail;
+  while (start > 0 && isWithin(start)) start--;
+  while (isWithin(end)) end++;
+  return [start, end];
+}
+
+/**
+ * The next word in doubt behind what is selected.
+ * @param {Line} line
+ * @param {number} end Of the selection.
+ */
+export const nextDoubt = (line, end) => line.words.find((word) => word.start >= end && isDoubtful(line, word));
+
+/**
+ * The word in doubt before what is selected.
+ * @param {Line} line
+ * @param {number} start Of the selection.
+ * @param {number} end
+ */
+export function previousDoubt(line, start, end) {
+  return line.words.findLast((word) => {
+    if (word.end > start || !isDoubtful(line, word)) return false;
+    const part = doubtfulPart(line, word);
+    return part[0] !== start || part[1] !== end; // there one is already
+  });
+}
+
+/**
+ * Take another reading of a line. Once a person has typed in the line, only words that they have not touched become as
+ * they were read: the word at the cursor, or all if that is not read otherwise.
+ * @param {string} text As it is now.
+ * @param {string} reading
+ * @param {string} base What the machine has read, before a person typed.
+ * @param {number} start Of the selection.
+ * @param {number} end
+ */
+export function takeReading(text, reading, base, start, end) {
+  if (text === base) return reading;
+  const [mine, theirs, read] = [text, reading, base].map(runsOf);
+  const typed = wordHunks(read, mine);
+  const untouched = wordHunks(read, theirs).filter((offer) => !typed.some((hunk) => areAtOdds(offer, hunk)));
+  const offers = untouched.map(([a, b, c, d]) => {
+    const shift = typed.reduce((sum, [from, to, first, last]) => (to <= a ? sum + last - first - (to - from) : sum), 0);
+    return { from: a + shift, to: b + shift, words: reading.slice(theirs[c]?.start ?? 0, d > c ? theirs[d - 1].end : (theirs[c]?.start ?? 0)) };
+  });
+  if (!offers.length) return reading; // all that differs was typed: it is asked for all the same
+  const isHere = (/** @type {{start: number, end: number}|undefined} */ word) => word !== undefined && word.start <= end && word.end >= start;
+  const here = offers.filter(({ from, to }) => (from === to ? isHere(mine[from]) || isHere(mine[from - 1]) : mine.slice(from, to).some(isHere)));
+  for (const { from, to, words } of (here.length ? here : offers).reverse()) {
+    if (from === to) text = from < mine.length ? `${text.slice(0, mine[from].start)}${words} ${text.slice(mine[from].start)}` : `${text} ${words}`;
+    else if (words) text = text.slice(0, mine[from].start) + words + text.slice(mine[to - 1].end);
+    else text = (text.slice(0, mine[from].start).trimEnd() + text.slice(mine[to - 1].end)).trimStart();
+  }
+  return text;
+}
+
+/**
+ * Whether two changes of one text meet.
+ * @param {Hunk} one
+ * @param {Hunk} other
+ */
+function areAtOdds([a, b], [c, d]) {
+  if (a === b) return c <= a && a <= d;
+  return c === d ? a < c && c < b : Math.max(a, c) < Math.min(b, d);
 }

@@ -82,7 +82,7 @@ class CollectionScreen {
         this.mayEdit ? link("review", "eye", t("review.title")) : null,
         this.mayEdit ? link("teach", "teach", t("teach.title")) : null,
         mayAs(collection.role, "admin") ? link("people", "people", t("people.title")) : null,
-        h("button", { type: "button", class: "plain", title: t("export.title"), onclick: () => this.export() }, icon("download"), h("span", { class: "wide-only" }, t("export.title"))),
+        h("button", { type: "button", class: "plain", title: `${t("export.title")} (Ctrl+Shift+E)`, "aria-keyshortcuts": "Control+Shift+E", onclick: () => this.export() }, icon("download"), h("span", { class: "wide-only" }, t("export.title"))),
       ],
     }); // prettier-ignore
   }
@@ -91,7 +91,7 @@ class CollectionScreen {
     const collection = /** @type {Collection} */ (this.collection);
     const share = collection.line_count ? collection.checked_count / collection.line_count : 0;
     const search = h("form", { class: "search-form", role: "search", onsubmit: (/** @type {SubmitEvent} */ event) => this.search(event) },
-      icon("search"), h("input", { type: "search", name: "q", "aria-label": t("search.here"), placeholder: t("search.here"), dir: "auto" })); // prettier-ignore
+      icon("search"), h("input", { type: "search", name: "q", "aria-label": t("search.here"), placeholder: `${t("search.here")} (/)`, "aria-keyshortcuts": "/ Control+Shift+F", dir: "auto" })); // prettier-ignore
     const addMenu = this.mayEdit ? menuButton(h("span", { class: "row" }, icon("upload"), t("upload.title")), [
       { label: t("upload.files"), icon: "upload", run: () => this.choose(false) },
       { label: t("upload.folder"), icon: "book", run: () => this.choose(true) },
@@ -199,6 +199,11 @@ class CollectionScreen {
       tellFault(error);
     }
     this.grid?.list.focus({ preventScroll: true });
+  }
+
+  /** What is selected, or all. */
+  exportShown() {
+    return this.export(this.grid?.selected.size ? this.chosen().map((page) => page.id) : undefined);
   }
 
   /** @param {number[]} [pages] */
@@ -329,5 +334,5 @@ export async function show(root, address) {
     screen.close();
     throw error;
   }
-  return { close: () => screen.close() };
+  return { collection: screen.id, readOnly: !screen.mayEdit, close: () => screen.close(), export: () => screen.exportShown() };
 }

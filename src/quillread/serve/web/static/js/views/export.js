@@ -27,12 +27,13 @@ const SHOWN = 6000; // characters of a preview
  */
 export async function exportDialog(scope) {
   const ends = new AbortController();
-  let format = FORMATS.find((name) => name === recall("format")) ?? "txt";
+  const kept = FORMATS.find((name) => name === recall("format"));
+  let format = kept ?? "txt";
   const preview = h("pre", { class: "preview", tabindex: "0", "aria-label": t("export.preview"), dir: "auto" });
   const checked = h("input", { type: "checkbox", id: "only-checked" });
   const sample = scope.page ?? scope.pages?.[0] ?? scope.sample;
-  const direct = h("a", { class: "button primary", download: "" }, icon("download"), t("export.download"));
-  const behind = h("button", { type: "button", class: "primary" }, t("export.begin"));
+  const direct = h("a", { class: "button primary", download: "", autofocus: kept !== undefined }, icon("download"), t("export.download"));
+  const behind = h("button", { type: "button", class: "primary", autofocus: kept !== undefined }, t("export.begin"));
   const isTruth = h("label", { class: "check" }, checked, t("export.checked"));
 
   const what = scope.page ? t("export.page") : scope.pages ? t("count.pages", { n: scope.pages.length }) : scope.documents ? t("count.documents", { n: scope.documents.length }) : t("export.collection");
@@ -77,7 +78,7 @@ export async function exportDialog(scope) {
       }
     });
     const option = (/** @type {string} */ name) => h("label", { class: "format" },
-      h("input", { type: "radio", name: "format", value: name, checked: name === format, autofocus: name === format, onchange: () => choose(name) }),
+      h("input", { type: "radio", name: "format", value: name, checked: name === format, autofocus: name === format && !kept, onchange: () => choose(name) }),
       h("span", null, h("strong", null, t(`format.${name}`)), h("span", { class: "hint" }, t(`format.${name}.for`)))); // prettier-ignore
     choose(format);
     return [

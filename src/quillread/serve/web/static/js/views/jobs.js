@@ -145,5 +145,5 @@ export async function jobOver(id, signal) {
  */
 export function tellJob(job, text) {
   noteJob(job);
-  toast(text, { action: t("jobs.show"), run: () => showJobs(job.collection_id) });
+  toast(text, { action: t("jobs.show"), run: () => showJobs(job.collection_id), lasts: true });
 }

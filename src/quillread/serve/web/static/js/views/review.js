@@ -10,7 +10,7 @@ import { mayAs } from "../session.js";
 import { recall, remember } from "../storage.js";
 import { readingsOf } from "../editor/dock.js";
 import { actionOf, keyCap } from "../editor/keys.js";
-import { differences, isDoubtful, piecesOf } from "../editor/words.js";
+import { differences, doubtfulPart, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
 import { shellBar } from "./shell.js";
 
 /** @typedef {import("../types.js").Line} Line */
@@ -116,7 +116,7 @@ class Review {
       h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, `${this.at + 1} / ${this.queue.length}`)),
       h("img", { class: "review-strip", src: images.line(id, 160, line.revision), alt: t("review.image") }),
       shown, field,
-      readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => ((field.value = reading.text), field.focus()) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,
+      readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => this.take(line, reading.text) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,
       h("div", { class: "buttons start" },
         h("button", { type: "button", class: "primary", onclick: () => this.right(line) }, keyCap("Enter"), t("review.right")),
         h("button", { type: "button", onclick: () => this.step(1) }, keyCap("ArrowDown"), t("review.skip")),
@@ -138,13 +138,30 @@ class Review {
     if (action === "right") this.right(line);
     else if (action === "back" || action === "up") this.step(-1);
     else if (action === "down") this.step(1);
-    else if (action?.startsWith("reading")) field.value = readingsOf(line)[Number(action.at(-1)) - 1]?.text ?? field.value;
-    else if (action === "nextDoubt" && field.value === line.text) {
-      const word = line.words.find((one) => one.start > field.selectionEnd - (field.selectionEnd ? 0 : 1) && isDoubtful(line, one));
+    else if (action?.startsWith("reading")) {
+      const reading = readingsOf(line)[Number(action.at(-1)) - 1];
+      if (reading) this.take(line, reading.text);
+    } else if (action === "nextDoubt") {
+      const now = { ...line, text: field.value, words: shiftWords(line.words, line.text, field.value) };
+      const word = nextDoubt(now, field.selectionEnd);
       if (!word) return; // the browser goes on
-      field.setSelectionRange(word.start, word.end);
-    } else return;
+      field.setSelectionRange(...doubtfulPart(now, word));
+    } else if (action === "word") field.setSelectionRange(...wordBounds(field.value, field.selectionStart));
+    else return;
     event.preventDefault();
+  }
+
+  /**
+   * Take another reading.
+   * @param {Line} line
+   * @param {string} reading
+   */
+  take(line, reading) {
+    const field = /** @type {HTMLTextAreaElement} */ (this.field);
+    const { selectionStart, selectionEnd } = field;
+    field.value = takeReading(field.value, reading, line.read_text ?? line.text, selectionStart, selectionEnd);
+    field.focus();
+    field.setSelectionRange(selectionStart, selectionStart);
   }
 
   /** @param {Line} line */
@@ -180,5 +197,5 @@ export async function show(root, address) {
     const line = /** @type {CustomEvent<Line>} */ (event).detail;
     if (review.lines.has(line.id)) review.lines.set(line.id, line);
   }, { signal: review.ends.signal }); // prettier-ignore
-  return { close: () => review.close() };
+  return { collection: review.collection.id, close: () => review.close() };
 }

@@ -41,9 +41,18 @@ export async function show(root, address) {
     status.textContent = shown ? t(more.hidden ? "search.found" : "search.foundMore", { n: shown }) : t("search.none", { query });
   }
 
+  list.addEventListener("keydown", (event) => {
+    const hits = [...list.querySelectorAll("a")];
+    const at = hits.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: hits.length - 1 }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    hits[to]?.focus();
+  });
   if (query) await load();
-  else input.focus();
+  (list.querySelector("a") ?? input).focus();
   return {
+    collection: collection ?? undefined,
     follow: (to) => {
       if (to.query.get("q") === query) return true;
       return false;

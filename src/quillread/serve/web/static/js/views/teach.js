@@ -17,6 +17,7 @@ import { shellBar } from "./shell.js";
  * @typedef {object} Lesson
  * @property {number} checked_lines
  * @property {number} held_back
+ * @property {number} fewest
  * @property {boolean} can_train
  * @property {string|null} hint
  * @property {{lines: number, cer_factor: number}[]} curve
@@ -89,22 +90,23 @@ class Teaching {
   /**
    * @param {string} value
    * @param {string} label
-   * @param {number[]} [range] In which it lies with 95 %.
+   * @param {string} [range]
    */
   figure(value, label, range) {
-    return h("div", { class: "figure" }, h("strong", null, value), h("span", null, label), range ? h("span", null, t("teach.interval", { range: rangeOf(range) })) : null);
+    return h("div", { class: "figure" }, h("strong", null, value), h("span", null, label), range ? h("span", { class: "range" }, range) : null);
   }
 
   /** @param {Lesson} lesson */
   begin(lesson) {
     if (!lesson.can_train) return h("section", { class: "panel" }, h("h2", null, t("teach.cannot")), h("p", null, h("code", null, lesson.hint ?? "pip install 'quillread[train]'")));
     const few = lesson.checked_lines < ENOUGH;
+    const tooFew = lesson.checked_lines < lesson.fewest;
     return h("section", { class: "panel" },
       h("h2", null, t("teach.heading")),
       h("p", null, t("teach.how")),
-      few ? h("p", { class: "doubts" }, t("teach.few", { n: ENOUGH - lesson.checked_lines })) : null,
+      tooFew ? h("p", { class: "doubts" }, t("teach.tooFew", { n: lesson.fewest - lesson.checked_lines })) : few ? h("p", { class: "doubts" }, t("teach.few", { n: ENOUGH - lesson.checked_lines })) : null,
       h("div", { class: "buttons start" },
-        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: lesson.checked_lines < 2, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
+        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: tooFew, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
         h("a", { class: "button", href: `#/collection/${this.id}/review` }, t("teach.more")))); // prettier-ignore
   }
 
@@ -120,11 +122,13 @@ class Teaching {
   /** @param {Job} job */
   progress(job) {
     const at = job.progress ?? {};
-    const left = at.seconds_left ?? job.seconds_left;
+    const left = at.measuring ? null : (at.seconds_left ?? job.seconds_left);
+    const title = t(at.measuring ? "teach.measuring" : "teach.running");
+    const steps = at.measuring ? t("teach.measuringHow") : at.steps ? t("jobs.progress", { done: at.step, total: at.steps }) : t("jobs.waiting");
     return h("section", { class: "panel" },
-      h("h2", null, t("teach.running")),
-      h("progress", { max: String(at.steps || 1), value: at.steps ? String(at.step) : null, "aria-label": t("teach.running") }),
-      h("p", { role: "status" }, [at.steps ? t("jobs.progress", { done: at.step, total: at.steps }) : t("jobs.waiting"), left ? t("jobs.left", { time: duration(left) }) : ""].filter(Boolean).join(" · ")),
+      h("h2", null, title),
+      h("progress", { max: String(at.steps || 1), value: at.steps && !at.measuring ? String(at.step) : null, "aria-label": title }),
+      h("p", { role: "status" }, [steps, left ? t("jobs.left", { time: duration(left) }) : ""].filter(Boolean).join(" · ")),
       at.history?.length ? liveCurve(at.history, at.cer_before) : null,
       h("div", { class: "buttons start" }, job.cancelled ? h("span", { class: "hint" }, t("jobs.stopping")) : h("button", { type: "button", id: "teach-stop", onclick: () => call("POST", `jobs/${job.id}/cancel`).then(() => this.load(), tellFault) }, t("jobs.cancel")))); // prettier-ignore
   }
@@ -144,16 +148,18 @@ class Teaching {
     const { card, name } = result; // a model that is not better was not kept, and has no name
     const isUsed = card.better && this.isUsed(name);
     return h("section", { class: "panel card-panel" },
-      h("h2", { dir: "auto" }, card.better ? t("teach.result", { name: plain(name) }) : t("teach.title")),
+      h("h2", { dir: "auto" }, card.better ? t("teach.result", { name: shortOf(name) }) : t("teach.title")),
       h("div", { class: "before-after" },
-        this.figure(percent(card.cer_before, 1), t("teach.before"), card.ci95_before), h("span", { class: "arrow", "aria-hidden": "true" }, "→"), this.figure(percent(card.cer_after, 1), t("teach.after"), card.ci95_after)),
-      h("p", { class: "hint" }, t("teach.measured", { lines: card.lines, held: card.held_back, change: signed(card.difference), range: rangeOf(card.ci95, signed) })),
+        this.figure(percent(card.cer_before, 1), t("teach.before"), rangeOf(card.ci95_before)), h("span", { class: "arrow", "aria-hidden": "true" }, "→"), this.figure(percent(card.cer_after, 1), t("teach.after"), rangeOf(card.ci95_after))),
+      h("p", { class: "hint" }, t("teach.measured", { lines: card.lines, held: card.held_back, change: signed(card.difference), range: changeOf(card.ci95) })),
       card.better ? null : h("p", { class: "banner bad" }, icon("warn"), h("span", null, t("teach.notBetter"))),
       h("table", { class: "examples" },
         h("thead", null, h("tr", null, [t("teach.truth"), t("teach.before"), t("teach.after")].map((name_) => h("th", { scope: "col" }, name_)))),
         h("tbody", null, (card.examples ?? []).slice(0, 3).map((/** @type {any} */ one) => h("tr", null, [one.truth, one.before, one.after].map((text) => h("td", { dir: "auto" }, text)))))),
       h("div", { class: "buttons start" },
-        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : card.better ? h("button", { type: "button", id: "teach-use", class: "primary", onclick: () => this.use(name) }, t("teach.use")) : null,
+        isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : null,
+        card.better && !isUsed ? h("button", { type: "button", id: "teach-use-reread", class: "primary", onclick: () => this.use(name, true) }, icon("read"), t("teach.useAndRead")) : null,
+        card.better && !isUsed ? h("button", { type: "button", id: "teach-use", onclick: () => this.use(name) }, t("teach.use")) : null,
         isUsed ? h("button", { type: "button", id: "teach-reread", class: "primary", onclick: () => readAgain(`collections/${this.id}`, "unchecked") }, icon("read"), t("read.unchecked")) : null)); // prettier-ignore
   }
 
@@ -163,15 +169,19 @@ class Teaching {
     return models.length === 1 && models[0] === full(name);
   }
 
-  /** @param {string|null} name Null: the built-in one. */
-  async use(name) {
+  /**
+   * @param {string|null} name Null: the built-in one.
+   * @param {boolean} [reread] The pages that are not checked.
+   */
+  async use(name, reread = false) {
     try {
       const { settings } = await get(`collections/${this.id}`);
       const options = { ...settings.options };
       if (name === null) delete options.models;
       else options.models = [full(name)];
       await call("PATCH", `collections/${this.id}`, { body: { settings: { ...settings, options } } });
-      toast(name === null ? t("teach.builtinUsed") : t("teach.nowUsed", { name: plain(name) }));
+      toast(name === null ? t("teach.builtinUsed") : t("teach.nowUsed", { name: shortOf(name) }));
+      if (reread) await readAgain(`collections/${this.id}`, "unchecked");
       await this.load();
     } catch (error) {
       tellFault(error);
@@ -186,7 +196,7 @@ class Teaching {
     const row = (/** @type {any} */ model) => {
       const used = model.id === null ? !chosen.length : this.isUsed(model.name);
       return h("li", null,
-        h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : plain(model.name)), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
+        h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : shortOf(model.name)), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
         h("div", { class: "push" }),
         used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use"))); // prettier-ignore
     };
@@ -203,13 +213,16 @@ class Teaching {
 const full = (name) => (name.startsWith("archive:") ? name : `archive:${name}`);
 
 /** @param {string} name */
-const plain = (name) => name.replace(/^archive:/, "");
+const shortOf = (name) => name.replace(/^archive:/, "");
 
-/**
- * @param {number[]|undefined} range
- * @param {(value: number) => string} show
- */
-const rangeOf = (range, show = (value) => percent(value, 1)) => (range ? `${show(range[0])} … ${show(range[1])}` : "–");
+/** @param {[number|null, number|null]|undefined} range */
+function rangeOf(range) {
+  const [low, high] = range ?? [null, null];
+  return low === null || high === null ? "" : `${percent(low, 1)} – ${percent(high, 1)}`;
+}
+
+/** @param {[number, number]} range Of a change. */
+const changeOf = (range) => `${signed(range[0])} … ${signed(range[1])}`;
 
 /** @param {number} value */
 const signed = (value) => percent(value, 1, "exceptZero");
@@ -283,5 +296,5 @@ export async function show(root, address) {
     teaching.close();
     throw error;
   }
-  return { close: () => teaching.close() };
+  return { collection: teaching.id, close: () => teaching.close() };
 }
