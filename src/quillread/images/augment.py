@@ -138,6 +138,8 @@ def _perspective(image: Array, rng: np.random.Generator, strength: float) -> Arr
     h, w = image.shape[:2]
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
     moved = corners + rng.uniform(-0.08, 0.08, (4, 2)).astype(np.float32) * h * strength
+    # All corners stay in sight: descenders that reach the edge would be cut off.
+    moved = (moved - moved.min(axis=0)) * (np.array([w, h], np.float32) / np.ptp(moved, axis=0))
     return _warp(image, cv2.getPerspectiveTransform(corners, moved), (w, h))
 
 

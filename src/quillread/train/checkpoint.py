@@ -93,6 +93,13 @@ def drop_old(output: Path, keep: int, best: Path | None, last: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def clear_unfinished(output: Path) -> None:
+    """Delete what a process that was killed was writing: parts of checkpoints and of the model, gigabytes at times."""
+    for name in ("checkpoint-*", "model"):
+        for part in output.glob(f".{name}.*.part"):
+            shutil.rmtree(part, ignore_errors=True)
+
+
 def find_fault(checkpoint: Path) -> str | None:
     """Why a checkpoint cannot be gone on from, in a few words; None if it is whole."""
     try:

@@ -20,7 +20,7 @@ from quillread.images.preprocess import StepCache
 from quillread.models.compact.network import count_parameters
 from quillread.train.arguments import precision_name, training_arguments
 from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly, TellProgress
-from quillread.train.checkpoint import find_checkpoint, has_ended, most_speechless
+from quillread.train.checkpoint import clear_unfinished, find_checkpoint, has_ended, most_speechless
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
 from quillread.train.families import LOSS_WEIGHTS, Family, open_family
@@ -165,6 +165,8 @@ def _enter(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool) 
         check_free(output, config, overwrite=overwrite)
         return config, None
     config = check_same_settings(config, output)
+    if int(os.environ.get("RANK", "0")) == 0:
+        clear_unfinished(output)
     checkpoint = find_checkpoint(output)
     if checkpoint is None:
         log.warning("%s: the run was ended before its first checkpoint; it starts anew", output)

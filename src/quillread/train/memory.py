@@ -1,9 +1,11 @@
 """How many lines a process can compute at a time: measured on the device, not guessed."""
 
+import ctypes
+import gc
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -48,6 +50,7 @@ def fit_micro_batch(
     probe = min(_PROBE, lines)
     if probe == 1:
         return 1
+    _let_go(device)
     free = _free(device) / processes
     trained = sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
     before = _in_use(device)
@@ -142,6 +145,17 @@ class _PeakMemory:
         # The high-water mark that the system keeps would not do: loading the weights may have been higher.
         while not self._done.wait(0.005):
             self._peak = max(self._peak, _in_use(self._device))
+
+
+def _let_go(device: torch.device) -> None:
+    """Give memory that is not used back to the system, so that what is taken next is seen to be taken.
+
+    After a training the C library keeps it: the lines of a second one in the process would seem to need none.
+    """
+    if device.type == "cpu":
+        gc.collect()
+        with suppress(OSError, AttributeError):  # other C libraries keep little
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _in_use(device: torch.device) -> int:

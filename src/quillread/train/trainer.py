@@ -240,10 +240,10 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
 
         Args:
             limited: Read little further than the longest of their texts, as a network that has not learnt to end its
-                lines takes long; False to read as users will.
+                lines takes long, and with the numbers of the training; False to read as users will, in float32.
         """
         texts = (s.text for part in self.validation for s in part.samples) if limited else ()
-        recognizer = self.family.recognizer(self.mixed, texts)
+        recognizer = self.family.recognizer(self.mixed if limited else None, texts)
         rank, processes = self.args.process_index, self.args.world_size
         result = []
         for part in self.validation:

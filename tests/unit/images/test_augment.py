@@ -109,3 +109,12 @@ def test_the_paper_level_is_the_percentile_that_numpy_gives(shape: tuple[int, ..
     image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     expected = np.percentile(image.reshape(-1, 3 if len(shape) == 3 else 1), 75, axis=0)
     assert paper_level(image) == pytest.approx(tuple(expected))
+
+
+def test_perspective_cuts_off_no_writing():
+    image = np.full((64, 400), 255, np.uint8)
+    image[:3] = image[-3:] = 0  # ascenders and descenders that reach the edges
+    for seed in range(30):
+        changed = STEPS["perspective"](image, np.random.default_rng(seed), 1.5)
+        ink = (255.0 - changed).sum(axis=0)[20:-20]
+        assert ink.min() > 0.6 * 255 * 6

@@ -16,6 +16,7 @@ from quillread.train.checkpoint import (
     SEAL_NAME,
     all_checkpoints,
     checkpoint_folder,
+    clear_unfinished,
     drop_old,
     find_best,
     find_checkpoint,
@@ -214,3 +215,12 @@ def test_other_failures_to_sync_are_errors(tmp_path: Path, monkeypatch: pytest.M
     fail_sync(monkeypatch, number, folders=folders)
     with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         seal_checkpoint(checkpoint_folder(tmp_path, 4))
+
+
+def test_what_a_killed_process_was_writing_is_cleared(tmp_path: Path):
+    kept = [tmp_path / name for name in ("checkpoint-8", "model", ".model.12.old", "notes.part")]
+    for folder in (*kept, tmp_path / ".checkpoint-9.123.part", tmp_path / ".model.123.part"):
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"x")
+    clear_unfinished(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

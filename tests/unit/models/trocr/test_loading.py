@@ -320,6 +320,22 @@ def test_a_tokenizer_with_more_pieces_than_the_decoder_is_refused(folder: Path):
         load_trocr(folder)
 
 
+def test_the_tokenizer_of_another_model_is_refused(folder: Path):
+    model = load_trocr(folder)
+    model.network.decoder.resize_token_embeddings(len(model.tokenizer) + 300)
+    save_trocr(model, folder)
+    with pytest.raises(ModelError, match="not of one model"):
+        load_trocr(folder)
+
+
+def test_a_saved_model_is_read_with_its_cache(folder: Path):
+    settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    (folder / "generation_config.json").write_text(json.dumps(settings | {"use_cache": False}), "utf-8")
+    save_trocr(load_trocr(folder), folder)
+    assert json.loads((folder / "generation_config.json").read_text("utf-8"))["use_cache"] is True
+    assert VisionEncoderDecoderModel.from_pretrained(folder).generation_config.use_cache is True
+
+
 def test_saving_keeps_what_is_not_of_the_model(folder: Path):
     model = load_trocr(folder)
     (folder / "optimizer.pt").write_bytes(b"state")
