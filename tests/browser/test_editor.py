@@ -377,9 +377,10 @@ def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: An
     served.call("PATCH", f"pages/{third}", json={"document_id": other})
     first, second, _ = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
     editor = EditorDriver(tab, served, first).open()
-    for page, toasts in ((second, 0), (third, 1)):
+    for page, name, toasts in ((second, "Page 2 (2 of 2)", 0), (third, "<b>Box</b> two", 1)):
         editor.press("PageDown")
         expect(tab).to_have_url(re.compile(f"#/page/{page}$"))
+        expect(tab.locator("h1")).to_contain_text(name)  # until then the page before is there
         tab.locator("textarea.field:focus").wait_for()
         expect(tab.locator(".toast")).to_have_count(toasts)
     expect(tab.locator(".toast")).to_contain_text("<b>Box</b> two")

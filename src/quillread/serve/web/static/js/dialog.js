@@ -218,6 +218,7 @@ export function menuButton(label, entries, facts = {}) {
     }, entry.icon ? icon(entry.icon) : null, entry.label),
   ); // prettier-ignore
   menu.append(...items);
+  items[0]?.setAttribute("autofocus", ""); // at once: the event that tells of the opening comes later than the next key
   const button = h("button", { type: "button", class: facts.class ?? "plain", "aria-haspopup": "menu", popovertarget: id, "aria-label": facts.name ?? null, "data-key": facts.key ?? null }, label);
   menu.addEventListener("toggle", (event) => {
     const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
@@ -226,7 +227,6 @@ export function menuButton(label, entries, facts = {}) {
     const box = button.getBoundingClientRect();
     menu.style.top = `${Math.min(box.bottom + 4, innerHeight - menu.offsetHeight - 8)}px`;
     menu.style.left = `${Math.max(8, Math.min(box.left, innerWidth - menu.offsetWidth - 8))}px`;
-    items[0]?.focus();
   });
   menu.addEventListener("keydown", (event) => {
     const at = items.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
