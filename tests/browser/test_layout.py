@@ -78,12 +78,13 @@ def test_the_layout_gives_way_to_strips_which_have_no_image(editor: EditorDriver
 
 
 def test_a_line_is_split_and_joined_in_the_layout(editor: EditorDriver):
-    editor.open().press(
-        "ArrowDown", "Enter"
-    )  # parts of a line that a person has checked keep its text when they are read
+    # Parts of a line that a person has checked keep its text when they are read.
+    editor.open().press("ArrowDown", "Enter", "ArrowUp")
     before = editor.saved()
-    assert before[1]["checked"]
-    start(editor).press("s")
+    assert before[1]["checked"] and editor.place == 1
+    editor.press("F9")
+    editor.tab.locator(".layout-surface:focus").wait_for()
+    editor.press("s")
     editor.wait_for_lines(len(before) + 1)
     editor.press("j")
     editor.wait_for_lines(len(before))
