@@ -18,6 +18,7 @@ CARD = {
     "better": True,
     "cer_before": 0.2,
     "cer_after": 0.1,
+    "difference": -0.1,
     "ci95_before": [0.18, 0.22],
     "ci95_after": [0.08, 0.12],
     "ci95": [-0.14, -0.06],
