@@ -58,13 +58,9 @@ def give(editor: EditorDriver, line: dict[str, Any], text: str, *readings: str) 
     words = [{**word, "confidence": 0.3 if word["start"] == start else 0.99} for word in words]
     alternatives = [{"text": other, "confidence": 0.1} for other in readings]
     given = {"text": text, "words": words, "alternatives": alternatives, "confidence": 0.4, "read_text": None}
-
-    def answer(route: Any) -> None:
-        body = route.fetch().json()
-        body["lines"] = [{**one, **given} if one["id"] == line["id"] else one for one in body["lines"]]
-        route.fulfill(json=body)
-
-    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", answer)
+    body = editor.served.call("GET", f"pages/{editor.page}/lines")
+    body["lines"] = [{**one, **given} if one["id"] == line["id"] else one for one in body["lines"]]
+    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", lambda route: route.fulfill(json=body))
 
 
 @pytest.mark.parametrize(
@@ -377,9 +373,10 @@ def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: An
     served.call("PATCH", f"pages/{third}", json={"document_id": other})
     first, second, _ = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
     editor = EditorDriver(tab, served, first).open()
-    for page, toasts in ((second, 0), (third, 1)):
+    for before, page, toasts in ((first, second, 0), (second, third, 1)):
         editor.press("PageDown")
         expect(tab).to_have_url(re.compile(f"#/page/{page}$"))
+        expect(tab.locator(".steps a").first).to_have_attribute("href", f"#/page/{before}")  # it is there
         tab.locator("textarea.field:focus").wait_for()
         expect(tab.locator(".toast")).to_have_count(toasts)
     expect(tab.locator(".toast")).to_contain_text("<b>Box</b> two")
