@@ -58,13 +58,9 @@ def give(editor: EditorDriver, line: dict[str, Any], text: str, *readings: str) 
     words = [{**word, "confidence": 0.3 if word["start"] == start else 0.99} for word in words]
     alternatives = [{"text": other, "confidence": 0.1} for other in readings]
     given = {"text": text, "words": words, "alternatives": alternatives, "confidence": 0.4, "read_text": None}
-
-    def answer(route: Any) -> None:
-        body = route.fetch().json()
-        body["lines"] = [{**one, **given} if one["id"] == line["id"] else one for one in body["lines"]]
-        route.fulfill(json=body)
-
-    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", answer)
+    body = editor.served.call("GET", f"pages/{editor.page}/lines")
+    body["lines"] = [{**one, **given} if one["id"] == line["id"] else one for one in body["lines"]]
+    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", lambda route: route.fulfill(json=body))
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,11 @@ def test_a_training_that_is_done_says_that_it_is_measured(served: Served, tab: A
 
 def test_teaching_waits_for_as_many_lines_as_the_server_wants(served: Served, tab: Any):
     collection = served.new_collection("Few", 1)
-    tab.route(
-        f"**/api/v1/collections/{collection}/teach",
-        lambda route: route.fulfill(json={**route.fetch().json(), "can_train": True}),
-    )
+
+    def lesson(route: Any) -> None:
+        route.fulfill(json={**served.call("GET", f"collections/{collection}/teach"), "can_train": True})
+
+    tab.route(f"**/api/v1/collections/{collection}/teach", lesson)
     page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]
     lines = served.lines(page)
     check(served, lines[:9])
