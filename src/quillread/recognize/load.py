@@ -66,8 +66,11 @@ def load(
         alternatives = (generate.alternatives or 0) if generate else 0
         decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam, alternatives)
         return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
-    open_trocr = load_exported if is_exported(entry.folder) else load_trocr
-    engine = open_trocr(entry, threads, LanguageRescorer(choice) if choice else None)
+    rank = LanguageRescorer(choice) if choice else None
+    if is_exported(entry.folder):
+        engine = load_exported(entry, threads, rank, draft=generate is None or generate.draft is not False)
+    else:
+        engine = load_trocr(entry, threads, rank)
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
@@ -117,8 +120,10 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None)
     return TrocrEngine(TorchTrocr(model, entry.info.generate, batch, threads=threads), entry.info, rank)
 
 
-def load_exported(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None) -> LineEngine:
-    """Load a TrOCR network that was exported; see `load_trocr`.
+def load_exported(
+    entry: ModelEntry, threads: int = 0, rank: Ranking | None = None, *, draft: bool = True
+) -> LineEngine:
+    """Load a TrOCR network that was exported; see `load_trocr`, and `GenerateChanges` for `draft`.
 
     Raises:
         ModelError: If it is damaged.
@@ -130,7 +135,7 @@ def load_exported(entry: ModelEntry, threads: int = 0, rank: Ranking | None = No
     if config.max_tokens is None and network.facts.max_tokens <= DEFAULT_TOKENS:
         _warn_of_cuts(entry, network.facts.max_tokens)
     greedy = (config.beams or network.facts.beams) == 1 and rank is None
-    drafter = _open_drafter(threads) if config.draft and greedy else None
+    drafter = _open_drafter(threads) if draft and greedy else None
     return TrocrEngine(ExportedTrocr(network, config, drafter), entry.info, rank)
 
 

@@ -67,9 +67,6 @@ class GenerateConfig:
     never. See `squash` in `images.fit`."""
     rows: Literal["ignore", "flag", "split"] = "ignore"
     """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
-    draft: bool = True
-    """Exported models, greedy search: let the built-in model read each line first, and follow what it read as far as
-    it is what the search would have written. The text is the same, and comes sooner."""
 
     def __post_init__(self) -> None:
         if self.beams is not None and not 1 <= self.beams <= _MOST_BEAMS:
@@ -102,6 +99,9 @@ class GenerateChanges:
     """0 for never."""
     rows: Literal["ignore", "flag", "split"] | None = None
     draft: bool | None = None
+    """Exported models, greedy search: whether the built-in model reads each line first, and the search follows what it
+    read as far as it would have written the same. The text is the same, and comes sooner; it does, unless this is
+    False. Not stored with a model, as it changes no text."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -116,6 +116,7 @@ class GenerateChanges:
             ConfigError: If a value is out of range, or the values do not go together.
         """
         given = self.given
+        given.pop("draft", None)
         if given.get("split_long") == 0:
             given["split_long"] = None
         if given.get("alternatives") and "beams" not in given and stored.beams is None:
