@@ -1,6 +1,5 @@
 """The folder of an exported TrOCR model: what is in it beside `quillread.json`, and how its text is generated."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 from quillread import config
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_json
+from quillread.models.trocr.files import read_json
 
 ENCODER_NAME = "encoder.onnx"
 DECODER_NAME = "decoder.onnx"
@@ -70,11 +70,8 @@ def read_facts(folder: Path) -> TrocrFacts:
         ModelError: If it is damaged or of another version, or a file beside it is missing.
     """
     path = folder / FACTS_NAME
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+    values = read_json(path)
+    if values.get("format", FORMAT) != FORMAT:
         hint = "export the model again with this version of quillread"
         raise ModelError(f"{path}: has format {values['format']}, and this version reads {FORMAT}", hint=hint)
     for name in (ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME):

@@ -1,14 +1,17 @@
 """Reads line images with an exported TrOCR model, without torch."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from quillread.images.fit import CanvasConfig
 from quillread.models.trocr.onnx_network import OnnxTrocr
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.trocr.backend import LinePicture, Written
+from quillread.recognize.trocr.beams import Beams
+from quillread.recognize.trocr.bench import Bench, Task, Writer, write_lines
 from quillread.recognize.trocr.drafts import Draft
-from quillread.recognize.trocr.search import SearchConfig, Task, write_beams, write_greedy
+from quillread.recognize.trocr.greedy import Greedy
+from quillread.recognize.trocr.search import SearchConfig
 from quillread.types import UInt8Image
 
 _SEEN = 240e6
@@ -46,11 +49,12 @@ class ExportedTrocr:
         if first is None:
             return []
         room = max(1, min(_MOST_LINES, int(_SEEN // sum(each.nbytes for each in first.seen))))
-        waiting = _chain(first, tasks)
-        if search.beams == 1:
-            done = write_greedy(self._network, waiting, search, room)
-        else:
-            done = write_beams(self._network, waiting, search, room, readings)
+        bench = Bench(self._network, room, search.beams, search.max_tokens + 1)
+
+        def sit(task: Task) -> Writer:
+            return Greedy(task, search) if search.beams == 1 else Beams(task, search, readings)
+
+        done = write_lines(bench, chain([first], tasks), sit)
         found = {task.number: task.texts for task in done}
         return [found[number] for number in range(len(found))]
 
@@ -82,8 +86,3 @@ class ExportedTrocr:
                 draft = Draft(text, self._network.tokenizer) if text else None
                 yield Task(number, self._network.look(self._network.pixels(line.padded)), draft)
                 number += 1
-
-
-def _chain(first: Task, others: Iterator[Task]) -> Iterator[Task]:
-    yield first
-    yield from others
