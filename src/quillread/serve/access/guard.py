@@ -126,14 +126,14 @@ class Guard:
         """Who asks; None if nobody knows and nobody needs to."""
         secure, root = scope["scheme"] == "https", self._config.root_path
         login = _cookie_of(scope, Cookie(secure, root).name)
+        token = link = None
+        opens_link = path.rstrip("/") == OPENS_LINK
+        if not opens_link:  # there a login of one's own alone counts
+            token, link = _bearer_of(scope), _cookie_of(scope, Cookie(secure, root, "link").name)
         try:
-            if path.rstrip("/") == OPENS_LINK:  # whoever has a login of their own keeps it
-                actor = await to_thread.run_sync(self._find_actor, None, login, None)
-            else:
-                link = _cookie_of(scope, Cookie(secure, root, "link").name)
-                actor = await to_thread.run_sync(self._find_actor, _bearer_of(scope), login, link)
+            actor = await to_thread.run_sync(self._find_actor, token, login, link)
         except LoginNeededError:
-            if path.rstrip("/") == OPENS_LINK:
+            if opens_link:
                 return None
             raise
         if actor.is_link:
