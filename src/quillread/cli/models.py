@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("source", metavar="SRC", help="folder, or org/name@revision of the Hugging Face hub")
     convert.add_argument("target", metavar="DEST", type=Path, help="folder to make")
     convert.set_defaults(run=run_convert)
-    text = "export a TrOCR model: it is read without torch, several times faster on a CPU"
+    text = "export a TrOCR model: it is read without torch, and faster on a CPU with eight-bit weights"
     export = actions.add_parser("export", help=text, description=f"{text[0].upper()}{text[1:]}.")
     export.add_argument("source", metavar="SRC", help="folder, or org/name@revision of the Hugging Face hub")
     export.add_argument("target", metavar="DEST", type=Path, help="folder to make")

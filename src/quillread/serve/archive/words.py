@@ -79,9 +79,9 @@ def place_words(text: str, line: Line, read: Transcript | None) -> tuple[PlacedW
 
 def draft_confidences(placed: Sequence[PlacedWord], read: Transcript) -> list[float]:
     """How sure the words of a draft are: those that a machine has read alike are as it was sure of them, others 1."""
-    known = iter(read_words(read))
-    sure = []
-    for theirs, ours in align([word.text for word in read_words(read)], [word.text for word in placed]):
+    words, sure = read_words(read), []
+    known = iter(words)
+    for theirs, ours in align([word.text for word in words], [word.text for word in placed]):
         word = next(known) if theirs is not None else None
         if ours is not None:
             sure.append(word.confidence if word is not None and theirs == ours else 1.0)
