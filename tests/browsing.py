@@ -121,7 +121,9 @@ class Served:
 
     def new_page(self) -> int:
         """A page that no other test has."""
-        return next(self.pages)
+        page = next(self.pages, None)
+        assert page is not None, "there are more tests than pages: seed more of them"
+        return page
 
 
 def seed(data: Path, read: types.Page, pages: int, large: Sequence[int] = (), many: int = 0) -> None:

@@ -16,7 +16,7 @@ from quillread.reader import Reader
 
 REQUIRED = "QUILLREAD_REQUIRES_CHROMIUM"
 """Environment variable that turns a browser that is missing from a skip into a failure."""
-_PAGES = 90
+_PAGES = 160
 LARGE = (700, 5000)
 """Lines of the two pages after these."""
 MANY = 10_000
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -47,23 +47,24 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reading() -> types.Page:
     """The letter as the built-in model reads it, once for all tests."""
     return Reader(ReadOptions().changed(generate={"alternatives": 5})).read_page(LETTER)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: types.Page) -> Iterator[Served]:
     served = Served(tmp_path_factory.mktemp("archive") / "data")
     seed(served.data, reading, _PAGES, LARGE, MANY)
+    served.pages = iter(range(1, _PAGES + 1))
     served.large = dict(zip(LARGE, (_PAGES + 1, _PAGES + 2), strict=True))
     served.start()
     yield served
     served.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def team(tmp_path_factory: pytest.TempPathFactory, browser: Any, reading: types.Page) -> Iterator[Served]:
     """A server with accounts: collection 1 has pages, 2 has one page that is not read."""
     served = Served(tmp_path_factory.mktemp("team") / "data")
