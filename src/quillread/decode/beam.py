@@ -5,9 +5,11 @@ the blank has any are skipped, and readings far behind the best are dropped. The
 into the masses as a reading grows, so that all prefixes compare.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,19 +66,22 @@ class Found:
 class _Prefix:
     """A reading as far as it has come; its masses hold the scorer's factors."""
 
-    __slots__ = ("added", "blank", "children", "column", "factor", "label", "open", "parent", "peak", "seen", "state",
-                 "to_blank", "to_open")  # fmt: skip
+    __slots__ = ("added", "blank", "column", "factor", "label", "number", "open", "parent", "peak", "reached", "seen",
+                 "state", "to_open")  # fmt: skip
 
-    def __init__(self, parent: "_Prefix | None", label: int, added: float, total: float, state: Any) -> None:
+    def __init__(self, parent: "_Prefix | None", label: int, number: int, added: float, state: Any) -> None:
         self.parent = parent
         self.label = label
+        self.number = number
         self.factor = math.exp(added)
-        self.added = total
+        self.added: float = added if parent is None else parent.added + added
         self.state = state
-        self.children: dict[int, _Prefix] = {}
-        # Mass of the alignments that end with a blank, and of those that end with the last character; now and next.
-        self.blank = self.open = self.to_blank = self.to_open = 0.0
+        # Mass of the alignments that end with a blank, and of those that end with the last character.
+        self.blank = self.open = 0.0
+        # The column that was passed last, what came into it, and what has the last character in it.
         self.seen = -1
+        self.reached = self.to_open = 0.0
+        # Where most has the last character.
         self.column = 0
         self.peak = 0.0
 
@@ -96,84 +101,109 @@ def search(log_probs: LogProbs, characters: Sequence[str], scorer: Scorer, confi
     probs = np.exp(log_probs)
     followed = probs > config.least
     followed[:, BLANK] = False
-    active = np.flatnonzero(followed.any(axis=1)).tolist()
     blanks = probs[:, BLANK].tolist()
     # Whatever lies between two columns in which something is seen is blank to all readings alike.
     passed = np.append(0.0, np.cumsum(log_probs[:, BLANK], dtype=np.float64)).tolist()
-    root = _Prefix(None, BLANK, 0.0, 0.0, scorer.start())
-    root.blank = 1.0
-    beam, scale, next_column = [root], 0.0, 0
-    for column in active:
+    prefixes = _Prefixes(characters, scorer, config)
+    scale, next_column = 0.0, 0
+    for column, options in _columns(probs, followed):
         if column > next_column:
             scale += passed[column] - passed[next_column]
-            for prefix in beam:
+            for prefix in prefixes.beam:
                 prefix.blank += prefix.open
                 prefix.open = 0.0
-        labels = np.flatnonzero(followed[column]).tolist()
-        options = list(zip(labels, probs[column, labels].tolist(), strict=True))
-        touched = _advance(beam, options, blanks[column], column, characters, scorer, config.behind)
-        beam, best = _keep(touched, config)
-        if best < 1e-200:
-            for prefix in beam:
-                prefix.blank /= best
-                prefix.open /= best
-            scale += math.log(best)
+        prefixes.keep(prefixes.advance(column, options, blanks[column]))
+        scale += prefixes.scale_up()
         next_column = column + 1
     scale += passed[-1] - passed[next_column]
-    return sorted((_found(prefix, scale, scorer) for prefix in beam), key=lambda found: -found.score)
+    return sorted((_found(prefix, scale, scorer) for prefix in prefixes.beam), key=lambda found: -found.score)
 
 
-def _advance(
-    beam: Sequence[_Prefix],
-    options: Sequence[tuple[int, float]],
-    blank: float,
-    column: int,
-    characters: Sequence[str],
-    scorer: Scorer,
-    behind: float,
-) -> list[_Prefix]:
-    """Take all readings through one column; return those that have some mass then."""
-    touched: list[_Prefix] = []
-    least = behind * max(prefix.blank + prefix.open for prefix in beam)
-    for prefix in beam:
-        mass = prefix.blank + prefix.open
-        if prefix.seen != column:
+def _columns(probs: NDArray[np.float32], followed: NDArray[np.bool_]) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    """Give each column in which something is seen with the classes that are followed there and their probabilities."""
+    columns, labels = np.nonzero(followed)
+    seen = zip(columns.tolist(), labels.tolist(), probs[columns, labels].tolist(), strict=True)
+    for column, options in itertools.groupby(seen, itemgetter(0)):
+        yield column, [(label, probability) for _, label, probability in options]
+
+
+class _Prefixes:
+    """The readings of a search as far as they have come; see `search` for the arguments."""
+
+    def __init__(self, characters: Sequence[str], scorer: Scorer, config: BeamConfig) -> None:
+        self._characters = characters
+        self._scorer = scorer
+        self._config = config
+        # All readings that were ever followed. A reading knows the one that it continues, and not those that continue
+        # it: objects in a circle would be left to the garbage collector, which took half of the time.
+        self._known: dict[int, _Prefix] = {}
+        root = _Prefix(None, BLANK, 0, 0.0, scorer.start())
+        root.blank = self._best = 1.0
+        self.beam = [root]
+
+    def advance(self, column: int, options: Sequence[tuple[int, float]], blank: float) -> list[_Prefix]:
+        """Take all readings through one column; return those that have some mass then.
+
+        This loop takes most of the time of reading with a language: it works nothing out twice.
+
+        Args:
+            column: Its number.
+            options: Classes, and the probability of each.
+            blank: Probability of the blank.
+        """
+        known, classes, least = self._known, len(self._characters), self._best * self._config.behind
+        touched = list(self.beam)
+        for prefix in self.beam:
             prefix.seen = column
-            touched.append(prefix)
-        prefix.to_blank += mass * blank
-        for label, probability in options:
-            if label == prefix.label:
-                prefix.to_open += prefix.open * probability
-                grown = prefix.blank * probability
-            else:
-                grown = mass * probability
-            if grown < least:
-                continue
-            child = prefix.children.get(label)
-            if child is None:
-                added, state = scorer.extend(prefix.state, characters[label])
-                child = prefix.children[label] = _Prefix(prefix, label, added, prefix.added + added, state)
-            grown *= child.factor
-            child.to_open += grown
-            if grown > child.peak:
-                child.peak, child.column = grown, column
-            if child.seen != column:
-                child.seen = column
-                touched.append(child)
-    return touched
+            prefix.reached = prefix.blank + prefix.open
+            prefix.to_open = 0.0
+        for prefix in self.beam:
+            mass, last, first_child = prefix.reached, prefix.label, prefix.number * classes
+            for label, probability in options:
+                if label == last:
+                    prefix.to_open += prefix.open * probability
+                    grown = prefix.blank * probability
+                else:
+                    grown = mass * probability
+                if grown < least:
+                    continue
+                child = known.get(first_child + label)
+                if child is None:
+                    added, state = self._scorer.extend(prefix.state, self._characters[label])
+                    child = known[first_child + label] = _Prefix(prefix, label, len(known) + 1, added, state)
+                grown *= child.factor
+                if child.seen == column:
+                    child.to_open += grown
+                else:
+                    child.seen, child.to_open, child.reached = column, grown, 0.0
+                    touched.append(child)
+                if grown > child.peak:
+                    child.peak, child.column = grown, column
+        for prefix in touched:
+            prefix.blank, prefix.open = prefix.reached * blank, prefix.to_open
+        return touched
 
+    def keep(self, touched: Sequence[_Prefix]) -> None:
+        """Choose the readings to go on with."""
+        masses = [prefix.blank + prefix.open for prefix in touched]
+        self._best = max(masses)
+        least = self._best * self._config.behind
+        kept: Iterable[int] = range(len(masses))
+        if len(masses) > self._config.width:
+            # Of readings that are alike, those that were there before stay.
+            kept = sorted(kept, key=masses.__getitem__, reverse=True)[: self._config.width]
+        self.beam = [touched[place] for place in kept if masses[place] > least]
 
-def _keep(touched: list[_Prefix], config: BeamConfig) -> tuple[list[_Prefix], float]:
-    """Choose the readings to go on with; return the mass of the best one too."""
-    ranked = []
-    for place, prefix in enumerate(touched):
-        prefix.blank, prefix.open = prefix.to_blank, prefix.to_open
-        prefix.to_blank = prefix.to_open = 0.0
-        ranked.append((prefix.blank + prefix.open, -place, prefix))
-    ranked.sort(reverse=True)
-    best = ranked[0][0]
-    least = best * config.behind
-    return [prefix for mass, _, prefix in ranked[: config.width] if mass > least], best
+    def scale_up(self) -> float:
+        """Multiply masses that have become very small; return the log of what they were divided by."""
+        best = self._best
+        if best >= 1e-200:
+            return 0.0
+        for prefix in self.beam:
+            prefix.blank /= best
+            prefix.open /= best
+        self._best = 1.0
+        return math.log(best)
 
 
 def _found(prefix: _Prefix, scale: float, scorer: Scorer) -> Found:

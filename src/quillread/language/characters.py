@@ -79,11 +79,19 @@ class CharacterState:
     A state belongs to whoever holds it: it stays right when its model forgets, which only drops the way to find it.
     """
 
-    __slots__ = ("chain", "context", "steps")
+    __slots__ = ("context", "lengths", "places", "steps")
 
-    def __init__(self, context: bytes, chain: list[tuple[int, int, int, int]]) -> None:
+    def __init__(self, context: bytes, lengths: bytes, places: tuple[int, ...]) -> None:
+        """Hold the longest end of the text that is listed, and all ends of it that are, the longest first.
+
+        Args:
+            context: Symbols of the longest end.
+            lengths: Of each end.
+            places: Of each end, among the n-grams of its length.
+        """
         self.context = context
-        self.chain = chain
+        self.lengths = lengths
+        self.places = places
         self.steps: dict[str, tuple[float, CharacterState]] = {}
 
 
@@ -111,7 +119,7 @@ class CharacterModel:
     @property
     def start(self) -> CharacterState:
         """The state at the start of a line."""
-        return self._state(bytes([self._symbol(" ")]))
+        return self._lone_state(self._symbol(" "))
 
     def tidy(self) -> None:
         """Forget all states if there are very many; those that are in use stay right."""
@@ -143,56 +151,44 @@ class CharacterModel:
             symbol = self._symbol_of.get(letter_of(character))
         return UNKNOWN if symbol is None else symbol
 
-    def _state(self, context: bytes) -> CharacterState:
-        """Find the state of a context, which is that of the part of it that the model lists.
-
-        Threads that make the same state at the same time each go on with their own: what they say is the same.
-        """
-        states = self._states  # another thread may put an empty one in its place
-        state = states.get(context)
-        if state is None:
-            chain = self._chain(context)
-            known = context[len(context) - chain[0][0] :] if chain else b""
-            state = states.get(known)
-            if state is None:
-                state = states[known] = CharacterState(known, chain)
-            states[context] = state
-        return state
-
-    def _chain(self, context: bytes) -> list[tuple[int, int, int, int]]:
-        """For each end of a context that is listed, the longest first: its length, its continuations, its backoff."""
-        chain = []
-        for start in range(len(context)):
-            place = self._find(context[start:])
-            if place is not None:
-                length = len(context) - start
-                starts = self._starts[length - 1]
-                backoff = self._backoff_costs[length - 1][place]
-                chain.append((length, starts[place], starts[place + 1], backoff))
-        return chain
-
-    def _find(self, gram: bytes) -> int | None:
-        """Place of an n-gram in its level."""
-        place = gram[0]
-        for n, symbol in enumerate(gram[1:], 1):
-            starts = self._starts[n - 1]
-            place = self._symbols[n].find(symbol, starts[place], starts[place + 1])
-            if place < 0:
-                return None
-        return place
-
     def _work_out(self, state: CharacterState, symbol: int) -> tuple[float, CharacterState]:
-        cost = 0
-        for length, start, stop, backoff in state.chain:
-            place = self._symbols[length].find(symbol, start, stop)
-            if place >= 0:
-                cost += self._costs[length][place]
-                break
-            cost += backoff
-        else:
+        """Log probability of a symbol after a state, and the state that follows: what the model lists of the context.
+
+        An n-gram is only listed together with the context that it continues, so all ends of the new context that are
+        listed continue ends of the old one that are.
+        """
+        cost, is_listed = 0, False
+        lengths: list[int] = []
+        places: list[int] = []
+        for length, context in zip(state.lengths, state.places, strict=True):
+            starts = self._starts[length - 1]
+            place = self._symbols[length].find(symbol, starts[context], starts[context + 1])
+            if place < 0:
+                cost += 0 if is_listed else self._backoff_costs[length - 1][context]
+                continue
+            if not is_listed:
+                cost, is_listed = cost + self._costs[length][place], True
+            if length < self.order - 1:
+                if not lengths:
+                    after = self._states.get(state.context[-length:] + bytes((symbol,)))
+                    if after is not None:
+                        return -cost * _STEP, after
+                lengths.append(length + 1)
+                places.append(place)
+        if not is_listed:
             cost += self._costs[0][symbol]
-        context = (state.context + bytes([symbol]))[-(self.order - 1) :] if self.order > 1 else b""
-        return -cost * _STEP, self._state(context)
+        if not lengths:
+            return -cost * _STEP, self._lone_state(symbol)
+        context_after = state.context[1 - lengths[0] :] + bytes((symbol,))
+        after = CharacterState(context_after, bytes((*lengths, 1)), (*places, symbol))
+        return -cost * _STEP, self._states.setdefault(context_after, after)
+
+    def _lone_state(self, symbol: int) -> CharacterState:
+        """The state of which a model knows no more than the last symbol; of a model without contexts not even that."""
+        context = bytes((symbol,)) if self.order > 1 else b""
+        return self._states.get(context) or self._states.setdefault(
+            context, CharacterState(context, b"\1"[: len(context)], (symbol,)[: len(context)])
+        )
 
 
 def plain(character: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +17,14 @@ _PARTED = -3.5
 """A line ends within a word about this often (log of 3 %)."""
 
 _DIGITS = frozenset("0123456789")
+
+
+class CharactersState(Protocol):
+    """What a model of characters knows of the text before."""
+
+    @property
+    def steps(self) -> Mapping[str, tuple[float, Any]]:
+        """What it has said of characters that follow: log probability, and the state then."""
 
 
 class Characters(Protocol):
@@ -68,7 +76,7 @@ class LanguageWeights:
 class State(NamedTuple):
     """Where a text stands."""
 
-    characters: Any
+    characters: CharactersState
     """State of the character model."""
     before: int
     """Number of the last whole word; 0 at the start of a clause."""
@@ -126,6 +134,7 @@ class Language:
         self._characters = characters
         self._words = words if weights.words else None
         self._weights = weights
+        self._for_characters, self._for_length = weights.characters, weights.length
         self._lexicon = lexicon
 
     def start(self) -> State:
@@ -135,8 +144,9 @@ class Language:
 
     def extend(self, state: State, character: str) -> tuple[float, State]:
         """Return what one more character adds to the score, and the state after it."""
-        log_probability, after = self._characters.step(state[0], character)
-        score = self._weights.characters * log_probability + self._weights.length
+        # Most steps are known already: a look into the state is cheaper than a call.
+        log_probability, after = state[0].steps.get(character) or self._characters.step(state[0], character)
+        score = self._for_characters * log_probability + self._for_length
         if character.isalpha():
             return score, State(after, state[1], state[2] + character.lower(), state[3] + log_probability)
         if character in _DIGITS:

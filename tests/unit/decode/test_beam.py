@@ -1,3 +1,4 @@
+import gc
 import itertools
 import math
 
@@ -122,6 +123,23 @@ def test_a_very_long_line_does_not_run_out_of_numbers():
     log_probs = columns("a-b-" * 1500, "b-a-" * 1500, 0.4)
     best = search(log_probs, CHARACTERS, Likes({"a": -3.0, "b": -3.0}), BeamConfig())[0]
     assert len(best.labels) == 3000 and math.isfinite(best.score)
+
+
+def test_of_readings_alike_as_many_are_followed_as_the_beam_is_wide():
+    log_probs = np.log(np.full((3, len(CHARACTERS)), 0.25, np.float32))
+    for width in (1, 2, 3):
+        assert 1 <= len(search(log_probs, CHARACTERS, Nothing(), BeamConfig(width=width))) <= width
+
+
+def test_a_search_leaves_nothing_to_the_garbage_collector():
+    log_probs = random_log_probs(7, 60)
+    gc.collect()
+    gc.disable()
+    try:
+        search(log_probs, CHARACTERS, Likes({"a": 0.5}), BeamConfig())
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("values", [{"width": 0}, {"least": 0.0}, {"behind": 1.0}])
