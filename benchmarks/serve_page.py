@@ -4,9 +4,11 @@ A server of its own with pages that the built-in model has read, Chromium by Pla
 """
 
 import argparse
+import base64
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,14 @@ from quillread.reader import Reader
 LARGE = (40, 700, 5_000)
 MANY = 10_000
 _KEYS = 60
+_DROPS = 6
+_DROP = """content => {
+    const transfer = new DataTransfer();
+    const bytes = Uint8Array.from(atob(content), each => each.charCodeAt(0));
+    transfer.items.add(new File([bytes], 'letter.jpg', {type: 'image/jpeg'}));
+    for (const kind of ['dragenter', 'dragover', 'drop'])
+        document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+}"""
 _WATCH_KEYS = """() => {
     window.paints = [];
     addEventListener('keydown', event => {
@@ -58,6 +68,7 @@ def main() -> None:
                 "key_to_paint_ms": {count: keys(browser, served, 2 + i) for i, count in enumerate(LARGE)},
                 "open_ms": {count: opening(browser, served, 2 + i) for i, count in enumerate(LARGE)},
                 "pages_10000": crowd(browser, served),
+                "drop_to_text_seconds": dropped(browser, served),
             }
         finally:
             browser.close()
@@ -114,6 +125,26 @@ def opening(browser: Browser, served: Served, number: int) -> int:
     spent: int = page.evaluate("Date.now()") - start
     page.close()
     return spent
+
+
+def dropped(browser: Browser, served: Served) -> dict[str, Any]:
+    """Seconds from the drop of a scan on an empty collection until its text stands in the editor, several in turn."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    content, spent, lines = base64.b64encode(LETTER.read_bytes()).decode(), [], 0
+    for number in range(_DROPS):
+        made = served.call("POST", "collections", json={"name": f"dropped {number}"})["id"]
+        page.goto(f"{served.address}/#/collection/{made}")
+        page.locator(".welcome").wait_for()
+        start = time.monotonic()
+        page.evaluate(_DROP, content)
+        page.locator(".cell").wait_for()
+        page.locator(".grid").focus()
+        page.keyboard.press("Enter")
+        page.locator("textarea.field").first.wait_for()
+        spent.append(round(time.monotonic() - start, 2))
+        lines = page.locator("li.line").count()
+    page.close()
+    return {"lines": lines, "first": spent[0], "median_of_the_rest": round(statistics.median(spent[1:]), 2)}
 
 
 def crowd(browser: Browser, served: Served) -> dict[str, Any]:

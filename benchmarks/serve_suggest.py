@@ -2,10 +2,12 @@
 
     python benchmarks/serve_suggest.py --root DIR --json benchmarks/results/serve_suggest.json
 
-The built-in model is taught one hand with the same number of lines, chosen in two ways: as the pages come, and as
-`GET .../suggest` chooses them by what the model reads. A person corrects the lines, so the texts are the true ones. All
-trainings see as many lines, without a choice of checkpoint, and are measured on the same lines, which are in none.
-One training each; another order of pages or another seed gives other figures.
+The built-in model is taught one hand with the same numbers of lines, chosen in two ways: as the pages come, and as
+`GET .../suggest` chooses them by what the model reads. From the errors after each number, how many lines in page order
+teach as much as the suggested ones is read off the line through the points of page order, by the logarithm of lines. A
+person corrects the lines, so the texts are the true ones. All trainings see as many lines, without a choice of
+checkpoint, and are measured on the same lines, which are in none. One training each; another order of pages or another
+seed gives other figures.
 """
 
 import argparse
@@ -48,19 +50,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder with peraire and lettres")
     parser.add_argument("--steps", type=int, default=60, help="steps of 16 lines of each training")
-    parser.add_argument("--lines", type=int, nargs="+", default=[25, 50], help="lines to teach, of Peraire")
+    parser.add_argument("--lines", type=int, nargs="+", default=[10, 20, 40, 60], help="lines to teach")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     machine = describe_machine()
-    rows = []
-    for hand, counts in ((peraire(args.root), args.lines), (lettres(args.root), args.lines[:1])):
+    rows: list[dict[str, Any]] = []
+    needed: dict[str, dict[int, float | None]] = {}
+    for hand in (peraire(args.root), lettres(args.root)):
         candidates = read(hand)
         before = measure("builtin", hand)
         show({"hand": hand.name, "lines": 0, "order": "none", "cer_spacing": rate(before)})
-        for count in counts:
+        for count in args.lines:
             rows += compare_orders(hand, candidates, count, args.steps, before)
-            if args.json:
-                save(args.json, "serve_suggest", machine, {"steps": args.steps, "rows": rows})
+        of_hand = [row for row in rows if row["hand"] == hand.name]
+        needed[hand.name] = share_of_lines(rate(before), of_hand)
+        print(
+            f"{hand.name}: lines as a share of those that teach as much in page order: {needed[hand.name]}", flush=True
+        )
+        if args.json:
+            save(args.json, "serve_suggest", machine, {"steps": args.steps, "rows": rows, "share_of_lines": needed})
+
+
+def share_of_lines(before: float, rows: Sequence[dict[str, Any]]) -> dict[int, float | None]:
+    """For each number of suggested lines, what share they are of the lines in page order that leave as many errors.
+
+    None where page order does not get as far with the most lines that were tried.
+    """
+    in_order = [(row["lines"], row["cer_spacing"]) for row in rows if row["order"] == "pages"]
+    # Errors do not rise with lines but by chance: the least so far counts.
+    rates = np.minimum.accumulate([before, *(found for _, found in in_order)])
+    logs = np.log([1, *(lines for lines, _ in in_order)])
+    shares: dict[int, float | None] = {}
+    for row in rows:
+        if row["order"] == "suggested":
+            as_many = float(np.exp(np.interp(-row["cer_spacing"], -rates, logs)))
+            shares[row["lines"]] = round(row["lines"] / as_many, 2) if row["cer_spacing"] >= rates[-1] else None
+    return shares
 
 
 def peraire(root: Path) -> Hand:
