@@ -193,6 +193,34 @@ def test_the_model_is_the_best_checkpoint(config: TrainConfig, tmp_path: Path, m
     assert_model_is_checkpoint(tmp_path, step=8)
 
 
+def validated_steps(output: Path) -> list[int]:
+    rows = (output / METRICS_NAME).read_text(encoding="utf-8").splitlines()
+    return [row["step"] for row in map(json.loads, rows) if "eval_cer" in row]
+
+
+def test_a_run_validates_and_saves_every_so_many_steps_and_after_the_last(
+    config: TrainConfig, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    by_steps = changed(config, validate_steps=5, keep_checkpoints=3)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 7)
+        assert not finetune(by_steps, tmp_path, progress=False).finished
+    assert finetune(by_steps, tmp_path, resume=True, progress=False).finished
+    assert validated_steps(tmp_path) == [5, 10, LAST]
+    # When lines are read does not change what is learnt.
+    last = read_checkpoint(unbroken / f"checkpoint-{LAST}")
+    found = read_checkpoint(tmp_path / f"checkpoint-{LAST}")
+    assert [path for path in differences(found, last) if path.startswith(("/model", "/optimizer"))] == []
+
+
+def test_a_run_that_validates_by_steps_and_ends_by_the_clock_validates_after_its_last_step(
+    config: TrainConfig, tmp_path: Path
+):
+    result = finetune(changed(config, validate_steps=100, epochs=1000, minutes=0.01), tmp_path, progress=False)
+    (last,) = validated_steps(tmp_path)
+    assert result.finished and (tmp_path / f"checkpoint-{last}").is_dir()
+
+
 def test_patience_ends_a_run_that_gets_no_better(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script_rates(monkeypatch, [0.5, 0.6, 0.6])
     result = finetune(changed(config, patience=1), tmp_path, progress=False)

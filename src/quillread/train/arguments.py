@@ -29,6 +29,7 @@ def training_arguments(
     steps = config.epochs * steps_per_epoch
     schedule = config.schedule
     precision = choose_precision(config.precision)
+    when = "steps" if config.validate_steps else "epoch"
     kwargs: dict[str, Any] = {}
     if schedule.shape == "warmup_stable_decay":
         kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
@@ -46,8 +47,10 @@ def training_arguments(
         use_cpu=not torch.cuda.is_available(),
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        eval_strategy="epoch" if validates else "no",
-        save_strategy="epoch",
+        eval_strategy=when if validates else "no",
+        save_strategy=when,
+        eval_steps=config.validate_steps,
+        save_steps=config.validate_steps or steps,
         save_total_limit=None,  # the trainer would drop an old checkpoint before the new one is on the disk
         load_best_model_at_end=validates,
         metric_for_best_model=config.metric if validates else None,

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import reduce
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import IntervalStrategy
 
 from quillread.errors import TrainingError
 from quillread.extras import require_figures
@@ -179,6 +180,23 @@ class EndInTime(TrainerCallback, ExportableState):  # type: ignore[misc]
             control.should_log = control.should_training_stop = True
 
 
+class ValidateAfterLast(TrainerCallback):  # type: ignore[misc]
+    """Lets a run that validates by steps validate and save after its last step too, as at the end of an epoch.
+
+    Args:
+        clock: Of a run that ends by the clock, which is looked at before; None for one that ends after its steps.
+    """
+
+    def __init__(self, clock: EndInTime | None) -> None:
+        self._clock = clock
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for both after the last step."""
+        if state.global_step >= state.max_steps or (self._clock and self._clock.share >= 1):
+            control.should_evaluate = args.eval_strategy != IntervalStrategy.NO
+            control.should_save = True
+
+
 class TellProgress(TrainerCallback):  # type: ignore[misc]
     """Tells people after each validation how far the run is and what it brought.
 
@@ -245,7 +263,7 @@ class ResumeExactly(TrainerCallback):  # type: ignore[misc]
 
 
 class StopEarly(EarlyStoppingCallback):  # type: ignore[misc]
-    """Early stopping whose count of epochs without a gain survives an interruption."""
+    """Early stopping whose count of validations without a gain survives an interruption."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the count from the checkpoint."""

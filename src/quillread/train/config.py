@@ -82,12 +82,15 @@ class TrainConfig:
     epoch_lines: int | None = None
     """Lines of one epoch, chosen at random; the number of lines of all sources if not set."""
     validation_lines: int = 300
-    """Lines of each validation source that are read at the end of each epoch, evenly spread; 0 for all."""
+    """Lines of each validation source that are read at each validation, evenly spread; 0 for all."""
     minutes: float | None = None
     """Length of the run by the clock, validations included, in place of that by `epochs`, which is then the most: the
     learning rate falls with the time. Such a run cannot be repeated to the bit. Reading and saving come after it."""
+    validate_steps: int | None = None
+    """Steps of the optimiser after which lines are validated and a checkpoint is written, and once more after the last;
+    the end of each epoch if not set. An epoch of thousands of lines takes TrOCR hours on a CPU."""
     patience: int = 0
-    """Stop after this many epochs without a better CER; 0 for never."""
+    """Stop after this many validations without a better CER; 0 for never."""
     fold: tuple[int, int] | None = None
     """Cross-validation, as (2, 5): leave the second fifth of the groups of real lines out of the training, and validate
     on them in place of `validation`; `quill train --folds 5` trains a model for each fold."""
@@ -116,8 +119,9 @@ class TrainConfig:
         for name in ("validation_lines", "patience", "workers", "seed", "micro_batch"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.epoch_lines is not None and self.epoch_lines < 1:
-            raise ConfigError(f"epoch_lines must be at least 1, got {self.epoch_lines}")
+        for name in ("epoch_lines", "validate_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
         if self.minutes is not None and self.minutes <= 0:

@@ -19,7 +19,14 @@ from quillread.errors import ConfigError, DataError, ModelError, TrainingError
 from quillread.images.preprocess import StepCache
 from quillread.models.compact.network import count_parameters
 from quillread.train.arguments import precision_name, training_arguments
-from quillread.train.callbacks import EndInTime, RecordMetrics, ResumeExactly, StopEarly, TellProgress
+from quillread.train.callbacks import (
+    EndInTime,
+    RecordMetrics,
+    ResumeExactly,
+    StopEarly,
+    TellProgress,
+    ValidateAfterLast,
+)
 from quillread.train.checkpoint import clear_unfinished, find_checkpoint, has_ended, most_speechless
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
@@ -216,6 +223,8 @@ def _make_trainer(
         beside.append(StopEarly(config.patience))
     if clock:
         beside.append(clock)
+    if config.validate_steps:
+        beside.append(ValidateAfterLast(clock))
     trainer = LineTrainer(
         family,
         args,

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ValidationSet:
-    """The lines of one source that are read at the end of each epoch."""
+    """The lines of one source that are read at each validation."""
 
     name: str
     samples: Sequence[Sample]

@@ -28,7 +28,7 @@ from quillread.train.lines import RunLines
 CONFIG_NAME = "train.json"
 DATA_NAME = "data.json"
 _MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory",
-               "keep_checkpoints")  # fmt: skip
+               "keep_checkpoints", "validate_steps")  # fmt: skip
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
 
 _LOOKED_AT = 32

@@ -50,7 +50,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         args: Settings of transformers' Trainer.
         schedule: Learning rate and weight decay.
         loader: Batches of this process.
-        validation: Lines that are read at the end of each epoch.
+        validation: Lines that are read at each validation.
         samples: Folder for transcripts of some of them; None for none.
         micro_batch: Lines that are computed at a time; 0 for whole batches.
         most_speechless: Validations in a row that may read the same in all lines.
