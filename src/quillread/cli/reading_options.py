@@ -9,7 +9,8 @@ from quillread.cli.options import whole_number
 from quillread.config import apply_overrides, build, merge, read_yaml
 from quillread.options import MOST_VARIANTS, ReadOptions
 
-_GENERATE = ("beams", "alternatives", "max_tokens", "guard_repeats", "guard_tail", "split_long", "rows")
+_GENERATE = ("beams", "alternatives", "max_tokens", "length_penalty", "no_repeat_ngram_size", "guard_repeats",
+             "guard_tail", "split_long", "rows")  # fmt: skip
 _SAME = ("lm", "lexicons", "correct", "variants", "threads", "pages", "segmenter", "lines", "segmentation")
 """Flags whose values are those of the options of the same names, where a command has them."""
 
@@ -35,6 +36,12 @@ def add_generate_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--beams", type=int, metavar="N", help="follow N readings at once; 1 is greedy")
     group.add_argument("--alternatives", type=int, metavar="N", help="give up to N other readings of each line")
     group.add_argument("--max-tokens", type=int, metavar="N", help="end a line after N tokens")
+    group.add_argument(
+        "--length-penalty", type=float, metavar="P", help="with beams: above 0 prefers long texts, below 0 short ones"
+    )
+    group.add_argument(
+        "--no-repeat-ngram-size", type=int, metavar="N", help="write no run of N tokens twice in a line; 0 for no rule"
+    )
     switch = argparse.BooleanOptionalAction
     group.add_argument("--guard-repeats", action=switch, help="cut endless repeats at the end of a line")
     group.add_argument("--guard-tail", action=switch, help="cut an invented tail, which the ink has no room for")

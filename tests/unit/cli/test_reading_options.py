@@ -136,6 +136,8 @@ def test_options_go_on_top_of_the_stored_settings():
     ("option", "value"),
     [
         (("--max-tokens", "40"), {"max_tokens": 40}),
+        (("--length-penalty", "-0.5"), {"length_penalty": -0.5}),
+        (("--no-repeat-ngram-size", "3"), {"no_repeat_ngram_size": 3}),
         (("--guard-repeats",), {"guard_repeats": True}),
         (("--guard-tail",), {"guard_tail": True}),
         (("--split-long", "2.5"), {"split_long": 2.5}),

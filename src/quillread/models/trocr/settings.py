@@ -45,6 +45,8 @@ DEFAULT_TOKENS = 20
 """Where transformers stops if nothing says how long a line may be; too soon for many lines."""
 _MOST_BEAMS = 100
 """More gain nothing, and each takes memory."""
+_MOST_PENALTY = 100
+"""Beyond it, lengths to this power are no numbers any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,12 @@ class GenerateConfig:
     max_tokens: int | None = None
     """Most tokens of a line, never more than the decoder has positions for; None for the model's own
     `generation_config`, or for 20, as in transformers, if that says nothing."""
+    length_penalty: float | None = None
+    """With beams: what the log probability of a text is divided by is its number of tokens to this power, so above 0
+    longer texts gain; None for the model's own `generation_config`."""
+    no_repeat_ngram_size: int | None = None
+    """No run of this many tokens is written twice in a line; 0 for no such rule; None for the model's own
+    `generation_config`. Handwriting does repeat: `guard_repeats` cuts only what never ends."""
     guard_repeats: bool = False
     """Cut a tail that repeats the same few tokens over and over while the model hardly looks on."""
     guard_tail: bool = False
@@ -77,6 +85,14 @@ class GenerateConfig:
             )
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"generate.max_tokens must be at least 1, got {self.max_tokens}")
+        if self.length_penalty is not None and not abs(self.length_penalty) <= _MOST_PENALTY:
+            raise ConfigError(
+                f"generate.length_penalty must be from -{_MOST_PENALTY} to {_MOST_PENALTY}, got {self.length_penalty}"
+            )
+        if self.no_repeat_ngram_size is not None and not 0 <= self.no_repeat_ngram_size <= _MOST:
+            raise ConfigError(
+                f"generate.no_repeat_ngram_size must be from 0 to {_MOST}, got {self.no_repeat_ngram_size}"
+            )
         if self.split_long is not None and self.split_long < 1:
             raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")
 
@@ -93,6 +109,8 @@ class GenerateChanges:
     """See `GenerateConfig`, as for all of these."""
     alternatives: int | None = None
     max_tokens: int | None = None
+    length_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
     guard_repeats: bool | None = None
     guard_tail: bool | None = None
     split_long: float | None = None

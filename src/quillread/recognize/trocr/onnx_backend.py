@@ -73,9 +73,11 @@ class ExportedTrocr:
             max_tokens=min(config.max_tokens or facts.max_tokens, facts.positions - 1),
             start=facts.start,
             ends=facts.ends,
-            length_penalty=facts.length_penalty,
+            length_penalty=facts.length_penalty if config.length_penalty is None else config.length_penalty,
             early_stopping=facts.early_stopping,
-            no_repeat_ngram=facts.no_repeat_ngram,
+            no_repeat_ngram=facts.no_repeat_ngram
+            if config.no_repeat_ngram_size is None
+            else config.no_repeat_ngram_size,
         )
 
     def _tasks(self, lines: Iterator[LinePicture], *, drafts: bool) -> Iterator[Task]:

@@ -98,6 +98,10 @@ def _settings(network: Any, config: GenerateConfig, readings: int) -> dict[str, 
     }
     if config.beams is not None or readings > 1:
         told["num_beams"] = max(config.beams or own.num_beams or 1, readings)
+    if config.no_repeat_ngram_size is not None:
+        told["no_repeat_ngram_size"] = config.no_repeat_ngram_size
+    if config.length_penalty is not None and told.get("num_beams", own.num_beams or 1) > 1:
+        told["length_penalty"] = config.length_penalty  # transformers warns of it in a greedy search
     limit = config.max_tokens
     if limit is None and own.max_length is None and own.max_new_tokens is None:
         limit = DEFAULT_TOKENS

@@ -86,6 +86,22 @@ def test_a_plain_folder_is_read_as_transformers_reads_it(model: Trocr, settings:
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+@pytest.mark.parametrize(
+    ("asked", "settings"),
+    [
+        ({"no_repeat_ngram_size": 2, "max_tokens": 39}, {"no_repeat_ngram_size": 2, "max_length": 40}),
+        ({"length_penalty": -2.0, "beams": 3, "max_tokens": 19},
+         {"length_penalty": -2.0, "num_beams": 3, "max_length": 20}),
+        ({"length_penalty": 2.0, "max_tokens": 19}, {"max_length": 20}),
+    ],
+)  # fmt: skip
+def test_what_is_asked_for_is_what_transformers_is_told(model: Trocr, asked: dict[str, Any], settings: dict[str, Any]):
+    found = [reading.text for reading in read(model, **asked)]
+    model.network.generation_config.update(**settings)
+    assert found == [read_plainly(model, image)[0] for image in IMAGES]
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
 @pytest.mark.parametrize("variant", TROCR_VARIANTS)
 def test_every_variant_is_read_as_transformers_reads_it(folders: dict[str, Path], variant: str):
     model = load_trocr(folders[variant])

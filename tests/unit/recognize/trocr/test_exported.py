@@ -118,7 +118,16 @@ def test_settings_of_the_model_are_followed(folders: dict[str, Path], tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
-@pytest.mark.parametrize("values", [{"beams": 4, "alternatives": 3, "max_tokens": 15}, {"max_tokens": 60}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"beams": 4, "alternatives": 3, "max_tokens": 15},
+        {"max_tokens": 60},
+        {"max_tokens": 40, "no_repeat_ngram_size": 2},
+        {"beams": 3, "max_tokens": 24, "length_penalty": -2.0},
+        {"beams": 3, "max_tokens": 24, "length_penalty": 3.0, "no_repeat_ngram_size": 3},
+    ],
+)
 def test_what_is_asked_for_is_followed(folders: dict[str, Path], exports: dict[str, Path], values: dict[str, Any]):
     model = lively_of(folders["base-handwritten"])
     same(*read_both(model, exports["base-handwritten"], **values)[::-1])
