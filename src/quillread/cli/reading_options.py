@@ -10,7 +10,7 @@ from quillread.config import apply_overrides, build, merge, read_yaml
 from quillread.options import MOST_VARIANTS, ReadOptions
 
 _GENERATE = ("beams", "alternatives", "max_tokens", "length_penalty", "no_repeat_ngram_size", "guard_repeats",
-             "guard_tail", "split_long", "rows")  # fmt: skip
+             "guard_tail", "split_long", "rows", "precision")  # fmt: skip
 _SAME = ("lm", "lexicons", "correct", "variants", "threads", "pages", "segmenter", "lines", "segmentation")
 """Flags whose values are those of the options of the same names, where a command has them."""
 
@@ -53,6 +53,11 @@ def add_generate_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--rows", choices=("ignore", "flag", "split"), help="where a crop holds several lines: warn, or read each"
+    )
+    group.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="compute in these numbers (default: fp32; fp16 on GPUs only)",
     )
 
 

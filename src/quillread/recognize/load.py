@@ -48,7 +48,7 @@ def load(
         ModelError: If there is no such model or language model, or it is damaged.
         DataError: If a lexicon cannot be read.
         MissingExtraError: If it is a TrOCR model and torch or transformers is not installed.
-        UsageError: If more of `generate` is given for a compact model.
+        UsageError: If more of `generate` is given than the model takes.
     """
     entry = describe(name)
     if generate is not None and entry.info.family == "compact":
@@ -67,10 +67,16 @@ def load(
         decode = LanguageDecoder(Charset(entry.info.charset), choice, settings.beam, alternatives)
         return LineRecognizer(load_compact(entry, threads, decode, variants), entry.info, correct=correct)
     rank = LanguageRescorer(choice) if choice else None
+    asked = generate or GenerateChanges()
     if is_exported(entry.folder):
-        engine = load_exported(entry, threads, rank, draft=generate is None or generate.draft is not False)
+        if asked.precision is not None:
+            raise UsageError(
+                f"{name}: an exported model computes in the numbers that it was exported with",
+                hint="drop generate.precision, or export it with other weights",
+            )
+        engine = load_exported(entry, threads, rank, draft=asked.draft is not False)
     else:
-        engine = load_trocr(entry, threads, rank)
+        engine = load_trocr(entry, threads, rank, asked.precision or "fp32")
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
@@ -94,12 +100,13 @@ def load_compact(
     return CtcEngine(backend, entry.info, decode=decode, variants=variants)
 
 
-def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None) -> LineEngine:
+def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None, precision: str = "fp32") -> LineEngine:
     """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if not given.
 
     Raises:
         ModelError: If it is damaged.
         MissingExtraError: If torch or transformers is not installed.
+        UsageError: If it is to compute in fp16 without a GPU.
     """
     torch = require("torch", "train")
     require("transformers", "train")
@@ -114,8 +121,9 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None)
     if limit is not None:
         _warn_of_cuts(entry, limit)
     on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        model.network.to("cuda")
+    if precision == "fp16" and not on_gpu:
+        raise UsageError("fp16 needs a GPU, and there is none", hint="read with bf16 or fp32")
+    model.network.to("cuda" if on_gpu else "cpu", {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision))
     batch = _GPU_BATCH if on_gpu else _CPU_BATCH
     return TrocrEngine(TorchTrocr(model, entry.info.generate, batch, threads=threads), entry.info, rank)
 

@@ -148,6 +148,11 @@ def test_every_option_sets_its_setting(option: tuple[str, ...], value: dict[str,
     assert generate(*option) == GenerateConfig(**value)  # type: ignore[arg-type]
 
 
+def test_the_precision_is_asked_for_and_stored_with_no_model():
+    assert parse("--precision", "bf16").generate == GenerateChanges(precision="bf16")
+    assert generate("--precision", "bf16") == GenerateConfig()
+
+
 def test_no_splitting_is_asked_for_with_zero():
     assert generate("--split-long", "0", split_long=2.0).split_long is None
 

@@ -86,6 +86,30 @@ def test_the_stored_canvas_is_that_of_the_network(recorded: Path):
     assert all(0 <= c.x0 < c.x1 <= IMAGE.shape[1] for c in transcript.characters)
 
 
+def test_a_network_computes_in_the_numbers_that_are_asked_for(recorded: Path, monkeypatch: pytest.MonkeyPatch):
+    from quillread.models.trocr import loading
+
+    opened, load_it = [], loading.load_trocr
+    monkeypatch.setattr(loading, "load_trocr", lambda *args: opened.append(load_it(*args)) or opened[-1])
+    readings = [
+        load(str(recorded), threads=1, generate=GenerateChanges(precision=precision)).read([IMAGE])[0]
+        for precision in (None, "fp32", "bf16")
+    ]
+    assert [str(next(model.network.parameters()).dtype) for model in opened] == ["torch.float32"] * 2 + [
+        "torch.bfloat16"
+    ]
+    assert readings[0] == readings[1]
+    assert readings[2].text and 0 <= readings[2].confidence <= 1
+
+
+def test_fp16_without_a_gpu_is_refused(recorded: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+        load(str(recorded), generate=GenerateChanges(precision="fp16"))
+
+
 def test_settings_of_generation_are_refused_for_a_compact_model():
     with pytest.raises(UsageError, match=r"generate\.beams: only for TrOCR models, and .* is a compact model"):
         load("builtin", threads=1, generate=GenerateChanges(beams=2))

@@ -97,6 +97,7 @@ class GenerateConfig:
             raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")
 
 
+_NOT_STORED = ("draft", "precision")
 _BEAMS = 4
 """Beams, at least, where alternatives are asked for and nothing says how many."""
 
@@ -120,6 +121,9 @@ class GenerateChanges:
     """Exported models, greedy search: whether the built-in model reads each line first, and the search follows what it
     read as far as it would have written the same. The text is the same, and comes sooner; it does, unless this is
     False. Not stored with a model, as it changes no text."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Number type of the network, but for exported models, whose type is that of the export; float32 if not given. fp16
+    needs a GPU. Not stored with a model: what computes fast depends on the machine."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -134,7 +138,8 @@ class GenerateChanges:
             ConfigError: If a value is out of range, or the values do not go together.
         """
         given = self.given
-        given.pop("draft", None)
+        for name in _NOT_STORED:
+            given.pop(name, None)
         if given.get("split_long") == 0:
             given["split_long"] = None
         if given.get("alternatives") and "beams" not in given and stored.beams is None:

@@ -9,7 +9,7 @@ from fakes import TROCR_VARIANTS, line_image, write_trocr
 from liveliness import lively
 
 from quillread.decode.hypothesis import Hypothesis
-from quillread.errors import ModelError
+from quillread.errors import ModelError, UsageError
 from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import describe
 from quillread.models.model_folder import ModelInfo
@@ -19,7 +19,7 @@ from quillread.models.trocr.loading import Trocr, load_trocr
 from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, TOKENIZER_NAME, WeightType
 from quillread.models.trocr.onnx_network import Next, OnnxTrocr
 from quillread.models.trocr.pixels import set_canvas
-from quillread.models.trocr.settings import GenerateConfig
+from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
 from quillread.recognize.trocr.drafts import nearest_prefix
 from quillread.recognize.trocr.engine import Ranking, TrocrEngine
@@ -212,6 +212,11 @@ def test_a_processor_without_the_instructions_is_warned_of(
     monkeypatch.setattr(onnx_network, "multiplies_whole_numbers", lambda: False)
     OnnxTrocr(tmp_path, 1)
     assert "--weights float32" in caplog.text
+
+
+def test_another_precision_of_an_export_is_refused(exports: dict[str, Path]):
+    with pytest.raises(UsageError, match="the numbers that it was exported with"):
+        load(str(exports["small"]), generate=GenerateChanges(precision="bf16"))
 
 
 @pytest.mark.parametrize("name", ["repetition_penalty", "min_length", "forced_eos_token_id"])
