@@ -35,6 +35,17 @@ def test_what_is_typed_is_saved_without_further_keys(editor: EditorDriver):
     assert editor.saved()[1]["text"].endswith(" Amen")
 
 
+def test_a_space_at_the_end_stays_when_it_is_saved_in_a_pause(editor: EditorDriver):
+    editor.open()
+    editor.press("End")
+    before = editor.value
+    editor.type(" and ")
+    assert editor.saved()[0]["text"] == before + " and"
+    assert editor.value == before + " and "
+    editor.type("so")
+    assert editor.saved()[0]["text"] == before + " and so"
+
+
 def doubts_of(lines: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
     """Words in doubt with the places of their lines."""
     return [(i, word) for i, line in enumerate(lines) for word in line["words"] if word["confidence"] < DOUBT]

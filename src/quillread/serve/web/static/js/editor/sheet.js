@@ -169,7 +169,7 @@ export class Sheet extends EventTarget {
     if (!row) return;
     row.server = line;
     row.note = "";
-    if (!outbox.edits.has(line.id)) row.line = line.words.length || !row.line.words.length ? line : { ...line, words: row.line.words };
+    if (!outbox.edits.has(line.id)) row.line = asTyped(line, row.line);
     this.tell(line.id);
   }
 
@@ -238,6 +238,17 @@ export class Sheet extends EventTarget {
   tell(id) {
     this.dispatchEvent(new CustomEvent("line", { detail: id }));
   }
+}
+
+/**
+ * A line as the server has it, with the text that was typed: the server drops a space at the end, and the next word would
+ * stick to the last one if it vanished here too.
+ * @param {Line} line
+ * @param {Line} typed
+ * @returns {Line}
+ */
+function asTyped(line, { text, words }) {
+  return { ...line, text, words: line.words.length ? shiftWords(line.words, line.text, text) : words };
 }
 
 /**
