@@ -3,13 +3,7 @@
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served, expect
-
-
-def change(served: Served, line: dict[str, Any], text: str) -> None:
-    """Edit a line as another person."""
-    headers = {"If-Match": f'"{line["revision"]}"'}
-    served.call("PUT", f"lines/{line['id']}/text", json={"text": text, "checked": True}, headers=headers)
+from browsing import EditorDriver, Served, change, expect
 
 
 def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
