@@ -31,6 +31,27 @@ def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorD
     assert editor.value == kept
 
 
+def test_an_answer_that_is_lost_makes_no_conflict_with_oneself(editor: EditorDriver):
+    editor.open()
+    lost: list[int] = []
+
+    def lose(route: Any) -> None:
+        if len(lost) < 2:
+            lost.append(route.fetch().status)
+            route.abort()
+        else:
+            route.continue_()
+
+    editor.tab.route("**/api/v1/lines/*/text", lose)
+    editor.type("sent ")
+    editor.wait_until(lambda: bool(lost))
+    editor.press("Home")
+    editor.type("and more ")
+    assert editor.saved()[0]["text"].startswith("and more sent ")
+    assert lost == [200, 409]
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
+
+
 def test_edits_made_offline_are_sent_when_the_server_answers_again(editor: EditorDriver):
     editor.open()
     editor.tab.context.set_offline(True)

@@ -2,6 +2,7 @@
 // sent again after a failure, and waits for a person if another has changed the line meanwhile.
 
 import { call, Offline, Problem } from "./api.js";
+import { asHeld } from "./editor/words.js";
 import { recallAll, remember } from "./storage.js";
 
 /** @typedef {import("./types.js").Line} Line */
@@ -14,6 +15,7 @@ import { recallAll, remember } from "./storage.js";
  * @property {boolean} checked
  * @property {number} revision That it was made on.
  * @property {string} base Text of that revision.
+ * @property {string[]} sent Texts that were sent since, and of which no answer came: the server may have taken them.
  * @property {number} touched
  * @property {Line|null} [theirs] What another has made of the line meanwhile: a person decides.
  * @property {string} [refused] Why the server refuses it for good.
@@ -72,7 +74,7 @@ class Outbox extends EventTarget {
    */
   put(line, text, checked, facts = {}) {
     const before = this.edits.get(line.id);
-    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, text, checked, touched: 0 };
+    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, sent: [], text, checked, touched: 0 };
     Object.assign(edit, { text, checked, touched: Date.now() });
     delete edit.refused;
     this.edits.set(line.id, edit);
@@ -96,7 +98,7 @@ class Outbox extends EventTarget {
     if (!edit?.theirs) return;
     const theirs = edit.theirs;
     if (mine) {
-      Object.assign(edit, { revision: theirs.revision, base: theirs.text, theirs: null });
+      Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [], theirs: null });
       this.keep(edit);
       this.schedule(id, 0);
     } else {
@@ -186,6 +188,8 @@ class Outbox extends EventTarget {
     if (!edit || edit.theirs || edit.refused || this.inFlight.has(id) || this.isOffline) return;
     if (this.inFlight.size >= AT_ONCE) return this.schedule(id, 40);
     const { text, checked } = edit;
+    if (!edit.sent.includes(text)) edit.sent.push(text);
+    this.keep(edit);
     this.inFlight.add(id);
     this.changed();
     try {
@@ -215,7 +219,7 @@ class Outbox extends EventTarget {
     if (edit.text === text && edit.checked === checked) {
       this.drop(edit);
     } else {
-      Object.assign(edit, { revision: line.revision, base: line.text });
+      Object.assign(edit, { revision: line.revision, base: line.text, sent: [] });
       this.keep(edit);
     }
     this.tell("saved", line);
@@ -247,12 +251,14 @@ class Outbox extends EventTarget {
    * @param {Line} theirs
    */
   meet(edit, theirs) {
-    if (theirs.text === edit.text && (theirs.checked || !edit.checked)) {
+    const isSame = theirs.text === asHeld(edit.text);
+    if (isSame && (theirs.checked || !edit.checked)) {
       this.drop(edit); // the same was meant
       this.tell("saved", theirs);
-    } else if (theirs.text === edit.base || theirs.text === edit.text) {
-      // The text that was edited still stands (a machine has read below it, or it was only checked): nothing is overwritten.
-      Object.assign(edit, { revision: theirs.revision });
+    } else if (isSame || theirs.text === edit.base || edit.sent.some((text) => theirs.text === asHeld(text))) {
+      // The text that was edited still stands (a machine has read below it, or it was only checked), or it is ours, of
+      // which we were not told: nothing is overwritten.
+      Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [] });
       this.keep(edit);
       this.schedule(edit.line, 0);
     } else {
