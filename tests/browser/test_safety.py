@@ -52,6 +52,26 @@ def test_an_answer_that_is_lost_makes_no_conflict_with_oneself(editor: EditorDri
     expect(editor.tab.locator("li.line .note")).to_have_count(0)
 
 
+def test_lines_that_come_late_leave_what_was_saved_meanwhile(editor: EditorDriver):
+    editor.open()
+    held: list[Any] = []
+    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", lambda route: held.append((route, route.fetch())))
+    other = editor.served.lines(editor.page)[-1]
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    editor.served.call("DELETE", f"lines/{other['id']}", headers={"If-Match": f'"{version}"'})
+    editor.wait_until(lambda: bool(held))  # asked for, as the layout has changed
+    editor.type("saved ")
+    before = editor.saved()
+    assert before[0]["text"].startswith("saved ")
+    for route, answer in held:
+        route.fulfill(response=answer)
+    editor.wait_for_lines(len(before))
+    assert editor.value.startswith("saved ")
+    editor.type("and more ")
+    assert editor.saved()[0]["text"].startswith("saved and more ")
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
+
+
 def test_edits_made_offline_are_sent_when_the_server_answers_again(editor: EditorDriver):
     editor.open()
     editor.tab.context.set_offline(True)

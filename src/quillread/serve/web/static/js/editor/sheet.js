@@ -53,6 +53,10 @@ export class Sheet extends EventTarget {
     this.undone = [];
     /** @type {Promise<any>} */
     this.work = Promise.resolve();
+    this.asked = 0;
+    this.loaded = 0;
+    /** @type {Map<number, Line>} What the server has taken before the lines were there. */
+    this.early = new Map();
     this.ends = new AbortController();
     const { signal } = this.ends;
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
@@ -66,9 +70,12 @@ export class Sheet extends EventTarget {
     this.ends.abort();
   }
 
-  /** Load the page and its lines, or load them anew: edits that are on their way stay. */
+  /** Load the page and its lines, or load them anew: edits stay, those that are on their way and those that have arrived. */
   async load() {
+    const mine = ++this.asked;
     const [page, found] = await Promise.all([get(`pages/${this.id}`), get(`pages/${this.id}/lines`)]);
+    if (mine < this.loaded) return; // what was asked for later is here already
+    this.loaded = mine;
     this.page = { ...page, version: found.page.version };
     this.regions = found.regions;
     this.setLines(found.lines);
@@ -88,11 +95,13 @@ export class Sheet extends EventTarget {
    * @returns {Row}
    */
   rowOf(line) {
-    line = fromServer(line);
+    const known = this.byId.get(line.id);
+    const last = known?.server ?? this.early.get(line.id);
+    // The answer may be older than one that has come for the line alone; where it stands on the page is told by this one.
+    const server = last && last.revision > line.revision ? { ...last, position: line.position, region_id: line.region_id } : fromServer(line);
     const edit = outbox.edits.get(line.id);
-    const note = edit?.theirs ? "conflict" : (edit?.refused ?? "");
-    if (!edit) return { line, server: line, note };
-    return { line: { ...line, text: edit.text, checked: edit.checked, words: shiftWords(line.words, line.text, edit.text) }, server: line, note };
+    if (edit) return { line: { ...server, text: edit.text, checked: edit.checked, words: shiftWords(server.words, server.text, edit.text) }, server, note: edit.theirs ? "conflict" : (edit.refused ?? "") };
+    return { line: known && known.server.revision === server.revision ? asTyped(server, known.line) : server, server, note: "" };
   }
 
   /** @param {number} id */
@@ -239,7 +248,7 @@ export class Sheet extends EventTarget {
   acknowledge(line) {
     line = fromServer(line);
     const row = this.byId.get(line.id);
-    if (!row) return;
+    if (!row) return void this.early.set(line.id, line);
     row.server = line;
     row.note = "";
     if (!outbox.edits.has(line.id)) row.line = asTyped(line, row.line);
