@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served, expect
+from browsing import EditorDriver, Served, change, expect
 
 DOUBT = 0.75
 
@@ -33,6 +33,17 @@ def test_what_is_typed_is_saved_without_further_keys(editor: EditorDriver):
     editor.press("ArrowDown", "End")
     editor.type(" Amen")
     assert editor.saved()[1]["text"].endswith(" Amen")
+
+
+def test_a_space_at_the_end_stays_when_it_is_saved_in_a_pause(editor: EditorDriver):
+    editor.open()
+    editor.press("End")
+    before = editor.value
+    editor.type(" and ")
+    assert editor.saved()[0]["text"] == before + " and"
+    assert editor.value == before + " and "
+    editor.type("so")
+    assert editor.saved()[0]["text"] == before + " and so"
 
 
 def doubts_of(lines: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
@@ -192,6 +203,63 @@ def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
     editor.press("Control+z")
     line = editor.saved()[0]
     assert (line["text"], line["checked"]) == (before[0]["text"], False)
+
+
+def test_undo_leaves_what_another_has_written_since(editor: EditorDriver):
+    editor.open()
+    first = editor.served.lines(editor.page)[0]
+    editor.type("first ")
+    editor.press("ArrowDown")
+    editor.type("second ")
+    change(editor.served, editor.saved()[1], "theirs")
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+    editor.press("Control+z")
+    assert [line["text"] for line in editor.saved()[:2]] == [first["text"], "theirs"]
+
+
+def test_undo_of_a_split_or_a_join_gives_the_lines_back_as_they_were(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    editor.open()
+    editor.press("ArrowDown", "Home")
+    editor.type("Wort")
+    editor.press("ArrowLeft", "ArrowLeft", "Alt+Enter")  # in the midst of a word
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    editor.wait_until(lambda: editor.saved()[1]["text"] == "Wort" + before[1]["text"])
+    assert shapes_of(editor) == [(line["baseline"], line["polygon"]) for line in before]
+    editor.press("Control+z")
+    assert editor.saved()[1]["text"] == before[1]["text"]
+
+    editor.press("Home", "Alt+Enter")  # there is nothing to split
+    editor.press("Control+ArrowRight", "Control+ArrowRight", "Alt+Enter")
+    editor.wait_for_lines(len(before) + 1)
+    split = editor.served.lines(editor.page)
+    editor.press("Alt+Shift+Enter")
+    editor.wait_for_lines(len(before))
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before) + 1)
+    editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in split])
+    assert shapes_of(editor) == [(line["baseline"], line["polygon"]) for line in split]
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in before])
+
+
+def shapes_of(editor: EditorDriver) -> list[Any]:
+    return [(line["baseline"], line["polygon"]) for line in editor.served.lines(editor.page)]
+
+
+def test_a_message_takes_back_what_it_tells_of_and_nothing_else(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "Control+Enter")
+    editor.type("typed since ")
+    before = editor.saved()
+    assert [line["checked"] for line in before[:2]] == [True, True]
+    editor.tab.get_by_role("button", name="Undo").press("Enter")
+    lines = editor.saved()
+    assert [line["checked"] for line in lines[:2]] == [False, False]
+    assert lines[2]["text"] == before[2]["text"].strip()
 
 
 def test_a_mark_stands_in_the_text_and_is_taken_away_by_the_same_key(editor: EditorDriver):

@@ -97,6 +97,21 @@ def test_a_line_is_split_and_joined_in_the_layout(editor: EditorDriver):
     assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
 
 
+def test_a_move_and_a_split_are_taken_back_one_after_the_other(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("Shift+ArrowDown")
+    editor.wait_until(lambda: line_of(editor, before[1]["id"])["baseline"] != before[1]["baseline"])
+    editor.press("s")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    moved = line_of(editor, before[1]["id"])["baseline"]
+    assert moved[-1][0] == before[1]["baseline"][-1][0]
+    editor.press("Control+z")
+    editor.wait_until(lambda: line_of(editor, before[1]["id"])["baseline"] == before[1]["baseline"])
+    assert line_of(editor, before[1]["id"])["polygon"] == before[1]["polygon"]
+
+
 def test_a_region_is_made_around_lines_and_gets_a_kind_by_keys(editor: EditorDriver):
     regions = len(layout_of(editor)["regions"])
     start(editor).press("Control+ArrowDown", "m")

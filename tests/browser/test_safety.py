@@ -3,13 +3,7 @@
 from typing import Any
 
 import pytest
-from browsing import EditorDriver, Served, expect
-
-
-def change(served: Served, line: dict[str, Any], text: str) -> None:
-    """Edit a line as another person."""
-    headers = {"If-Match": f'"{line["revision"]}"'}
-    served.call("PUT", f"lines/{line['id']}/text", json={"text": text, "checked": True}, headers=headers)
+from browsing import EditorDriver, Served, change, expect
 
 
 def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
@@ -35,6 +29,47 @@ def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorD
     editor.tab.get_by_role("button", name=choice).press("Enter")
     assert editor.saved()[0]["text"] == kept
     assert editor.value == kept
+
+
+def test_an_answer_that_is_lost_makes_no_conflict_with_oneself(editor: EditorDriver):
+    editor.open()
+    lost: list[int] = []
+
+    def lose(route: Any) -> None:
+        if len(lost) < 2:
+            lost.append(route.fetch().status)
+            route.abort()
+        else:
+            route.continue_()
+
+    editor.tab.route("**/api/v1/lines/*/text", lose)
+    editor.type("sent ")
+    editor.wait_until(lambda: bool(lost))
+    editor.press("Home")
+    editor.type("and more ")
+    assert editor.saved()[0]["text"].startswith("and more sent ")
+    assert lost == [200, 409]
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
+
+
+def test_lines_that_come_late_leave_what_was_saved_meanwhile(editor: EditorDriver):
+    editor.open()
+    held: list[Any] = []
+    editor.tab.route(f"**/api/v1/pages/{editor.page}/lines", lambda route: held.append((route, route.fetch())))
+    other = editor.served.lines(editor.page)[-1]
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    editor.served.call("DELETE", f"lines/{other['id']}", headers={"If-Match": f'"{version}"'})
+    editor.wait_until(lambda: bool(held))  # asked for, as the layout has changed
+    editor.type("saved ")
+    before = editor.saved()
+    assert before[0]["text"].startswith("saved ")
+    for route, answer in held:
+        route.fulfill(response=answer)
+    editor.wait_for_lines(len(before))
+    assert editor.value.startswith("saved ")
+    editor.type("and more ")
+    assert editor.saved()[0]["text"].startswith("saved and more ")
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
 
 
 def test_edits_made_offline_are_sent_when_the_server_answers_again(editor: EditorDriver):
@@ -73,6 +108,69 @@ def test_a_tab_closed_just_after_typing_has_it_saved(served: Served, context: An
         tab.close(run_before_unload=True)
     again = EditorDriver(context.new_page(), served, page).open()
     again.wait_until(lambda: again.saved()[0]["text"].startswith("quick "))
+
+
+NO_LOCKS = "Object.defineProperty(navigator, 'locks', {value: undefined})"
+"""As over plain HTTP."""
+KEPT = "JSON.stringify(localStorage).includes('unsent')"
+
+
+def test_without_locks_a_tab_leaves_alone_what_another_is_editing(served: Served, context: Any):
+    context.add_init_script(NO_LOCKS)
+    page = served.new_page()
+    one = EditorDriver(context.new_page(), served, page).open()
+    other = EditorDriver(context.new_page(), served, page).open()
+    one.tab.route("**/api/v1/lines/*/text", lambda route: route.abort())
+    one.type("unsent ")
+    one.tab.locator(".save-state[data-state=offline]").wait_for()
+    other.tab.wait_for_timeout(2000)
+    assert other.tab.evaluate(KEPT)
+    assert not served.lines(page)[0]["text"].startswith("unsent ")
+    one.tab.unroute("**/api/v1/lines/*/text")
+    one.press("Control+s")
+    assert one.saved()[0]["text"].startswith("unsent ")
+    expect(one.tab.locator("li.line .note")).to_have_count(0)
+
+
+def test_without_locks_an_edit_is_taken_up_once_its_tab_is_left_or_long_silent(served: Served, context: Any):
+    context.add_init_script(NO_LOCKS)
+    page = served.new_page()
+    first, second, *_ = served.lines(page)
+    one = EditorDriver(context.new_page(), served, page).open()
+    one.tab.route("**/api/v1/lines/*/text", lambda route: route.abort())
+    one.type("unsent ")
+    one.tab.locator(".save-state[data-state=offline]").wait_for()
+    one.tab.unroute("**/api/v1/lines/*/text")
+    one.tab.reload()
+    one.wait_until(lambda: one.saved()[0]["text"] == "unsent " + first["text"])
+    edit = {"line": second["id"], "page": page, "text": "silent", "checked": False, "user": None}
+    edit |= {"revision": second["revision"], "base": second["text"], "sent": [], "kept": 1}
+    one.tab.evaluate("edit => localStorage.setItem(`quill.edit.${edit.line}.dead`, JSON.stringify(edit))", edit)
+    one.tab.reload()
+    one.wait_until(lambda: one.saved()[1]["text"] == "silent")
+
+
+def test_an_edit_left_by_a_tab_waits_for_that_of_another_on_the_same_line(editor: EditorDriver):
+    editor.open()
+    line = editor.served.lines(editor.page)[0]
+    editor.tab.context.set_offline(True)
+    editor.press("Control+a")
+    editor.type("mine")
+    editor.tab.locator(".save-state[data-state=offline]").wait_for()
+    edit = {"line": line["id"], "page": editor.page, "text": "left behind", "checked": False, "user": None}
+    edit |= {"revision": line["revision"], "base": line["text"], "sent": [], "kept": 1}
+    keep = """edit => {
+        localStorage.setItem(`quill.edit.${edit.line}.dead`, JSON.stringify(edit));
+        dispatchEvent(new StorageEvent("storage", {key: "quill.edit.", newValue: "{}"}));
+    }"""
+    editor.tab.evaluate(keep, edit)
+    editor.tab.wait_for_timeout(500)
+    editor.tab.context.set_offline(False)
+    note = editor.tab.locator("li.line .note")
+    expect(note).to_contain_text("mine")
+    assert editor.served.lines(editor.page)[0]["text"] == "mine"
+    editor.tab.get_by_role("button", name="Use mine").press("Enter")
+    assert editor.saved()[0]["text"] == "left behind"
 
 
 def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):

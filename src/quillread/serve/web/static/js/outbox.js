@@ -2,7 +2,8 @@
 // sent again after a failure, and waits for a person if another has changed the line meanwhile.
 
 import { call, Offline, Problem } from "./api.js";
-import { recallAll, remember } from "./storage.js";
+import { asHeld } from "./editor/words.js";
+import { recall, recallAll, remember } from "./storage.js";
 
 /** @typedef {import("./types.js").Line} Line */
 
@@ -14,7 +15,8 @@ import { recallAll, remember } from "./storage.js";
  * @property {boolean} checked
  * @property {number} revision That it was made on.
  * @property {string} base Text of that revision.
- * @property {number} touched
+ * @property {string[]} sent Texts that were sent since, and of which no answer came: the server may have taken them.
+ * @property {number} kept When it was kept in the browser last; 0 once its tab is left.
  * @property {Line|null} [theirs] What another has made of the line meanwhile: a person decides.
  * @property {string} [refused] Why the server refuses it for good.
  */
@@ -23,6 +25,8 @@ import { recallAll, remember } from "./storage.js";
 
 const PAUSE = 700; // of typing, before text is sent
 const AT_ONCE = 4; // requests
+const ALIVE = 20_000; // after which a tab keeps its edits again, where there are no locks
+const ALONE = 90_000; // after which an edit that was not kept again is anybody's: timers of tabs out of sight wait a minute
 const TAB = Math.random().toString(36).slice(2, 10);
 
 class Outbox extends EventTarget {
@@ -36,20 +40,30 @@ class Outbox extends EventTarget {
     this.timers = new Map();
     /** Tabs that are still open, and had edits. @type {Set<string>} */
     this.followed = new Set();
+    /** Lines that this tab edits, and of which another has left an edit. @type {Set<number>} */
+    this.doubled = new Set();
     this.isOffline = false;
     this.isKept = true;
+    this.isLeft = false;
     this.delay = 1000;
     /** @type {number|undefined} */
     this.retry = undefined;
+    /** @type {number|undefined} */
+    this.later = undefined;
     addEventListener("online", () => this.tryAgain());
     // What a tab writes as it closes may arrive here after this one has opened.
     addEventListener("storage", (event) => event.newValue && event.key?.startsWith("quill.edit.") && this.resume());
-    addEventListener("pagehide", () => this.leave());
+    addEventListener("pagehide", () => {
+      this.isLeft = true;
+      this.leave();
+    });
+    addEventListener("pageshow", () => (this.isLeft = false));
     addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.leave());
     addEventListener("beforeunload", (event) => {
       // Kept edits are sent at the next visit; only what the browser would forget is worth a question.
       if (this.edits.size && !this.isKept) event.preventDefault();
     });
+    if (!navigator.locks) setInterval(() => this.edits.forEach((edit) => this.keep(edit)), ALIVE); // over plain HTTP
     navigator.locks?.request(`quill-tab-${TAB}`, () => new Promise(() => {})).catch(() => {});
   }
 
@@ -72,8 +86,8 @@ class Outbox extends EventTarget {
    */
   put(line, text, checked, facts = {}) {
     const before = this.edits.get(line.id);
-    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, text, checked, touched: 0 };
-    Object.assign(edit, { text, checked, touched: Date.now() });
+    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, sent: [], text, checked, kept: 0 };
+    Object.assign(edit, { text, checked });
     delete edit.refused;
     this.edits.set(line.id, edit);
     this.keep(edit);
@@ -96,7 +110,7 @@ class Outbox extends EventTarget {
     if (!edit?.theirs) return;
     const theirs = edit.theirs;
     if (mine) {
-      Object.assign(edit, { revision: theirs.revision, base: theirs.text, theirs: null });
+      Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [], theirs: null });
       this.keep(edit);
       this.schedule(id, 0);
     } else {
@@ -134,24 +148,28 @@ class Outbox extends EventTarget {
     for (const [key, value] of recallAll("edit.")) {
       const [, line, tab] = key.split(".");
       if (tab === TAB) continue;
-      if (!(await isGone(tab))) {
-        this.follow(tab);
+      const edit = parsed(value);
+      if (!edit) {
+        remember(key, null);
         continue;
       }
-      try {
-        /** @type {Edit} */
-        const edit = JSON.parse(value);
-        remember(key, null);
-        if (this.edits.has(Number(line))) continue;
-        this.edits.set(edit.line, edit);
-        this.keep(edit);
-        this.tell("adopted", edit);
-        if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
-      } catch {
-        remember(key, null); // not of ours
-      }
+      if (!(await isGone(tab, edit))) this.follow(tab);
+      else if (this.edits.has(Number(line))) this.doubled.add(edit.line); // once ours has arrived, it is met like another's
+      else if (recall(key) === value) this.adopt(key, edit);
     }
     this.changed();
+  }
+
+  /**
+   * @param {string} key
+   * @param {Edit} edit
+   */
+  adopt(key, edit) {
+    this.edits.set(edit.line, edit);
+    this.keep(edit);
+    remember(key, null);
+    this.tell("adopted", edit);
+    if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
   }
 
   /**
@@ -159,6 +177,11 @@ class Outbox extends EventTarget {
    * @param {string} tab
    */
   follow(tab) {
+    if (!navigator.locks) {
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.resume(), ALONE);
+      return;
+    }
     if (this.followed.has(tab)) return;
     this.followed.add(tab);
     const ended = navigator.locks.request(`quill-tab-${tab}`, () => void this.followed.delete(tab));
@@ -186,6 +209,8 @@ class Outbox extends EventTarget {
     if (!edit || edit.theirs || edit.refused || this.inFlight.has(id) || this.isOffline) return;
     if (this.inFlight.size >= AT_ONCE) return this.schedule(id, 40);
     const { text, checked } = edit;
+    if (!edit.sent.includes(text)) edit.sent.push(text);
+    this.keep(edit);
     this.inFlight.add(id);
     this.changed();
     try {
@@ -215,7 +240,7 @@ class Outbox extends EventTarget {
     if (edit.text === text && edit.checked === checked) {
       this.drop(edit);
     } else {
-      Object.assign(edit, { revision: line.revision, base: line.text });
+      Object.assign(edit, { revision: line.revision, base: line.text, sent: [] });
       this.keep(edit);
     }
     this.tell("saved", line);
@@ -247,12 +272,14 @@ class Outbox extends EventTarget {
    * @param {Line} theirs
    */
   meet(edit, theirs) {
-    if (theirs.text === edit.text && (theirs.checked || !edit.checked)) {
+    const isSame = theirs.text === asHeld(edit.text);
+    if (isSame && (theirs.checked || !edit.checked)) {
       this.drop(edit); // the same was meant
       this.tell("saved", theirs);
-    } else if (theirs.text === edit.base || theirs.text === edit.text) {
-      // The text that was edited still stands (a machine has read below it, or it was only checked): nothing is overwritten.
-      Object.assign(edit, { revision: theirs.revision });
+    } else if (isSame || theirs.text === edit.base || edit.sent.some((text) => theirs.text === asHeld(text))) {
+      // The text that was edited still stands (a machine has read below it, or it was only checked), or it is ours, of
+      // which we were not told: nothing is overwritten.
+      Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [] });
       this.keep(edit);
       this.schedule(edit.line, 0);
     } else {
@@ -274,6 +301,7 @@ class Outbox extends EventTarget {
 
   /** @param {Edit} edit */
   keep(edit) {
+    edit.kept = this.isLeft ? 0 : Date.now();
     this.isKept = remember(`edit.${edit.line}.${TAB}`, JSON.stringify(edit));
   }
 
@@ -282,6 +310,7 @@ class Outbox extends EventTarget {
     clearTimeout(this.timers.get(edit.line));
     this.edits.delete(edit.line);
     remember(`edit.${edit.line}.${TAB}`, null);
+    if (this.doubled.delete(edit.line)) this.resume();
   }
 
   changed() {
@@ -300,10 +329,23 @@ class Outbox extends EventTarget {
 /**
  * Whether a tab is no more, so that its edits are anybody's.
  * @param {string} tab
+ * @param {Edit} edit Of it.
  */
-async function isGone(tab) {
-  if (!navigator.locks) return true; // the worst is that two send the same
+async function isGone(tab, edit) {
+  if (!navigator.locks) return Date.now() - edit.kept > ALONE;
   return navigator.locks.request(`quill-tab-${tab}`, { ifAvailable: true }, (lock) => lock !== null);
+}
+
+/**
+ * @param {string} value
+ * @returns {Edit|null} Null if it is not of ours.
+ */
+function parsed(value) {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return null;
+  }
 }
 
 export const outbox = new Outbox();

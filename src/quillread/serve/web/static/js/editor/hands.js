@@ -73,8 +73,8 @@ export class Hands {
       case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
-      case "undo": return this.wentBack(this.sheet.undo());
-      case "redo": return this.wentBack(this.sheet.redo());
+      case "undo": this.goBack(this.sheet.undo()).catch(tellFault); return;
+      case "redo": this.goBack(this.sheet.redo()).catch(tellFault); return;
       case "save": return this.save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
@@ -114,9 +114,9 @@ export class Hands {
   rightUpToHere(place) {
     if (!this.mayEdit || place < 0) return;
     const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
-    for (const row of rows) this.sheet.edit(row.line.id, { checked: true }, { now: true });
+    const steps = rows.map((row) => this.sheet.edit(row.line.id, { checked: true }, { now: true }));
     announce(t("editor.tookLines", { n: rows.length }));
-    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => rows.forEach(() => this.sheet.undo()) });
+    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.takeBack(steps) });
     const next = this.sheet.rows.findIndex((row) => !row.line.checked);
     if (next >= 0) this.goTo(next);
   }
@@ -178,7 +178,7 @@ export class Hands {
     if (!line || !this.mayEdit) return;
     const { selectionStart, selectionEnd } = pane.field;
     const text = takeReading(line.text, reading, this.sheet.readText(line.id), selectionStart, selectionEnd);
-    this.sheet.edit(line.id, { text }, { caret: pane.caret, apart: true });
+    this.sheet.edit(line.id, { text }, { apart: true });
     pane.focus();
   }
 
@@ -188,7 +188,7 @@ export class Hands {
     if (!line || !this.mayEdit) return;
     const { selectionStart, selectionEnd } = pane.field;
     const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
-    this.sheet.edit(line.id, { text: marked.text }, { caret: selectionStart, apart: true });
+    this.sheet.edit(line.id, { text: marked.text }, { apart: true });
     pane.activate(line.id, { caret: marked.start, end: marked.end });
   }
 
@@ -198,22 +198,22 @@ export class Hands {
     const { line } = this;
     if (parts.length < 2 || !line || !this.mayEdit) return; // one line is pasted as the browser does it
     event.preventDefault();
-    this.pane.insert(parts.join(" "));
-    const before = this.sheet.done.length;
+    const step = this.pane.insert(parts.join(" "), { apart: true });
     const place = this.sheet.placeOf(line.id);
     const rows = this.sheet.rows.slice(place, place + parts.length);
     toast(t("paste.joined", { n: parts.length }), {
       action: t("paste.spread", { n: rows.length }),
       run: () => {
-        if (this.sheet.done.length === before) this.sheet.undo();
+        this.sheet.takeBack([step]);
         rows.forEach((row, i) => this.sheet.edit(row.line.id, { text: i + 1 < rows.length ? parts[i] : parts.slice(i).join(" ") }));
         this.pane.focus();
       },
     });
   }
 
-  /** @param {{id: number, caret: number}|null} where */
-  wentBack(where) {
+  /** @param {Promise<import("./sheet.js").Place|null>} undone */
+  async goBack(undone) {
+    const where = await undone;
     if (where) this.pane.activate(where.id, { caret: where.caret });
   }
 
@@ -237,11 +237,13 @@ export class Hands {
    * @param {"split"|"join"} how
    */
   async cut(how) {
-    const { line, pane } = this;
-    if (!line || !this.mayEdit) return;
     const { splitLine, joinLines } = await import("./layout-calls.js");
-    if (how === "split") return splitLine(this.sheet, line.id, pane.caret, pane);
-    const next = this.sheet.rows[this.sheet.placeOf(line.id) + 1];
-    if (next) await joinLines(this.sheet, [line.id, next.line.id], pane);
+    await this.sheet.inTurn(async () => {
+      const { line, pane, sheet } = this;
+      if (!line || !this.mayEdit) return;
+      if (how === "split") return splitLine(sheet, line.id, pane.caret, pane);
+      const next = sheet.rows[sheet.placeOf(line.id) + 1];
+      if (next) await joinLines(sheet, [line.id, next.line.id], pane);
+    });
   }
 }

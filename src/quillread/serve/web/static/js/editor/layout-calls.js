@@ -8,11 +8,35 @@ import { boxOf } from "./textpane.js";
 import { forServer } from "./words.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
+/** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").Point} Point */
+/** @typedef {[method: string, path: string, body?: any]} Call */
 /** @typedef {{activate: (id: number, facts?: {caret?: number}) => void}} Follower */
 
 /**
- * Change the layout, on the state that is shown; edits of lines are saved before.
+ * Make changes of the layout one after the other, on the state that is shown; edits of lines are saved before.
+ * @param {Sheet} sheet
+ * @param {Call[]} calls
+ * @returns {Promise<any[]>}
+ */
+export async function changeAll(sheet, calls) {
+  await outbox.settle(sheet.id);
+  const answers = [];
+  try {
+    for (const [method, path, body] of calls) {
+      const answer = await call(method, path, { body, match: sheet.page.version });
+      sheet.page.version = answer.page_version;
+      answers.push(answer);
+    }
+  } catch (error) {
+    await sheet.load().catch(() => {}); // another has changed it: show how it is now
+    throw error;
+  }
+  await sheet.load();
+  return answers;
+}
+
+/**
  * @param {Sheet} sheet
  * @param {string} method
  * @param {string} path
@@ -20,15 +44,7 @@ import { forServer } from "./words.js";
  * @returns {Promise<any>}
  */
 export async function change(sheet, method, path, body) {
-  await outbox.settle(sheet.id);
-  try {
-    const answer = await call(method, path, { body, match: sheet.page.version });
-    await sheet.load();
-    return answer;
-  } catch (error) {
-    await sheet.load().catch(() => {}); // another has changed it: show how it is now
-    throw error;
-  }
+  return (await changeAll(sheet, [[method, path, body]]))[0];
 }
 
 /**
@@ -41,9 +57,13 @@ export async function change(sheet, method, path, body) {
 export async function splitLine(sheet, id, at, follower) {
   const { line } = /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id));
   if (at <= 0 || at >= line.text.length) return toast(t("layout.splitWhere"));
-  await change(sheet, "POST", `lines/${id}/split?read=false`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
+  const { lines } = await change(sheet, "POST", `lines/${id}/split?read=false`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
+  sheet.noteLayout(async () => {
+    await joinParts(sheet, line, lines, "?read=false");
+    return { id, caret: at };
+  });
   follower.activate(id);
-  offerUndo(t("layout.wasSplit"), null);
+  toast(t("layout.wasSplit"));
 }
 
 /**
@@ -53,30 +73,65 @@ export async function splitLine(sheet, id, at, follower) {
  * @param {Follower} follower
  */
 export async function joinLines(sheet, ids, follower) {
-  const end = sheet.byId.get(ids[0])?.line.text.length ?? 0;
+  const lines = ids.map((id) => /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id)).line);
+  const caret = lines[0].text.length;
   const answer = await change(sheet, "POST", `pages/${sheet.id}/merge?read=false`, { line_ids: ids });
-  follower.activate(answer?.lines?.[0]?.id ?? ids[0], { caret: end });
+  const [joined] = answer.lines;
+  sheet.noteLayout(async () => {
+    const isParted = await partJoined(sheet, lines, joined);
+    return isParted ? { id: ids[0], caret } : null;
+  });
+  follower.activate(joined.id, { caret });
   toast(t("layout.wereJoined"));
 }
 
 /**
+ * Take back that a line was split.
  * @param {Sheet} sheet
- * @param {number[]} ids
+ * @param {Line} line As it was.
+ * @param {Line[]} parts
+ * @param {string} [query]
  */
-export async function deleteLines(sheet, ids) {
-  for (const id of ids) await change(sheet, "DELETE", `lines/${id}`);
-  offerUndo(t("layout.wereDeleted", { n: ids.length }), async () => {
-    for (const id of ids) await change(sheet, "POST", `lines/${id}/undelete`);
-  });
+export async function joinParts(sheet, line, parts, query = "") {
+  const joined = parts.map((part) => part.text).filter(Boolean).join(" "); // prettier-ignore
+  const calls = [/** @type {Call} */ (["POST", `pages/${sheet.id}/merge${query}`, { line_ids: parts.map((part) => part.id) }])];
+  if (areInPlace(sheet, parts)) calls.push(["PATCH", `lines/${line.id}/layout?read=false`, { baseline: line.baseline, polygon: line.polygon }]);
+  await changeAll(sheet, calls);
+  // A word that was split is one again; not if another has written in a part meanwhile.
+  if (sheet.stands(line.id, joined, line.checked)) sheet.edit(line.id, { text: line.text }, { silent: true, now: true });
 }
 
 /**
- * @param {string} text
- * @param {(() => Promise<void>)|null} undo
+ * Whether lines are where a change has put them.
+ * @param {Sheet} sheet
+ * @param {Line[]} lines
  */
-function offerUndo(text, undo) {
-  if (undo) toast(text, { action: t("undo"), run: () => void undo() });
-  else toast(text);
+export const areInPlace = (sheet, lines) => lines.every(({ id, baseline }) => String(sheet.byId.get(id)?.line.baseline) === String(baseline));
+
+/**
+ * Take back that lines were joined: not if a person has written in the line since, of whose words nobody knows to which
+ * line they belong.
+ * @param {Sheet} sheet
+ * @param {Line[]} lines As they were.
+ * @param {Line} joined
+ * @returns {Promise<boolean>} Whether it was done.
+ */
+export async function partJoined(sheet, lines, joined) {
+  await outbox.settle(sheet.id);
+  const now = sheet.byId.get(joined.id)?.line;
+  const was = lines.find((line) => line.id === joined.id);
+  if (!was || !now || (now.kind !== "machine" && !sheet.stands(joined.id, joined.text, joined.checked))) {
+    toast(t("undo.changed"));
+    return false;
+  }
+  const { baseline, polygon } = was;
+  const others = lines.filter((line) => line !== was);
+  await changeAll(sheet, [
+    ["PATCH", `lines/${was.id}/layout?read=false`, { baseline, polygon }],
+    ...others.map((line) => /** @type {Call} */ (["POST", `lines/${line.id}/undelete`])),
+  ]);
+  sheet.edit(was.id, { text: was.text, checked: was.checked }, { silent: true, now: true });
+  return true;
 }
 
 /**

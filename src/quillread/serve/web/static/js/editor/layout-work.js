@@ -2,12 +2,15 @@
 
 import { announce, tellFault, toast } from "../dialog.js";
 import { t } from "../i18n.js";
-import { change } from "./layout-calls.js";
+import { areInPlace, change, changeAll, joinParts, partJoined } from "./layout-calls.js";
 import { boxOf } from "./textpane.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
 /** @typedef {import("../types.js").Point} Point */
 /** @typedef {import("../types.js").Line} Line */
+
+/** @typedef {import("./layout-calls.js").Call} Call */
+/** @typedef {() => Promise<any>} Undo False if it cannot be done. */
 
 const PAUSE = 500; // of moving by keys, before it is saved
 
@@ -27,13 +30,11 @@ export class LayoutWork {
     this.region = null;
     /** @type {number|null} A point of the baseline. */
     this.point = null;
-    /** @type {(() => Promise<any>)[]} */
+    /** @type {Undo[]} */
     this.undos = [];
     this.timer = 0;
     /** @type {Map<number, Point[]>} Baselines that are moved and not yet saved. */
     this.moved = new Map();
-    /** @type {Promise<any>} */
-    this.work = Promise.resolve();
   }
 
   /** Show what has changed. */
@@ -73,8 +74,7 @@ export class LayoutWork {
    * @param {() => Promise<any>} run
    */
   queue(run) {
-    this.work = this.work.then(run).catch(tellFault);
-    return this.work;
+    return this.sheet.inTurn(run).catch(tellFault);
   }
 
   /** Save baselines that were moved. */
@@ -82,24 +82,45 @@ export class LayoutWork {
     clearTimeout(this.timer);
     const moved = [...this.moved];
     if (!moved.length) return;
-    const before = moved.map(([id]) => /** @type {[number, Point[]]} */ ([id, this.sheet.byId.get(id)?.line.baseline ?? []]));
-    const put = async (/** @type {[number, Point[]][]} */ baselines) => {
-      for (const [id, baseline] of baselines) await change(this.sheet, "PATCH", `lines/${id}/layout`, { baseline });
-    };
     this.queue(async () => {
-      await put(moved).finally(() => moved.forEach(([id, baseline]) => this.moved.get(id) === baseline && this.moved.delete(id)));
-      this.undos.push(() => put(before));
+      const before = this.linesOf(moved.map(([id]) => id));
+      const put = moved.map(([id, baseline]) => /** @type {Call} */ (["PATCH", `lines/${id}/layout`, { baseline }]));
+      await changeAll(this.sheet, put).finally(() => moved.forEach(([id, baseline]) => this.moved.get(id) === baseline && this.moved.delete(id)));
+      const after = this.linesOf(moved.map(([id]) => id));
+      this.undos.push(() => this.moveBack(before, after));
       this.draw();
     });
   }
 
-  /** Take the last change back; it waits for those that are under way. */
-  undo() {
+  /**
+   * Take back that lines were moved: not if they have been moved, split or joined since.
+   * @param {Line[]} before
+   * @param {Line[]} after
+   */
+  async moveBack(before, after) {
+    if (!areInPlace(this.sheet, after)) {
+      toast(t("undo.changed"));
+      return false;
+    }
+    await changeAll(this.sheet, before.map(({ id, baseline, polygon }) => ["PATCH", `lines/${id}/layout`, { baseline, polygon }]));
+  }
+
+  /** @param {number[]} ids */
+  linesOf(ids) {
+    return ids.flatMap((id) => this.sheet.byId.get(id)?.line ?? []);
+  }
+
+  /**
+   * Take a change back; it waits for those that are under way.
+   * @param {Undo} [wanted] The last one if none is given.
+   */
+  undo(wanted) {
     return this.queue(async () => {
-      const undo = this.undos.pop();
-      if (!undo) return toast(t("layout.noUndo"));
-      await undo();
-      announce(t("undo"));
+      const undo = wanted ?? this.undos.at(-1);
+      const at = undo ? this.undos.lastIndexOf(undo) : -1;
+      if (!undo || at < 0) return toast(t("layout.noUndo"));
+      this.undos.splice(at, 1);
+      if ((await undo()) !== false) announce(t("undo"));
     });
   }
 
@@ -135,7 +156,10 @@ export class LayoutWork {
     const points = this.baselineOf(line);
     const x = this.point !== null ? points[this.point][0] : (points[0][0] + points[points.length - 1][0]) / 2;
     this.queue(async () => {
-      await change(this.sheet, "POST", `lines/${line.id}/split`, { x });
+      const [whole] = this.linesOf([line.id]);
+      if (!whole) return; // another has deleted it
+      const { lines } = await change(this.sheet, "POST", `lines/${line.id}/split`, { x });
+      this.undos.push(() => joinParts(this.sheet, whole, lines));
       announce(t("layout.wasSplit"));
     });
   }
@@ -148,8 +172,11 @@ export class LayoutWork {
     const ids = this.lines.length > 1 ? [...this.lines].sort((a, b) => this.sheet.placeOf(a) - this.sheet.placeOf(b)) : next ? [line.id, next.line.id] : [];
     if (ids.length < 2) return;
     this.queue(async () => {
+      const lines = this.linesOf(ids);
       const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/merge`, { line_ids: ids });
-      this.lines = [answer.lines[0]?.id ?? ids[0]];
+      const [joined] = answer.lines;
+      this.undos.push(() => partJoined(this.sheet, lines, joined));
+      this.lines = [joined.id];
       this.draw();
       announce(t("layout.wereJoined"));
     });
@@ -169,16 +196,14 @@ export class LayoutWork {
     if (!ids.length || !line) return;
     const place = this.sheet.placeOf(line.id);
     this.queue(async () => {
-      for (const id of ids) await change(this.sheet, "DELETE", `lines/${id}`);
-      const undo = async () => {
-        for (const id of ids) await change(this.sheet, "POST", `lines/${id}/undelete`);
-      };
+      await changeAll(this.sheet, ids.map((id) => ["DELETE", `lines/${id}`]));
+      const undo = () => changeAll(this.sheet, ids.map((id) => ["POST", `lines/${id}/undelete`]));
       this.undos.push(undo);
       const next = this.sheet.rows[Math.min(place, this.sheet.rows.length - 1)];
       this.lines = next ? [next.line.id] : [];
       if (next) this.activate(next.line.id);
       this.draw();
-      toast(t("layout.wereDeleted", { n: ids.length }), { action: t("undo"), run: () => void this.undo() });
+      toast(t("layout.wereDeleted", { n: ids.length }), { action: t("undo"), run: () => void this.undo(undo) });
     });
   }
 

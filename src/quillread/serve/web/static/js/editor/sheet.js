@@ -17,15 +17,17 @@ import { fromServer, shiftWords } from "./words.js";
  */
 
 /**
- * @typedef {object} Step
+ * @typedef {object} Step A change of a text.
  * @property {number} id
  * @property {string} before
  * @property {string} after
  * @property {boolean} wasChecked
  * @property {boolean} isChecked
- * @property {number} caret
  * @property {number} time
  */
+
+/** @typedef {{id: number, caret: number}} Place Where something was taken back. */
+/** @typedef {() => Promise<Place|null>} Reversal Takes back a change of the layout that was made in the text. */
 
 /**
  * Events: `line` (detail: id) when one looks different, `lines` when there are others, `notice`.
@@ -45,10 +47,16 @@ export class Sheet extends EventTarget {
     this.places = new Map();
     /** @type {Region[]} */
     this.regions = [];
-    /** @type {Step[]} */
+    /** @type {(Step|Reversal)[]} */
     this.done = [];
     /** @type {Step[]} */
     this.undone = [];
+    /** @type {Promise<any>} */
+    this.work = Promise.resolve();
+    this.asked = 0;
+    this.loaded = 0;
+    /** @type {Map<number, Line>} What the server has taken before the lines were there. */
+    this.early = new Map();
     this.ends = new AbortController();
     const { signal } = this.ends;
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
@@ -62,9 +70,12 @@ export class Sheet extends EventTarget {
     this.ends.abort();
   }
 
-  /** Load the page and its lines, or load them anew: edits that are on their way stay. */
+  /** Load the page and its lines, or load them anew: edits stay, those that are on their way and those that have arrived. */
   async load() {
+    const mine = ++this.asked;
     const [page, found] = await Promise.all([get(`pages/${this.id}`), get(`pages/${this.id}/lines`)]);
+    if (mine < this.loaded) return; // what was asked for later is here already
+    this.loaded = mine;
     this.page = { ...page, version: found.page.version };
     this.regions = found.regions;
     this.setLines(found.lines);
@@ -84,11 +95,13 @@ export class Sheet extends EventTarget {
    * @returns {Row}
    */
   rowOf(line) {
-    line = fromServer(line);
+    const known = this.byId.get(line.id);
+    const last = known?.server ?? this.early.get(line.id);
+    // The answer may be older than one that has come for the line alone; where it stands on the page is told by this one.
+    const server = last && last.revision > line.revision ? { ...last, position: line.position, region_id: line.region_id } : fromServer(line);
     const edit = outbox.edits.get(line.id);
-    const note = edit?.theirs ? "conflict" : (edit?.refused ?? "");
-    if (!edit) return { line, server: line, note };
-    return { line: { ...line, text: edit.text, checked: edit.checked, words: shiftWords(line.words, line.text, edit.text) }, server: line, note };
+    if (edit) return { line: { ...server, text: edit.text, checked: edit.checked, words: shiftWords(server.words, server.text, edit.text) }, server, note: edit.theirs ? "conflict" : (edit.refused ?? "") };
+    return { line: known && known.server.revision === server.revision ? asTyped(server, known.line) : server, server, note: "" };
   }
 
   /** @param {number} id */
@@ -106,57 +119,126 @@ export class Sheet extends EventTarget {
   }
 
   /**
+   * Work one after the other: each change is made on the state after the one before.
+   * @template T
+   * @param {() => Promise<T>|T} run
+   * @returns {Promise<T>}
+   */
+  inTurn(run) {
+    const done = this.work.then(run);
+    this.work = done.catch(() => {});
+    return done;
+  }
+
+  /**
    * Change a line.
    * @param {number} id
    * @param {{text?: string, checked?: boolean}} change
-   * @param {{caret?: number, now?: boolean, silent?: boolean, apart?: boolean}} [facts] `silent`: not to be undone; `apart`: by itself.
+   * @param {{now?: boolean, silent?: boolean, apart?: boolean}} [facts] `silent`: not to be undone; `apart`: by itself.
+   * @returns {Step|null} By which it can be taken back.
    */
   edit(id, change, facts = {}) {
     const row = this.byId.get(id);
-    if (!row) return;
+    if (!row) return null;
     const { line } = row;
     const text = change.text ?? line.text;
     const checked = change.checked ?? line.checked;
     if (text === line.text && checked === line.checked) {
       if (facts.now) outbox.flush();
-      return;
+      return null;
     }
-    if (!facts.silent) this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, caret: facts.caret ?? 0, time: facts.apart ? -Infinity : Date.now() });
     row.line = { ...line, text, checked, words: shiftWords(line.words, line.text, text) };
     outbox.put(row.server, text, checked, { now: facts.now });
     this.tell(id);
+    if (facts.silent) return null;
+    return this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, time: facts.apart ? -Infinity : Date.now() });
   }
 
-  /** @param {Step} step */
+  /**
+   * @param {Step} step
+   * @returns {Step} That it is part of.
+   */
   note(step) {
     const last = this.done.at(-1);
     this.undone.length = 0;
-    const goesOn = last && last.id === step.id && last.after === step.before && last.isChecked === step.isChecked;
-    if (goesOn && step.time > 0 && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
-      Object.assign(last, { after: step.after, time: step.time });
-    } else this.done.push(step);
+    if (last && isStep(last) && last.id === step.id && last.after === step.before && last.isChecked === step.isChecked) {
+      if (step.time > 0 && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
+        return Object.assign(last, { after: step.after, time: step.time });
+      }
+    }
+    this.done.push(step);
+    return step;
   }
 
   /**
-   * @returns {{id: number, caret: number}|null} Where it was undone.
+   * A change of the layout was made in the text.
+   * @param {Reversal} reversal
+   */
+  noteLayout(reversal) {
+    this.undone.length = 0;
+    this.done.push(reversal);
+  }
+
+  /**
+   * Take back the last change that still stands.
+   * @returns {Promise<Place|null>} Where.
    */
   undo() {
-    const step = this.done.pop();
-    if (!step) return null;
-    this.undone.push(step);
-    this.edit(step.id, { text: step.before, checked: step.wasChecked }, { silent: true });
-    return { id: step.id, caret: changeEnd(step.after, step.before) };
+    return this.inTurn(async () => {
+      for (let step = this.done.pop(); step; step = this.done.pop()) {
+        if (!isStep(step)) return step();
+        if (!this.stands(step.id, step.after, step.isChecked)) continue;
+        this.undone.push(step);
+        return this.put(step);
+      }
+      return null;
+    });
   }
 
   /**
-   * @returns {{id: number, caret: number}|null}
+   * Take back certain changes and no others.
+   * @param {(Step|null)[]} steps In the order in which they were made.
    */
+  takeBack(steps) {
+    for (const step of [...steps].reverse()) {
+      if (!step || !this.done.includes(step) || !this.stands(step.id, step.after, step.isChecked)) continue;
+      this.done.splice(this.done.indexOf(step), 1);
+      this.put(step);
+    }
+  }
+
+  /** @returns {Promise<Place|null>} Where something was done again. */
   redo() {
-    const step = this.undone.pop();
-    if (!step) return null;
-    this.done.push(step);
-    this.edit(step.id, { text: step.after, checked: step.isChecked }, { silent: true });
-    return { id: step.id, caret: changeEnd(step.before, step.after) };
+    return this.inTurn(() => {
+      for (let step = this.undone.pop(); step; step = this.undone.pop()) {
+        if (!this.stands(step.id, step.before, step.wasChecked)) continue;
+        this.done.push(step);
+        this.edit(step.id, { text: step.after, checked: step.isChecked }, { silent: true });
+        return { id: step.id, caret: changeEnd(step.before, step.after) };
+      }
+      return null;
+    });
+  }
+
+  /**
+   * Whether a line is as a change has left it: not if another has changed it since, or it was split or joined.
+   * @param {number} id
+   * @param {string} text
+   * @param {boolean} checked
+   */
+  stands(id, text, checked) {
+    const line = this.byId.get(id)?.line;
+    return line !== undefined && line.text === text && line.checked === checked;
+  }
+
+  /**
+   * Put a line back to where a step began.
+   * @param {Step} step
+   * @returns {Place}
+   */
+  put({ id, before, after, wasChecked }) {
+    this.edit(id, { text: before, checked: wasChecked }, { silent: true });
+    return { id, caret: changeEnd(after, before) };
   }
 
   /**
@@ -166,10 +248,10 @@ export class Sheet extends EventTarget {
   acknowledge(line) {
     line = fromServer(line);
     const row = this.byId.get(line.id);
-    if (!row) return;
+    if (!row) return void this.early.set(line.id, line);
     row.server = line;
     row.note = "";
-    if (!outbox.edits.has(line.id)) row.line = line.words.length || !row.line.words.length ? line : { ...line, words: row.line.words };
+    if (!outbox.edits.has(line.id)) row.line = asTyped(line, row.line);
     this.tell(line.id);
   }
 
@@ -230,7 +312,7 @@ export class Sheet extends EventTarget {
   async restore(id, number) {
     const row = /** @type {Row} */ (this.byId.get(id));
     const line = await call("POST", `lines/${id}/restore`, { body: { number }, match: row.server.revision });
-    this.note({ id, before: row.line.text, after: line.text, wasChecked: row.line.checked, isChecked: line.checked, caret: 0, time: 0 });
+    this.note({ id, before: row.line.text, after: line.text, wasChecked: row.line.checked, isChecked: line.checked, time: 0 });
     this.take(line);
   }
 
@@ -238,6 +320,23 @@ export class Sheet extends EventTarget {
   tell(id) {
     this.dispatchEvent(new CustomEvent("line", { detail: id }));
   }
+}
+
+/**
+ * @param {Step|Reversal} change
+ * @returns {change is Step}
+ */
+const isStep = (change) => typeof change !== "function";
+
+/**
+ * A line as the server has it, with the text that was typed: the server drops a space at the end, and the next word would
+ * stick to the last one if it vanished here too.
+ * @param {Line} line
+ * @param {Line} typed
+ * @returns {Line}
+ */
+function asTyped(line, { text, words }) {
+  return { ...line, text, words: line.words.length ? shiftWords(line.words, line.text, text) : words };
 }
 
 /**

@@ -170,21 +170,23 @@ export class TextPane extends EventTarget {
   /**
    * Put text in place of what is selected, as if it were typed.
    * @param {string} text
+   * @param {{apart?: boolean}} [facts] `apart`: to be undone by itself.
    */
-  insert(text) {
+  insert(text, facts) {
     this.focus();
     this.field.setRangeText(text, this.field.selectionStart, this.field.selectionEnd, "end");
-    this.input();
+    return this.input(facts);
   }
 
-  input() {
-    if (this.active === null) return;
+  /** @param {{apart?: boolean}} [facts] */
+  input(facts) {
+    if (this.active === null) return null;
     if (/[\r\n]/.test(this.field.value)) {
       const caret = this.field.selectionStart;
       this.field.value = this.field.value.replace(/\s*[\r\n]+\s*/g, " ");
       this.field.setSelectionRange(caret, caret);
     }
-    this.sheet.edit(this.active, { text: this.field.value }, { caret: this.field.selectionStart });
+    return this.sheet.edit(this.active, { text: this.field.value }, facts);
   }
 
   /** @param {PointerEvent} event */

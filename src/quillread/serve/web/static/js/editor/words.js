@@ -36,6 +36,20 @@ export function placesOf(text) {
 /** @param {string} text */
 export const hasPairs = (text) => /[\ud800-\udbff]/.test(text);
 
+const UNWRITTEN = /[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/gu;
+
+/**
+ * A text as the server holds it: composed, in one row, without spaces at its ends and what cannot be seen.
+ * @param {string} text
+ */
+export const asHeld = (text) =>
+  text
+    .replace(/(?<![-\u2010\u2e17\u00ac=\u00ad])\u00ad+(?=\s|$)/gu, "-")
+    .replace(UNWRITTEN, "")
+    .replace(/\s/gu, " ")
+    .trim()
+    .normalize("NFC");
+
 /** Words of a machine that are less sure than this are marked. */
 export const DOUBT = 0.75;
 
