@@ -239,5 +239,20 @@ def test_whoever_opens_a_link_exports_and_sees_no_other_jobs(
     begun = browser.post("/api/v1/exports", json={"collection_id": collection, "format": "txt"})
     assert begun.status_code == 202
     assert [job["id"] for job in browser.get("/api/v1/jobs").json()["items"]] == [begun.json()["id"]]
-    assert browser.get(f"/api/v1/jobs/{reading}").status_code == 404
+    exported = admin.post("/api/v1/exports", json={"collection_id": collection, "format": "txt"}).json()["id"]
+    for job in (reading, exported):
+        assert browser.get(f"/api/v1/jobs/{job}").status_code == 404
+        assert browser.get(f"/api/v1/jobs/{job}/result").status_code == 404
     assert browser.post(f"/api/v1/jobs/{begun.json()['id']}/cancel").status_code == 403
+
+
+def test_a_link_gives_no_uploaded_files_which_may_hold_pages_that_it_does_not_show(
+    browser: TestClient, log_in: LogIn, make_page: Callable[..., int]
+):
+    admin = log_in("admin")
+    collection = make_collection(admin)
+    document = admin.post(f"/api/v1/collections/{collection}/documents", json={"name": "d"}).json()["id"]
+    page = make_page(document)
+    open_link(browser, make_link(admin, collection)["token"])
+    assert admin.get(f"/api/v1/pages/{page}/original").status_code == 200
+    assert browser.get(f"/api/v1/pages/{page}/original").status_code == 404

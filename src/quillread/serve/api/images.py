@@ -58,10 +58,13 @@ def get_thumbnail(archive: TheArchive, actor: TheActor, page_id: int, if_none_ma
     "/pages/{page_id}/original", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}}
 )
 def get_original(archive: TheArchive, actor: TheActor, page_id: int, if_none_match: IfNoneMatch = None) -> Response:
-    """Give the file that a page comes from, as it was uploaded."""
+    """Give the file that a page comes from, as it was uploaded.
+
+    Not by a link: the file may hold more than the page, such as pages that were deleted or moved to other collections.
+    """
     with archive.database.read() as session:
         page = find_page(session, actor, page_id, deleted=True)
-        blob = session.get(Blob, page.source) if page.source else None
+        blob = session.get(Blob, page.source) if page.source and not actor.is_link else None
     if blob is None:
         raise NotFoundError(f"page {page_id} has no original")
     media_type = blob.media_type if blob.media_type in (*_SHOWN, "application/pdf") else "application/octet-stream"

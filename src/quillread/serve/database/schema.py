@@ -301,6 +301,8 @@ class Job(Base):
     collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
     document_id: Mapped[int | None] = mapped_column(ForeignKey("documents.id", ondelete="SET NULL"))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id", ondelete="SET NULL"), index=True)
+    """The token or link that it was begun with: a link has no user, and sees its own jobs only."""
     user_name: Mapped[str] = mapped_column(String(100), default="")
     title: Mapped[str] = mapped_column(String(500), default="")
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
