@@ -129,7 +129,7 @@ class Guard:
             scope["state"]["actor"], exchange.guest = await self._identify(scope, path)
 
     async def _identify(self, scope: Scope, path: str) -> tuple[Actor | None, Actor | None]:
-        """Who asks, None if nobody knows and nobody needs to; and the link that is open beside a login, if it counts."""
+        """Who asks, None if nobody knows or needs to; and the link that is open beside a login, if it counts."""
         secure, root = scope["scheme"] == "https", self._config.root_path
         login = _cookie_of(scope, Cookie(secure, root).name)
         token = link = None
