@@ -230,7 +230,7 @@ class Line(Base):
     text: Mapped[str] = mapped_column(Text, default="")
     """Of the version that counts: the last of a person or an import, else the last of a machine."""
     confidence: Mapped[float | None] = mapped_column(Float)
-    """None if nothing was read; 1 if a person has checked it."""
+    """None if nothing was read; 1 if a person has checked it. That of a draft is the machine's."""
     checked: Mapped[bool] = mapped_column(default=False)
     """Whether a person has taken the text as right."""
     revision: Mapped[int] = mapped_column(default=1)
