@@ -13,11 +13,12 @@ from serve_readers import wait_for
 from sqlalchemy import text
 
 from quillread.serve.access.actor import OWNER, Actor
+from quillread.serve.access.tokens import make_token
 from quillread.serve.app import make_app
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.schema import Collection, Event, Membership, User
-from quillread.serve.jobs import events
+from quillread.serve.jobs import events, queue
 from quillread.serve.jobs.events import Feed, Told, Watcher, prune_events
 
 
@@ -113,6 +114,31 @@ def test_watchers_hear_only_of_collections_that_they_may_see(archive: Archive):
         await asyncio.sleep(0)
         assert [told.kind for told in heard(of_eva)] == ["all", "mine"]
         assert [told.kind for told in heard(of_one)] == ["all", "other"]
+
+    watching(test)
+
+
+def test_a_link_hears_of_the_jobs_that_it_began_and_of_no_others(archive: Archive):
+    with archive.database.write() as session:
+        collection = Collection(name="a")
+        session.add(collection)
+        session.flush()
+        token, _ = make_token(session, OWNER, "readers", "reader", collection.id, 1, is_link=True)
+        link = Actor("link", "reader", limit="reader", collection_id=collection.id, token_id=token.id, is_link=True)
+
+    async def test() -> None:
+        feed, watcher = Feed(archive.database), Watcher(link, None)
+        (ready,) = feed.watch(watcher)
+        with archive.database.write() as session:
+            queue.enqueue(session, OWNER, "read", [{}], title="", collection_id=collection.id)
+            own = queue.enqueue(session, link, "export", [{}], title="", collection_id=collection.id).id
+            tell(session, "page.read", collection.id, page=1)
+        feed.poll()
+        await asyncio.sleep(0)
+        told = [(event.kind, event.data.get("job")) for event in heard(watcher)]
+        assert told == [("job.created", own), ("page.read", None)]
+        feed.leave(watcher)
+        assert [event.data.get("job") for event in feed.watch(watcher, ready.id)] == [None, own, None]
 
     watching(test)
 

@@ -91,6 +91,17 @@ def test_json_says_how_sure_the_words_are(client: TestClient, letter: Document):
     assert data["source"] == "Letter: to/Anna"
 
 
+def test_a_draft_is_exported_as_sure_as_the_machine_was(client: TestClient, letter: Document):
+    page = client.get(f"/api/v1/documents/{letter.id}/pages").json()["items"][0]["id"]
+    (_, row) = client.get(f"/api/v1/pages/{page}/lines").json()["lines"]
+    body, tag = {"text": "I was", "checked": False}, {"If-Match": f'"{row["revision"]}"'}
+    client.put(f"/api/v1/lines/{row['id']}/text", json=body, headers=tag)
+    data = json.loads(fetch(client, f"documents/{letter.id}", format="json"))
+    _, draft = data["pages"][0]["lines"]
+    assert (draft["text"], draft["confidence"]) == ("I was", row["confidence"])
+    assert [word["confidence"] for word in draft["words"]] == [0.9, 1]
+
+
 def test_a_searchable_pdf_shows_the_pages(client: TestClient, letter: Document):
     pdf = pypdf.PdfReader(io.BytesIO(fetch(client, f"documents/{letter.id}", format="pdf")))
     assert len(pdf.pages) == 2

@@ -186,6 +186,15 @@ def test_a_checked_line_split_where_one_says_stays_checked(drawing: Drawing):
     assert drawing.change("POST", f"lines/{line['id']}/split", {"x": 120, "text_at": 99}).status_code == 400
 
 
+def test_a_draft_that_is_split_stays_in_doubt(drawing: Drawing):
+    line = drawing.lines[0]
+    tag = {"If-Match": f'"{line["revision"]}"'}
+    body = {"text": f"{line['text']}x", "checked": False}
+    drawing._client.put(f"/api/v1/lines/{line['id']}/text", json=body, headers=tag)
+    drawing.change("POST", f"lines/{line['id']}/split", {"x": 135, "text_at": 3})
+    assert [half["confidence"] for half in drawing.lines[:2]] == [line["confidence"]] * 2
+
+
 def test_of_a_line_from_right_to_left_the_right_part_comes_first(archive: Archive, client: TestClient):
     drawing = Drawing(archive, client, found_line("x" * 20, 100))
     drawing.save(drawing.lines[0], "שלום רב")

@@ -92,6 +92,14 @@ def test_words_of_a_draft_that_nobody_has_touched_stay_in_doubt(archive: Archive
     assert {word["confidence"] for word in checked["words"]} == {1}
 
 
+def test_a_line_that_is_half_corrected_stays_in_doubt(archive: Archive, client: TestClient):
+    page_id = fill(archive, "Dear Sit", sure=0.3)
+    (line,) = lines_of(client, page_id)
+    draft = save(client, line, "Dear Si", checked=False).json()
+    assert draft["confidence"] == 0.3
+    assert counts(archive, page_id) == (1, 0, 1)
+
+
 @pytest.mark.parametrize("text", ["שלום רב", "a", "one two three four five six seven eight nine ten"])
 def test_words_without_a_reading_lie_along_the_baseline(text: str):
     line = found_line("x" * 40, 100)
@@ -114,8 +122,8 @@ def test_the_same_text_checked_says_that_it_is_right(archive: Archive, client: T
     again = save(client, checked, "Dear Sir").json()
     assert again["revision"] == checked["revision"]
     draft = save(client, checked, "Dear Sir", checked=False).json()
-    assert (draft["checked"], draft["confidence"]) == (False, None)
-    assert counts(archive, page_id) == (1, 0, 0)
+    assert (draft["checked"], draft["confidence"]) == (False, 0.4)
+    assert counts(archive, page_id) == (1, 0, 1)
     assert len(client.get(f"/api/v1/lines/{line['id']}/versions").json()["items"]) == 2
 
 

@@ -12,7 +12,7 @@ from quillread.serve.access import tokens
 from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.base import now
-from quillread.serve.database.schema import AuditEntry, Token
+from quillread.serve.database.schema import AuditEntry, Blob, Token
 
 LogIn = Callable[[str], TestClient]
 HERE = "http://127.0.0.1:8765"
@@ -154,6 +154,44 @@ def test_whoever_may_not_sees_it_by_the_link_until_they_leave_it(log_in: LogIn):
     assert guest.get(f"/api/v1/collections/{collection}").status_code == 404
 
 
+def test_a_link_beside_a_login_is_not_in_the_way_of_what_the_login_may(log_in: LogIn):
+    admin, editor = log_in("admin"), log_in("editor")
+    own, foreign = make_collection(admin), make_collection(admin, "foreign")
+    user = editor.get("/api/v1/me").json()["user_id"]
+    admin.put(f"/api/v1/collections/{foreign}/members/{user}", json={"role": "none"})
+    open_link(editor, make_link(admin, foreign)["token"])
+    assert editor.get(f"/api/v1/collections/{foreign}").json()["role"] == "reader"
+    assert editor.get("/api/v1/me").json()["name"] == "editor"
+    assert editor.patch(f"/api/v1/collections/{own}", json={"name": "mine"}).status_code == 200
+    assert editor.patch(f"/api/v1/collections/{foreign}", json={"name": "mine"}).status_code == 404
+    exported = editor.post("/api/v1/exports", json={"collection_id": foreign, "format": "txt"})
+    assert exported.status_code == 202
+    assert editor.get(f"/api/v1/jobs/{exported.json()['id']}").status_code == 200
+
+
+def test_what_neither_a_login_nor_the_link_beside_it_finds_is_answered_to_the_login(
+    log_in: LogIn, make_page: Callable[..., int]
+):
+    admin, editor = log_in("admin"), log_in("editor")
+    own, foreign = make_collection(admin), make_collection(admin, "foreign")
+    user = editor.get("/api/v1/me").json()["user_id"]
+    admin.put(f"/api/v1/collections/{foreign}/members/{user}", json={"role": "none"})
+    open_link(editor, make_link(admin, foreign)["token"])
+    document = editor.post(f"/api/v1/collections/{own}/documents", json={"name": "d"}).json()["id"]
+    page = make_page(document)
+    editor.delete(f"/api/v1/pages/{page}")
+    answer = editor.get(f"/api/v1/pages/{page}/lines")
+    assert (answer.status_code, answer.json()["hint"]) == (404, "restore it first")
+
+
+def test_a_change_that_a_link_refuses_says_that_it_is_the_link(browser: TestClient, log_in: LogIn):
+    admin = log_in("admin")
+    collection = make_collection(admin)
+    open_link(browser, make_link(admin, collection)["token"])
+    answer = browser.patch(f"/api/v1/collections/{collection}", json={"name": "mine"})
+    assert (answer.status_code, answer.json()["link"]) == (403, "open")
+
+
 def test_a_link_that_has_ended_is_not_in_the_way_of_a_login(log_in: LogIn):
     admin, guest = log_in("admin"), log_in("none")
     collection = make_collection(admin)
@@ -239,5 +277,28 @@ def test_whoever_opens_a_link_exports_and_sees_no_other_jobs(
     begun = browser.post("/api/v1/exports", json={"collection_id": collection, "format": "txt"})
     assert begun.status_code == 202
     assert [job["id"] for job in browser.get("/api/v1/jobs").json()["items"]] == [begun.json()["id"]]
-    assert browser.get(f"/api/v1/jobs/{reading}").status_code == 404
+    exported = admin.post("/api/v1/exports", json={"collection_id": collection, "format": "txt"}).json()["id"]
+    for job in (reading, exported):
+        assert browser.get(f"/api/v1/jobs/{job}").status_code == 404
+        assert browser.get(f"/api/v1/jobs/{job}/result").status_code == 404
     assert browser.post(f"/api/v1/jobs/{begun.json()['id']}/cancel").status_code == 403
+
+
+@pytest.mark.parametrize(("media_type", "status"), [("image/jpeg", 200), ("image/tiff", 404), ("application/pdf", 404)])
+def test_a_link_gives_no_files_that_may_hold_pages_that_it_does_not_show(
+    archive: Archive,
+    browser: TestClient,
+    log_in: LogIn,
+    make_page: Callable[..., int],
+    media_type: str,
+    status: int,
+):
+    admin = log_in("admin")
+    collection = make_collection(admin)
+    document = admin.post(f"/api/v1/collections/{collection}/documents", json={"name": "d"}).json()["id"]
+    page = make_page(document)
+    with archive.database.write() as session:
+        session.execute(update(Blob).values(media_type=media_type))
+    open_link(browser, make_link(admin, collection)["token"])
+    assert admin.get(f"/api/v1/pages/{page}/original").status_code == 200
+    assert browser.get(f"/api/v1/pages/{page}/original").status_code == status

@@ -55,7 +55,18 @@ def test_files_come_compressed_to_whoever_takes_that(client: TestClient):
 
 
 @pytest.mark.parametrize(
-    "name", ["../pages.py", "%2e%2e/pages.py", "js/../../pages.py", "js", "nothing.js", "js/main.py", "/etc/passwd"]
+    "name",
+    [
+        "../pages.py",
+        "%2e%2e/pages.py",
+        "js/../../pages.py",
+        "js",
+        "nothing.js",
+        "js/main.py",
+        "/etc/passwd",
+        f"{300 * 'x'}.js",
+        "%00.js",
+    ],
 )
 def test_only_files_of_the_page_are_served(client: TestClient, name: str):
     assert client.get(f"/static/{pages.stamp()}/{name}").status_code == 404

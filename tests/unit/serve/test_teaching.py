@@ -8,8 +8,10 @@ from serve_pages import found_line, new_page, read_page
 from sqlalchemy import select
 
 from quillread.errors import ConfigError
+from quillread.serve.access.actor import OWNER
 from quillread.serve.archive import teaching
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.lines import save_text
 from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
 from quillread.serve.archive.teaching import CURVE, Checked, checked_lines, choose_review, hold_back, taught_before
 from quillread.serve.database.base import now
@@ -122,6 +124,17 @@ def test_the_fewest_lines_are_proofread_for_a_target(archive: Archive):
         assert (nothing.line_ids, nothing.before, nothing.after) == ([], 0.0, 0.0)
         with pytest.raises(ConfigError, match="lies in 0 to 1"):
             choose_review(session, collection, 2.0)
+
+
+def test_a_draft_is_proofread_and_suggested_until_it_is_checked(archive: Archive):
+    collection = fill(archive)
+    with archive.database.write() as session:
+        row = session.scalars(select(Line).where(Line.text == "one")).one()
+        save_text(session, OWNER, row.id, "onc", row.revision, checked=False)
+        found = choose_review(session, collection, 0.05)
+        assert found.line_ids == [row.id, *ids(archive, "four")]
+        assert found.before == pytest.approx((3 * 0.5 + 5 * 0.1 + 4 * 0.3 + 12 * 0.01) / 24, abs=1e-5)
+        assert row.id in {line.id for line in suggest_lines(session, collection, 10)}
 
 
 def test_lines_whose_error_rate_is_not_known_are_proofread(archive: Archive):

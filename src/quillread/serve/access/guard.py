@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from quillread.errors import QuillreadError
 from quillread.serve.access.accounts import is_alone
 from quillread.serve.access.actor import OWNER, Actor
+from quillread.serve.access.beside import answer_either
 from quillread.serve.access.caller import believe_proxy, check_host, check_origin, headers
 from quillread.serve.access.logins import Cookie, find_login, is_fresh, renew
 from quillread.serve.access.tokens import find_token, is_noted, note_use
@@ -52,6 +53,8 @@ _LINKED = {
     "POST": re.compile(r"/api/v1/(logout|exports|pages/[^/]+/look)/?"),
 }
 """All that whoever has opened a link may ask for; the routes see to it that it is of the one collection."""
+_LEAVES = "/api/v1/logout"
+"""Ends the link first where one is open beside a login."""
 
 _OWN_HEAD = ("/api/v1/uploads", "/api/v1/events")
 """Paths that answer HEAD by themselves, or not at all."""
@@ -102,7 +105,10 @@ class Guard:
                 await RedirectResponse(f"{root}/", 308)(scope, receive, exchange.send)
                 return
             exchange.answer_head()
-            await self._app(scope, exchange.receive, exchange.send)
+            if exchange.guest is None:
+                await self._app(scope, exchange.receive, exchange.send)
+            else:
+                await answer_either(self._app, scope, exchange.receive, exchange.send, exchange.guest)
         except Exception as error:
             if exchange.status:
                 raise  # it is too late for another answer
@@ -120,10 +126,10 @@ class Guard:
         check_origin(scope, check_host(scope, config))
         where = path.rstrip("/")
         if exchange.is_guarded and (where not in OPEN or where == OPENS_LINK):
-            scope["state"]["actor"] = await self._identify(scope, path)
+            scope["state"]["actor"], exchange.guest = await self._identify(scope, path)
 
-    async def _identify(self, scope: Scope, path: str) -> Actor | None:
-        """Who asks; None if nobody knows and nobody needs to."""
+    async def _identify(self, scope: Scope, path: str) -> tuple[Actor | None, Actor | None]:
+        """Who asks, None if nobody knows or needs to; and the link that is open beside a login, if it counts."""
         secure, root = scope["scheme"] == "https", self._config.root_path
         login = _cookie_of(scope, Cookie(secure, root).name)
         token = link = None
@@ -131,14 +137,19 @@ class Guard:
         if not opens_link:  # there a login of one's own alone counts
             token, link = _bearer_of(scope), _cookie_of(scope, Cookie(secure, root, "link").name)
         try:
-            actor = await to_thread.run_sync(self._find_actor, token, login, link)
+            found = await to_thread.run_sync(self._find_actors, token, login, link)
         except LoginNeededError:
             if opens_link:
-                return None
+                return None, None
             raise
-        if actor.is_link:
-            _check_link(scope["method"], path)
-        return replace(actor, address=(scope.get("client") or ("", 0))[0])
+        address = (scope.get("client") or ("", 0))[0]
+        actors = [replace(actor, address=address) for actor in found]
+        is_linked = _is_linked(scope["method"], path)
+        if path.rstrip("/") == _LEAVES:
+            return actors[-1], None
+        if actors[0].is_link and not is_linked:
+            raise DeniedError("a link is for reading one collection, and this is not part of it", link="open")
+        return actors[0], actors[1] if len(actors) > 1 and is_linked else None
 
     def _most_bytes(self, path: str) -> int:
         limits, found = self._config.limits, _UPLOADS.fullmatch(path)
@@ -148,22 +159,24 @@ class Guard:
         is_many = found["many"] is not None
         return (max(limits.upload_bytes, limits.archive_bytes) if is_many else limits.upload_bytes) + _BODY
 
-    def _find_actor(self, token: str | None, login: str | None, link: str | None) -> Actor:
+    def _find_actors(self, token: str | None, login: str | None, link: str | None) -> list[Actor]:
         with self._database.read() as session:
             alone = is_alone(session, self._config)
             if token is not None:
-                actor, note = _by_token(session, token, alone)
+                found = [_by_token(session, token, alone)]
             elif alone:
-                return OWNER
+                return [OWNER]
             else:
-                actor, note = _by_cookie(session, login, link)
-        if note is not None:
+                found = _by_cookies(session, login, link)
+        notes = [note for _, note in found if note is not None]
+        if notes:
             try:
                 with self._database.write() as session:
-                    note(session)
+                    for note in notes:
+                        note(session)
             except DBAPIError as error:  # such as a full disk: who only reads goes on
-                log.warning("when %s was last seen is not noted: %s", actor.name, error.orig)
-        return actor
+                log.warning("when %s was last seen is not noted: %s", found[0][0].name, error.orig)
+        return [actor for actor, _ in found]
 
 
 _Found = tuple[Actor, Callable[[Session], None] | None]
@@ -178,25 +191,26 @@ def _by_token(session: Session, secret: str, alone: bool) -> _Found:
     return actor, None if is_noted(token) else lambda session: note_use(session, token)
 
 
-def _by_cookie(session: Session, login: str | None, link: str | None) -> _Found:
-    """By a link that was opened, or else a login; a link that has ended is in nobody's way who has a login."""
+def _by_cookies(session: Session, login: str | None, link: str | None) -> list[_Found]:
+    """By a login, by a link that was opened, or by both, the login first; one that has ended is in nobody's way."""
+    found: list[_Found] = []
+    if login and (known := find_login(session, login)) is not None:
+        kept, actor = known
+        found.append((actor, None if is_fresh(kept) else lambda session: renew(session, kept)))
     opened = find_token(session, link, is_alone=False) if link else None
     if opened is not None and opened[1].is_link:
-        token, actor = opened
-        return actor, None if is_noted(token) else lambda session: note_use(session, token)
-    known = find_login(session, login) if login else None
-    if known is None:
-        if link:
-            raise EndedLinkError()
+        token, guest = opened
+        found.append((guest, None if is_noted(token) else lambda session: note_use(session, token)))
+    if not found and link:
+        raise EndedLinkError()
+    if not found:
         raise LoginNeededError("a login is needed", hint="POST /api/v1/login, or send a token")
-    found, actor = known
-    return actor, None if is_fresh(found) else lambda session: renew(session, found)
+    return found
 
 
-def _check_link(method: str, path: str) -> None:
+def _is_linked(method: str, path: str) -> bool:
     allowed = _LINKED.get("GET" if method == "HEAD" else method)
-    if allowed is None or not allowed.fullmatch(path):
-        raise DeniedError("a link is for reading one collection, and this is not part of it")
+    return allowed is not None and allowed.fullmatch(path) is not None
 
 
 class _Exchange:
@@ -207,6 +221,8 @@ class _Exchange:
         self.status = 0
         """Of the answer; 0 until it is begun."""
         self.is_guarded = False
+        self.guest: Actor | None = None
+        """Whoever has opened a link beside the login that asks, if that may ask for this."""
         self._receive, self._send = receive, send
         self._begun = time.perf_counter()
         self._most = self._taken = 0

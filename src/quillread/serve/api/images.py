@@ -25,6 +25,8 @@ _TILE = 512
 _CONTEXT = "http://iiif.io/api/image/3/context.json"
 _SHOWN = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/jp2")
 """What originals may be called; others are files of no kind that a browser would open."""
+_OF_ONE_PAGE = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/jp2")
+"""Originals that are one page and no more."""
 _REGION = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 _SIZE = re.compile(r"(\d{1,6})?,(\d{1,6})?")
 
@@ -58,11 +60,14 @@ def get_thumbnail(archive: TheArchive, actor: TheActor, page_id: int, if_none_ma
     "/pages/{page_id}/original", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}}
 )
 def get_original(archive: TheArchive, actor: TheActor, page_id: int, if_none_match: IfNoneMatch = None) -> Response:
-    """Give the file that a page comes from, as it was uploaded."""
+    """Give the file that a page comes from, as it was uploaded.
+
+    By a link only if it is an image of that one page: others may hold pages that were deleted, or moved elsewhere.
+    """
     with archive.database.read() as session:
         page = find_page(session, actor, page_id, deleted=True)
         blob = session.get(Blob, page.source) if page.source else None
-    if blob is None:
+    if blob is None or (actor.is_link and blob.media_type not in _OF_ONE_PAGE):
         raise NotFoundError(f"page {page_id} has no original")
     media_type = blob.media_type if blob.media_type in (*_SHOWN, "application/pdf") else "application/octet-stream"
     return _send_file(archive, blob.sha256, blob.sha256, if_none_match, media_type, page.source_name or "original")

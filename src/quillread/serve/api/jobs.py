@@ -187,7 +187,7 @@ def find_job(session: Session, actor: Actor, id: int, role: Role = "reader") -> 
         DeniedError: If the actor has less than that role.
     """
     job = session.get(Job, id)
-    if job is None or (actor.is_link and job.kind != "export"):
+    if job is None or (actor.is_link and job.token_id != actor.token_id):
         raise NotFoundError(f"there is no job {id}")
     is_own = job.user_id is not None and job.user_id == actor.user_id and ROLES.index(actor.limit) >= ROLES.index(role)
     if job.collection_id is not None:
@@ -225,7 +225,7 @@ def _visible(actor: Actor) -> Any:
     """The condition on jobs for those that someone may see."""
     seen = Job.collection_id.in_(select(Collection.id).where(actor.visible()))
     if actor.is_link:
-        return seen & (Job.kind == "export")
+        return seen & (Job.token_id == actor.token_id)
     if actor.role == "admin" and actor.collection_id is None:
         return or_(seen, Job.collection_id.is_(None))
     return seen

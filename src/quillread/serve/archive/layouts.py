@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from quillread import types
 from quillread.formats.xml_io import rectangle
 from quillread.serve.archive.views import Box
-from quillread.serve.archive.words import PlacedWord, as_words, place_words, read_words
+from quillread.serve.archive.words import PlacedWord, as_words, draft_confidences, place_words, read_words
 from quillread.serve.database.readings import unpack_points, unpack_reading
 from quillread.serve.database.schema import Line, LineVersion, Page, Region
 from quillread.types import Point, Polygon, Transcript
@@ -42,11 +42,20 @@ class LineState:
 
     @cached_property
     def words(self) -> tuple[PlacedWord, ...]:
-        """Of the text that counts."""
+        """Of the text that counts: those of a draft are as sure as the machine that has read them alike."""
+        if self.version is self.machine:
+            return read_words(self.read) if self.read is not None else ()
+        placed = self._placed
+        if self.row.checked or self.read is None or self.version is None or self.version.kind == "import":
+            return placed
+        sure = draft_confidences(placed, self.read)
+        return tuple(replace(word, confidence=each) for word, each in zip(placed, sure, strict=True))
+
+    @property
+    def _placed(self) -> tuple[PlacedWord, ...]:
+        """The words of a text that no machine has written, with confidence 1."""
         if self.read is not None and self.read.text == self.row.text:
             words = read_words(self.read)
-            if self.version is self.machine:
-                return words
             if words or not self.row.text:
                 return tuple(replace(word, confidence=1.0) for word in words)
         box, read = self.place.polygon.bounds, self.read
@@ -61,7 +70,8 @@ class LineState:
             return None
         if self.version is self.machine:
             return self.read
-        return Transcript(self.row.text, 1.0, as_words(self.words))
+        sure = 1.0 if self.row.confidence is None else self.row.confidence
+        return Transcript(self.row.text, sure, as_words(self.words))
 
     @property
     def line(self) -> types.Line:

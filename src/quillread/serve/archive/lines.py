@@ -13,7 +13,6 @@ from quillread.serve.archive.find import find_line, find_page, is_id
 from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
-from quillread.serve.archive.words import draft_confidences
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Document, Line, LineVersion, Page
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
@@ -131,9 +130,6 @@ def list_versions(session: Session, actor: Actor, line_id: int) -> list[dict[str
 def show_line(state: LineState) -> dict[str, Any]:
     """A line as the API gives it, plain data."""
     row, version, read = state.row, state.version, state.read
-    sure = [word.confidence for word in state.words]
-    if read is not None and version is not None and version.kind == "person" and not row.checked:
-        sure = draft_confidences(state.words, read)
     return {
         "id": row.id,
         "page_id": row.page_id,
@@ -155,10 +151,10 @@ def show_line(state: LineState) -> dict[str, Any]:
                 "text": word.text,
                 "start": word.start,
                 "end": word.end,
-                "confidence": confidence,
+                "confidence": word.confidence,
                 "polygon": pack_points(word.polygon.points),
             }
-            for word, confidence in zip(state.words, sure, strict=True)
+            for word in state.words
         ],
         "read_text": read.text if read is not None and read.text != row.text else None,
         "alternatives": [
@@ -204,7 +200,10 @@ def _write(session: Session, actor: Actor, state: LineState, text: str, checked:
         version.confidence = sure
     else:
         version = _add_version(session, actor, row, text, sure)
-    row.text, row.checked, row.confidence, row.current_id = text, checked, sure, version.id
+    row.text, row.checked, row.current_id = text, checked, version.id
+    if not checked and state.machine is not None:
+        sure = state.machine.confidence  # a draft leaves the line in doubt until someone has checked it
+    row.confidence = sure
     row.revision += 1
     page.checked_count += row.checked - before[0]
     page.doubtful_count += is_doubtful(row) - before[1]

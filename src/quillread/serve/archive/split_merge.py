@@ -204,8 +204,9 @@ def _write(
     session.flush()
     row.revision = row.revision + 1 if last > len(versions) else 1
     if versions:
-        row.text, row.confidence, row.checked = versions[-1].text, versions[-1].confidence, checked
-        row.current_id = versions[-1].id
+        row.text, row.checked, row.current_id = versions[-1].text, checked, versions[-1].id
+        is_draft = versions[-1].kind == "person" and not checked
+        row.confidence = versions[0 if is_draft else -1].confidence  # a draft stays as doubtful as its reading
 
 
 def _in_row(rows: list[Line], order: list[int]) -> list[Line]:

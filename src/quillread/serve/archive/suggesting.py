@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from quillread.serve.archive.teaching import checked_lines, machine_lines
+from quillread.serve.archive.teaching import checked_lines, unchecked_lines
 from quillread.serve.database.schema import Document, Line, LineVersion, Page
 
 _MOST_LINES = 20_000
@@ -148,7 +148,7 @@ def suggest_lines(session: Session, collection_id: int, count: int) -> list[Cand
 
 
 def _candidates(session: Session, collection_id: int) -> list[Candidate]:
-    lines = machine_lines(collection_id).where(func.trim(Line.text) != "")
+    lines = unchecked_lines(collection_id).where(func.trim(Line.text) != "")
     total = session.scalar(lines.with_only_columns(func.count(Line.id))) or 0
     every = -(-total // _MOST_LINES)
     if every > 1:

@@ -104,13 +104,13 @@ def hold_back(lines: Sequence[Checked], taught: Some[int] = ()) -> tuple[list[Ch
 def choose_review(session: Session, collection_id: int, target: float) -> Review:
     """Choose the fewest lines to proofread so that the others hold at most an error rate.
 
-    Only lines are looked at whose text is a machine's and that nobody has checked.
+    Only lines are looked at that a machine has read and nobody has checked, drafts included.
 
     Raises:
         ConfigError: If the target is out of range.
     """
     rate = LineVersion.reading["expected_error"].as_float()
-    chosen = machine_lines(collection_id).with_only_columns(Line.id, func.length(Line.text), rate)
+    chosen = unchecked_lines(collection_id).with_only_columns(Line.id, func.length(Line.text), rate)
     rows = session.execute(chosen.order_by(*_ORDER)).all()
     rates = [1.0 if rate is None else rate for _, _, rate in rows]
     lengths = [max(length, 1) for _, length, _ in rows]
@@ -121,10 +121,13 @@ def choose_review(session: Session, collection_id: int, target: float) -> Review
     )
 
 
-def machine_lines(collection_id: int) -> Select[Any]:
-    """Lines of a collection that nobody has checked and whose text is a machine's; joined with that version."""
-    chosen = _lines(collection_id).join(LineVersion, LineVersion.id == Line.current_id)
-    return chosen.where(~Line.checked, LineVersion.kind == "machine")
+def unchecked_lines(collection_id: int) -> Select[Any]:
+    """Lines of a collection whose text is a machine's, or the draft of a person; joined with the last reading."""
+    of_line = LineVersion.line_id == Line.id
+    last = select(func.max(LineVersion.id)).where(of_line, LineVersion.kind == "machine").correlate(Line)
+    current = select(LineVersion.id).where(LineVersion.id == Line.current_id, LineVersion.kind != "import")
+    chosen = _lines(collection_id).join(LineVersion, LineVersion.id == last.scalar_subquery())
+    return chosen.where(~Line.checked, current.correlate(Line).exists())
 
 
 _ORDER = (Document.position, Document.id, Page.position, Page.id, Line.position, Line.id)

@@ -230,7 +230,7 @@ class Line(Base):
     text: Mapped[str] = mapped_column(Text, default="")
     """Of the version that counts: the last of a person or an import, else the last of a machine."""
     confidence: Mapped[float | None] = mapped_column(Float)
-    """None if nothing was read; 1 if a person has checked it."""
+    """None if nothing was read; 1 if a person has checked it. That of a draft is the machine's."""
     checked: Mapped[bool] = mapped_column(default=False)
     """Whether a person has taken the text as right."""
     revision: Mapped[int] = mapped_column(default=1)
@@ -301,6 +301,8 @@ class Job(Base):
     collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
     document_id: Mapped[int | None] = mapped_column(ForeignKey("documents.id", ondelete="SET NULL"))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id", ondelete="SET NULL"), index=True)
+    """The token or link that it was begun with: a link has no user, and sees its own jobs only."""
     user_name: Mapped[str] = mapped_column(String(100), default="")
     title: Mapped[str] = mapped_column(String(500), default="")
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)

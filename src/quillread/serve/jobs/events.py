@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
 from quillread.serve.database.engine import Database, is_away
-from quillread.serve.database.schema import Event
+from quillread.serve.database.schema import Event, Job
 
 log = logging.getLogger(__name__)
 
@@ -232,4 +232,12 @@ def _visible(session: Session, watcher: Watcher, rows: Sequence[_Row]) -> list[_
     mine: set[int | None] = {id for id in ids if watcher.actor.role_in(session, id) != "none"}
     if watcher.actor.collection_id is None:
         mine.add(None)  # what is of no collection is for all who are not bound to one
-    return [row for row in rows if row.collection_id in mine]
+    hidden = _jobs_of_others(session, watcher.actor, rows) if watcher.actor.is_link else set()
+    return [row for row in rows if row.collection_id in mine and row.data.get("job") not in hidden]
+
+
+def _jobs_of_others(session: Session, link: Actor, rows: Sequence[_Row]) -> set[int]:
+    """Jobs that some events are of, and that whoever has opened a link did not begin: they see no others."""
+    told = {row.data["job"] for row in rows if "job" in row.data}
+    chosen = select(Job.id).where(Job.id.in_(told), Job.token_id == link.token_id)
+    return told - set(session.scalars(chosen))

@@ -69,6 +69,7 @@ def enqueue(
         collection_id=collection_id,
         document_id=document_id,
         user_id=actor.user_id,
+        token_id=actor.token_id,
         user_name=actor.name,
         options=dict(options or {}),
         total=len(payloads),

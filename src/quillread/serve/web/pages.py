@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -49,22 +49,16 @@ class StaticFile:
 
 
 @cache
-def stamp() -> str:
-    """The part of addresses that changes whenever any file does."""
-    names = sorted(path.relative_to(_ROOT).as_posix() for path in _ROOT.rglob("*") if path.is_file())
-    return _digest(b"".join(name.encode() + b"\0" + (_ROOT / name).read_bytes() for name in names))
+def static_files() -> dict[str, StaticFile]:
+    """All files that browsers may ask for, by their paths below `static/`."""
+    paths = (path for path in sorted(_ROOT.rglob("*")) if path.suffix in _TYPES and path.is_file())
+    return {path.relative_to(_ROOT).as_posix(): StaticFile.of(path.read_bytes(), path.suffix) for path in paths}
 
 
 @cache
-def static_file(name: str) -> StaticFile | None:
-    """A file by its path below `static/`; None if there is none."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.suffix not in _TYPES or "\0" in name:
-        return None
-    file = _ROOT / path
-    if not file.is_file() or not file.resolve().is_relative_to(_ROOT.resolve()):
-        return None
-    return StaticFile.of(file.read_bytes(), path.suffix)
+def stamp() -> str:
+    """The part of addresses that changes whenever any file does."""
+    return _digest(b"".join(name.encode() + b"\0" + file.content for name, file in static_files().items()))
 
 
 @cache
@@ -99,7 +93,7 @@ def show_index(request: Request) -> Response:
 @router.api_route("/static/{of}/{name:path}", methods=["GET", "HEAD"])
 def show_file(request: Request, of: str, name: str) -> Response:
     """A file of the page."""
-    file = static_file(name) if of == stamp() else None
+    file = static_files().get(name) if of == stamp() else None
     if file is None:
         raise NotFoundError("there is no such file of this page", hint="reload the page: the server may be a newer one")
     return _answer(request, file, _FOREVER)

@@ -183,6 +183,7 @@ def _make_tables() -> None:
         sa.Column("collection_id", _ID, nullable=True),
         sa.Column("document_id", _ID, nullable=True),
         sa.Column("user_id", _ID, nullable=True),
+        sa.Column("token_id", _ID, nullable=True),
         sa.Column("user_name", sa.String(length=100), nullable=False),
         sa.Column("title", sa.String(length=500), nullable=False),
         sa.Column("options", _JSON, nullable=False),
@@ -197,12 +198,14 @@ def _make_tables() -> None:
         sa.Column("finished", _TIME, nullable=True),
         sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["document_id"], ["documents.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.id"], ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_jobs_collection_id"), "jobs", ["collection_id"], unique=False)
     op.create_index(op.f("ix_jobs_state"), "jobs", ["state"], unique=False)
+    op.create_index(op.f("ix_jobs_token_id"), "jobs", ["token_id"], unique=False)
     op.create_table(
         "pages",
         sa.Column("id", _ID, nullable=False),

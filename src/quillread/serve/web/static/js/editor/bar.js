@@ -39,7 +39,7 @@ export function editorBar(editor) {
       ...(editor.sheet.rows.length && !whoAmI().link ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.hands.run("history") }] : []),
       { label: `${t("export.title")} (Ctrl+Shift+E)`, icon: "download", run: async () => (await import("../views/export.js")).exportDialog({ page: editor.id, collection: page.collection_id }) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/page/${editor.id}/print`) },
-      { label: t("page.original"), icon: "book", run: () => open(address(`pages/${editor.id}/original`), "_blank", "noopener") },
+      ...(whoAmI().link ? [] : [{ label: t("page.original"), icon: /** @type {const} */ ("book"), run: () => open(address(`pages/${editor.id}/original`), "_blank", "noopener") }]),
     ], { name: t("more"), class: "plain square" }),
     settingsMenu()); // prettier-ignore
 

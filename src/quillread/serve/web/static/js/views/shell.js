@@ -22,7 +22,8 @@ export function settingsMenu() {
 async function leave() {
   const { link } = whoAmI();
   await call("POST", "logout");
-  location.hash = link ? "#/" : "#/login"; // a login that there was before the link holds
+  if (!link) await call("POST", "logout", { proves: true }).catch(() => {}); // the first may have left a link beside the login
+  location.hash = link ? "#/" : "#/login";
   location.reload();
 }
 
