@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -130,6 +131,7 @@ class Guard:
         opens_link = path.rstrip("/") == OPENS_LINK
         if not opens_link:  # there a login of one's own alone counts
             token, link = _bearer_of(scope), _cookie_of(scope, Cookie(secure, root, "link").name)
+        scope["state"]["find_actor"] = partial(self._find_again, token, login, link)
         try:
             actor = await to_thread.run_sync(self._find_actor, token, login, link)
         except LoginNeededError:
@@ -150,13 +152,7 @@ class Guard:
 
     def _find_actor(self, token: str | None, login: str | None, link: str | None) -> Actor:
         with self._database.read() as session:
-            alone = is_alone(session, self._config)
-            if token is not None:
-                actor, note = _by_token(session, token, alone)
-            elif alone:
-                return OWNER
-            else:
-                actor, note = _by_cookie(session, login, link)
+            actor, note = self._find(session, token, login, link)
         if note is not None:
             try:
                 with self._database.write() as session:
@@ -164,6 +160,16 @@ class Guard:
             except DBAPIError as error:  # such as a full disk: who only reads goes on
                 log.warning("when %s was last seen is not noted: %s", actor.name, error.orig)
         return actor
+
+    def _find(self, session: Session, token: str | None, login: str | None, link: str | None) -> "_Found":
+        alone = is_alone(session, self._config)
+        if token is not None:
+            return _by_token(session, token, alone)
+        return (OWNER, None) if alone else _by_cookie(session, login, link)
+
+    def _find_again(self, token: str | None, login: str | None, link: str | None, session: Session) -> Actor:
+        """Who asked, for what goes on long after: roles change, logins and links end."""
+        return self._find(session, token, login, link)[0]
 
 
 _Found = tuple[Actor, Callable[[Session], None] | None]

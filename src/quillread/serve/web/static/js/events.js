@@ -1,6 +1,6 @@
 // What happens in the archive, as the server tells it (server-sent events); the browser takes a lost connection up again.
 
-import { address } from "./api.js";
+import { address, get } from "./api.js";
 
 const KINDS = [
   "collection.created", "collection.changed", "collection.deleted", "collection.restored",
@@ -32,7 +32,8 @@ export function watch(collection, hear, connection) {
     source.onerror = () => {
       connection?.(false);
       if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again
-      timer = setTimeout(open, wait); // refused, by a server that starts: the browser has given up
+      timer = setTimeout(open, wait); // refused, so that the browser has given up: by a server that starts,
+      get("me").catch(() => {}); // or as a login or a link has ended, which the answer to this one tells
       wait = Math.min(wait * 2, 30_000);
     };
     for (const kind of KINDS) source.addEventListener(kind, (event) => hear(kind, JSON.parse(event.data)));
