@@ -85,6 +85,53 @@ def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):
     assert editor.saved()[0]["text"].startswith("kept ")
 
 
+def pages_of(served: Served, name: str, number: int) -> list[int]:
+    collection = served.new_collection(name, number)
+    return [one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"]]
+
+
+def test_keys_pressed_while_the_next_page_loads_wait_for_it_in_their_order(served: Served, tab: Any):
+    first, second, third = pages_of(served, "Slow pages", 3)
+    held: list[Any] = []
+    for page in (second, third):
+        tab.route(f"**/api/v1/pages/{page}/lines", lambda route: held.append(route))
+    editor = EditorDriver(tab, served, first).open()
+    editor.press("Control+End", "Enter")
+    editor.type("where? ")  # ? and / are no keys of the screen here
+    editor.press("Backspace", "!", "Enter")
+    editor.type("the second ")
+    editor.press("PageDown")
+    editor.type("and the third ")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_until(lambda: len(held) == 2)
+    editor.press("Enter")
+    held[1].continue_()
+    tab.locator("textarea.field:focus").wait_for()
+    editor.press("Shift+Enter")
+    assert editor.value.startswith("and the third ")
+    editor.saved()
+    above, below, *_ = served.lines(second)
+    assert above["text"].startswith("where?!") and above["checked"]
+    assert below["text"].startswith("the second ") and not below["checked"]
+    assert [line["checked"] for line in served.lines(third)[:2]] == [True, False]
+
+
+def test_keys_pressed_for_a_page_that_does_not_come_are_for_no_other(served: Served, context: Any):
+    tab = context.new_page()
+    first, second = pages_of(served, "Pages that fail", 2)
+    tab.route(f"**/api/v1/pages/{second}/lines", lambda route: route.fulfill(status=404, json={"detail": "gone"}))
+    editor = EditorDriver(tab, served, first).open()
+    before = served.lines(first)
+    editor.press("PageDown", "x")
+    tab.get_by_role("heading", name="This does not exist (any more)").wait_for()
+    editor.press("Tab")
+    tab.locator("button:focus").wait_for()
+    tab.go_back()
+    tab.locator("textarea.field:focus").wait_for()
+    assert editor.value == before[0]["text"]
+
+
 def test_two_tabs_on_one_page_see_each_other(served: Served, context: Any):
     page = served.new_page()
     one = EditorDriver(context.new_page(), served, page).open()

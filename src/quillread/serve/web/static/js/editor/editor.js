@@ -11,6 +11,7 @@ import { recall, remember } from "../storage.js";
 import { editorBar } from "./bar.js";
 import { Dock, PALETTE } from "./dock.js";
 import { Hands } from "./hands.js";
+import { currentPage, holdKeys, releaseKeys } from "./held.js";
 import { Sheet } from "./sheet.js";
 import { TextPane } from "./textpane.js";
 import { ImageView } from "./viewer.js";
@@ -26,8 +27,6 @@ const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
 
 /** The document that was left by turning pages. @type {number|null} */
 let leftBehind = null;
-
-const currentPage = () => location.hash.match(/^#\/page\/(\d+)/)?.[1];
 
 export class Editor {
   /**
@@ -295,7 +294,7 @@ export class Editor {
 
   close() {
     const { page } = this.sheet;
-    leftBehind = [page.next_id, page.previous_id].includes(Number(currentPage())) ? page.document_id : null;
+    leftBehind = [page.next_id, page.previous_id].includes(currentPage()) ? page.document_id : null;
     outbox.flush();
     this.ends.abort();
     this.stop();
@@ -309,6 +308,7 @@ export class Editor {
 /** @type {import("../types.js").Show} */
 export async function show(root, address) {
   const sheet = new Sheet(Number(address.path[1]));
+  if (document.activeElement === document.body) holdKeys(sheet.id);
   try {
     await sheet.load();
     const { page } = sheet;
@@ -321,6 +321,7 @@ export async function show(root, address) {
       toast(text);
     }
     leftBehind = null;
+    releaseKeys(sheet.id, editor.hands);
     return {
       collection: page.collection_id,
       readOnly: !editor.mayEdit,

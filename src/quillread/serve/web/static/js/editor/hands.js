@@ -5,6 +5,7 @@ import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readingsOf } from "./dock.js";
+import { holdKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
 import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
@@ -212,6 +213,14 @@ export class Hands {
     });
   }
 
+  /**
+   * Text that was typed while the page loaded.
+   * @param {string} text
+   */
+  type(text) {
+    if (this.mayEdit && this.pane.active !== null) this.pane.insert(text);
+  }
+
   /** @param {{id: number, caret: number}|null} where */
   wentBack(where) {
     if (where) this.pane.activate(where.id, { caret: where.caret });
@@ -228,7 +237,7 @@ export class Hands {
    */
   turn(id, which) {
     outbox.flush();
-    if (id) location.hash = `#/page/${id}`;
+    if (id) holdKeys(id), (location.hash = `#/page/${id}`);
     else announce(t(`editor.no_${which}`)), toast(t(`editor.no_${which}`));
   }
 
