@@ -194,6 +194,50 @@ def test_undo_takes_back_over_lines_and_redo_brings_again(editor: EditorDriver):
     assert (line["text"], line["checked"]) == (before[0]["text"], False)
 
 
+@pytest.mark.parametrize("place", [4, 6])  # within a word, whose parts joined have a space between
+def test_a_split_is_undone_and_so_is_what_was_typed_before(editor: EditorDriver, place: int):
+    editor.open()
+    before = editor.served.lines(editor.page)
+    editor.press("ArrowDown", "Home")
+    editor.type("x")
+    editor.press(*["ArrowRight"] * place, "Alt+Enter")
+    editor.type("kept ")  # while the split is under way
+    editor.press("Control+z", "Control+z")
+    editor.tab.get_by_text("The line was split").wait_for()
+    editor.wait_until(lambda: len(editor.served.lines(editor.page)) == len(before))
+    editor.wait_until(lambda: editor.value == "x" + before[1]["text"])
+    assert editor.place == 1
+    after = editor.saved()[1]
+    assert (after["text"], after["id"]) == ("x" + before[1]["text"], before[1]["id"])
+    assert (after["baseline"], after["polygon"]) == (before[1]["baseline"], before[1]["polygon"])
+    editor.press("Control+z")
+    assert editor.saved()[1]["text"] == before[1]["text"]
+
+
+def test_a_join_is_undone(editor: EditorDriver):
+    editor.open(f"?line={editor.served.lines(editor.page)[1]['id']}")
+    editor.press("End", "ArrowLeft", "ArrowLeft", "ArrowLeft", "Alt+Enter")
+    editor.wait_until(lambda: editor.tab.locator("textarea.field:focus").count() == 1)
+    before = editor.served.lines(editor.page)
+    editor.press("Alt+Shift+Enter", "Control+z")
+    editor.tab.get_by_text("The lines were joined").wait_for()
+    editor.wait_for_lines(len(before))
+    facts = ("id", "text", "baseline", "polygon", "checked")
+    assert [[line[fact] for fact in facts] for line in editor.saved()] == [
+        [line[fact] for fact in facts] for line in before
+    ]
+
+
+def test_undo_of_lines_that_were_taken_as_right_leaves_what_was_typed_since(editor: EditorDriver):
+    editor.open()
+    editor.press("ArrowDown", "Control+Enter")
+    editor.type("later ")
+    editor.tab.get_by_role("button", name="Undo").press("Enter")
+    lines = editor.saved()
+    assert lines[2]["text"].startswith("later ")
+    assert not lines[0]["checked"] and not lines[1]["checked"]
+
+
 def test_a_mark_stands_in_the_text_and_is_taken_away_by_the_same_key(editor: EditorDriver):
     editor.open()
     editor.press("ArrowDown", "Home", "Control+Shift+ArrowRight", "Alt+7")

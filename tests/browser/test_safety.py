@@ -18,6 +18,17 @@ def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
     editor.tab.locator("li.line", has_text="theirs").wait_for()
 
 
+def test_undo_leaves_what_another_has_written_since(editor: EditorDriver):
+    editor.open()
+    editor.type("mine ")
+    change(editor.served, editor.saved()[0], "theirs")
+    editor.tab.locator("li.line.active", has_text="theirs").wait_for()
+    editor.press("Control+z")
+    assert editor.value == "theirs"
+    editor.press("ArrowDown")
+    assert editor.saved()[0]["text"] == "theirs"
+
+
 @pytest.mark.parametrize(("choice", "kept"), [("Keep this text", "theirs"), ("Use mine instead", "mine")])
 def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorDriver, choice: str, kept: str):
     editor.open()
@@ -35,6 +46,9 @@ def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorD
     editor.tab.get_by_role("button", name=choice).press("Enter")
     assert editor.saved()[0]["text"] == kept
     assert editor.value == kept
+    if kept == "theirs":  # one's own can be had back
+        editor.press("Control+z")
+        assert editor.saved()[0]["text"] == "mine"
 
 
 def test_edits_made_offline_are_sent_when_the_server_answers_again(editor: EditorDriver):

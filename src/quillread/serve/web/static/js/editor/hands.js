@@ -5,7 +5,7 @@ import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readingsOf } from "./dock.js";
-import { holdKeys } from "./held.js";
+import { holdKeys, isHeld, releaseKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
 import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
@@ -74,8 +74,8 @@ export class Hands {
       case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
-      case "undo": return this.wentBack(this.sheet.undo());
-      case "redo": return this.wentBack(this.sheet.redo());
+      case "undo": return this.goBack(() => this.sheet.undo());
+      case "redo": return this.goBack(() => this.sheet.redo());
       case "save": return this.save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
@@ -115,9 +115,9 @@ export class Hands {
   rightUpToHere(place) {
     if (!this.mayEdit || place < 0) return;
     const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
-    for (const row of rows) this.sheet.edit(row.line.id, { checked: true }, { now: true });
+    const steps = rows.map((row) => this.sheet.edit(row.line.id, { checked: true }, { now: true }));
     announce(t("editor.tookLines", { n: rows.length }));
-    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => rows.forEach(() => this.sheet.undo()) });
+    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => steps.forEach((step) => void (step && this.sheet.takeBack(step))) });
     const next = this.sheet.rows.findIndex((row) => !row.line.checked);
     if (next >= 0) this.goTo(next);
   }
@@ -221,9 +221,19 @@ export class Hands {
     if (this.mayEdit && this.pane.active !== null) this.pane.insert(text);
   }
 
-  /** @param {{id: number, caret: number}|null} where */
-  wentBack(where) {
-    if (where) this.pane.activate(where.id, { caret: where.caret });
+  /**
+   * Undo or redo; what is under way comes before.
+   * @param {() => {id: number, caret: number, work?: Promise<any>}|null} step
+   */
+  goBack(step) {
+    const go = () => {
+      const where = step();
+      const follow = () => where && this.pane.activate(where.id, { caret: where.caret });
+      if (where?.work) where.work.then(() => (follow(), announce(t("undo"))));
+      else follow();
+    };
+    if (this.sheet.pending) void this.sheet.queue(async () => go());
+    else go();
   }
 
   save() {
@@ -248,9 +258,13 @@ export class Hands {
   async cut(how) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    const { splitLine, joinLines } = await import("./layout-calls.js");
-    if (how === "split") return splitLine(this.sheet, line.id, pane.caret, pane);
+    const { caret } = pane;
     const next = this.sheet.rows[this.sheet.placeOf(line.id) + 1];
-    if (next) await joinLines(this.sheet, [line.id, next.line.id], pane);
+    if (how === "join" && !next) return;
+    holdKeys(this.sheet.id); // what is typed now is for the lines as they are then
+    const { splitLine, joinLines } = await import("./layout-calls.js");
+    await this.sheet.queue(() => (how === "split" ? splitLine(this.sheet, line.id, caret, pane) : joinLines(this.sheet, [line.id, next.line.id], pane)));
+    if (isHeld(this.sheet.id)) pane.focus();
+    releaseKeys(this.sheet.id, this);
   }
 }

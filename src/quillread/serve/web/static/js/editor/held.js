@@ -67,6 +67,12 @@ export function holdKeys(page) {
 }
 
 /**
+ * Whether keys wait for a page.
+ * @param {number} page
+ */
+export const isHeld = (page) => hold?.page === page;
+
+/**
  * The page is there, and has the focus: do what was pressed. Where that turns to yet another page, the rest waits for it.
  * @param {number} page
  * @param {Hands} hands

@@ -1,8 +1,8 @@
 // What is done to the layout of a page: each change, and how it is taken back.
 
-import { announce, tellFault, toast } from "../dialog.js";
+import { announce, toast } from "../dialog.js";
 import { t } from "../i18n.js";
-import { change } from "./layout-calls.js";
+import { change, join, split } from "./layout-calls.js";
 import { boxOf } from "./textpane.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -27,13 +27,9 @@ export class LayoutWork {
     this.region = null;
     /** @type {number|null} A point of the baseline. */
     this.point = null;
-    /** @type {(() => Promise<any>)[]} */
-    this.undos = [];
     this.timer = 0;
     /** @type {Map<number, Point[]>} Baselines that are moved and not yet saved. */
     this.moved = new Map();
-    /** @type {Promise<any>} */
-    this.work = Promise.resolve();
   }
 
   /** Show what has changed. */
@@ -68,13 +64,9 @@ export class LayoutWork {
     this.draw();
   }
 
-  /**
-   * Work one after the other: each change is made on the state after the one before.
-   * @param {() => Promise<any>} run
-   */
+  /** @param {() => Promise<any>} run */
   queue(run) {
-    this.work = this.work.then(run).catch(tellFault);
-    return this.work;
+    return this.sheet.queue(run);
   }
 
   /** Save baselines that were moved. */
@@ -88,7 +80,7 @@ export class LayoutWork {
     };
     this.queue(async () => {
       await put(moved).finally(() => moved.forEach(([id, baseline]) => this.moved.get(id) === baseline && this.moved.delete(id)));
-      this.undos.push(() => put(before));
+      this.sheet.noteLayout(moved[0][0], () => put(before));
       this.draw();
     });
   }
@@ -96,9 +88,9 @@ export class LayoutWork {
   /** Take the last change back; it waits for those that are under way. */
   undo() {
     return this.queue(async () => {
-      const undo = this.undos.pop();
-      if (!undo) return toast(t("layout.noUndo"));
-      await undo();
+      const step = this.sheet.done.at(-1);
+      if (!step?.back) return toast(t("layout.noUndo"));
+      await this.sheet.takeBack(step);
       announce(t("undo"));
     });
   }
@@ -110,7 +102,7 @@ export class LayoutWork {
     this.queue(async () => {
       const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/lines`, { baseline, ...(region ? { region_id: region.id } : {}) });
       const line = answer.lines.find((/** @type {Line} */ one) => !this.lines.includes(one.id)) ?? answer.lines[0];
-      this.undos.push(() => change(this.sheet, "DELETE", `lines/${line.id}`));
+      this.sheet.noteLayout(line.id, () => change(this.sheet, "DELETE", `lines/${line.id}`));
       this.lines = [line.id];
       this.point = null;
       this.activate(line.id);
@@ -135,7 +127,7 @@ export class LayoutWork {
     const points = this.baselineOf(line);
     const x = this.point !== null ? points[this.point][0] : (points[0][0] + points[points.length - 1][0]) / 2;
     this.queue(async () => {
-      await change(this.sheet, "POST", `lines/${line.id}/split`, { x });
+      await split(this.sheet, line.id, { x }, true);
       announce(t("layout.wasSplit"));
     });
   }
@@ -148,8 +140,7 @@ export class LayoutWork {
     const ids = this.lines.length > 1 ? [...this.lines].sort((a, b) => this.sheet.placeOf(a) - this.sheet.placeOf(b)) : next ? [line.id, next.line.id] : [];
     if (ids.length < 2) return;
     this.queue(async () => {
-      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/merge`, { line_ids: ids });
-      this.lines = [answer.lines[0]?.id ?? ids[0]];
+      this.lines = [await join(this.sheet, ids, true)];
       this.draw();
       announce(t("layout.wereJoined"));
     });
@@ -170,15 +161,14 @@ export class LayoutWork {
     const place = this.sheet.placeOf(line.id);
     this.queue(async () => {
       for (const id of ids) await change(this.sheet, "DELETE", `lines/${id}`);
-      const undo = async () => {
+      const step = this.sheet.noteLayout(line.id, async () => {
         for (const id of ids) await change(this.sheet, "POST", `lines/${id}/undelete`);
-      };
-      this.undos.push(undo);
+      });
       const next = this.sheet.rows[Math.min(place, this.sheet.rows.length - 1)];
       this.lines = next ? [next.line.id] : [];
       if (next) this.activate(next.line.id);
       this.draw();
-      toast(t("layout.wereDeleted", { n: ids.length }), { action: t("undo"), run: () => void this.undo() });
+      toast(t("layout.wereDeleted", { n: ids.length }), { action: t("undo"), run: () => void this.queue(() => this.sheet.takeBack(step)) });
     });
   }
 
@@ -201,7 +191,7 @@ export class LayoutWork {
     const put = (/** @type {number[]} */ order) => change(this.sheet, "PUT", `pages/${this.sheet.id}/order`, { line_ids: order });
     return this.queue(async () => {
       await put(ids);
-      this.undos.push(() => put(before));
+      this.sheet.noteLayout(this.line?.id ?? 0, () => put(before));
       const { line } = this;
       if (line) announce(t("layout.nowAt", { n: this.sheet.placeOf(line.id) + 1 }));
       this.draw();
@@ -249,7 +239,7 @@ export class LayoutWork {
   setRegion(id, facts, before) {
     this.queue(async () => {
       await change(this.sheet, "PATCH", `regions/${id}`, facts);
-      this.undos.push(() => change(this.sheet, "PATCH", `regions/${id}`, before));
+      this.sheet.noteLayout(0, () => change(this.sheet, "PATCH", `regions/${id}`, before));
       this.draw();
     });
   }
@@ -272,7 +262,7 @@ export class LayoutWork {
       const region = this.sheet.regions.find((one) => !known.has(one.id));
       if (!region) return;
       for (const id of inside) if (this.sheet.byId.get(id)?.line.region_id !== region.id) await change(this.sheet, "PATCH", `lines/${id}/layout`, { region_id: region.id });
-      this.undos.push(() => change(this.sheet, "DELETE", `regions/${region.id}`));
+      this.sheet.noteLayout(0, () => change(this.sheet, "DELETE", `regions/${region.id}`));
       this.chooseRegion(region.id);
     });
   }
@@ -285,7 +275,7 @@ export class LayoutWork {
     this.queue(async () => {
       await change(this.sheet, "DELETE", `regions/${id}`);
       this.region = null;
-      this.undos.push(async () => {
+      this.sheet.noteLayout(0, async () => {
         const known = new Set(this.sheet.regions.map((one) => one.id));
         await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon: region.polygon, kind: region.kind });
         const again = this.sheet.regions.find((one) => !known.has(one.id));
@@ -305,7 +295,7 @@ export class LayoutWork {
     };
     this.queue(async () => {
       await put(ids.map(() => region));
-      this.undos.push(() => put(before));
+      this.sheet.noteLayout(this.line?.id ?? 0, () => put(before));
       this.draw();
     });
   }

@@ -1,6 +1,7 @@
 // A page being edited: its lines as they are now, here, and how to undo.
 
 import { call, get } from "../api.js";
+import { tellFault } from "../dialog.js";
 import { outbox } from "../outbox.js";
 import { fromServer, shiftWords } from "./words.js";
 
@@ -25,6 +26,7 @@ import { fromServer, shiftWords } from "./words.js";
  * @property {boolean} isChecked
  * @property {number} caret
  * @property {number} time
+ * @property {() => Promise<any>} [back] Takes a change of the layout back; else it is one of a text.
  */
 
 /**
@@ -49,11 +51,15 @@ export class Sheet extends EventTarget {
     this.done = [];
     /** @type {Step[]} */
     this.undone = [];
+    /** Changes of the layout that are under way. */
+    this.pending = 0;
+    /** @type {Promise<any>} */
+    this.work = Promise.resolve();
     this.ends = new AbortController();
     const { signal } = this.ends;
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("adopted", (event) => this.adopt(/** @type {CustomEvent} */ (event).detail.line), { signal });
-    outbox.addEventListener("taken", (event) => this.take(/** @type {CustomEvent} */ (event).detail), { signal });
+    outbox.addEventListener("taken", (event) => this.giveWay(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("conflict", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, "conflict"), { signal });
     outbox.addEventListener("refused", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, /** @type {CustomEvent} */ (event).detail.refused), { signal });
   }
@@ -110,21 +116,23 @@ export class Sheet extends EventTarget {
    * @param {number} id
    * @param {{text?: string, checked?: boolean}} change
    * @param {{caret?: number, now?: boolean, silent?: boolean, apart?: boolean}} [facts] `silent`: not to be undone; `apart`: by itself.
+   * @returns {Step|undefined} How it can be undone.
    */
   edit(id, change, facts = {}) {
     const row = this.byId.get(id);
-    if (!row) return;
+    if (!row) return undefined;
     const { line } = row;
     const text = change.text ?? line.text;
     const checked = change.checked ?? line.checked;
     if (text === line.text && checked === line.checked) {
       if (facts.now) outbox.flush();
-      return;
+      return undefined;
     }
-    if (!facts.silent) this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, caret: facts.caret ?? 0, time: facts.apart ? -Infinity : Date.now() });
+    const step = facts.silent ? undefined : this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, caret: facts.caret ?? 0, time: facts.apart ? -Infinity : Date.now() });
     row.line = { ...line, text, checked, words: shiftWords(line.words, line.text, text) };
     outbox.put(row.server, text, checked, { now: facts.now });
     this.tell(id);
+    return step;
   }
 
   /** @param {Step} step */
@@ -133,19 +141,71 @@ export class Sheet extends EventTarget {
     this.undone.length = 0;
     const goesOn = last && last.id === step.id && last.after === step.before && last.isChecked === step.isChecked;
     if (goesOn && step.time > 0 && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
-      Object.assign(last, { after: step.after, time: step.time });
-    } else this.done.push(step);
+      return Object.assign(last, { after: step.after, time: step.time });
+    }
+    this.done.push(step);
+    return step;
   }
 
   /**
-   * @returns {{id: number, caret: number}|null} Where it was undone.
+   * The layout was changed.
+   * @param {number} id Of a line that it is about, or 0.
+   * @param {() => Promise<any>} back Takes it back.
+   * @returns {Step}
+   */
+  noteLayout(id, back) {
+    const step = { id, before: "", after: "", wasChecked: false, isChecked: false, caret: 0, time: -Infinity, back };
+    this.done.push(step);
+    this.undone.length = 0;
+    return step;
+  }
+
+  /**
+   * Change the layout, one change after the other: each is made on the state after the one before.
+   * @param {() => Promise<any>} run
+   */
+  queue(run) {
+    this.pending++;
+    const done = this.work.then(run).catch(tellFault).finally(() => this.pending--);
+    this.work = done.catch(() => {});
+    return done;
+  }
+
+  /**
+   * Take the last change back; those that another has overtaken are not to be taken back any more.
+   * @returns {{id: number, caret: number, work?: Promise<any>}|null} Where it was undone, and what is to be waited for.
    */
   undo() {
-    const step = this.done.pop();
+    const step = this.done.at(-1);
     if (!step) return null;
+    if (step.back) return { id: step.id, caret: step.caret, work: this.queue(() => this.takeBack(step)) };
+    this.done.pop();
+    if (!this.revert(step)) return this.undo();
     this.undone.push(step);
-    this.edit(step.id, { text: step.before, checked: step.wasChecked }, { silent: true });
     return { id: step.id, caret: changeEnd(step.after, step.before) };
+  }
+
+  /**
+   * Take a change back, whatever was done since.
+   * @param {Step} step
+   */
+  async takeBack(step) {
+    const at = this.done.indexOf(step);
+    if (at < 0) return;
+    this.done.splice(at, 1);
+    this.undone.length = 0;
+    if (step.back) await step.back();
+    else this.revert(step);
+  }
+
+  /**
+   * @param {Step} step Of a text.
+   * @returns {boolean} Whether the line still had what the step gave it.
+   */
+  revert(step) {
+    if (this.byId.get(step.id)?.line.text !== step.after) return false;
+    this.edit(step.id, { text: step.before, checked: step.wasChecked }, { silent: true });
+    return true;
   }
 
   /**
@@ -154,6 +214,7 @@ export class Sheet extends EventTarget {
   redo() {
     const step = this.undone.pop();
     if (!step) return null;
+    if (this.byId.get(step.id)?.line.text !== step.before) return this.redo();
     this.done.push(step);
     this.edit(step.id, { text: step.after, checked: step.isChecked }, { silent: true });
     return { id: step.id, caret: changeEnd(step.before, step.after) };
@@ -167,10 +228,25 @@ export class Sheet extends EventTarget {
     line = fromServer(line);
     const row = this.byId.get(line.id);
     if (!row) return;
+    this.rename(line.id, row.line.text, line.text);
     row.server = line;
     row.note = "";
     if (!outbox.edits.has(line.id)) row.line = line.words.length || !row.line.words.length ? line : { ...line, words: row.line.words };
     this.tell(line.id);
+  }
+
+  /**
+   * The server has written a text otherwise than it was typed (a letter and its accent are one character there).
+   * @param {number} id
+   * @param {string} typed
+   * @param {string} text
+   */
+  rename(id, typed, text) {
+    if (typed === text || outbox.edits.has(id)) return;
+    for (const step of [...this.done, ...this.undone].filter((one) => one.id === id)) {
+      if (step.before === typed) step.before = text;
+      if (step.after === typed) step.after = text;
+    }
   }
 
   /**
@@ -183,6 +259,16 @@ export class Sheet extends EventTarget {
     if (!row) return;
     Object.assign(row, { line, server: line, note: "" });
     this.tell(line.id);
+  }
+
+  /**
+   * A person has chosen the text of another; one's own can be had back.
+   * @param {Line} line
+   */
+  giveWay(line) {
+    const mine = this.byId.get(line.id)?.line;
+    this.take(line);
+    if (mine) this.note({ id: line.id, before: mine.text, after: line.text, wasChecked: mine.checked, isChecked: line.checked, caret: 0, time: -Infinity });
   }
 
   /**
