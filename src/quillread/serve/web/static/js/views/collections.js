@@ -122,7 +122,7 @@ export async function show(root) {
  */
 function chooseCollection(collections, name) {
   return openDialog(t("upload.where"), (close) => {
-    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200" });
+    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200", autofocus: true, onfocus: () => input.select() });
     const select = h("select", { id: "target" },
       h("option", { value: "" }, t("collections.new")), collections.map((one) => h("option", { value: one.id }, one.name))); // prettier-ignore
     const naming = h("div", { class: "stack" }, h("label", { for: "new-name" }, t("name")), input);
