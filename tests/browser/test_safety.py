@@ -1,7 +1,9 @@
 """No text is lost: others edit too, servers and networks go away, tabs are closed, storage is denied."""
 
+import re
 from typing import Any
 
+import httpx
 import pytest
 from browsing import EditorDriver, Served, expect
 
@@ -179,6 +181,52 @@ def test_a_server_killed_in_mid_edit_gets_the_edit_when_it_is_back(
         assert second["text"].startswith("during ")
     finally:
         served.stop()
+
+
+def watchers(served: Served) -> int:
+    """How many streams of events the server has open."""
+    metrics = httpx.get(f"{served.address}/metrics").text
+    return int(float(re.findall(r"^quillread_watchers (.*)$", metrics, re.MULTILINE)[0]))
+
+
+HIDDEN = """
+    window.isHidden = true;
+    Object.defineProperty(document, 'visibilityState', {get: () => window.isHidden ? 'hidden' : 'visible'});
+"""
+SHOW = "() => { window.isHidden = false; document.dispatchEvent(new Event('visibilitychange', {bubbles: true})); }"
+
+
+def test_a_page_that_was_left_gives_its_connection_back_and_takes_it_up_when_one_returns(editor: EditorDriver):
+    before = watchers(editor.served)
+    editor.open()
+    editor.wait_until(lambda: watchers(editor.served) == before + 1)
+    # As a browser that keeps pages to come back to: its connections are few, and those of pages that are left count.
+    editor.tab.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    editor.wait_until(lambda: watchers(editor.served) == before)
+    change(editor.served, editor.served.lines(editor.page)[3], "theirs")
+    editor.tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+def test_a_tab_that_is_opened_behind_others_takes_no_connection_until_it_is_looked_at(editor: EditorDriver):
+    before = watchers(editor.served)
+    editor.tab.add_init_script(HIDDEN)
+    editor.open()
+    editor.tab.wait_for_timeout(500)
+    assert watchers(editor.served) == before
+    change(editor.served, editor.served.lines(editor.page)[3], "theirs")
+    editor.tab.evaluate(SHOW)
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+def test_a_collection_shows_what_happened_while_its_tab_was_behind_others(served: Served, tab: Any):
+    collection = served.new_collection("Behind others", 2)
+    tab.add_init_script(HIDDEN)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    expect(tab.locator(".cell")).to_have_count(2)
+    served.call("DELETE", f"pages/{served.call('GET', f'collections/{collection}/pages')['items'][0]['id']}")
+    tab.evaluate(SHOW)
+    expect(tab.locator(".cell")).to_have_count(1)
 
 
 def test_an_image_that_fails_to_load_leaves_the_text_to_edit(editor: EditorDriver):

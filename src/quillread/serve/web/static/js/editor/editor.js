@@ -69,7 +69,7 @@ export class Editor {
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
-    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
+    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected, missed) => connected && this.reconnected(missed));
     if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
   }
 
@@ -237,10 +237,16 @@ export class Editor {
     this.showStatus();
   }
 
-  async reconnected() {
+  /** @param {boolean} missed Whether something may have happened meanwhile. */
+  async reconnected(missed) {
     if (outbox.isOffline) outbox.tryAgain();
-    if (this.wasConnected) await this.sheet.load().catch(() => {}); // what was missed
+    const isStale = this.wasConnected || missed;
     this.wasConnected = true;
+    try {
+      if (isStale) await this.sheet.load();
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) this.showStatus(true);
+    }
   }
 
   /**
