@@ -98,9 +98,7 @@ def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Ser
     devtools.send("Network.emulateNetworkConditions", network)
     offsets: list[int] = []
     tab.on("request", lambda r: offsets.append(int(r.headers["upload-offset"])) if r.method == "PATCH" else None)
-    with tab.expect_file_chooser() as chooser:
-        tab.get_by_role("button", name="Choose files").first.press("Enter")
-    chooser.value.set_files(large)
+    choose(tab, large)
     bar = tab.locator(".toast.upload progress")
     expect(bar).not_to_have_attribute("value", "0", timeout=60_000)
     tab.wait_for_timeout(500)  # into a piece
@@ -113,6 +111,63 @@ def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Ser
     page = alone.call("GET", "collections/1/pages")["items"][0]
     assert page["source_name"] == "large.tif"
     assert httpx.get(f"{alone.address}/api/v1/pages/{page['id']}/original").content == large.read_bytes()
+
+
+def choose(tab: Any, *files: Path) -> None:
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose files").first.press("Enter")
+    chooser.value.set_files(files)
+
+
+def test_files_that_cannot_be_taken_are_named_and_do_not_keep_others_out(served: Served, tab: Any, tmp_path: Path):
+    made = served.call("POST", "collections", json={"name": "Mixed"})["id"]
+    open_empty(tab, served, made)
+    files = [tmp_path / f"{number}.jpg" for number in range(7)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (60, 40), (number, 0, 0)).save(file)
+    files[2].write_bytes(b"")
+    files[5].write_text("this is no image", encoding="utf-8")
+    choose(tab, *files)
+    error = tab.locator(".toast.error")
+    expect(error).to_contain_text("2 files were refused: 2.jpg: is empty")
+    expect(error).to_contain_text("5.jpg")
+    expect(tab.locator(".cell")).to_have_count(5, timeout=60_000)
+    expect(tab.locator(".toast", has_text="5 files sent")).to_have_count(1)
+
+
+def test_files_that_are_not_sent_when_the_server_goes_away_are_sent_on_wish(served: Served, tab: Any, folder: Path):
+    made = served.call("POST", "collections", json={"name": "Cut off"})["id"]
+    open_empty(tab, served, made)
+    tries: list[str] = []
+
+    def cut_the_second(route: Any) -> None:
+        tries.append(route.request.url)
+        route.abort() if len(tries) == 2 else route.continue_()
+
+    tab.route(f"**/collections/{made}/uploads", cut_the_second)
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose a folder").first.press("Enter")
+    chooser.value.set_files(folder)
+    expect(tab.locator(".toast.error")).to_contain_text("1 file was not sent: The server cannot be reached.")
+    tab.locator(".toast.error").get_by_role("button", name="Try again").press("Enter")
+    assert_estate(served, tab, made)
+
+
+def test_files_wait_for_a_server_that_has_too_much_to_do(served: Served, tab: Any, tmp_path: Path):
+    made = served.call("POST", "collections", json={"name": "Busy"})["id"]
+    open_empty(tab, served, made)
+    busy = iter([True])
+
+    def answer(route: Any) -> None:
+        if next(busy, False):
+            route.fulfill(status=429, json={"detail": "too much"}, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    tab.route(f"**/collections/{made}/uploads", answer)
+    choose(tab, LETTER)
+    tab.locator(".cell").wait_for(timeout=60_000)
+    expect(tab.locator(".toast.error")).to_have_count(0)
 
 
 def test_pages_of_a_manifest_are_added_by_its_address_with_keys(alone: Served, tab: Any):

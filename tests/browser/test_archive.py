@@ -30,6 +30,22 @@ def test_a_scan_is_added_read_and_opened_by_keys(served: Served, tab: Any):
     expect(tab.locator(".document-name")).to_have_text("letter")
 
 
+def test_enter_takes_files_that_were_dropped_on_the_first_screen(served: Served, tab: Any):
+    tab.goto(served.address)
+    tab.locator(".card").first.wait_for()
+    drop = """() => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File(['no image'], 'From the attic.jpg', {type: 'image/jpeg'}));
+        for (const kind of ['dragenter', 'drop']) {
+            document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
+        }
+    }"""
+    tab.evaluate(drop)
+    tab.locator("#new-name:focus").wait_for()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", name="From the attic")).to_be_visible()
+
+
 def test_files_that_are_dropped_become_pages(served: Served, tab: Any):
     made = served.call("POST", "collections", json={"name": "Dropped"})["id"]
     tab.goto(f"{served.address}/#/collection/{made}")
@@ -222,6 +238,48 @@ def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
     tab.wait_for_timeout(1500)
     found = served.call("GET", "search?q=proofread")["items"]
     assert found and found[0]["checked"]
+
+
+def open_review(tab: Any, served: Served, name: str) -> int:
+    """Proofread a collection of one page; the page."""
+    collection = served.new_collection(name, 1)
+    (page,) = served.call("GET", f"collections/{collection}/pages")["items"]
+    tab.goto(f"{served.address}/#/collection/{collection}/review")
+    tab.locator(".review-field:focus").wait_for(timeout=30_000)
+    return int(page["id"])
+
+
+def test_what_was_typed_in_a_line_that_is_skipped_is_kept_as_a_draft(served: Served, tab: Any):
+    page = open_review(tab, served, "Skipped")
+    tab.keyboard.type("half a thought ")
+    tab.keyboard.press("ArrowDown")
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "1")
+    tab.keyboard.press("Shift+Enter")
+    expect(tab.locator(".review-field")).to_have_value(re.compile("^half a thought "))
+    tab.wait_for_timeout(1500)  # the draft is saved
+    (line,) = (one for one in served.lines(page) if one["text"].startswith("half a thought "))
+    assert not line["checked"]
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "1")
+    tab.wait_for_timeout(1500)
+    assert next(one for one in served.lines(page) if one["id"] == line["id"])["checked"]
+
+
+def test_a_queue_stays_where_it_is_while_the_server_is_away(served: Served, tab: Any):
+    open_review(tab, served, "Away")
+    tab.wait_for_timeout(500)  # two more lines are loaded
+    tab.context.set_offline(True)
+    for _ in range(3):
+        tab.keyboard.press("ArrowDown")
+        tab.wait_for_timeout(200)
+    expect(tab.get_by_text("The server cannot be reached.").first).to_be_visible()
+    field = tab.locator(".review-field")
+    text = field.input_value()
+    tab.keyboard.type("x")
+    assert field.input_value() != text
+    tab.context.set_offline(False)
+    tab.keyboard.press("ArrowDown")
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "3")
 
 
 def test_a_page_is_printed_with_its_text(served: Served, tab: Any):

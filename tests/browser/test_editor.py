@@ -262,6 +262,26 @@ def test_a_message_takes_back_what_it_tells_of_and_nothing_else(editor: EditorDr
     assert lines[2]["text"] == before[2]["text"].strip()
 
 
+@pytest.mark.parametrize("place", [4, 6])  # within a word, whose parts joined have a space between
+def test_a_split_is_undone_and_so_is_what_was_typed_before(editor: EditorDriver, place: int):
+    editor.open()
+    before = editor.served.lines(editor.page)
+    editor.press("ArrowDown", "Home")
+    editor.type("x")
+    editor.press(*["ArrowRight"] * place, "Alt+Enter")
+    editor.type("kept ")  # while the split is under way
+    editor.press("Control+z", "Control+z")
+    editor.tab.get_by_text("The line was split").wait_for()
+    editor.wait_until(lambda: len(editor.served.lines(editor.page)) == len(before))
+    editor.wait_until(lambda: editor.value == "x" + before[1]["text"])
+    assert editor.place == 1
+    after = editor.saved()[1]
+    assert (after["text"], after["id"]) == ("x" + before[1]["text"], before[1]["id"])
+    assert (after["baseline"], after["polygon"]) == (before[1]["baseline"], before[1]["polygon"])
+    editor.press("Control+z")
+    assert editor.saved()[1]["text"] == before[1]["text"]
+
+
 def test_a_mark_stands_in_the_text_and_is_taken_away_by_the_same_key(editor: EditorDriver):
     editor.open()
     editor.press("ArrowDown", "Home", "Control+Shift+ArrowRight", "Alt+7")

@@ -95,6 +95,25 @@ def test_a_line_is_split_and_joined_in_the_layout(editor: EditorDriver):
     editor.press("j")
     editor.wait_for_lines(len(before))
     assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    editor.wait_until(lambda: line_of(editor, before[1]["id"])["polygon"] == before[1]["polygon"])
+    assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
+
+
+def test_undo_in_the_message_of_a_deletion_brings_back_what_was_deleted(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    start(editor).press("Delete")
+    editor.wait_for_lines(len(before) - 1)
+    editor.press("Alt+ArrowDown")
+    order = [line["id"] for line in before]
+    order[1:4] = [order[3], order[2]]
+    editor.wait_until(lambda: [line["id"] for line in editor.served.lines(editor.page)] == order)
+    editor.tab.get_by_role("button", name="Undo").press("Enter")
+    editor.wait_for_lines(len(before))
+    assert {line["id"] for line in editor.served.lines(editor.page)} == {line["id"] for line in before}
 
 
 def test_a_move_and_a_split_are_taken_back_one_after_the_other(editor: EditorDriver):

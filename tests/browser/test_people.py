@@ -117,6 +117,17 @@ def test_a_link_opens_its_collection_read_only_until_it_is_withdrawn(team: Serve
         guest.get_by_role("heading", name="This link does not work any more").wait_for()
 
 
+def test_whoever_reads_by_a_link_is_told_at_once_when_it_is_withdrawn(team: Served, tab: Any, browser: Any):
+    log_in(tab, team, "admin")
+    tab.locator(".card").first.wait_for()
+    address = make_link(tab, team, "A short visit")
+    with new_tab(browser) as guest:
+        guest.goto(address)
+        guest.locator(".cell").first.wait_for()
+        press(tab, "Withdraw the link A short visit")
+        guest.get_by_role("heading", name="This link does not work any more").wait_for()
+
+
 def test_whoever_opens_a_link_searches_prints_and_exports(team: Served, tab: Any, browser: Any):
     log_in(tab, team, "admin")
     tab.locator(".card").first.wait_for()

@@ -1,7 +1,9 @@
 """No text is lost: others edit too, servers and networks go away, tabs are closed, storage is denied."""
 
+import re
 from typing import Any
 
+import httpx
 import pytest
 from browsing import EditorDriver, Served, change, expect
 
@@ -10,6 +12,17 @@ def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
     editor.open()
     change(editor.served, editor.served.lines(editor.page)[3], "theirs")
     editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+def test_undo_leaves_what_another_has_written_since(editor: EditorDriver):
+    editor.open()
+    editor.type("mine ")
+    change(editor.served, editor.saved()[0], "theirs")
+    editor.tab.locator("li.line.active", has_text="theirs").wait_for()
+    editor.press("Control+z")
+    assert editor.value == "theirs"
+    editor.press("ArrowDown")
+    assert editor.saved()[0]["text"] == "theirs"
 
 
 @pytest.mark.parametrize(("choice", "kept"), [("Keep this text", "theirs"), ("Use mine instead", "mine")])
@@ -29,6 +42,9 @@ def test_two_texts_of_a_line_are_both_shown_and_a_person_decides(editor: EditorD
     editor.tab.get_by_role("button", name=choice).press("Enter")
     assert editor.saved()[0]["text"] == kept
     assert editor.value == kept
+    if kept == "theirs":  # one's own can be had back
+        editor.press("Control+z")
+        assert editor.saved()[0]["text"] == "mine"
 
 
 def test_an_answer_that_is_lost_makes_no_conflict_with_oneself(editor: EditorDriver):
@@ -183,6 +199,53 @@ def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):
     assert editor.saved()[0]["text"].startswith("kept ")
 
 
+def pages_of(served: Served, name: str, number: int) -> list[int]:
+    collection = served.new_collection(name, number)
+    return [one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"]]
+
+
+def test_keys_pressed_while_the_next_page_loads_wait_for_it_in_their_order(served: Served, tab: Any):
+    first, second, third = pages_of(served, "Slow pages", 3)
+    held: list[Any] = []
+    for page in (second, third):
+        tab.route(f"**/api/v1/pages/{page}/lines", lambda route: held.append(route))
+    editor = EditorDriver(tab, served, first).open()
+    editor.press("Control+End", "Enter")
+    editor.type("where? ")  # ? and / are no keys of the screen here
+    editor.press("Backspace", "!", "Enter")
+    editor.type("the second ")
+    editor.press("PageDown")
+    editor.type("and the third ")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_until(lambda: len(held) == 2)
+    editor.press("Enter")
+    held[1].continue_()
+    tab.locator("textarea.field:focus").wait_for()
+    editor.press("Shift+Enter")
+    assert editor.value.startswith("and the third ")
+    editor.saved()
+    above, below, *_ = served.lines(second)
+    assert above["text"].startswith("where?!") and above["checked"]
+    assert below["text"].startswith("the second ") and not below["checked"]
+    assert [line["checked"] for line in served.lines(third)[:2]] == [True, False]
+
+
+def test_keys_pressed_for_a_page_that_does_not_come_are_for_no_other(served: Served, context: Any):
+    tab = context.new_page()
+    first, second = pages_of(served, "Pages that fail", 2)
+    tab.route(f"**/api/v1/pages/{second}/lines", lambda route: route.fulfill(status=404, json={"detail": "gone"}))
+    editor = EditorDriver(tab, served, first).open()
+    before = served.lines(first)
+    editor.press("PageDown", "x")
+    tab.get_by_role("heading", name="This does not exist (any more)").wait_for()
+    editor.press("Tab")
+    tab.locator("button:focus").wait_for()
+    tab.go_back()
+    tab.locator("textarea.field:focus").wait_for()
+    assert editor.value == before[0]["text"]
+
+
 def test_two_tabs_on_one_page_see_each_other(served: Served, context: Any):
     page = served.new_page()
     one = EditorDriver(context.new_page(), served, page).open()
@@ -216,6 +279,52 @@ def test_a_server_killed_in_mid_edit_gets_the_edit_when_it_is_back(
         assert second["text"].startswith("during ")
     finally:
         served.stop()
+
+
+def watchers(served: Served) -> int:
+    """How many streams of events the server has open."""
+    metrics = httpx.get(f"{served.address}/metrics").text
+    return int(float(re.findall(r"^quillread_watchers (.*)$", metrics, re.MULTILINE)[0]))
+
+
+HIDDEN = """
+    window.isHidden = true;
+    Object.defineProperty(document, 'visibilityState', {get: () => window.isHidden ? 'hidden' : 'visible'});
+"""
+SHOW = "() => { window.isHidden = false; document.dispatchEvent(new Event('visibilitychange', {bubbles: true})); }"
+
+
+def test_a_page_that_was_left_gives_its_connection_back_and_takes_it_up_when_one_returns(editor: EditorDriver):
+    before = watchers(editor.served)
+    editor.open()
+    editor.wait_until(lambda: watchers(editor.served) == before + 1)
+    # As a browser that keeps pages to come back to: its connections are few, and those of pages that are left count.
+    editor.tab.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    editor.wait_until(lambda: watchers(editor.served) == before)
+    change(editor.served, editor.served.lines(editor.page)[3], "theirs")
+    editor.tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+def test_a_tab_that_is_opened_behind_others_takes_no_connection_until_it_is_looked_at(editor: EditorDriver):
+    before = watchers(editor.served)
+    editor.tab.add_init_script(HIDDEN)
+    editor.open()
+    editor.tab.wait_for_timeout(500)
+    assert watchers(editor.served) == before
+    change(editor.served, editor.served.lines(editor.page)[3], "theirs")
+    editor.tab.evaluate(SHOW)
+    editor.tab.locator("li.line", has_text="theirs").wait_for()
+
+
+def test_a_collection_shows_what_happened_while_its_tab_was_behind_others(served: Served, tab: Any):
+    collection = served.new_collection("Behind others", 2)
+    tab.add_init_script(HIDDEN)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    expect(tab.locator(".cell")).to_have_count(2)
+    served.call("DELETE", f"pages/{served.call('GET', f'collections/{collection}/pages')['items'][0]['id']}")
+    tab.evaluate(SHOW)
+    expect(tab.locator(".cell")).to_have_count(1)
 
 
 def test_an_image_that_fails_to_load_leaves_the_text_to_edit(editor: EditorDriver):

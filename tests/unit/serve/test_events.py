@@ -3,6 +3,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -282,6 +283,57 @@ def test_a_browser_that_never_reads_its_events_is_dropped(
             return "quillread_watchers 0" in httpx.get(address.replace("/api/v1/events", "/metrics")).text
 
         wait_for(is_dropped)
+
+
+@pytest.mark.parametrize("how", ["link withdrawn", "token deleted", "logged out", "disabled"])
+def test_a_stream_ends_as_soon_as_whoever_watches_may_no_longer(
+    archive: Archive, address: str, log_in: Callable[[str], TestClient], users: dict[str, int], how: str
+):
+    admin, reader = log_in("admin"), log_in("reader")
+    collection = admin.post("/api/v1/collections", json={"name": "Letters"}).json()["id"]
+    links = f"/api/v1/collections/{collection}/links"
+    link = admin.post(links, json={"name": "Readers"}).json()
+    token = reader.post("/api/v1/tokens", json={"name": "script", "role": "reader"}).json()
+    login = {"Cookie": f"quill={reader.cookies['quill']}"}
+    headers = {
+        "link withdrawn": {"Cookie": f"quill-link={link['token']}"},
+        "token deleted": {"Authorization": f"Bearer {token['token']}"},
+    }.get(how, login)
+    with httpx.stream("GET", address, timeout=30, headers=headers) as answer:
+        lines = answer.iter_lines()
+        assert take(lines)[1] == "ready"
+        if how == "link withdrawn":
+            ended = admin.delete(f"{links}/{link['id']}")
+        elif how == "token deleted":
+            ended = reader.delete(f"/api/v1/tokens/{token['id']}")
+        elif how == "logged out":
+            ended = reader.post("/api/v1/logout")
+        else:
+            ended = admin.patch(f"/api/v1/users/{users['reader']}", json={"disabled": True})
+        assert ended.is_success
+        assert len(list(islice(lines, 10))) < 10, "it goes on: a sign of life comes every 15 seconds"
+    assert httpx.get(address, headers=headers).status_code == 401
+
+
+def test_who_may_see_a_collection_no_longer_hears_nothing_of_it(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(events, "_CHECK_SECONDS", 0.0)
+    with archive.database.write() as session:
+        collection = Collection(name="a")
+        session.add(collection)
+        session.flush()
+        id = collection.id
+    actors = iter([Actor("eva", "reader", None), Actor("eva", "none", None)])
+
+    async def test() -> None:
+        feed, watcher = Feed(archive.database), Watcher(OWNER, None, lambda session, before: next(actors))
+        feed.watch(watcher)
+        for kind in ("a", "b"):
+            add(archive, kind, collection_id=id)
+            feed.poll()
+        await asyncio.sleep(0)
+        assert [told.kind for told in heard(watcher)] == ["a"]
+
+    watching(test)
 
 
 def test_events_of_a_collection_that_does_not_exist_are_not_found(client: TestClient):

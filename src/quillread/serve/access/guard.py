@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -136,6 +137,7 @@ class Guard:
         opens_link = path.rstrip("/") == OPENS_LINK
         if not opens_link:  # there a login of one's own alone counts
             token, link = _bearer_of(scope), _cookie_of(scope, Cookie(secure, root, "link").name)
+        scope["state"]["find_actor"] = partial(self._find_again, token, login, link)
         try:
             found = await to_thread.run_sync(self._find_actors, token, login, link)
         except LoginNeededError:
@@ -161,13 +163,7 @@ class Guard:
 
     def _find_actors(self, token: str | None, login: str | None, link: str | None) -> list[Actor]:
         with self._database.read() as session:
-            alone = is_alone(session, self._config)
-            if token is not None:
-                found = [_by_token(session, token, alone)]
-            elif alone:
-                return [OWNER]
-            else:
-                found = _by_cookies(session, login, link)
+            found = self._find(session, token, login, link)
         notes = [note for _, note in found if note is not None]
         if notes:
             try:
@@ -177,6 +173,21 @@ class Guard:
             except DBAPIError as error:  # such as a full disk: who only reads goes on
                 log.warning("when %s was last seen is not noted: %s", found[0][0].name, error.orig)
         return [actor for actor, _ in found]
+
+    def _find(self, session: Session, token: str | None, login: str | None, link: str | None) -> list["_Found"]:
+        alone = is_alone(session, self._config)
+        if token is not None:
+            return [_by_token(session, token, alone)]
+        return [(OWNER, None)] if alone else _by_cookies(session, login, link)
+
+    def _find_again(
+        self, token: str | None, login: str | None, link: str | None, session: Session, before: Actor
+    ) -> Actor:
+        """Who asked, for what goes on long after: roles change, logins and links end."""
+        for actor, _ in self._find(session, token, login, link):
+            if actor.is_link == before.is_link:
+                return actor
+        raise LoginNeededError("the login or the link has ended")
 
 
 _Found = tuple[Actor, Callable[[Session], None] | None]

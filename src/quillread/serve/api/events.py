@@ -23,9 +23,7 @@ router = APIRouter(tags=["events"])
 _SEND_SECONDS = 20.0
 """A browser that takes nothing for so long is dropped."""
 _STREAM_SECONDS = 900.0
-"""Then a stream ends and the browser comes back, so that a login that has ended is noticed."""
-_LINK_SECONDS = 60.0
-"""The same for whoever has opened a link, which may be withdrawn at any time."""
+"""Then a stream ends and the browser comes back, so that a login that is used does not end."""
 _WATCHERS = 500
 
 
@@ -35,6 +33,7 @@ def _feed(request: Request) -> Feed:
 
 @router.get("/events", response_class=EventSourceResponse)
 async def stream_events(
+    request: Request,
     archive: TheArchive,
     actor: TheActor,
     feed: Annotated[Feed, Depends(_feed)],
@@ -50,7 +49,7 @@ async def stream_events(
     if len(feed) >= _WATCHERS:
         raise BusyError(f"{_WATCHERS} streams of events are open already", retry_after=30)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 18 else None
-    events = _events(feed, Watcher(actor, collection_id), after)
+    events = _events(feed, Watcher(actor, collection_id, request.state.find_actor), after)
     return _Stream(events, send_timeout=_SEND_SECONDS, sep="\n")
 
 
@@ -77,7 +76,7 @@ def _check(archive: Archive, actor: Actor, collection_id: int) -> None:
 
 
 async def _events(feed: Feed, watcher: Watcher, after: int | None) -> AsyncIterator[ServerSentEvent]:
-    end = time.monotonic() + (_LINK_SECONDS if watcher.actor.is_link else _STREAM_SECONDS)
+    end = time.monotonic() + _STREAM_SECONDS
     try:
         for told in await to_thread.run_sync(feed.watch, watcher, after):
             yield _shown(told)

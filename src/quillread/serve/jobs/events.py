@@ -6,10 +6,11 @@ whoever resumes from there may hear of something twice, but misses nothing.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import delete, func, or_, select
@@ -18,10 +19,13 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.database.engine import Database, is_away
 from quillread.serve.database.schema import Event, Job
+from quillread.serve.faults import LoginNeededError
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.3
+_CHECK_SECONDS = 2.0
+"""How often it is asked whether those who watch still may."""
 _AT_ONCE = 2_000
 _KEPT = 100_000
 _QUEUED = 1_000
@@ -46,19 +50,24 @@ class _Row(NamedTuple):
     data: dict[str, Any]
 
 
+FindActor = Callable[[Session, Actor], Actor]
+
+
 class Watcher:
     """Someone who watches, in an event loop.
 
     Args:
         actor: Who watches.
         collection_id: The only collection that they want to hear of.
+        find: Tells who they are by now, from who they were; without it they stay who they are.
     """
 
-    def __init__(self, actor: Actor, collection_id: int | None) -> None:
+    def __init__(self, actor: Actor, collection_id: int | None, find: FindActor | None = None) -> None:
         self.actor = actor
         self.collection_id = collection_id
+        self._find = find
         self.is_dropped = False
-        """Whether more events came than they took."""
+        """Whether more events came than they took, or they may watch no longer."""
         self.known: set[int] = set()
         """Ids of events that came before."""
         self._loop = asyncio.get_running_loop()
@@ -78,6 +87,19 @@ class Watcher:
             self._loop.call_soon_threadsafe(self._put, told)
         except RuntimeError:  # the loop is closed
             self.is_dropped = True
+
+    def check(self, session: Session) -> None:
+        """Drop it if its login, token or link has ended; else it has the role of now."""
+        try:
+            self.actor = self._find(session, self.actor) if self._find else self.actor
+        except LoginNeededError:
+            self.is_dropped = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait(None)
 
     def _put(self, told: Sequence[Told]) -> None:
         for event in told:
@@ -102,6 +124,8 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="quillread-events", daemon=True)
         self._top = 0
         """The largest id seen."""
+        self._checked = time.monotonic()
+        """When it was asked last whether those who watch still may."""
         self._missing: dict[int, float] = {}
         """Smaller ids that were not seen, and when they were missed."""
 
@@ -155,12 +179,20 @@ class Feed:
                 return
             with self._database.read() as session:
                 rows = self._read_new(session)
+                self._check(session)
                 for watcher in [*self._watchers] if rows else ():
                     fresh = [row for row in rows if row.id not in watcher.known]
                     watcher.push([Told(self._floor, row.kind, row.data) for row in _visible(session, watcher, fresh)])
             for watcher in [*self._watchers]:
                 if watcher.is_dropped:
                     self._watchers.discard(watcher)
+
+    def _check(self, session: Session) -> None:
+        if time.monotonic() < self._checked + _CHECK_SECONDS:
+            return
+        for watcher in [*self._watchers]:
+            watcher.check(session)
+        self._checked = time.monotonic()
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK):

@@ -20,7 +20,7 @@ export function openDialog(title, content, facts = {}) {
       result = answer;
       dialog.close();
     };
-    const heading = h("h2", { id: "dialog-title" }, title);
+    const heading = h("h2", { id: "dialog-title" }, title.replace(/…$/, "")); // as on the button that opens it
     const cross = h("button", { type: "button", class: "plain square", "aria-label": t("close"), onclick: () => close() }, icon("close"));
     const dialog = h("dialog", { class: `dialog ${facts.class ?? ""}`, "aria-labelledby": "dialog-title" });
     dialog.append(h("header", null, heading, cross), h("div", { class: "dialog-body" }, content(close).filter((x) => x !== null && x !== false)));
@@ -34,7 +34,8 @@ export function openDialog(title, content, facts = {}) {
     });
     document.body.append(dialog);
     dialog.showModal();
-    /** @type {HTMLElement|null} */ (dialog.querySelector("[autofocus]"))?.focus();
+    // Not the cross: with it Enter would give up what the dialog is about.
+    /** @type {HTMLElement|null} */ (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".dialog-body :is(input, select, textarea)"))?.focus();
   });
 }
 

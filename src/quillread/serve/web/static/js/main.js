@@ -3,6 +3,7 @@
 import { fill, h } from "./dom.js";
 import { Offline, Problem } from "./api.js";
 import { endToasts, faultText, tellFault, toast } from "./dialog.js";
+import { endHold } from "./editor/held.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe, whoAmI } from "./session.js";
@@ -61,6 +62,7 @@ async function route() {
     if (mine === turn) view = shown;
     else shown.close?.();
   } catch (error) {
+    if (mine === turn) endHold();
     if (mine !== turn || (error instanceof Problem && error.status === 401)) return;
     console.error(error);
     app.replaceChildren(root);

@@ -11,6 +11,7 @@ import { recall, remember } from "../storage.js";
 import { editorBar } from "./bar.js";
 import { Dock, PALETTE } from "./dock.js";
 import { Hands } from "./hands.js";
+import { currentPage, holdKeys, releaseKeys } from "./held.js";
 import { Sheet } from "./sheet.js";
 import { TextPane } from "./textpane.js";
 import { ImageView } from "./viewer.js";
@@ -26,8 +27,6 @@ const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
 
 /** The document that was left by turning pages. @type {number|null} */
 let leftBehind = null;
-
-const currentPage = () => location.hash.match(/^#\/page\/(\d+)/)?.[1];
 
 export class Editor {
   /**
@@ -70,7 +69,7 @@ export class Editor {
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
-    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
+    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected, missed) => connected && this.reconnected(missed));
     if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
   }
 
@@ -238,10 +237,16 @@ export class Editor {
     this.showStatus();
   }
 
-  async reconnected() {
+  /** @param {boolean} missed Whether something may have happened meanwhile. */
+  async reconnected(missed) {
     if (outbox.isOffline) outbox.tryAgain();
-    if (this.wasConnected) await this.sheet.load().catch(() => {}); // what was missed
+    const isStale = this.wasConnected || missed;
     this.wasConnected = true;
+    try {
+      if (isStale) await this.sheet.load();
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) this.showStatus(true);
+    }
   }
 
   /**
@@ -295,7 +300,7 @@ export class Editor {
 
   close() {
     const { page } = this.sheet;
-    leftBehind = [page.next_id, page.previous_id].includes(Number(currentPage())) ? page.document_id : null;
+    leftBehind = [page.next_id, page.previous_id].includes(currentPage()) ? page.document_id : null;
     outbox.flush();
     this.ends.abort();
     this.stop();
@@ -309,6 +314,7 @@ export class Editor {
 /** @type {import("../types.js").Show} */
 export async function show(root, address) {
   const sheet = new Sheet(Number(address.path[1]));
+  if (document.activeElement === document.body) holdKeys(sheet.id);
   try {
     await sheet.load();
     const { page } = sheet;
@@ -321,6 +327,7 @@ export async function show(root, address) {
       toast(text);
     }
     leftBehind = null;
+    releaseKeys(sheet.id, editor.hands);
     return {
       collection: page.collection_id,
       readOnly: !editor.mayEdit,

@@ -5,6 +5,7 @@ import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readingsOf } from "./dock.js";
+import { holdKeys, isHeld, releaseKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
 import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
@@ -211,6 +212,14 @@ export class Hands {
     });
   }
 
+  /**
+   * Text that was typed while the page loaded.
+   * @param {string} text
+   */
+  type(text) {
+    if (this.mayEdit && this.pane.active !== null) this.pane.insert(text);
+  }
+
   /** @param {Promise<import("./sheet.js").Place|null>} undone */
   async goBack(undone) {
     const where = await undone;
@@ -228,7 +237,7 @@ export class Hands {
    */
   turn(id, which) {
     outbox.flush();
-    if (id) location.hash = `#/page/${id}`;
+    if (id) holdKeys(id), (location.hash = `#/page/${id}`);
     else announce(t(`editor.no_${which}`)), toast(t(`editor.no_${which}`));
   }
 
@@ -237,13 +246,21 @@ export class Hands {
    * @param {"split"|"join"} how
    */
   async cut(how) {
-    const { splitLine, joinLines } = await import("./layout-calls.js");
-    await this.sheet.inTurn(async () => {
-      const { line, pane, sheet } = this;
-      if (!line || !this.mayEdit) return;
-      if (how === "split") return splitLine(sheet, line.id, pane.caret, pane);
-      const next = sheet.rows[sheet.placeOf(line.id) + 1];
-      if (next) await joinLines(sheet, [line.id, next.line.id], pane);
-    });
+    const { pane, sheet } = this;
+    if (!this.line || !this.mayEdit) return;
+    holdKeys(sheet.id); // what is typed now is for the lines as they are then
+    try {
+      const { splitLine, joinLines } = await import("./layout-calls.js");
+      await sheet.inTurn(async () => {
+        const { line } = this;
+        if (!line) return;
+        if (how === "split") return splitLine(sheet, line.id, pane.caret, pane);
+        const next = sheet.rows[sheet.placeOf(line.id) + 1];
+        if (next) await joinLines(sheet, [line.id, next.line.id], pane);
+      });
+    } finally {
+      if (isHeld(sheet.id)) pane.focus();
+      releaseKeys(sheet.id, this);
+    }
   }
 }

@@ -8,7 +8,7 @@ import { percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
 import { PageGrid } from "./grid.js";
-import { hearJob } from "./jobs.js";
+import { hearJob, loadJobs } from "./jobs.js";
 import { readOnlyMark, shellBar } from "./shell.js";
 import { acceptDrops, addAddress, addFiles, chooseFiles } from "./upload.js";
 
@@ -65,7 +65,7 @@ class CollectionScreen {
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
     this.stopDrops = this.mayEdit ? acceptDrops(this.root, (chosen) => addFiles(this.id, chosen)) : () => {};
-    this.stop = watch(this.id, (kind, data) => this.hear(kind, data));
+    this.stop = watch(this.id, (kind, data) => this.hear(kind, data), (_, missed) => missed && this.reload());
     this.drawHead();
     await this.load();
     if (document.activeElement === document.body) this.grid.list.focus({ preventScroll: true }); // not if one types already
@@ -279,6 +279,12 @@ class CollectionScreen {
     else if (kind === "collection.deleted" && data.collection === this.id) location.hash = "#/";
     else if (/^(page|line|layout)\./.test(kind)) this.refreshSoon(data.page);
     else if (/^document\./.test(kind)) this.refreshSoon(0);
+  }
+
+  /** Something may have happened that was not told. */
+  reload() {
+    this.refreshSoon(0);
+    loadJobs(this.id).catch(() => {});
   }
 
   /** @param {Page} page */

@@ -6,7 +6,7 @@ import { askText, menuButton, openDialog, buttons, tellFault, toast } from "../d
 import { watch } from "../events.js";
 import { percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
-import { hearJob } from "./jobs.js";
+import { hearJob, loadJobs } from "./jobs.js";
 import { shellBar } from "./shell.js";
 import { acceptDrops, addFiles } from "./upload.js";
 
@@ -104,13 +104,14 @@ export async function show(root) {
   draw();
   const stopDrops = mayMake ? acceptDrops(root, dropped) : () => {};
   let timer = 0;
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => refresh().catch(() => {}), 800);
+  };
   const stop = watch(null, (kind, data) => {
     hearJob(kind, data);
-    if (/^(collection|document)\./.test(kind) || kind === "page.read") {
-      clearTimeout(timer);
-      timer = setTimeout(() => refresh().catch(() => {}), 800);
-    }
-  });
+    if (/^(collection|document)\./.test(kind) || kind === "page.read") soon();
+  }, (_, missed) => missed && (soon(), loadJobs(null).catch(() => {}))); // prettier-ignore
   return { close: () => (stop(), stopDrops(), clearTimeout(timer)) };
 }
 
@@ -122,7 +123,7 @@ export async function show(root) {
  */
 function chooseCollection(collections, name) {
   return openDialog(t("upload.where"), (close) => {
-    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200" });
+    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200", autofocus: true, onfocus: () => input.select() });
     const select = h("select", { id: "target" },
       h("option", { value: "" }, t("collections.new")), collections.map((one) => h("option", { value: one.id }, one.name))); // prettier-ignore
     const naming = h("div", { class: "stack" }, h("label", { for: "new-name" }, t("name")), input);

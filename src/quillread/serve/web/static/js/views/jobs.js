@@ -62,12 +62,12 @@ export function jobsButton(collection) {
   };
   heard.addEventListener("change", draw);
   draw();
-  load(collection).catch(() => {});
+  loadJobs(collection).catch(() => {});
   return button;
 }
 
 /** @param {number|null} collection */
-async function load(collection) {
+export async function loadJobs(collection) {
   const { items } = await get("jobs", { collection_id: collection, limit: 50 });
   for (const job of items) jobs.set(job.id, job);
   heard.dispatchEvent(new Event("change"));
@@ -75,7 +75,7 @@ async function load(collection) {
 
 /** @param {number|null} collection */
 export async function showJobs(collection) {
-  await load(collection).catch(tellFault);
+  await loadJobs(collection).catch(tellFault);
   for (const one of await all("collections").catch(() => [])) roles.set(one.id, one.role);
   const list = h("ol", { class: "jobs" });
   const draw = () => {

@@ -1,9 +1,9 @@
 // Proofreading: the fewest lines to look at so that the others hold an error rate; a queue of strips.
 
 import { fill, h } from "../dom.js";
-import { get, images } from "../api.js";
+import { get, images, Problem } from "../api.js";
 import { watch } from "../events.js";
-import { announce, tellFault } from "../dialog.js";
+import { announce, tellFault, toast } from "../dialog.js";
 import { percent, t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { mayAs } from "../session.js";
@@ -29,6 +29,7 @@ class Review {
     /** @type {Map<number, Line>} */
     this.lines = new Map();
     this.done = 0;
+    this.isMoving = false;
     /** @type {"review"|"suggest"} */
     this.how = recall("review.how") === "suggest" ? "suggest" : "review";
     this.target = Number(recall("review.target")) || 0.05;
@@ -97,7 +98,8 @@ class Review {
     let line;
     try {
       line = await this.line(id);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 404)) throw error;
       this.at++; // deleted meanwhile
       return this.show();
     }
@@ -112,6 +114,7 @@ class Review {
     const readings = readingsOf(line);
     this.field = field;
     field.addEventListener("keydown", (event) => this.key(event, line));
+    field.addEventListener("input", () => this.put(line, edit?.checked ?? line.checked));
     fill(card,
       h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, `${this.at + 1} / ${this.queue.length}`)),
       h("img", { class: "review-strip", src: images.line(id, 160, line.revision), alt: t("review.image") }),
@@ -160,24 +163,53 @@ class Review {
     const field = /** @type {HTMLTextAreaElement} */ (this.field);
     const { selectionStart, selectionEnd } = field;
     field.value = takeReading(field.value, reading, line.read_text ?? line.text, selectionStart, selectionEnd);
+    this.put(line, line.checked);
     field.focus();
     field.setSelectionRange(selectionStart, selectionStart);
   }
 
+  /**
+   * Save what stands in the field: a line that is skipped keeps it as a draft.
+   * @param {Line} line
+   * @param {boolean} checked
+   */
+  put(line, checked) {
+    const text = /** @type {HTMLTextAreaElement} */ (this.field).value.replace(/\s*[\r\n]+\s*/g, " ");
+    const known = this.lines.get(line.id) ?? line; // a draft may have been saved meanwhile
+    outbox.put(known, text, checked, { now: checked });
+    this.lines.set(line.id, { ...known, checked });
+  }
+
   /** @param {Line} line */
   right(line) {
-    const field = /** @type {HTMLTextAreaElement} */ (this.field);
-    const text = field.value.replace(/\s*[\r\n]+\s*/g, " ");
-    outbox.put(line, text, true, { now: true });
-    this.lines.set(line.id, { ...line, text, checked: true, words: [] });
+    if (this.isMoving) return;
+    this.put(line, true);
     this.done++;
     this.step(1);
   }
 
   /** @param {number} by */
-  step(by) {
-    this.at = Math.max(0, this.at + by);
-    this.show().catch(tellFault);
+  async step(by) {
+    const { at, field } = this;
+    if (this.isMoving) return; // the next line is on its way: keys are not for it, nor for this one
+    this.isMoving = true;
+    this.at = Math.max(0, at + by);
+    if (field) field.readOnly = true;
+    try {
+      await this.show();
+    } catch (error) {
+      this.at = at;
+      if (field) field.readOnly = false;
+      tellFault(error);
+    } finally {
+      this.isMoving = false;
+    }
+  }
+
+  /** An edit waits for a person: in the editor they choose. @param {import("../outbox.js").Edit} edit */
+  tellTrouble(edit) {
+    const kind = edit.theirs ? "save.conflict" : "save.refused";
+    toast(t(`${kind}.more`), { kind: "error", action: t("review.open"), run: () => (location.hash = `#/page/${edit.page}?line=${edit.line}`) });
   }
 
   close() {
@@ -197,5 +229,6 @@ export async function show(root, address) {
     const line = /** @type {CustomEvent<Line>} */ (event).detail;
     if (review.lines.has(line.id)) review.lines.set(line.id, line);
   }, { signal: review.ends.signal }); // prettier-ignore
+  for (const kind of ["conflict", "refused"]) outbox.addEventListener(kind, (event) => review.tellTrouble(/** @type {CustomEvent} */ (event).detail), { signal: review.ends.signal });
   return { collection: review.collection.id, close: () => review.close() };
 }

@@ -3,7 +3,7 @@
 
 import { h, icon } from "../dom.js";
 import { address, call, Offline, Problem } from "../api.js";
-import { tellFault, toast } from "../dialog.js";
+import { faultText, tellFault, toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../storage.js";
 import { noteJob, tellJob } from "./jobs.js";
@@ -17,7 +17,7 @@ import { noteJob, tellJob } from "./jobs.js";
 /**
  * @typedef {object} Chosen
  * @property {string} name Of the folder, or of the first file.
- * @property {{name: string|null, files: File[]}[]} groups Those of a folder become one document; the others one each.
+ * @property {{name: string|null, files: File[], document?: number}[]} groups Those of a folder become one document; the others one each.
  * @property {number} skipped Files of other kinds.
  */
 
@@ -26,6 +26,7 @@ const TOGETHER = 64e6; // bytes of one request
 const PIECE = 8e6;
 const KNOWN = /^[^.].*\.(jpe?g|png|tiff?|webp|bmp|gif|heic|heif|jp2|pdf|zip|xml)$/i; // not ._scan.jpg, which a Mac adds
 const ATTEMPTS = 40; // of a piece, with up to ten seconds between them
+const OF_FILES = [400, 413, 415, 422]; // answers that say that a file cannot be taken
 
 /**
  * Take files that are dropped anywhere on a screen.
@@ -158,49 +159,119 @@ export async function addFiles(collection, chosen, facts = {}) {
   const bar = h("progress", { max: String(files.reduce((sum, file) => sum + file.size, 0) || 1), value: "0", "aria-label": t("upload.running", { n: files.length }) });
   const place = h("div", { class: "toast upload" }, h("span", null, t("upload.running", { n: files.length })), bar);
   document.getElementById("toasts")?.append(place);
-  let sent = 0;
-  const progress = (/** @type {number} */ bytes) => bar.setAttribute("value", String((sent += bytes)));
+  let bytes = 0;
+  const left = new Set(files);
+  /** @type {string[]} */
+  const refused = [];
+  const tidings = {
+    progress: (/** @type {number} */ more) => bar.setAttribute("value", String((bytes += more))),
+    sent: (/** @type {File[]} */ some) => some.forEach((file) => left.delete(file)),
+    refused: (/** @type {File[]} */ some, /** @type {Problem} */ why) => (tidings.sent(some), some.forEach(() => refused.push(faultText(why)))),
+  };
   const stay = (/** @type {BeforeUnloadEvent} */ event) => event.preventDefault();
   addEventListener("beforeunload", stay); // a tab that is closed sends no more
   try {
-    for (const { name, files: some } of chosen.groups) {
-      let into = facts.document ?? null;
-      if (into === null && name !== null) into = (await call("POST", `collections/${collection}/documents`, { body: { name } })).id;
-      await sendGroup({ collection, document: into, read }, some, progress);
+    for (const one of chosen.groups) {
+      one.document ??= facts.document ?? (one.name === null ? undefined : (await call("POST", `collections/${collection}/documents`, { body: { name: one.name } })).id);
+      await sendGroup({ collection, document: one.document ?? null, read }, one.files, tidings);
     }
-    toast([t("upload.done", { n: files.length }), chosen.skipped ? t("upload.skipped", { n: chosen.skipped }) : ""].join(" "));
   } catch (error) {
-    tellFault(error);
+    const rest = chosen.groups.map((one) => ({ ...one, files: one.files.filter((file) => left.has(file)) })).filter((one) => one.files.length);
+    const again = () => addFiles(collection, { ...chosen, groups: rest, skipped: 0 }, facts);
+    toast(`${t("upload.unsent", { n: left.size })} ${faultText(error)}`, { kind: "error", seconds: 600, action: t("fault.again"), run: () => void again(), lasts: true });
+    if (!(error instanceof Problem || error instanceof Offline)) throw error;
   } finally {
     removeEventListener("beforeunload", stay);
     place.remove();
   }
+  const sent = files.length - left.size - refused.length;
+  const skipped = chosen.skipped ? t("upload.skipped", { n: chosen.skipped }) : "";
+  if (sent || (skipped && !left.size)) toast([sent ? t("upload.done", { n: sent }) : "", skipped].join(" "));
+  if (refused.length) toast([t("upload.refused", { n: refused.length }), ...refused.slice(0, 3), refused.length > 3 ? "…" : ""].join(" "), { kind: "error", seconds: 60 });
 }
 
 /** @typedef {{collection: number, document: number|null, read: boolean}} Target */
 
 /**
+ * What becomes of files on their way.
+ * @typedef {object} Tidings
+ * @property {(bytes: number) => void} progress
+ * @property {(files: File[]) => void} sent
+ * @property {(files: File[], why: Problem) => void} refused
+ */
+
+/**
  * @param {Target} target
  * @param {File[]} files
- * @param {(bytes: number) => void} progress
+ * @param {Tidings} tidings
  */
-async function sendGroup(target, files, progress) {
-  for (const batch of batches(files.filter((file) => file.size <= LARGE))) {
-    const form = new FormData();
-    for (const file of batch) form.append("file", file, file.name);
-    form.append("read", String(target.read));
-    if (target.document !== null) form.append("document_id", String(target.document));
-    const { jobs } = await call("POST", `collections/${target.collection}/uploads`, { form });
-    jobs.forEach(noteJob);
-    progress(batch.reduce((sum, file) => sum + file.size, 0));
+async function sendGroup(target, files, tidings) {
+  for (const pairs of batches(files.filter((file) => file.size <= LARGE))) await sendTogether(target, pairs, tidings);
+  for (const file of files.filter((one) => one.size > LARGE)) {
+    try {
+      await sendPieces(target, file, tidings.progress);
+      tidings.sent([file]);
+    } catch (error) {
+      if (!isOfFiles(error)) throw error;
+      tidings.refused([file], error);
+    }
   }
-  for (const file of files.filter((one) => one.size > LARGE)) await sendPieces(target, file, progress);
 }
 
 /**
- * Files that go together: an image and the XML of the same name stay side by side.
+ * @param {unknown} error
+ * @returns {error is Problem}
+ */
+const isOfFiles = (error) => error instanceof Problem && OF_FILES.includes(error.status);
+
+/**
+ * Send files in one request; where some cannot be taken, the others are.
+ * @param {Target} target
+ * @param {File[][]} pairs
+ * @param {Tidings} tidings
+ * @returns {Promise<void>}
+ */
+async function sendTogether(target, pairs, tidings) {
+  const files = pairs.flat();
+  const form = new FormData();
+  for (const file of files) form.append("file", file, file.name);
+  form.append("read", String(target.read));
+  if (target.document !== null) form.append("document_id", String(target.document));
+  try {
+    const { jobs } = await whenThereIsRoom(() => call("POST", `collections/${target.collection}/uploads`, { form }));
+    jobs.forEach(noteJob);
+  } catch (error) {
+    if (!isOfFiles(error)) throw error;
+    const half = pairs.length >> 1;
+    if (!half) return tidings.refused(files, error);
+    await sendTogether(target, pairs.slice(0, half), tidings);
+    return sendTogether(target, pairs.slice(half), tidings);
+  }
+  tidings.sent(files);
+  tidings.progress(files.reduce((sum, file) => sum + file.size, 0));
+}
+
+/**
+ * A server that has too much to do takes nothing yet, and says for how long.
+ * @template T
+ * @param {() => Promise<T>} run
+ * @returns {Promise<T>}
+ */
+async function whenThereIsRoom(run) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 429 || attempt > ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(30, error.wait || 2)));
+    }
+  }
+}
+
+/**
+ * Files that go together, in pairs: an image and the XML of the same name stay side by side.
  * @param {File[]} files
- * @returns {File[][]}
+ * @returns {File[][][]}
  */
 function batches(files) {
   /** @type {Map<string, File[]>} */
@@ -209,14 +280,14 @@ function batches(files) {
     const key = file.name.replace(/(\.(page|alto))?\.[^.]+$/i, "");
     pairs.set(key, [...(pairs.get(key) ?? []), file]);
   }
-  /** @type {File[][]} */
+  /** @type {File[][][]} */
   const groups = [];
   let size = Infinity;
   for (const pair of pairs.values()) {
     const more = pair.reduce((sum, file) => sum + file.size, 0);
     const last = groups.at(-1);
-    if (!last || size + more > TOGETHER || last.length >= 100) groups.push([...pair]), (size = more);
-    else last.push(...pair), (size += more);
+    if (!last || size + more > TOGETHER || last.flat().length >= 100) groups.push([pair]), (size = more);
+    else last.push(pair), (size += more);
   }
   return groups;
 }

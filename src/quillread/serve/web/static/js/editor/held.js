@@ -1,0 +1,96 @@
+// Keys that are pressed while a page loads: they wait for it, and do there what they would have done, in their order.
+
+import { h } from "../dom.js";
+import { t } from "../i18n.js";
+import { actionOf, EVERYWHERE } from "./keys.js";
+
+/** @typedef {{text: string}|{action: string}} Press What was typed in a row, or what a key asks for. */
+
+/**
+ * What keys are for, once the page is there.
+ * @typedef {object} Hands
+ * @property {(text: string) => void} type
+ * @property {(action: string) => void} run
+ */
+
+/** @type {Hold|null} */
+let hold = null;
+
+/** The page that the address names. */
+export const currentPage = () => Number(location.hash.match(/^#\/page\/(\d+)/)?.[1] ?? NaN);
+
+/** A field that nobody sees takes what is typed: so accents that are typed with two keys, and pasted text, arrive whole. */
+class Hold {
+  /** @param {number} page */
+  constructor(page) {
+    this.page = page;
+    /** @type {Press[]} */
+    this.presses = [];
+    this.ends = new AbortController();
+    const { signal } = this.ends;
+    this.field = h("textarea", { class: "unseen", "aria-label": t("editor.opening"), autocomplete: "off", autocapitalize: "off", spellcheck: "false", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) });
+    document.body.append(this.field);
+    this.field.focus({ preventScroll: true });
+    addEventListener("hashchange", () => currentPage() !== page && endHold(), { signal });
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const action = event.isComposing ? undefined : actionOf(event);
+    if (!action || EVERYWHERE.has(action)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.take();
+    this.presses.push({ action });
+  }
+
+  take() {
+    if (this.field.value) this.presses.push({ text: this.field.value });
+    this.field.value = "";
+  }
+
+  end() {
+    this.take();
+    this.ends.abort();
+    this.field.remove();
+  }
+}
+
+/**
+ * A page is asked for: keys wait for it from now on.
+ * @param {number} page
+ */
+export function holdKeys(page) {
+  if (hold?.page === page) return;
+  endHold();
+  hold = new Hold(page);
+}
+
+/**
+ * Whether keys wait for a page.
+ * @param {number} page
+ */
+export const isHeld = (page) => hold?.page === page;
+
+/**
+ * The page is there, and has the focus: do what was pressed. Where that turns to yet another page, the rest waits for it.
+ * @param {number} page
+ * @param {Hands} hands
+ */
+export function releaseKeys(page, hands) {
+  if (hold?.page !== page) return;
+  const { presses } = hold;
+  endHold();
+  while (presses.length && !hold) {
+    const press = /** @type {Press} */ (presses.shift());
+    if ("text" in press) hands.type(press.text);
+    else hands.run(press.action);
+  }
+  /** @type {Hold|null} */ (hold)?.presses.unshift(...presses);
+}
+
+/** Nothing is waited for any more: what was pressed is for nobody. */
+export function endHold() {
+  hold?.end();
+  hold = null;
+}
