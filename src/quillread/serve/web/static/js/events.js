@@ -3,9 +3,9 @@
 import { address } from "./api.js";
 
 const KINDS = [
-  "collection.created", "collection.changed", "collection.deleted", "collection.restored",
-  "document.created", "document.changed", "document.deleted", "document.restored",
-  "page.created", "page.changed", "page.deleted", "page.restored", "page.reading", "page.read", "page.failed",
+  "collection.created", "collection.changed", "collection.deleted", "collection.restored", "collection.purged",
+  "document.created", "document.changed", "document.deleted", "document.restored", "document.moved", "document.purged",
+  "page.created", "page.changed", "page.deleted", "page.restored", "page.purged", "page.reading", "page.read", "page.failed",
   "line.changed", "layout.changed", "job.created", "job.progress", "job.finished",
 ]; // prettier-ignore
 
@@ -13,46 +13,53 @@ const KINDS = [
  * Watch a collection, or all.
  * @param {number|null} collection
  * @param {(kind: string, data: any) => void} hear
- * @param {(connected: boolean) => void} [connection] Told when the connection stands, and when it is lost.
+ * @param {(missed: boolean) => void} [connected] Told when the connection stands, and whether events may be missing: what is shown is to be loaded anew.
  * @returns {() => void} Ends it.
  */
-export function watch(collection, hear, connection) {
+export function watch(collection, hear, connected) {
   /** @type {EventSource|null} */
   let source = null;
   /** @type {number|undefined} */
   let timer;
   let wait = 1000;
+  let missed = document.visibilityState !== "visible"; // else what is shown was loaded just now
 
   function open() {
     source = new EventSource(address("events", { collection_id: collection }));
-    source.onopen = () => {
+    const begin = (/** @type {boolean} */ isReset) => {
+      connected?.(missed || isReset);
+      missed = false; // a connection that the browser takes up again by itself goes on where it was
       wait = 1000;
-      connection?.(true);
     };
+    source.addEventListener("ready", () => begin(false));
+    source.addEventListener("reset", () => begin(true));
     source.onerror = () => {
-      connection?.(false);
       if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again
+      missed = true;
       timer = setTimeout(open, wait); // refused, by a server that starts: the browser has given up
       wait = Math.min(wait * 2, 30_000);
     };
     for (const kind of KINDS) source.addEventListener(kind, (event) => hear(kind, JSON.parse(event.data)));
   }
 
-  /** Browsers have few connections for a server: a tab that nobody looks at gives its own back. */
-  function rest() {
-    clearTimeout(timer);
-    if (document.visibilityState === "visible") {
-      if (!source) open();
-    } else {
-      timer = setTimeout(() => (source?.close(), (source = null)), 15_000);
-    }
+  function close() {
+    source?.close();
+    source = null;
+    missed = true;
   }
 
-  open();
+  /** Browsers have few connections for a server: a tab that nobody looks at takes none, or gives its own back. */
+  function rest() {
+    clearTimeout(timer);
+    if (document.visibilityState !== "visible") timer = setTimeout(close, 15_000);
+    else if (!source || source.readyState === EventSource.CLOSED) open();
+  }
+
+  rest();
   addEventListener("visibilitychange", rest);
   return () => {
     removeEventListener("visibilitychange", rest);
     clearTimeout(timer);
-    source?.close();
+    close();
   };
 }

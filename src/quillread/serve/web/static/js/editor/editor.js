@@ -51,7 +51,6 @@ export class Editor {
     this.layout = null;
     this.frame = 0;
     this.moving = 0;
-    this.wasConnected = false;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -70,7 +69,7 @@ export class Editor {
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
-    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected) => connected && this.reconnected());
+    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (missed) => this.reconnected(missed));
     if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
   }
 
@@ -238,10 +237,10 @@ export class Editor {
     this.showStatus();
   }
 
-  async reconnected() {
+  /** @param {boolean} missed Whether events may be missing. */
+  async reconnected(missed) {
     if (outbox.isOffline) outbox.tryAgain();
-    if (this.wasConnected) await this.sheet.load().catch(() => {}); // what was missed
-    this.wasConnected = true;
+    if (missed) await this.sheet.load().catch(() => {});
   }
 
   /**

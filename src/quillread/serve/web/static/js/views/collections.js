@@ -104,13 +104,14 @@ export async function show(root) {
   draw();
   const stopDrops = mayMake ? acceptDrops(root, dropped) : () => {};
   let timer = 0;
+  const refreshSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => refresh().catch(() => {}), 800);
+  };
   const stop = watch(null, (kind, data) => {
     hearJob(kind, data);
-    if (/^(collection|document)\./.test(kind) || kind === "page.read") {
-      clearTimeout(timer);
-      timer = setTimeout(() => refresh().catch(() => {}), 800);
-    }
-  });
+    if (/^(collection|document)\./.test(kind) || kind === "page.read") refreshSoon();
+  }, (missed) => missed && refreshSoon()); // prettier-ignore
   return { close: () => (stop(), stopDrops(), clearTimeout(timer)) };
 }
 

@@ -2,7 +2,6 @@
 
 import { fill, h } from "../dom.js";
 import { get, images } from "../api.js";
-import { watch } from "../events.js";
 import { announce, tellFault } from "../dialog.js";
 import { percent, t } from "../i18n.js";
 import { outbox } from "../outbox.js";
@@ -53,7 +52,6 @@ class Review {
     };
     select.addEventListener("change", change);
     how.addEventListener("change", change);
-    this.stop = watch(this.collection.id, () => {});
     await this.load();
   }
 
@@ -182,7 +180,6 @@ class Review {
 
   close() {
     this.ends.abort();
-    this.stop?.();
     outbox.flush();
   }
 }

@@ -48,7 +48,7 @@ class Teaching {
     this.stop = watch(this.id, (kind, data) => {
       hearJob(kind, data);
       if (kind.startsWith("job.") && data.kind === "train") this.soon(kind === "job.finished" ? 0 : 700);
-    });
+    }, (missed) => missed && this.soon(0)); // prettier-ignore
     await this.load();
   }
 
