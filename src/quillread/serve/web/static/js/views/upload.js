@@ -3,7 +3,7 @@
 
 import { h, icon } from "../dom.js";
 import { address, call, Offline, Problem } from "../api.js";
-import { tellFault, toast } from "../dialog.js";
+import { faultText, tellFault, toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../storage.js";
 import { noteJob, tellJob } from "./jobs.js";
@@ -17,7 +17,7 @@ import { noteJob, tellJob } from "./jobs.js";
 /**
  * @typedef {object} Chosen
  * @property {string} name Of the folder, or of the first file.
- * @property {{name: string|null, files: File[]}[]} groups Those of a folder become one document; the others one each.
+ * @property {{name: string|null, files: File[], document?: number}[]} groups Those of a folder become one document, which may be there already; the others one each.
  * @property {number} skipped Files of other kinds.
  */
 
@@ -150,11 +150,10 @@ const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
  * Send files to a collection.
  * @param {number} collection
  * @param {Chosen} chosen
- * @param {{read?: boolean, document?: number}} [facts]
  */
-export async function addFiles(collection, chosen, facts = {}) {
-  const read = facts.read ?? true;
-  const files = chosen.groups.flatMap((one) => one.files);
+export async function addFiles(collection, chosen) {
+  const groups = chosen.groups.map((one) => ({ ...one, files: [...one.files] })); // of which those go that have arrived
+  const files = groups.flatMap((one) => one.files);
   const bar = h("progress", { max: String(files.reduce((sum, file) => sum + file.size, 0) || 1), value: "0", "aria-label": t("upload.running", { n: files.length }) });
   const place = h("div", { class: "toast upload" }, h("span", null, t("upload.running", { n: files.length })), bar);
   document.getElementById("toasts")?.append(place);
@@ -163,38 +162,69 @@ export async function addFiles(collection, chosen, facts = {}) {
   const stay = (/** @type {BeforeUnloadEvent} */ event) => event.preventDefault();
   addEventListener("beforeunload", stay); // a tab that is closed sends no more
   try {
-    for (const { name, files: some } of chosen.groups) {
-      let into = facts.document ?? null;
-      if (into === null && name !== null) into = (await call("POST", `collections/${collection}/documents`, { body: { name } })).id;
-      await sendGroup({ collection, document: into, read }, some, progress);
+    for (const one of groups) {
+      const { name } = one;
+      if (one.document === undefined && name !== null) one.document = (await patiently(() => call("POST", `collections/${collection}/documents`, { body: { name } }))).id;
+      await sendGroup({ collection, document: one.document ?? null }, one.files, progress);
     }
     toast([t("upload.done", { n: files.length }), chosen.skipped ? t("upload.skipped", { n: chosen.skipped }) : ""].join(" "));
   } catch (error) {
-    tellFault(error);
+    const rest = groups.filter((one) => one.files.length);
+    const n = files.length - rest.reduce((sum, one) => sum + one.files.length, 0);
+    toast(t("upload.partly", { n, total: files.length, why: faultText(error) }), {
+      kind: "error", seconds: 600, lasts: true, action: t("upload.rest"), run: () => void addFiles(collection, { ...chosen, groups: rest }),
+    }); // prettier-ignore
+    if (!(error instanceof Problem || error instanceof Offline)) throw error;
   } finally {
     removeEventListener("beforeunload", stay);
     place.remove();
   }
 }
 
-/** @typedef {{collection: number, document: number|null, read: boolean}} Target */
+/** @typedef {{collection: number, document: number|null}} Target */
 
 /**
  * @param {Target} target
- * @param {File[]} files
+ * @param {File[]} files Those that have arrived are taken out.
  * @param {(bytes: number) => void} progress
  */
 async function sendGroup(target, files, progress) {
+  const arrived = (/** @type {File[]} */ some) => files.splice(0, files.length, ...files.filter((file) => !some.includes(file)));
   for (const batch of batches(files.filter((file) => file.size <= LARGE))) {
     const form = new FormData();
+    form.append("upload", newKey()); // by which the server knows a batch that it has taken already
     for (const file of batch) form.append("file", file, file.name);
-    form.append("read", String(target.read));
     if (target.document !== null) form.append("document_id", String(target.document));
-    const { jobs } = await call("POST", `collections/${target.collection}/uploads`, { form });
+    const { jobs } = await patiently(() => call("POST", `collections/${target.collection}/uploads`, { form }));
     jobs.forEach(noteJob);
+    arrived(batch);
     progress(batch.reduce((sum, file) => sum + file.size, 0));
   }
-  for (const file of files.filter((one) => one.size > LARGE)) await sendPieces(target, file, progress);
+  for (const file of files.filter((one) => one.size > LARGE)) {
+    await sendPieces(target, file, progress);
+    arrived([file]);
+  }
+}
+
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/**
+ * Ask again while the server is away or busy.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @returns {Promise<T>}
+ */
+async function patiently(ask) {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const isPassing = error instanceof Offline || (error instanceof Problem && error.isPassing);
+      if (!isPassing || failures > ATTEMPTS) throw error;
+      const wait = error instanceof Problem ? error.wait * 1000 : 0;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(wait, Math.min(10_000, 1000 * failures))));
+    }
+  }
 }
 
 /**
@@ -227,14 +257,14 @@ function batches(files) {
  * @param {File} file
  * @param {(bytes: number) => void} progress
  */
-async function sendPieces({ collection, document: into, read }, file, progress) {
+async function sendPieces({ collection, document: into }, file, progress) {
   const key = `upload.${collection}.${file.name}.${file.size}.${file.lastModified}`;
   let url = recall(key);
   const known = url ? await offsetOf(url) : null;
   let offset = known ?? 0;
   if (known === null) {
     const encode = (/** @type {string} */ text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-    const facts = { collection_id: collection, filename: file.name, read, ...(into === null ? {} : { document_id: into }) };
+    const facts = { collection_id: collection, filename: file.name, read: true, ...(into === null ? {} : { document_id: into }) };
     const metadata = Object.entries(facts).map(([name, value]) => `${name} ${encode(String(value))}`).join(","); // prettier-ignore
     const answer = await tus("POST", address("uploads"), { "Upload-Length": String(file.size), "Upload-Metadata": metadata });
     url = new URL(answer.headers.get("location") ?? "", address("uploads")).href;
