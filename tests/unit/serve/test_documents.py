@@ -114,6 +114,7 @@ def test_a_page_knows_those_before_and_after_it(client: TestClient, collection: 
     client.delete(f"/api/v1/pages/{second}")
     shown = client.get(f"/api/v1/pages/{first}").json()
     assert (shown["previous_id"], shown["next_id"]) == (None, third)
+    assert [client.get(f"/api/v1/pages/{page}").json()["number"] for page in (first, third)] == [1, 2]
     client.patch(f"/api/v1/pages/{third}", json={"position": 1, "label": "12r"})
     shown = client.get(f"/api/v1/pages/{third}").json()
     assert (shown["previous_id"], shown["next_id"], shown["label"]) == (None, first, "12r")

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.words import place_words
 from quillread.serve.database.base import now
-from quillread.serve.database.schema import Event, LineSearch, LineVersion, Page
+from quillread.serve.database.schema import Event, Line, LineSearch, LineVersion, Page
 
 
 def fill(archive: Archive, *texts: str, sure: float = 0.9, others: tuple[str, ...] = ()) -> int:
@@ -273,6 +273,25 @@ def test_a_line_is_shown_cut_out_of_its_page(archive: Archive, client: TestClien
         picture = client.get(f"/api/v1/lines/{line['id']}/image", params={"height": 60})
         assert picture.headers["content-type"] == "image/jpeg"
         assert Image.open(io.BytesIO(picture.content)).height == 60
+
+
+def test_the_picture_of_a_line_is_asked_for_again_only_when_its_place_changes(
+    archive: Archive, client: TestClient, make_page: Callable[..., int]
+):
+    with archive.database.write() as session:
+        document_id = new_page(session).document_id
+    page_id = make_page(document_id, np.full((1000, 1000, 3), 200, np.uint8))
+    with archive.database.write() as session:
+        read_page(session, session.get_one(Page, page_id), found_line("Dear Sir", 100))
+    (line,) = lines_of(client, page_id)
+    place = f"/api/v1/lines/{line['id']}/image"
+    known = {"If-None-Match": client.get(place).headers["etag"]}
+    save(client, line, "Dear Sirs")
+    assert client.get(place, headers=known).status_code == 304
+    assert client.get(place, params={"height": 60}, headers=known).status_code == 200
+    with archive.database.write() as session:
+        session.get_one(Line, line["id"]).baseline = [[100, 150], [300, 150]]
+    assert client.get(place, headers=known).status_code == 200
 
 
 def test_a_line_of_a_page_without_image_has_none(archive: Archive, client: TestClient):

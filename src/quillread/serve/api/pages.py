@@ -17,6 +17,7 @@ from quillread.serve.archive.pages import (
     list_document_pages,
     move_page,
     neighbours,
+    number_of,
     place_page,
     show_page,
 )
@@ -61,6 +62,8 @@ class PageOut(BaseModel):
 class PageAmongOthers(PageOut):
     """A page, and those before and after it in its collection."""
 
+    number: int
+    """Which page of its document it is, from 1."""
     previous_id: int | None
     """At the beginning of a document, the last page of the one before."""
     next_id: int | None
@@ -189,4 +192,5 @@ def restore_page(archive: TheArchive, actor: TheActor, page_id: int) -> None:
 
 def _show(session: Session, page: Page) -> PageAmongOthers:
     before, after = neighbours(session, page)
-    return PageAmongOthers(**show_page(session, page), previous_id=before, next_id=after)
+    shown = show_page(session, page)
+    return PageAmongOthers(**shown, number=number_of(session, page), previous_id=before, next_id=after)

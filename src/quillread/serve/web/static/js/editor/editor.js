@@ -86,9 +86,8 @@ export class Editor {
   /** @param {string} query */
   async showHits(query) {
     /** @type {import("../types.js").Hit[]} */
-    const found = await all("search", { q: query, document_id: this.sheet.page.document_id, limit: 100 });
-    const hits = found.filter((hit) => hit.page_id === this.id);
-    this.view.showHits(hits.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
+    const found = await all("search", { q: query, page_id: this.id, limit: 100 });
+    this.view.showHits(found.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
   }
 
   signs() {
