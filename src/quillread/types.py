@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,9 @@ class Line:
     """Whether the line finder took it for print, such as a letterhead."""
 
 
+RegionKind = Literal["text", "margin", "heading", "table", "picture", "ignore"]
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """Lines that belong together, in reading order."""
@@ -157,6 +160,8 @@ class Region:
     lines: tuple[Line, ...]
     id: str | None = None
     """Name in the PAGE or ALTO file that it comes from."""
+    kind: RegionKind = "text"
+    """What stands in it; what is to be ignored is never exported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,46 @@ def test_a_folder_with_folders_is_dropped_and_becomes_documents(served: Served, 
     assert_estate(served, tab, made)
 
 
+LOSES_THE_FIRST = """
+window.answers = [];
+const fetched = window.fetch;
+window.fetch = async (url, facts) => {
+  const answer = await fetched(url, facts);
+  if (!String(url).endsWith("/uploads")) return answer;
+  window.answers.push(answer.status);
+  if (window.answers.length === 1) throw new TypeError("the network went away");
+  return answer;
+};
+"""
+"""The first answer to files that were sent never arrives."""
+
+
+def choose(tab: Any, files: list[Path]) -> None:
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose files").first.press("Enter")
+    chooser.value.set_files(files)
+
+
+def test_files_whose_answer_was_lost_are_sent_again_and_added_once(alone: Served, tab: Any, folder: Path):
+    tab.add_init_script(LOSES_THE_FIRST)
+    open_empty(tab, alone, 1)
+    choose(tab, [folder / "1890" / "9.jpg"])
+    tab.get_by_text("1 file sent").wait_for()
+    assert tab.evaluate("answers") == [202, 202]
+    jobs = alone.call("GET", "jobs")["items"]
+    assert [job["kind"] for job in jobs].count("import") == 1
+
+
+def test_files_that_were_not_sent_are_told_and_sent_when_one_says_so(alone: Served, tab: Any, folder: Path):
+    tab.route("**/collections/*/uploads", lambda route: route.fulfill(status=413, body="{}"), times=1)
+    open_empty(tab, alone, 1)
+    choose(tab, [folder / "1890" / "9.jpg"])
+    tab.get_by_text("Sent: 0 of 1 files.").wait_for()
+    tab.get_by_role("button", name="Send the rest").press("Enter")
+    tab.get_by_text("1 file sent").wait_for()
+    expect(tab.locator(".cell")).to_have_count(1, timeout=60_000)
+
+
 def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Served, tab: Any, tmp_path: Path):
     large = tmp_path / "large.tif"
     with Image.open(LETTER) as image:

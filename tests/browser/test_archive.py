@@ -226,6 +226,24 @@ def test_what_is_deleted_comes_back_from_the_bin(served: Served, tab: Any):
     assert served.call("GET", f"collections/{made}")["deleted"] is None
 
 
+def test_a_page_that_is_deleted_comes_back_from_the_bin_or_goes_for_good(served: Served, tab: Any):
+    collection = served.new_collection("Pages thrown away", 2)
+    first, second = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
+    for page in (first, second):
+        served.call("PATCH", f"pages/{page}", json={"label": f"folio {page}"})
+        served.call("DELETE", f"pages/{page}")
+    tab.goto(f"{served.address}/#/bin")
+    entries = {page: tab.locator("li", has_text=f"Pages thrown away · folio {page}") for page in (first, second)}
+    entries[first].get_by_role("button", name="Put back").press("Enter")
+    expect(entries[first]).to_have_count(0)
+    assert served.call("GET", f"pages/{first}")["deleted"] is None
+    entries[second].get_by_role("button", name="Delete for good").press("Enter")
+    tab.get_by_role("dialog").get_by_role("button", name="Delete for good").press("Enter")
+    expect(entries[second]).to_have_count(0)
+    kept = [page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"]]
+    assert kept == [first]
+
+
 def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
     tab.goto(f"{served.address}/#/collection/{served.collection}/review")
     field = tab.locator(".review-field:focus")

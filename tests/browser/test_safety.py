@@ -375,6 +375,50 @@ def test_a_collection_deleted_while_its_pages_are_shown_leads_back(served: Serve
     expect(tab.locator(".card", has_text="Short-lived pages")).to_have_count(0)
 
 
+HIDES = """
+window.isHidden = %s;
+Object.defineProperty(document, "visibilityState", { get: () => (window.isHidden ? "hidden" : "visible") });
+window.hide = (is) => ((window.isHidden = is), dispatchEvent(new Event("visibilitychange")));
+const later = window.setTimeout;
+window.setTimeout = (run, wait, ...more) => later(run, wait === 15000 ? 10 : wait, ...more);
+"""
+"""A tab that is hidden when a test says so, and gives its connection back at once."""
+
+
+def streams(tab: Any) -> list[str]:
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url) if "/api/v1/events" in request.url else None)
+    return asked
+
+
+def test_a_tab_that_was_not_looked_at_shows_what_it_has_missed(served: Served, tab: Any):
+    collection = served.new_collection("Looked away", 2)
+    tab.add_init_script(HIDES % "false")
+    asked = streams(tab)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    expect(tab.locator(".cell")).to_have_count(2)
+    with tab.expect_event("requestfailed", lambda request: "/api/v1/events" in request.url):
+        tab.evaluate("hide(true)")
+    page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]
+    served.call("DELETE", f"pages/{page}")
+    tab.evaluate("hide(false)")
+    expect(tab.locator(".cell")).to_have_count(1)
+    assert len(asked) == 2
+
+
+def test_a_tab_that_is_opened_behind_takes_no_connection_until_it_is_looked_at(served: Served, tab: Any):
+    collection = served.new_collection("Behind", 2)
+    tab.add_init_script(HIDES % "true")
+    asked = streams(tab)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    expect(tab.locator(".cell")).to_have_count(2)
+    assert asked == []
+    page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]
+    served.call("DELETE", f"pages/{page}")
+    tab.evaluate("hide(false)")
+    expect(tab.locator(".cell")).to_have_count(1)
+
+
 def test_a_document_deleted_meanwhile_is_told(served: Served, tab: Any):
     page = served.new_page()
     document = served.call("GET", f"pages/{page}")["document_id"]

@@ -14,7 +14,7 @@ from quillread.errors import Fault
 from quillread.formats.export import DOUBTFUL, UNSURE, words_of
 from quillread.formats.xml_io import clean
 from quillread.text.marks import MarkKind, find_marks
-from quillread.types import DocumentInfo, Line, Scan
+from quillread.types import DocumentInfo, Line, RegionKind, Scan
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TYPES = (
@@ -41,17 +41,23 @@ _STYLES = (
     '<w:style w:type="paragraph" w:default="1" w:styleId="Normal"><w:name w:val="Normal"/></w:style>'
     '<w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/><w:basedOn w:val="Normal"/>'
     '<w:next w:val="Normal"/><w:qFormat/><w:pPr><w:keepNext/><w:spacing w:after="120"/><w:outlineLvl w:val="0"/>'
-    '</w:pPr><w:rPr><w:b/><w:sz w:val="28"/></w:rPr></w:style></w:styles>'
+    '</w:pPr><w:rPr><w:b/><w:sz w:val="28"/></w:rPr></w:style>'
+    '<w:style w:type="paragraph" w:styleId="Heading2"><w:name w:val="heading 2"/><w:basedOn w:val="Normal"/>'
+    '<w:next w:val="Normal"/><w:qFormat/><w:pPr><w:keepNext/><w:outlineLvl w:val="1"/></w:pPr><w:rPr><w:b/></w:rPr>'
+    '</w:style><w:style w:type="paragraph" w:customStyle="1" w:styleId="Margin"><w:name w:val="Margin"/>'
+    '<w:basedOn w:val="Normal"/><w:pPr><w:ind w:left="5670"/></w:pPr><w:rPr><w:sz w:val="18"/></w:rPr></w:style>'
+    "</w:styles>"
 )
 _BODY = f"<w:document {_NAMESPACE}><w:body>"
+_STYLE_OF: dict[RegionKind, str] = {"heading": "Heading2", "margin": "Margin"}
 _LINE_BREAK = "<w:r><w:br/></w:r>"
 
 
 class DocxWriter:
     """Regions are paragraphs whose lines stay lines; each page begins a new page, one that failed says why.
 
-    Pages of a document have headings. Words in doubt are marked in yellow, those more likely wrong than right in
-    red.
+    Pages of a document have headings; headings and margins of a page have styles of their own. Words in doubt are
+    marked in yellow, those more likely wrong than right in red.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -75,17 +81,17 @@ class DocxWriter:
         page = scan.page
         if page.fault is not None:
             why = " ".join(str(page.fault).split())
-            paragraphs = [_run(f"[page {page.number} could not be read: {why}]", italic=True)]
+            paragraphs = [("", _run(f"[page {page.number} could not be read: {why}]", italic=True))]
         else:
-            regions = ([*filter(None, map(_runs, region.lines))] for region in page.regions)
-            paragraphs = [_LINE_BREAK.join(lines) for lines in regions if lines]
-        first, *others = paragraphs or [""]
+            regions = ((region.kind, [*filter(None, map(_runs, region.lines))]) for region in page.regions)
+            paragraphs = [(_STYLE_OF.get(kind, ""), _LINE_BREAK.join(lines)) for kind, lines in regions if lines]
         if self._has_headings:
-            first, others = _run(page.title), paragraphs
-        style = '<w:pStyle w:val="Heading1"/>' if self._has_headings else ""
-        style += "" if self._is_first else "<w:pageBreakBefore/>"
-        self._document.write(f"<w:p><w:pPr>{style}</w:pPr>{first}</w:p>".encode())
-        self._document.write("".join(f"<w:p>{content}</w:p>" for content in others).encode())
+            paragraphs.insert(0, ("Heading1", _run(page.title)))
+        for number, (style, content) in enumerate(paragraphs or [("", "")]):
+            facts = f'<w:pStyle w:val="{style}"/>' if style else ""
+            facts += "<w:pageBreakBefore/>" if number == 0 and not self._is_first else ""
+            facts = f"<w:pPr>{facts}</w:pPr>" if facts else ""
+            self._document.write(f"<w:p>{facts}{content}</w:p>".encode())
         self._is_first = False
 
     def close(self, fault: Fault | None) -> None:

@@ -128,6 +128,8 @@ def _regions(page: Page) -> list[dict[str, Any]]:
     first = 0
     for region in page.regions:
         data: dict[str, Any] = {"id": region.id} if region.id is not None else {}
+        if region.kind != "text":
+            data["kind"] = region.kind
         data["polygon"] = _points(region.polygon.points)
         data["lines"] = list(range(first, first + len(region.lines)))
         first += len(region.lines)

@@ -27,7 +27,7 @@ from quillread.formats.xml_io import (
     write,
 )
 from quillread.text.marks import Mark, find_marks
-from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan
+from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, RegionKind, Scan
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,11 @@ def _by_place(elements: Iterable[Element]) -> list[Element]:
     return [element for found, element in sorted(places, key=lambda item: int(item[0][1]) if item[0] else math.inf)]
 
 
+_TYPES: dict[RegionKind, str] = {"heading": "heading", "margin": "marginalia"}
+"""Types of regions that PAGE tells apart as we do."""
+_KINDS = {name: kind for kind, name in _TYPES.items()}
+
+
 def _walk_order(group: Element) -> list[Element]:
     """Return the region references below a group, each ordered group by its `index`."""
     members = sorted(group, key=lambda member: _index(member.get("index", "")))
@@ -119,7 +124,8 @@ def _read_region(element: Element, path: Path) -> tuple[Region, list[str]]:
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
-    return Region(Polygon(outline), lines, element.get("id")), [name for name, line in found if not line]
+    kind = _KINDS.get(element.get("type", ""), "text")
+    return Region(Polygon(outline), lines, element.get("id"), kind), [name for name, line in found if not line]
 
 
 def _read_line(element: Element, path: Path) -> Line | None:
@@ -201,7 +207,8 @@ def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
 
 def _add_region(holder: Element, region: Region, place: tuple[int, str], page: Page, names: Names) -> None:
     index, name = place
-    element = add(holder, "TextRegion", id=name, type="paragraph", custom=f"readingOrder {{index:{index};}}")
+    kind = _TYPES.get(region.kind, "paragraph")
+    element = add(holder, "TextRegion", id=name, type=kind, custom=f"readingOrder {{index:{index};}}")
     add(element, "Coords", points=points(region.polygon.points, page))
     for number, line in enumerate(region.lines):
         _add_line(element, line, (number, names.take(line.id, f"r{index + 1}l{number + 1}")), page, names)

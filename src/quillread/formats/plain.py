@@ -69,7 +69,9 @@ class MarkdownWriter:
             lines = [
                 _mark_up(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text
             ]
-            if lines:
+            if lines and region.kind == "heading":
+                parts.append(f"### {' '.join(lines)}")
+            elif lines:
                 parts.append("\\\n".join(lines))
         if parts:
             self._file.write((self._gap + "\n\n".join(parts) + "\n").encode(errors="backslashreplace"))

@@ -29,6 +29,13 @@ PAGE = """<?xml version="1.0" encoding="UTF-8"?>
 </PcGts>"""
 
 
+@pytest.mark.parametrize(("name", "kind"), [("heading", "heading"), ("marginalia", "margin"), ("paragraph", "text")])
+def test_the_kind_of_a_region_is_read(tmp_path, name, kind):
+    path = tmp_path / "letter.xml"
+    path.write_text(PAGE.replace('id="a">', f'id="a" type="{name}">'), encoding="utf-8")
+    assert {region.id: region.kind for region in read_page_xml(path).regions} == {"a": kind, "b": "text"}
+
+
 @pytest.fixture
 def read(tmp_path):
     def read(text):

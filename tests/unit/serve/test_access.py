@@ -509,6 +509,8 @@ HEADERS = {
     "Upload-Length": "5",
     "Upload-Metadata": "collection_id MQ==,filename YS5qcGc=",
 }
+OF_PAGES = {"/api/v1/pages", "/api/v1/pages/read"}
+"""Routes that take several pages."""
 BARE = {"/api/v1/uploads"}
 """Routes that take no body."""
 OWN = {
@@ -532,7 +534,8 @@ def ask_all(client: TestClient, wanted: Callable[[str, str], bool]) -> dict[tupl
         if path.startswith(GUARDED) and path not in OPEN and wanted(method, path):
             if method == "OPTIONS" or path == "/api/v1/events":
                 continue  # which tells of the protocol of uploads; which does not end
-            body: dict[str, Any] = {} if method in ("GET", "HEAD", "DELETE") or path in BARE else {"json": BODY}
+            sent = BODY | {"page_ids": [1]} if path in OF_PAGES else BODY
+            body: dict[str, Any] = {} if method in ("GET", "HEAD", "DELETE") or path in BARE else {"json": sent}
             if (method, path) == ("POST", "/api/v1/models"):
                 body = {"files": {"file": ("a.zip", b"x")}, "data": {"name": "x"}}
             answer = client.request(method, fill(path), headers=HEADERS, **body)

@@ -114,6 +114,7 @@ def test_a_page_knows_those_before_and_after_it(client: TestClient, collection: 
     client.delete(f"/api/v1/pages/{second}")
     shown = client.get(f"/api/v1/pages/{first}").json()
     assert (shown["previous_id"], shown["next_id"]) == (None, third)
+    assert [client.get(f"/api/v1/pages/{page}").json()["number"] for page in (first, third)] == [1, 2]
     client.patch(f"/api/v1/pages/{third}", json={"position": 1, "label": "12r"})
     shown = client.get(f"/api/v1/pages/{third}").json()
     assert (shown["previous_id"], shown["next_id"], shown["label"]) == (None, first, "12r")
@@ -144,6 +145,34 @@ def test_a_page_moves_to_another_document(client: TestClient, collection: int, m
     assert client.patch(f"/api/v1/pages/{page}", json={"document_id": second}).json()["document_id"] == second
     assert client.get(f"/api/v1/documents/{first}").json()["page_count"] == 0
     assert client.patch(f"/api/v1/pages/{page}", json={"document_id": 4711}).status_code == 404
+
+
+def test_several_pages_are_binned_restored_and_moved_together_or_not_at_all(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    here, there = (make_document(client, collection, name) for name in "ab")
+    pages = [make_page(here, position=position) for position in (1, 2, 3)]
+
+    def listed(document: int) -> list[int]:
+        return [page["id"] for page in client.get(f"/api/v1/documents/{document}/pages").json()["items"]]
+
+    assert client.patch("/api/v1/pages", json={"page_ids": pages[:2], "deleted": True}).status_code == 204
+    assert listed(here) == pages[2:]
+    assert client.patch("/api/v1/pages", json={"page_ids": pages[:2], "deleted": False}).status_code == 204
+    assert client.patch("/api/v1/pages", json={"page_ids": [*pages, 999], "deleted": True}).status_code == 404
+    assert listed(here) == pages
+    moved = client.patch("/api/v1/pages", json={"page_ids": [pages[2], pages[0]], "document_id": there})
+    assert moved.status_code == 204
+    assert (listed(here), listed(there)) == ([pages[1]], [pages[2], pages[0]])
+
+
+def test_several_pages_are_read_as_one_job(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection)
+    pages = [make_page(document, position=position) for position in (1, 2, 3)]
+    job = client.post("/api/v1/pages/read", json={"page_ids": pages[1:]})
+    assert (job.status_code, job.json()["total"]) == (202, 2)
+    assert client.post("/api/v1/pages/read", json={"page_ids": [pages[0], 999]}).status_code == 404
+    assert client.post("/api/v1/pages/read", json={"page_ids": []}).status_code == 422
 
 
 def test_a_listing_of_many_documents_takes_few_statements(client: TestClient, archive: Archive, collection: int):

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import docx
 import numpy as np
 import pyarrow.parquet
 import pypdf
 import pytest
 from fastapi.testclient import TestClient
 from serve_pages import box, found_line, new_page, read_page
+from sqlalchemy import select
 
 from quillread import types
 from quillread.data.spec import open_source, parse_spec
@@ -20,7 +22,7 @@ from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.exporting import ALL_FORMATS, Selection, export, safe_name
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.readings import add_import
-from quillread.serve.database.schema import Document, Page
+from quillread.serve.database.schema import Document, Page, Region
 
 MakePage = Callable[..., int]
 
@@ -100,6 +102,20 @@ def test_a_draft_is_exported_as_sure_as_the_machine_was(client: TestClient, lett
     _, draft = data["pages"][0]["lines"]
     assert (draft["text"], draft["confidence"]) == ("I was", row["confidence"])
     assert [word["confidence"] for word in draft["words"]] == [0.9, 1]
+
+
+def test_regions_are_exported_as_what_they_are_and_those_to_ignore_not_at_all(
+    archive: Archive, client: TestClient, letter: Document
+):
+    with archive.database.write() as session:
+        first, second = session.scalars(select(Region).order_by(Region.id))
+        first.kind, second.kind = "ignore", "heading"
+    assert fetch(client, f"documents/{letter.id}", format="txt").decode() == "Yours, Zoë 👩\u200d🔬\n"
+    files = unpack(fetch(client, f"documents/{letter.id}", format="page"))
+    assert 'type="heading"' in files["Letter_ to_Anna-0002.page.xml"].decode()
+    assert "### Yours" in fetch(client, f"documents/{letter.id}", format="md").decode()
+    word = docx.Document(io.BytesIO(fetch(client, f"documents/{letter.id}", format="docx")))
+    assert "Heading 2" in {paragraph.style.name for paragraph in word.paragraphs if paragraph.style}
 
 
 def test_a_searchable_pdf_shows_the_pages(client: TestClient, letter: Document):

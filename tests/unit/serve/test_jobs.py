@@ -117,6 +117,8 @@ def test_jobs_are_listed_latest_first_and_in_parts(archive: Archive, client: Tes
     assert [job["id"] for job in waiting["items"]] == ids[:0:-1]
     assert client.get("/api/v1/jobs", params={"collection_id": 99}).json()["items"] == []
     assert client.get("/api/v1/jobs", params={"state": "odd"}).status_code == 422
+    assert len(client.get("/api/v1/jobs", params={"kind": "read"}).json()["items"]) == 3
+    assert client.get("/api/v1/jobs", params={"kind": "train"}).json()["items"] == []
 
 
 def test_a_job_is_cancelled_once(archive: Archive, client: TestClient):

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 from serve_pages import found_line, new_page, read_page
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.words import place_words
-from quillread.serve.database.schema import Event, LineSearch, Page
+from quillread.serve.database.base import now
+from quillread.serve.database.schema import Event, Line, LineSearch, LineVersion, Page
 
 
 def fill(archive: Archive, *texts: str, sure: float = 0.9, others: tuple[str, ...] = ()) -> int:
@@ -98,6 +100,38 @@ def test_a_line_that_is_half_corrected_stays_in_doubt(archive: Archive, client: 
     draft = save(client, line, "Dear Si", checked=False).json()
     assert draft["confidence"] == 0.3
     assert counts(archive, page_id) == (1, 0, 1)
+
+
+def texts_of(client: TestClient, line: dict[str, Any]) -> list[str]:
+    return [version["text"] for version in client.get(f"/api/v1/lines/{line['id']}/versions").json()["items"]]
+
+
+def test_a_text_that_is_being_typed_is_one_version(archive: Archive, client: TestClient):
+    (line,) = lines_of(client, fill(archive, "Dear Sit"))
+    for text in ("Dear", "Dear S", "Dear Sir"):
+        line = save(client, line, text, checked=False).json()
+    assert texts_of(client, line) == ["Dear Sit", "Dear Sir"]
+    line = save(client, line, "Dear Sir,").json()
+    assert texts_of(client, line) == ["Dear Sit", "Dear Sir,"]
+    save(client, line, "Dear Sirs", checked=False)
+    assert texts_of(client, line) == ["Dear Sit", "Dear Sir,", "Dear Sirs"]
+
+
+def test_an_older_draft_is_kept_when_it_is_written_anew(archive: Archive, client: TestClient):
+    (line,) = lines_of(client, fill(archive, "Dear Sit"))
+    line = save(client, line, "Dear Si", checked=False).json()
+    with archive.database.write() as session:
+        session.execute(update(LineVersion).values(created=now() - timedelta(hours=1)))
+    save(client, line, "Dear Sir", checked=False)
+    assert texts_of(client, line) == ["Dear Sit", "Dear Si", "Dear Sir"]
+
+
+def test_a_draft_is_kept_when_an_earlier_version_is_restored(archive: Archive, client: TestClient):
+    (line,) = lines_of(client, fill(archive, "Dear Sit"))
+    line = save(client, line, "Dear Si", checked=False).json()
+    tag = {"If-Match": f'"{line["revision"]}"'}
+    client.post(f"/api/v1/lines/{line['id']}/restore", json={"number": 1}, headers=tag)
+    assert texts_of(client, line) == ["Dear Sit", "Dear Si", "Dear Sit"]
 
 
 @pytest.mark.parametrize("text", ["שלום רב", "a", "one two three four five six seven eight nine ten"])
@@ -239,6 +273,25 @@ def test_a_line_is_shown_cut_out_of_its_page(archive: Archive, client: TestClien
         picture = client.get(f"/api/v1/lines/{line['id']}/image", params={"height": 60})
         assert picture.headers["content-type"] == "image/jpeg"
         assert Image.open(io.BytesIO(picture.content)).height == 60
+
+
+def test_the_picture_of_a_line_is_asked_for_again_only_when_its_place_changes(
+    archive: Archive, client: TestClient, make_page: Callable[..., int]
+):
+    with archive.database.write() as session:
+        document_id = new_page(session).document_id
+    page_id = make_page(document_id, np.full((1000, 1000, 3), 200, np.uint8))
+    with archive.database.write() as session:
+        read_page(session, session.get_one(Page, page_id), found_line("Dear Sir", 100))
+    (line,) = lines_of(client, page_id)
+    place = f"/api/v1/lines/{line['id']}/image"
+    known = {"If-None-Match": client.get(place).headers["etag"]}
+    save(client, line, "Dear Sirs")
+    assert client.get(place, headers=known).status_code == 304
+    assert client.get(place, params={"height": 60}, headers=known).status_code == 200
+    with archive.database.write() as session:
+        session.get_one(Line, line["id"]).baseline = [[100, 150], [300, 150]]
+    assert client.get(place, headers=known).status_code == 200
 
 
 def test_a_line_of_a_page_without_image_has_none(archive: Archive, client: TestClient):

@@ -149,6 +149,9 @@ def test_a_search_looks_where_it_is_told(archive: Archive, client: TestClient):
     assert texts(client, "word", collection_id=collection) == ["word a", "word b"]
     client.patch(f"/api/v1/pages/{second.id}", json={"document_id": first.document_id})
     assert texts(client, "word", document_id=first.document_id) == ["word a", "word b"]
+    assert texts(client, "word", page_id=second.id) == ["word b"]
+    assert client.get("/api/v1/search", params={"q": "word", "page_id": 999}).status_code == 404
+    assert [item["page_size"] for item in find(client, "word", page_id=first.id)] == [[first.width, first.height]]
     assert [item["page_number"] for item in find(client, "word")] == [1, 2]
 
 

@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from serve_lessons import add_lesson
 from serve_pages import found_line, new_page, read_page
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quillread.errors import ConfigError
 from quillread.serve.access.actor import OWNER
@@ -15,7 +15,7 @@ from quillread.serve.archive.lines import save_text
 from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
 from quillread.serve.archive.teaching import CURVE, Checked, checked_lines, choose_review, hold_back, taught_before
 from quillread.serve.database.base import now
-from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page
+from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page, Region
 
 
 def lines_of(*counts: int) -> list[Checked]:
@@ -99,6 +99,14 @@ def test_checked_lines_teach_unless_they_are_in_the_bin_or_empty(archive: Archiv
         session.scalars(select(Document)).one().deleted = now()
     with archive.database.read() as session:
         assert checked_lines(session, collection) == []
+
+
+def test_lines_in_a_region_to_ignore_neither_teach_nor_are_proofread(archive: Archive):
+    collection = fill(archive)
+    with archive.database.write() as session:
+        session.execute(update(Region).values(kind="ignore"))
+        assert checked_lines(session, collection) == []
+        assert choose_review(session, collection, 0.0).line_ids == []
 
 
 def test_lines_that_models_were_taught_with_are_known(archive: Archive):

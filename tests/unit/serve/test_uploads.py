@@ -81,6 +81,18 @@ def test_an_upload_is_kept_when_it_is_answered(client: TestClient, archive: Arch
     assert archive.storage.read(stored.sha256) == content
 
 
+def test_a_form_that_is_sent_again_begins_no_second_import(client: TestClient, collection: int):
+    def sent(key: str) -> int:
+        files = {"file": ("a.png", picture())}
+        answer = client.post(f"/api/v1/collections/{collection}/uploads", data={"upload": key}, files=files)
+        return int(answer.json()["jobs"][0]["id"]) if answer.is_success else answer.status_code
+
+    first = sent("0123456789abcdef")
+    assert sent("0123456789abcdef") == first
+    assert sent("fedcba9876543210") != first
+    assert sent("short") == 400
+
+
 def test_an_upload_into_what_does_not_exist_is_refused_before_it_is_read(client: TestClient, collection: int):
     assert send(client, 4711, b"").status_code == 404
     body = part("document_id", b"4711") + part("file", picture(), "a.png") + b"--x--\r\n"

@@ -32,10 +32,10 @@ _SIZE = re.compile(r"(\d{1,6})?,(\d{1,6})?")
 
 IfNoneMatch = Annotated[str | None, Header()]
 Width = Annotated[int | None, Query(ge=1, le=65_500, description="At most so many pixels wide")]
-_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before"}}
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before"}}
 
 
-@router.get("/pages/{page_id}/image", response_class=Response, responses=_JPEG)
+@router.get("/pages/{page_id}/image", response_class=Response, responses=JPEG)
 def get_image(
     archive: TheArchive, actor: TheActor, page_id: int, width: Width = None, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -47,7 +47,7 @@ def get_image(
     return _send_part(archive, view, Box(0, 0, page.width, page.height), (width, height), if_none_match)
 
 
-@router.get("/pages/{page_id}/thumbnail", response_class=Response, responses=_JPEG)
+@router.get("/pages/{page_id}/thumbnail", response_class=Response, responses=JPEG)
 def get_thumbnail(archive: TheArchive, actor: TheActor, page_id: int, if_none_match: IfNoneMatch = None) -> Response:
     """Show a page as JPEG that fits into 320 x 640 pixels."""
     page, _ = _find_view(archive, actor, page_id)
@@ -102,7 +102,7 @@ def get_info(
     return JSONResponse(info, media_type=media_type, headers={"Vary": "Accept"})
 
 
-@router.get("/iiif/{page_id}/{region}/{size}/{rotation}/{quality}.{format}", response_class=Response, responses=_JPEG)
+@router.get("/iiif/{page_id}/{region}/{size}/{rotation}/{quality}.{format}", response_class=Response, responses=JPEG)
 def get_part(
     archive: TheArchive,
     actor: TheActor,
@@ -171,7 +171,7 @@ def _read_size(size: str, box: Box) -> tuple[int, int]:
 def _send_part(archive: Archive, view: str, box: Box, size: tuple[int, int], if_none_match: str | None) -> Response:
     tag = "-".join(map(str, (view[:32], box.x, box.y, box.width, box.height, *size)))
     headers = _headers(tag)
-    if _is_known(headers["ETag"], if_none_match):
+    if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     content = archive.views.part(archive.storage.path(view), view, box, *size)
     return Response(content, media_type="image/jpeg", headers=headers)
@@ -189,7 +189,7 @@ def _send_file(
     if name is not None:
         # Saved, not shown; the name is quoted whatever is in it.
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name.rsplit('/', 1)[-1], safe='')}"
-    if _is_known(headers["ETag"], if_none_match):
+    if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return FileResponse(archive.storage.path(sha256), media_type=media_type, headers=headers)
 
@@ -205,6 +205,7 @@ def _headers(tag: str) -> dict[str, str]:
     }
 
 
-def _is_known(tag: str, if_none_match: str | None) -> bool:
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Whether whoever asks has what an entity tag, quotes included, is of."""
     known = {value.strip().removeprefix("W/") for value in (if_none_match or "").split(",")}
     return tag in known or "*" in known

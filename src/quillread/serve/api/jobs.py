@@ -95,6 +95,7 @@ def list_jobs(
     actor: TheActor,
     collection_id: int | None = None,
     state: Annotated[list[JobState] | None, Query()] = None,
+    kind: queue.JobKind | None = None,
     limit: Limit = 100,
     after: After = None,
 ) -> JobList:
@@ -105,6 +106,8 @@ def list_jobs(
             chosen = chosen.where(Job.id < after)
         if collection_id is not None:
             chosen = chosen.where(Job.collection_id == collection_id)
+        if kind is not None:
+            chosen = chosen.where(Job.kind == kind)
         if state:
             chosen = chosen.where(Job.state.in_(state))
         found = session.scalars(chosen).all()

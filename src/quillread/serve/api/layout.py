@@ -1,7 +1,7 @@
 """The layout of a page: lines and regions drawn, moved, split, merged, put in order, deleted and taken back."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
@@ -17,6 +17,7 @@ from quillread.serve.archive.layout import Changed
 from quillread.serve.archive.lines import show_line
 from quillread.serve.faults import RequestError
 from quillread.serve.jobs.queue import enqueue_lines
+from quillread.types import RegionKind
 
 router = APIRouter(tags=["layout"])
 
@@ -25,7 +26,6 @@ Shape = Annotated[list[Coordinates], Field(max_length=10_000)]
 Id = Annotated[int, Field(ge=1, lt=1 << 62)]
 Ids = Annotated[list[Id], Field(max_length=100_000)]
 Position = Annotated[int, Field(ge=0, lt=1 << 30)]
-Kind = Literal["text", "margin", "heading", "table", "picture", "ignore"]
 Read = Annotated[bool, Query(description="Whether lines that are new or were moved are read at once")]
 
 
@@ -72,14 +72,14 @@ class NewRegion(BaseModel):
     """A region that is drawn."""
 
     polygon: Shape
-    kind: Kind = "text"
+    kind: RegionKind = "text"
 
 
 class RegionChange(BaseModel):
     """What is to be another; what is not given stays."""
 
     polygon: Shape | None = None
-    kind: Kind | None = None
+    kind: RegionKind | None = None
     position: Position | None = None
     """Among the regions, from 0; its lines go with it."""
 

@@ -2,6 +2,7 @@
 
 import io
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -12,6 +13,7 @@ from sqlalchemy import select
 
 from quillread.images.crop import crop_line
 from quillread.images.fit import scale_to_height
+from quillread.serve.api.images import JPEG, IfNoneMatch, is_known
 from quillread.serve.api.pages import PageOut
 from quillread.serve.api.request import IfMatch, TheActor, TheArchive
 from quillread.serve.archive.find import find_page
@@ -181,26 +183,31 @@ def post_restore(archive: TheArchive, actor: TheActor, line_id: int, body: Resto
     return answer(state)
 
 
-@router.get("/lines/{line_id}/image", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+@router.get("/lines/{line_id}/image", response_class=Response, responses=JPEG)
 def get_line_image(
     archive: TheArchive,
     actor: TheActor,
     line_id: int,
     height: Annotated[int | None, Query(ge=8, le=1000, description="Pixels; that of the page if not given")] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Cut a line out of its page, laid level."""
+    """Cut a line out of its page, laid level; its entity tag changes with its outline, and not with its text."""
     with archive.database.read() as session:
         state = find_state(session, actor, line_id)
         page = session.get_one(Page, state.row.page_id)
     if page.view is None:
         raise NotFoundError(f"the page of line {line_id} has no image")
+    looks = repr((page.view, state.row.baseline, state.row.polygon, height))
+    headers = {"ETag": f'"{sha256(looks.encode()).hexdigest()[:32]}"'}
+    if is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
     box, line = part_of(state.place, page.width, page.height)
     pixels, _ = crop_line(archive.views.pixels(archive.storage.path(page.view), page.view, box), line)
     if height is not None:
         pixels = scale_to_height(pixels, height, max(1, min(20_000, round(pixels.shape[1] * height / pixels.shape[0]))))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return Response(file.getvalue(), media_type="image/jpeg", headers=tag(state.row.revision))
+    return Response(file.getvalue(), media_type="image/jpeg", headers=headers)
 
 
 def answer(state: LineState) -> JSONResponse:

@@ -17,6 +17,7 @@ from quillread.serve.archive.pages import (
     list_document_pages,
     move_page,
     neighbours,
+    number_of,
     place_page,
     show_page,
 )
@@ -27,6 +28,10 @@ router = APIRouter(tags=["pages"])
 
 State = Literal["new", "waiting", "reading", "read", "failed"]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+
+
+Id = Annotated[int, Field(ge=1, lt=1 << 62)]
+PageIds = Annotated[list[Id], Field(min_length=1, max_length=10_000)]
 
 
 class PageOut(BaseModel):
@@ -57,6 +62,8 @@ class PageOut(BaseModel):
 class PageAmongOthers(PageOut):
     """A page, and those before and after it in its collection."""
 
+    number: int
+    """Which page of its document it is, from 1."""
     previous_id: int | None
     """At the beginning of a document, the last page of the one before."""
     next_id: int | None
@@ -74,8 +81,18 @@ class PageChange(BaseModel):
     """What is to be another; what is not given stays."""
 
     position: Position | None = None
-    document_id: Annotated[int, Field(ge=1, lt=1 << 62)] | None = None
+    document_id: Id | None = None
     label: Label | None = None
+
+
+class PagesChange(BaseModel):
+    """What is to become of some pages; what is not given stays."""
+
+    page_ids: PageIds
+    deleted: bool | None = None
+    """Whether they are in the bin."""
+    document_id: Id | None = None
+    """Where they are moved to, in the order in which they are named."""
 
 
 @router.get("/documents/{document_id}/pages", response_model=PageList)
@@ -117,6 +134,19 @@ def list_in_collection(
             session, collection_id, conditions=tuple(conditions), after=after, limit=limit, deleted=deleted
         )
     return listed(rows, limit)
+
+
+@router.patch("/pages", status_code=status.HTTP_204_NO_CONTENT)
+def change_pages(archive: TheArchive, actor: TheActor, body: PagesChange) -> None:
+    """Put pages into the bin or take them out, or move them to another document: all of them, or none."""
+    with archive.database.write() as session:
+        for id in body.page_ids:
+            page = find_page(session, actor, id, "editor", deleted=body.deleted is not None)
+            if body.deleted is not None:
+                bin_page(session, actor, page, into=body.deleted)
+            if body.document_id is not None:
+                move_page(session, actor, page, body.document_id)
+                tell(session, "page.changed", page.document.collection_id, page=page.id, document=page.document_id)
 
 
 @router.get("/pages/{page_id}")
@@ -162,4 +192,5 @@ def restore_page(archive: TheArchive, actor: TheActor, page_id: int) -> None:
 
 def _show(session: Session, page: Page) -> PageAmongOthers:
     before, after = neighbours(session, page)
-    return PageAmongOthers(**show_page(session, page), previous_id=before, next_id=after)
+    shown = show_page(session, page)
+    return PageAmongOthers(**shown, number=number_of(session, page), previous_id=before, next_id=after)

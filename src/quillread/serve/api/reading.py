@@ -19,6 +19,7 @@ from quillread.files import storable_name
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.jobs import JobOut, show_job
+from quillread.serve.api.pages import PageIds
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.events import audit
 from quillread.serve.archive.find import find_collection, find_document, find_page
@@ -49,6 +50,12 @@ class NewReading(BaseModel):
     a person or an import has drawn them or given them text."""
     only: Literal["all", "unread", "unchecked"] = "all"
     """Which pages: `unread` are new or have failed, `unchecked` have a line that nobody has checked, or are unread."""
+
+
+class NewReadingOfPages(NewReading):
+    """Which pages are to be read, and how."""
+
+    page_ids: PageIds
 
 
 def _crew(request: Request) -> Crew:
@@ -84,6 +91,17 @@ def read_collection(archive: TheArchive, actor: TheActor, collection_id: int, bo
         find_collection(session, actor, collection_id, "editor")
         pages = _chosen(session, body, Document.collection_id == collection_id)
     return _enqueue(archive, actor, pages, body, collection_id, None)
+
+
+@router.post("/pages/read", status_code=status.HTTP_202_ACCEPTED)
+def read_pages(archive: TheArchive, actor: TheActor, body: NewReadingOfPages) -> JobOut:
+    """Read some pages of a collection, as one job."""
+    with archive.database.read() as session:
+        for id in body.page_ids:
+            find_page(session, actor, id, "editor")
+        pages = _chosen(session, body, Page.id.in_(body.page_ids))
+        document = session.get_one(Document, session.get_one(Page, body.page_ids[0]).document_id)
+    return _enqueue(archive, actor, pages, body, document.collection_id, None)
 
 
 @router.post("/pages/{page_id}/look", status_code=status.HTTP_204_NO_CONTENT)

@@ -35,6 +35,8 @@ class FoundLine(BaseModel):
     document_name: str
     page_number: int
     """In its document, from 1."""
+    page_size: tuple[int, int]
+    """Width and height of the page."""
     text: str
     checked: bool
     in_alternative: bool
@@ -57,12 +59,12 @@ def get_search(
     q: Annotated[str, Query(max_length=500, description='Words that must all occur, "phrases", beginnings*')],
     collection_id: Id = None,
     document_id: Id = None,
+    page_id: Id = None,
     limit: Annotated[int, Query(ge=1, le=100, description="At most so many")] = 20,
     after: After = None,
 ) -> Response:
     """Find lines by their words; accents, case, long s, ligatures and typography do not count."""
     with archive.database.read() as session:
-        items, next_after = search(
-            session, actor, q, collection_id=collection_id, document_id=document_id, after=after, limit=limit
-        )
+        places = {"collection_id": collection_id, "document_id": document_id, "page_id": page_id}
+        items, next_after = search(session, actor, q, **places, after=after, limit=limit)
     return JSONResponse({"items": items, "next": next_after})

@@ -1,8 +1,10 @@
 """Uploads in one request, and imports of addresses: files go to the disk as they come, however large they are."""
 
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, BinaryIO, TypeVar
@@ -43,6 +45,7 @@ _FORM = {
                         "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
                         "read": {"type": "boolean", "default": True},
                         "document_id": {"type": "integer"},
+                        "upload": {"type": "string", "description": "Random, by which it is known if it is sent again"},
                     },
                 }
             }
@@ -72,7 +75,7 @@ async def upload_files(request: Request, archive: TheArchive, actor: TheActor, c
     """Upload files: images, PDFs, TIFFs, HEIC, zips of images with PAGE or ALTO, or PAGE and ALTO beside images.
 
     Each file, and each folder of a zip, becomes a document, unless a `document_id` is given. When this is answered,
-    the files are kept and their import is begun.
+    the files are kept and their import is begun: once, however often it is sent with the same `upload`.
     """
 
     def check(target: Target) -> None:
@@ -88,7 +91,8 @@ async def upload_files(request: Request, archive: TheArchive, actor: TheActor, c
             raise RequestError("the upload was cut off", hint="upload it again") from error
         await run_in_threadpool(form.finish)
         target = Target(collection_id, form.number("document_id"), form.switch("read"))
-        job_id = await run_in_threadpool(accept_files, archive, actor, target, form.uploads)
+        begin = partial(accept_files, archive, actor, target, form.uploads, upload_id=form.key("upload"))
+        job_id = await run_in_threadpool(begin)
     return JobsOut(jobs=[await run_in_threadpool(_show, archive, job_id)])
 
 
@@ -183,6 +187,13 @@ class _Form(AbstractContextManager["_Form"]):
         if text.lower() not in known:
             raise RequestError(f"{name}: expected true or false, got {text[:50]!r}")
         return known[text.lower()]
+
+    def key(self, name: str) -> str | None:
+        """A field by which a form is known when it is sent again; apart from the names of uploads in parts."""
+        text = self._text(name)
+        if text is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,64}", text):
+            raise RequestError(f"{name}: expected 16 to 64 letters and digits, got {text[:70]!r}")
+        return None if text is None else f"form-{text}"
 
     def _text(self, name: str) -> str | None:
         value = self._fields.get(name)

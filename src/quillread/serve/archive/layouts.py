@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from typing import cast
 
 import numpy as np
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from quillread import types
@@ -15,7 +16,7 @@ from quillread.serve.archive.views import Box
 from quillread.serve.archive.words import PlacedWord, as_words, draft_confidences, place_words, read_words
 from quillread.serve.database.readings import unpack_points, unpack_reading
 from quillread.serve.database.schema import Line, LineVersion, Page, Region
-from quillread.types import Point, Polygon, Transcript
+from quillread.types import Point, Polygon, RegionKind, Transcript
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ def live_lines(session: Session, page_id: int) -> list[Line]:
     return list(session.scalars(chosen.order_by(Line.position, Line.id)))
 
 
+def is_ignored() -> ColumnElement[bool]:
+    """The condition on `Line` for those in regions to ignore: they are not read, taught, proofread or exported."""
+    return select(Region.id).where(Region.id == Line.region_id, Region.kind == "ignore").correlate(Line).exists()
+
+
 def read_layout(
     session: Session, page: Page, line_ids: Iterable[int] | None = None, *, checked: bool = False, number: int = 1
 ) -> Layout:
@@ -150,25 +156,26 @@ def read_layout(
 
     Returns:
         Regions in reading order. A region whose lines are not read one after the other comes as several, of which the
-        first has its id; lines of no region make regions of their own.
+        first has its id; lines of no region make regions of their own. Regions to ignore are not among them.
     """
     wanted = None if line_ids is None else set(line_ids)
+    regions = {region.id: region for region in session.scalars(select(Region).where(Region.page_id == page.id))}
+    ignored = {id for id, region in regions.items() if region.kind == "ignore"}
     rows = [
         row
         for row in live_lines(session, page.id)
-        if (wanted is None or row.id in wanted) and (row.checked or not checked)
+        if (wanted is None or row.id in wanted) and (row.checked or not checked) and row.region_id not in ignored
     ]
-    regions = {region.id: region for region in session.scalars(select(Region).where(Region.page_id == page.id))}
     found, named = [], set[int]()
     for region_id, run in groupby(load_lines(session, rows), key=lambda state: state.row.region_id):
         lines = tuple(state.line for state in run)
         row = regions.get(region_id or 0)
         if row is None or row.id in named:
             outline = rectangle([point for line in lines for point in line.polygon.points])
-            found.append(types.Region(Polygon(outline), lines))
+            found.append(types.Region(Polygon(outline), lines, kind=_kind_of(row)))
         else:
             named.add(row.id)
-            found.append(types.Region(Polygon(unpack_points(row.polygon)), lines, row.xml_id))
+            found.append(types.Region(Polygon(unpack_points(row.polygon)), lines, row.xml_id, _kind_of(row)))
     made = types.Page(
         source=page.source_name,
         number=number,
@@ -179,6 +186,10 @@ def read_layout(
         label=page.label,
     )
     return Layout(made, tuple(row.id for row in rows))
+
+
+def _kind_of(region: Region | None) -> RegionKind:
+    return cast(RegionKind, region.kind) if region is not None else "text"
 
 
 def _is_within(word: types.Box, line: types.Box) -> bool:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -13,11 +15,14 @@ from quillread.serve.archive.find import find_line, find_page, is_id
 from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
+from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Document, Line, LineVersion, Page
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
 from quillread.text.normalise import line_text
 
+_TYPED = timedelta(minutes=10)
+"""For so long after it was saved, a draft is one that its author is still writing."""
 _LINE_ENDS = re.compile("\r\n|[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -111,7 +116,8 @@ def restore_version(session: Session, actor: Actor, line_id: int, number: int, r
     version = session.scalars(chosen).first()
     if version is None:
         raise NotFoundError(f"line {line_id} has no version {number}", hint="its versions are listed at /versions")
-    return _write(session, actor, state, version.text, version.kind == "person" and version.confidence == 1.0)
+    is_checked = version.kind == "person" and version.confidence == 1.0
+    return _write(session, actor, replace(state, version=None), version.text, is_checked)
 
 
 def list_versions(session: Session, actor: Actor, line_id: int) -> list[dict[str, Any]]:
@@ -189,15 +195,15 @@ def _check_revision(state: LineState, revision: int) -> None:
 
 
 def _write(session: Session, actor: Actor, state: LineState, text: str, checked: bool) -> LineState:
-    """Add a version of a person, and make it the one that counts; a draft that is checked stays the same version."""
+    """Make what a person has written the version that counts; one's own last draft becomes it, if it is recent."""
     row, last = state.row, state.version
     page = row.page
     document = page.document
     before = row.checked, is_doubtful(row)
     sure = 1.0 if checked else None
-    if last is not None and (last.kind, last.text, last.user_id) == ("person", text, actor.user_id):
+    if last is not None and _is_same(last, actor, text):
         version = last
-        version.confidence = sure
+        version.text, version.confidence, version.created = text, sure, now()
     else:
         version = _add_version(session, actor, row, text, sure)
     row.text, row.checked, row.current_id = text, checked, version.id
@@ -211,6 +217,13 @@ def _write(session: Session, actor: Actor, state: LineState, text: str, checked:
     told = {"page": page.id, "line": row.id, "revision": row.revision, "by": actor.name}
     tell(session, "line.changed", document.collection_id, **told)
     return LineState(row, version, state.machine)
+
+
+def _is_same(last: LineVersion, actor: Actor, text: str) -> bool:
+    """Whether what is written is not a version of its own: the same text, or one that is still being typed."""
+    is_own = (last.kind, last.user_id, last.author) == ("person", actor.user_id, actor.name)
+    is_draft = last.confidence is None and now() - last.created < _TYPED
+    return is_own and (last.text == text or is_draft)
 
 
 def _add_version(session: Session, actor: Actor, row: Line, text: str, sure: float | None) -> LineVersion:

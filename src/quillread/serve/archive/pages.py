@@ -72,6 +72,13 @@ def list_collection_pages(
     return _rows(session, chosen.where(*conditions).order_by(*order).limit(limit + 1))
 
 
+def number_of(session: Session, page: Page) -> int:
+    """Which page of its document it is, from 1."""
+    before = tuple_(Page.position, Page.id) < (page.position, page.id)
+    chosen = select(func.count(Page.id)).where(Page.document_id == page.document_id, Page.deleted.is_(None), before)
+    return (session.scalar(chosen) or 0) + 1
+
+
 def neighbours(session: Session, page: Page) -> tuple[int | None, int | None]:
     """The ids of the pages before and after a page: of its document, and at its ends of the collection's others."""
     place, here = tuple_(Page.position, Page.id), (page.position, page.id)

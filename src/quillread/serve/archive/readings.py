@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from quillread import types
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.indexing import index_lines
-from quillread.serve.archive.layouts import live_lines, place_of
+from quillread.serve.archive.layouts import is_ignored, live_lines, place_of
 from quillread.serve.archive.matching import match_lines
 from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points, pack_reading
@@ -55,7 +55,8 @@ def apply_reading(
         page.drawn = any(row.drawn or known[row.id].is_own for row in rows)
     else:
         texts = _along(rows, read, line_ids)
-        partial = len(set(line_ids)) < len(rows)
+        ignored = set(session.scalars(select(Line.id).where(Line.page_id == page.id, is_ignored())))
+        partial = not set(line_ids).issuperset({row.id for row in rows} - ignored)
     author = str(provenance.get("model", ""))[:200]
     _add_readings(session, texts, known, author, fingerprint)
     changed = [(row, read) for row, read in texts if not _history(known, row).is_own]
@@ -252,7 +253,8 @@ def _order(found: list[Line], rows: Sequence[Line], kept: set[int]) -> list[Line
 
 def _region(page: Page, region: types.Region, position: int) -> Region:
     polygon = pack_points(region.polygon.points)
-    return Region(page_id=page.id, position=position, polygon=polygon, xml_id=region.id and region.id[:200])
+    name = region.id and region.id[:200]
+    return Region(page_id=page.id, position=position, kind=region.kind, polygon=polygon, xml_id=name)
 
 
 def _line(page: Page, line: types.Line, **facts: Any) -> Line:

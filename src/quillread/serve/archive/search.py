@@ -16,10 +16,11 @@ from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
-from quillread.serve.archive.find import find_collection, find_document
+from quillread.serve.archive.find import find_collection, find_document, find_page
 from quillread.serve.archive.folding import FoldedWord, fold, fold_words
 from quillread.serve.archive.indexing import collection_scope, document_scope
 from quillread.serve.archive.layouts import LineState, load_lines
+from quillread.serve.archive.pages import number_of
 from quillread.serve.archive.words import PlacedWord
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Collection, Document, Line, LineSearch, Page
@@ -75,6 +76,7 @@ def search(
     *,
     collection_id: int | None = None,
     document_id: int | None = None,
+    page_id: int | None = None,
     after: int | None = None,
     limit: int = 20,
 ) -> tuple[list[dict[str, Any]], int | None]:
@@ -86,6 +88,7 @@ def search(
         query: See `parse_query`.
         collection_id: Of the only collection to look in.
         document_id: Of the only document to look in.
+        page_id: Of the only page to look in.
         after: `next` of the search before.
         limit: Lines to find at most.
 
@@ -93,9 +96,11 @@ def search(
         What was found, as the API gives it, and where to go on, if there may be more: there may also be none then.
 
     Raises:
-        NotFoundError: If there is no such collection or document, or one may not know of it.
+        NotFoundError: If there is no such collection, document or page, or one may not know of it.
     """
     terms = parse_query(query)
+    if page_id is not None:
+        document_id = find_page(session, actor, page_id).document_id
     scopes = _scopes(session, actor, collection_id, document_id)
     if not terms or scopes == []:
         return [], None
@@ -104,7 +109,7 @@ def search(
     found: list[tuple[Line, Page, Document]] = []
     at, seen, size = after or 0, 0, limit + 1
     while True:
-        ids = _candidates(session, asked, scopes, at, size, is_narrow)
+        ids = _candidates(session, asked, scopes, at, size, is_narrow, page_id)
         found += _visible(session, actor, _with_all(session, rest, ids), collection_id, document_id)
         seen += len(ids)
         if len(found) > limit:
@@ -158,21 +163,31 @@ def _with_all(session: Session, terms: Sequence[Term], ids: Sequence[int]) -> Se
 
 
 def _candidates(
-    session: Session, terms: Sequence[Term], scopes: list[str] | None, after: int, size: int, is_narrow: bool
+    session: Session,
+    terms: Sequence[Term],
+    scopes: list[str] | None,
+    after: int,
+    size: int,
+    is_narrow: bool,
+    page_id: int | None,
 ) -> list[int]:
+    of_page = "" if page_id is None else "IN (SELECT id FROM lines WHERE page_id = :page) AND "
     if session.get_bind().dialect.name == "sqlite":
         statement = (
-            "SELECT rowid FROM line_index WHERE line_index MATCH :query AND rowid > :after ORDER BY rowid LIMIT :size"
+            f"SELECT rowid FROM line_index WHERE {of_page and f'rowid {of_page}'}line_index MATCH :query "
+            "AND rowid > :after ORDER BY rowid LIMIT :size"
         )
         query = _for_sqlite(terms, scopes)
     else:
         order = "line_id + 0" if is_narrow else "line_id"  # a sum is in no index
         statement = (
-            "SELECT line_id FROM line_search WHERE vector @@ to_tsquery('simple', :query) AND line_id > :after "
+            f"SELECT line_id FROM line_search WHERE {of_page and f'line_id {of_page}'}"
+            "vector @@ to_tsquery('simple', :query) AND line_id > :after "
             f"ORDER BY {order} LIMIT :size"
         )
         query = _for_postgres(terms, scopes)
-    return list(session.scalars(text(statement), {"query": query, "after": after, "size": size}))
+    facts = {"query": query, "after": after, "size": size} | ({"page": page_id} if page_id is not None else {})
+    return list(session.scalars(text(statement), facts))
 
 
 def _for_sqlite(terms: Iterable[Term], scopes: list[str] | None) -> str:
@@ -218,7 +233,8 @@ def _shown(
     session: Session, terms: Sequence[Term], found: Sequence[tuple[Line, Page, Document]]
 ) -> list[dict[str, Any]]:
     states = load_lines(session, [line for line, _, _ in found])
-    numbers = _page_numbers(session, {page.id: page for _, page, _ in found}.values())
+    pages = {page.id: page for _, page, _ in found}
+    numbers = {id: number_of(session, page) for id, page in pages.items()}
     items = []
     for state, (line, page, document) in zip(states, found, strict=True):
         matches, is_elsewhere = _matches(state, terms)
@@ -230,6 +246,7 @@ def _shown(
                 "collection_id": document.collection_id,
                 "document_name": document.name,
                 "page_number": numbers[page.id],
+                "page_size": [page.width, page.height],
                 "text": line.text,
                 "checked": line.checked,
                 "in_alternative": is_elsewhere,
@@ -240,16 +257,6 @@ def _shown(
             }
         )
     return items
-
-
-def _page_numbers(session: Session, pages: Iterable[Page]) -> dict[int, int]:
-    """Which page of its document each is, from 1."""
-    numbers = {}
-    for page in pages:
-        before = (Page.position < page.position) | ((Page.position == page.position) & (Page.id < page.id))
-        chosen = select(func.count(Page.id)).where(Page.document_id == page.document_id, Page.deleted.is_(None), before)
-        numbers[page.id] = (session.scalar(chosen) or 0) + 1
-    return numbers
 
 
 def _matches(state: LineState, terms: Sequence[Term]) -> tuple[list[_Match], bool]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from quillread.decode.confidence import choose_for_review
 from quillread.extras import installing
+from quillread.serve.archive.layouts import is_ignored
 from quillread.serve.database.schema import Document, Line, LineVersion, Model, Page
 
 FEWEST = 10
@@ -135,7 +136,7 @@ _ORDER = (Document.position, Document.id, Page.position, Page.id, Line.position,
 
 def _lines(collection_id: int) -> Select[Any]:
     joined = select(Line).join(Page, Page.id == Line.page_id).join(Document, Document.id == Page.document_id)
-    there = (Document.deleted.is_(None), Page.deleted.is_(None), Line.deleted.is_(None))
+    there = (Document.deleted.is_(None), Page.deleted.is_(None), Line.deleted.is_(None), ~is_ignored())
     return joined.where(Document.collection_id == collection_id, *there)
 
 

@@ -3,9 +3,9 @@
 import { address, get } from "./api.js";
 
 const KINDS = [
-  "collection.created", "collection.changed", "collection.deleted", "collection.restored",
-  "document.created", "document.changed", "document.deleted", "document.restored",
-  "page.created", "page.changed", "page.deleted", "page.restored", "page.reading", "page.read", "page.failed",
+  "collection.created", "collection.changed", "collection.deleted", "collection.restored", "collection.purged",
+  "document.created", "document.changed", "document.deleted", "document.restored", "document.moved", "document.purged",
+  "page.created", "page.changed", "page.deleted", "page.restored", "page.purged", "page.reading", "page.read", "page.failed",
   "line.changed", "layout.changed", "job.created", "job.progress", "job.finished",
 ]; // prettier-ignore
 
@@ -13,36 +13,35 @@ const KINDS = [
  * Watch a collection, or all.
  * @param {number|null} collection
  * @param {(kind: string, data: any) => void} hear
- * @param {(connected: boolean, missed: boolean) => void} [connection] Told when the connection stands, with whether
- *   something may have happened meanwhile that nobody will tell; and when it is lost.
+ * @param {(missed: boolean) => void} [connected] Told when the connection stands, and whether events may be missing: what is shown is to be loaded anew.
  * @returns {() => void} Ends it.
  */
-export function watch(collection, hear, connection) {
+export function watch(collection, hear, connected) {
   /** @type {EventSource|null} */
   let source = null;
   /** @type {number|undefined} */
   let timer;
   let wait = 1000;
-  let missed = false;
+  let missed = document.visibilityState !== "visible"; // else what is shown was loaded just now
   const ends = new AbortController();
   const { signal } = ends;
 
   function open() {
     source = new EventSource(address("events", { collection_id: collection }));
-    source.onopen = () => {
+    const begin = (/** @type {boolean} */ isReset) => {
+      connected?.(missed || isReset);
+      missed = false; // a connection that the browser takes up again by itself goes on where it was
       wait = 1000;
-      connection?.(true, missed);
-      missed = false;
     };
+    source.addEventListener("ready", () => begin(false));
+    source.addEventListener("reset", () => begin(true));
     source.onerror = () => {
-      connection?.(false, false);
       if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again
       close(); // refused, so that the browser has given up: by a server that starts,
       get("me").catch(() => {}); // or as a login or a link has ended, which the answer to this one tells
       timer = setTimeout(rest, wait);
       wait = Math.min(wait * 2, 30_000);
     };
-    source.addEventListener("reset", () => connection?.(true, true));
     for (const kind of KINDS) source.addEventListener(kind, (event) => hear(kind, JSON.parse(event.data)));
   }
 
@@ -55,7 +54,7 @@ export function watch(collection, hear, connection) {
 
   /**
    * Browsers have few connections for a server, and a page whose connections wait for others never loads: a tab that
-   * nobody looks at gives its own back.
+   * nobody looks at takes none, or gives its own back.
    */
   function rest() {
     clearTimeout(timer);
@@ -66,7 +65,6 @@ export function watch(collection, hear, connection) {
   addEventListener("visibilitychange", rest, { signal });
   addEventListener("pagehide", close, { signal }); // it may live on, to be come back to
   addEventListener("pageshow", (event) => event.persisted && rest(), { signal });
-  if (document.visibilityState === "visible") open();
-  else missed = true; // opened behind others
+  rest();
   return () => (ends.abort(), close());
 }

@@ -85,6 +85,7 @@
  * @property {number} line_count
  * @property {number} checked_count
  * @property {number} doubtful_count
+ * @property {number} [number] Which page of its document it is, where it is shown by itself.
  * @property {number|null} [previous_id]
  * @property {number|null} [next_id]
  */
@@ -166,6 +167,7 @@
  * @property {number} collection_id
  * @property {string} document_name
  * @property {number} page_number
+ * @property {[number, number]} page_size
  * @property {string} text
  * @property {boolean} checked
  * @property {boolean} in_alternative

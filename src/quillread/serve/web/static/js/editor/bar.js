@@ -3,7 +3,7 @@
 import { fill, h, icon } from "../dom.js";
 import { menuButton } from "../dialog.js";
 import { t } from "../i18n.js";
-import { address, all } from "../api.js";
+import { address } from "../api.js";
 import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readOnlyMark, settingsMenu } from "../views/shell.js";
@@ -24,7 +24,7 @@ export function editorBar(editor) {
   const saveState = h("button", { type: "button", class: "plain save-state", onclick: () => editor.hands.save() });
   const step = (/** @type {number|null|undefined} */ id, /** @type {"next"|"back"} */ which) =>
     h("a", { class: "button plain square", href: id ? `#/page/${id}` : null, role: id ? null : "link", "aria-disabled": id ? null : "true", "aria-label": t(`page.${which}`), title: `${t(`page.${which}`)} (Page ${which === "next" ? "↓" : "↑"})` }, icon(which)); // prettier-ignore
-  const label = h("span", { class: "page-label" }, page.label);
+  const label = h("span", { class: "page-label" });
   const root = h("header", { class: "bar editor-bar" },
     h("a", { class: "button plain square", href: `#/collection/${page.collection_id}`, "aria-label": t("editor.toCollection", { name: editor.collection.name }), title: editor.collection.name }, icon("back")),
     h("h1", { dir: "auto" }, h("span", { class: "document-name" }, editor.document.name), " ", label),
@@ -53,16 +53,10 @@ export function editorBar(editor) {
   }
   outbox.addEventListener("state", showSave, { signal: ends.signal });
   showSave();
-  document.title = `${page.label ? `${page.label} · ` : ""}${editor.document.name} · Quillread`;
-  if (editor.document.page_count > 1) nameThePage().catch(() => {});
-
-  /** Pages have places that order them; which number one has tells the list. */
-  async function nameThePage() {
-    const pages = await all(`documents/${editor.document.id}/pages`);
-    const at = pages.findIndex((one) => one.id === page.id);
-    label.textContent = [page.label || t("page.number", { n: at + 1 }), `(${t("jobs.progress", { done: at + 1, total: pages.length })})`].join(" ");
-    document.title = `${page.label || t("page.number", { n: at + 1 })} · ${editor.document.name} · Quillread`;
-  }
+  const isAlone = editor.document.page_count === 1;
+  const name = page.label || (isAlone ? "" : t("page.number", { n: page.number ?? 0 }));
+  label.textContent = isAlone ? name : `${name} (${t("jobs.progress", { done: page.number ?? 0, total: editor.document.page_count })})`;
+  document.title = [name, editor.document.name, "Quillread"].filter(Boolean).join(" · ");
 
   return {
     root,

@@ -50,7 +50,6 @@ export class Editor {
     this.layout = null;
     this.frame = 0;
     this.moving = 0;
-    this.wasConnected = false;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -69,7 +68,7 @@ export class Editor {
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
-    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (connected, missed) => connected && this.reconnected(missed));
+    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (missed) => this.reconnected(missed));
     if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
   }
 
@@ -86,9 +85,8 @@ export class Editor {
   /** @param {string} query */
   async showHits(query) {
     /** @type {import("../types.js").Hit[]} */
-    const found = await all("search", { q: query, document_id: this.sheet.page.document_id, limit: 100 });
-    const hits = found.filter((hit) => hit.page_id === this.id);
-    this.view.showHits(hits.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
+    const found = await all("search", { q: query, page_id: this.id, limit: 100 });
+    this.view.showHits(found.flatMap((hit) => hit.matches.map((match) => (match.polygon?.length ? match.polygon : hit.polygon))));
   }
 
   signs() {
@@ -237,13 +235,11 @@ export class Editor {
     this.showStatus();
   }
 
-  /** @param {boolean} missed Whether something may have happened meanwhile. */
+  /** @param {boolean} missed Whether events may be missing. */
   async reconnected(missed) {
     if (outbox.isOffline) outbox.tryAgain();
-    const isStale = this.wasConnected || missed;
-    this.wasConnected = true;
     try {
-      if (isStale) await this.sheet.load();
+      if (missed) await this.sheet.load();
     } catch (error) {
       if (error instanceof Problem && error.status === 404) this.showStatus(true);
     }

@@ -1,4 +1,4 @@
-// What was deleted: collections and documents can be put back, or deleted for good.
+// What was deleted: collections, documents and pages can be put back, or deleted for good.
 
 import { fill, h, icon } from "../dom.js";
 import { all, call } from "../api.js";
@@ -21,6 +21,12 @@ export async function show(root) {
     for (const collection of kept.filter((one) => mayAs(one.role, "editor"))) {
       for (const one of await all(`collections/${collection.id}/documents`, { deleted: true })) {
         entries.push({ path: `documents/${one.id}`, name: one.name, deleted: one.deleted, where: collection.name, mayRestore: true, mayPurge: mayAs(collection.role, "admin") });
+      }
+      const pages = await all(`collections/${collection.id}/pages`, { deleted: true });
+      const names = new Map(pages.length ? (await all(`collections/${collection.id}/documents`)).map((one) => [one.id, one.name]) : []);
+      for (const one of pages) {
+        const name = `${names.get(one.document_id) ?? ""} · ${one.label || one.source_name || one.id}`;
+        entries.push({ path: `pages/${one.id}`, name, deleted: one.deleted, where: collection.name, mayRestore: true, mayPurge: mayAs(collection.role, "admin") });
       }
     }
     entries.sort((a, b) => (a.deleted < b.deleted ? 1 : -1));

@@ -17,10 +17,8 @@ import { tellJob } from "./jobs.js";
 export async function readAgain(what, only) {
   const body = { options: {}, layout: null, only };
   try {
-    const paths = typeof what === "string" ? [what] : what.map((page) => `pages/${page.id}`);
-    let job = null;
-    for (const path of paths) job = await call("POST", `${path}/read`, { body });
-    if (job) tellJob(job, t("read.begun", { n: typeof what === "string" ? Math.max(job.total, 1) : what.length }));
+    const job = typeof what === "string" ? await call("POST", `${what}/read`, { body }) : await call("POST", "pages/read", { body: { ...body, page_ids: idsOf(what) } });
+    tellJob(job, t("read.begun", { n: typeof what === "string" ? Math.max(job.total, 1) : what.length }));
   } catch (error) {
     tellFault(error);
   }
@@ -33,11 +31,11 @@ export async function readAgain(what, only) {
  */
 export async function deletePages(pages, done) {
   if (!pages.length) return;
-  await each(pages, (page) => call("DELETE", `pages/${page.id}`));
+  await change(pages, { deleted: true });
   await done();
   toast(t("bin.movedPages", { n: pages.length }), {
     action: t("undo"),
-    run: () => void each(pages, (page) => call("POST", `pages/${page.id}/restore`)).then(done, tellFault),
+    run: () => void change(pages, { deleted: false }).then(done, tellFault),
   });
 }
 
@@ -70,20 +68,27 @@ export async function movePages(pages, documents, collection, done) {
   });
   if (target === undefined) return;
   const to = typeof target === "number" ? target : (await call("POST", `collections/${collection}/documents`, { body: { name: target } })).id;
-  const from = new Map(pages.map((page) => [page.id, page.document_id]));
-  await each(pages, (page) => call("PATCH", `pages/${page.id}`, { body: { document_id: to } }));
+  await change(pages, { document_id: to });
   await done();
-  toast(t("move.done", { n: pages.length }), {
-    action: t("undo"),
-    run: () => void each(pages, (page) => call("PATCH", `pages/${page.id}`, { body: { document_id: from.get(page.id) } })).then(done, tellFault),
-  });
+  toast(t("move.done", { n: pages.length }), { action: t("undo"), run: () => void moveBack(pages).then(done, tellFault) });
 }
 
 /**
- * One after the other, in their order.
- * @param {Page[]} pages
- * @param {(page: Page) => Promise<any>} run
+ * Put pages back into the documents that they came from.
+ * @param {Page[]} pages As they were.
  */
-async function each(pages, run) {
-  for (const page of pages) await run(page);
+async function moveBack(pages) {
+  for (const from of new Set(pages.map((page) => page.document_id))) {
+    await change(pages.filter((page) => page.document_id === from), { document_id: from }); // prettier-ignore
+  }
 }
+
+/** @param {Page[]} pages */
+const idsOf = (pages) => pages.map((page) => page.id);
+
+/**
+ * All of them, or none.
+ * @param {Page[]} pages
+ * @param {{deleted?: boolean, document_id?: number}} to
+ */
+const change = (pages, to) => call("PATCH", "pages", { body: { page_ids: idsOf(pages), ...to } });

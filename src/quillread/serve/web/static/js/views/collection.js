@@ -65,7 +65,7 @@ class CollectionScreen {
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
     this.stopDrops = this.mayEdit ? acceptDrops(this.root, (chosen) => addFiles(this.id, chosen)) : () => {};
-    this.stop = watch(this.id, (kind, data) => this.hear(kind, data), (_, missed) => missed && this.reload());
+    this.stop = watch(this.id, (kind, data) => this.hear(kind, data), (missed) => missed && this.reload());
     this.drawHead();
     await this.load();
     if (document.activeElement === document.body) this.grid.list.focus({ preventScroll: true }); // not if one types already
@@ -275,8 +275,8 @@ class CollectionScreen {
     const known = this.pages.get(data.page);
     if (kind === "page.reading" && known) this.put({ ...known, state: "reading" });
     else if (kind === "page.failed" && known) this.put({ ...known, state: "failed", fault: data.fault });
-    else if (kind === "page.deleted" && known) (this.pages.delete(data.page), this.draw());
-    else if (kind === "collection.deleted" && data.collection === this.id) location.hash = "#/";
+    else if (/^page\.(deleted|purged)$/.test(kind) && known) (this.pages.delete(data.page), this.draw());
+    else if (/^collection\.(deleted|purged)$/.test(kind) && data.collection === this.id) location.hash = "#/";
     else if (/^(page|line|layout)\./.test(kind)) this.refreshSoon(data.page);
     else if (/^document\./.test(kind)) this.refreshSoon(0);
   }

@@ -111,7 +111,7 @@ export async function show(root) {
   const stop = watch(null, (kind, data) => {
     hearJob(kind, data);
     if (/^(collection|document)\./.test(kind) || kind === "page.read") soon();
-  }, (_, missed) => missed && (soon(), loadJobs(null).catch(() => {}))); // prettier-ignore
+  }, (missed) => missed && (soon(), loadJobs(null).catch(() => {}))); // prettier-ignore
   return { close: () => (stop(), stopDrops(), clearTimeout(timer)) };
 }
 

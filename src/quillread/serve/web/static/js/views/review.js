@@ -2,7 +2,6 @@
 
 import { fill, h } from "../dom.js";
 import { get, images, Problem } from "../api.js";
-import { watch } from "../events.js";
 import { announce, tellFault, toast } from "../dialog.js";
 import { percent, t } from "../i18n.js";
 import { outbox } from "../outbox.js";
@@ -54,7 +53,6 @@ class Review {
     };
     select.addEventListener("change", change);
     how.addEventListener("change", change);
-    this.stop = watch(this.collection.id, () => {});
     await this.load();
   }
 
@@ -214,7 +212,6 @@ class Review {
 
   close() {
     this.ends.abort();
-    this.stop?.();
     outbox.flush();
   }
 }

@@ -85,7 +85,9 @@ function picture(hit) {
   const [xs, ys] = [points.map((point) => /** @type {any} */ (point)[0]), points.map((point) => /** @type {any} */ (point)[1])];
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const edge = (bottom - top) * 0.35;
-  const box = [Math.max(0, left - edge), Math.max(0, top - edge), right - left + 2 * edge, bottom - top + 2 * edge].map(Math.round);
+  const [width, height] = hit.page_size;
+  const [x, y] = [Math.max(0, Math.floor(left - edge)), Math.max(0, Math.floor(top - edge))];
+  const box = [x, y, Math.min(width, Math.ceil(right + edge)) - x, Math.min(height, Math.ceil(bottom + edge)) - y];
   const marks = (polygons.length ? polygons : [hit.polygon]).map((polygon) => svg("polygon", { points: /** @type {number[][]} */ (polygon).map((point) => point.join(",")).join(" ") }));
   return h("span", { class: "hit-picture", style: { "aspect-ratio": `${box[2]} / ${box[3]}`, "max-width": `${Math.round((90 * box[2]) / box[3])}px` } },
     h("img", { src: images.part(hit.page_id, box, Math.min(900, box[2])), alt: "", loading: "lazy" }),

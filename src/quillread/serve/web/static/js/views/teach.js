@@ -21,7 +21,6 @@ import { shellBar } from "./shell.js";
  * @property {boolean} can_train
  * @property {string|null} hint
  * @property {{lines: number, cer_factor: number}[]} curve
- * @property {number|null} running_job
  * @property {string|null} model
  */
 
@@ -48,7 +47,7 @@ class Teaching {
     this.stop = watch(this.id, (kind, data) => {
       hearJob(kind, data);
       if (kind.startsWith("job.") && data.kind === "train") this.soon(kind === "job.finished" ? 0 : 700);
-    }, (_, missed) => missed && this.soon(0)); // prettier-ignore
+    }, (missed) => missed && this.soon(0)); // prettier-ignore
     await this.load();
   }
 
@@ -60,12 +59,11 @@ class Teaching {
 
   async load() {
     /** @type {[Lesson, {items: Job[]}, {items: any[]}]} */
-    const [lesson, jobs, models] = await Promise.all([get(`collections/${this.id}/teach`), get("jobs", { collection_id: this.id, limit: 100 }), get("models")]);
+    const [lesson, jobs, models] = await Promise.all([get(`collections/${this.id}/teach`), get("jobs", { collection_id: this.id, kind: "train", limit: 20 }), get("models")]);
     this.lesson = lesson;
     this.collection = await get(`collections/${this.id}`);
-    const trainings = jobs.items.filter((job) => job.kind === "train").sort((a, b) => b.id - a.id);
-    const running = trainings.find(isActive);
-    const last = trainings.find((job) => !isActive(job));
+    const running = jobs.items.find(isActive);
+    const last = jobs.items.find((job) => !isActive(job)); // the latest comes first
     const cards = models.items.filter((model) => model.collection_id === this.id && model.card);
     const focus = document.activeElement instanceof HTMLElement ? document.activeElement.id : "";
     fill(/** @type {HTMLElement} */ (this.main),

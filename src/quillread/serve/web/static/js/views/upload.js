@@ -172,7 +172,7 @@ export async function addFiles(collection, chosen, facts = {}) {
   addEventListener("beforeunload", stay); // a tab that is closed sends no more
   try {
     for (const one of chosen.groups) {
-      one.document ??= facts.document ?? (one.name === null ? undefined : (await call("POST", `collections/${collection}/documents`, { body: { name: one.name } })).id);
+      one.document ??= facts.document ?? (one.name === null ? undefined : (await patiently(() => call("POST", `collections/${collection}/documents`, { body: { name: one.name } }))).id);
       await sendGroup({ collection, document: one.document ?? null, read }, one.files, tidings);
     }
   } catch (error) {
@@ -234,11 +234,12 @@ const isOfFiles = (error) => error instanceof Problem && OF_FILES.includes(error
 async function sendTogether(target, pairs, tidings) {
   const files = pairs.flat();
   const form = new FormData();
+  form.append("upload", newKey()); // by which the server knows a batch that it has taken already
   for (const file of files) form.append("file", file, file.name);
   form.append("read", String(target.read));
   if (target.document !== null) form.append("document_id", String(target.document));
   try {
-    const { jobs } = await whenThereIsRoom(() => call("POST", `collections/${target.collection}/uploads`, { form }));
+    const { jobs } = await patiently(() => call("POST", `collections/${target.collection}/uploads`, { form }));
     jobs.forEach(noteJob);
   } catch (error) {
     if (!isOfFiles(error)) throw error;
@@ -251,19 +252,23 @@ async function sendTogether(target, pairs, tidings) {
   tidings.progress(files.reduce((sum, file) => sum + file.size, 0));
 }
 
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /**
- * A server that has too much to do takes nothing yet, and says for how long.
+ * Ask again while the server is away or busy.
  * @template T
- * @param {() => Promise<T>} run
+ * @param {() => Promise<T>} ask
  * @returns {Promise<T>}
  */
-async function whenThereIsRoom(run) {
-  for (let attempt = 1; ; attempt++) {
+async function patiently(ask) {
+  for (let failures = 1; ; failures++) {
     try {
-      return await run();
+      return await ask();
     } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 429 || attempt > ATTEMPTS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(30, error.wait || 2)));
+      const isPassing = error instanceof Offline || (error instanceof Problem && error.isPassing);
+      if (!isPassing || failures > ATTEMPTS) throw error;
+      const wait = error instanceof Problem ? error.wait * 1000 : 0;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(wait, Math.min(10_000, 1000 * failures))));
     }
   }
 }
