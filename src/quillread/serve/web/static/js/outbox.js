@@ -85,6 +85,11 @@ class Outbox extends EventTarget {
     return edits.length ? "waiting" : "saved";
   }
 
+  /** Edits that wait for a person. */
+  get open() {
+    return [...this.edits.values()].filter((edit) => edit.theirs || edit.refused);
+  }
+
   /**
    * Take an edit.
    * @param {Line} line As the server has it.
@@ -121,10 +126,25 @@ class Outbox extends EventTarget {
       Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [], theirs: null });
       this.keep(edit);
       this.schedule(id, 0);
+      this.tell("freed", id);
     } else {
       this.drop(edit);
       this.tell("taken", theirs);
     }
+    this.changed();
+  }
+
+  /**
+   * Send an edit again that was refused.
+   * @param {number} id Of the line.
+   */
+  again(id) {
+    const edit = this.edits.get(id);
+    if (!edit) return;
+    delete edit.refused;
+    this.keep(edit);
+    this.schedule(id, 0);
+    this.tell("freed", id);
     this.changed();
   }
 
@@ -134,7 +154,9 @@ class Outbox extends EventTarget {
    */
   forget(id) {
     const edit = this.edits.get(id);
-    if (edit) this.drop(edit);
+    if (!edit) return;
+    this.drop(edit);
+    this.tell("freed", id);
     this.changed();
   }
 
