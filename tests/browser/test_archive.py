@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from browsing import LETTER, Served, expect
+from browsing import LETTER, Served, change, expect
 
 
 def open_collection(tab: Any, served: Served, id: int | None = None) -> None:
@@ -222,6 +222,71 @@ def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
     tab.wait_for_timeout(1500)
     found = served.call("GET", "search?q=proofread")["items"]
     assert found and found[0]["checked"]
+
+
+def start_proofreading(served: Served, tab: Any) -> list[int]:
+    """The first screen of proofreading; the lines of its queue."""
+    with tab.expect_response(lambda answer: "/review?" in answer.url) as queue:
+        tab.goto(f"{served.address}/#/collection/{served.collection}/review")
+    tab.locator(".review-field:focus").wait_for(timeout=30_000)
+    found: list[int] = queue.value.json()["lines"]
+    return found
+
+
+def test_what_is_typed_while_proofreading_is_saved_whatever_key_follows(served: Served, tab: Any):
+    first, second, *_ = start_proofreading(served, tab)
+    progress = tab.locator(".review-card progress")
+    before = [served.call("GET", f"lines/{line}")["text"] for line in (first, second)]
+    tab.keyboard.type("skipped ")
+    tab.keyboard.press("ArrowDown")
+    expect(progress).to_have_attribute("value", "1")
+    tab.keyboard.type("left ")
+    tab.keyboard.press("Shift+Enter")
+    expect(progress).to_have_attribute("value", "0")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    lines = [served.call("GET", f"lines/{line}") for line in (first, second)]
+    assert [line["text"] for line in lines] == [f"skipped {before[0]}", f"left {before[1]}"]
+    assert [line["checked"] for line in lines] == [False, False]
+    tab.keyboard.type("again ")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    assert served.call("GET", f"lines/{first}")["text"] == f"again skipped {before[0]}"
+    expect(tab.locator(".review-card .note")).to_have_count(0)
+
+
+def test_proofreading_stays_at_its_line_without_the_server_and_skips_what_was_deleted(served: Served, tab: Any):
+    tab.route("**/api/v1/lines/*", lambda route: route.abort() if away else route.continue_())
+    away: list[bool] = []
+    fourth = start_proofreading(served, tab)[3]
+    place = tab.locator(".review-card progress")
+    tab.wait_for_timeout(1000)  # the next two are fetched ahead
+    away.append(True)
+    for at in ("1", "2"):
+        tab.keyboard.press("ArrowDown")
+        expect(place).to_have_attribute("value", at)
+    tab.keyboard.press("ArrowDown")
+    tab.locator(".toast.error").first.wait_for()
+    expect(place).to_have_attribute("value", "2")
+    line = served.call("GET", f"lines/{fourth}")
+    version = served.call("GET", f"pages/{line['page_id']}")["version"]
+    served.call("DELETE", f"lines/{fourth}", headers={"If-Match": f'"{version}"'})
+    away.clear()
+    tab.keyboard.press("ArrowDown")
+    expect(place).to_have_attribute("value", "3")
+    expect(tab.locator(f".review-strip[src*='lines/{fourth}/']")).to_have_count(0)
+
+
+def test_a_conflict_is_decided_while_proofreading(served: Served, tab: Any):
+    first = start_proofreading(served, tab)[0]
+    line = served.call("GET", f"lines/{first}")
+    change(served, line, "theirs")
+    tab.keyboard.press("Control+a")
+    tab.keyboard.type("mine")
+    note = tab.locator(".review-card .note")
+    expect(note).to_contain_text("theirs")
+    tab.get_by_role("button", name="Keep this text").press("Enter")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    expect(tab.locator(".review-field")).to_have_value("theirs")
+    assert served.call("GET", f"lines/{first}")["text"] == "theirs"
 
 
 def test_a_page_is_printed_with_its_text(served: Served, tab: Any):
