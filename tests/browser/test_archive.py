@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from browsing import LETTER, Served, expect
+from browsing import LETTER, Served, change, expect
 
 
 def open_collection(tab: Any, served: Served, id: int | None = None) -> None:
@@ -258,46 +258,69 @@ def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
     assert found and found[0]["checked"]
 
 
-def open_review(tab: Any, served: Served, name: str) -> int:
-    """Proofread a collection of one page; the page."""
-    collection = served.new_collection(name, 1)
-    (page,) = served.call("GET", f"collections/{collection}/pages")["items"]
-    tab.goto(f"{served.address}/#/collection/{collection}/review")
+def start_proofreading(served: Served, tab: Any) -> list[int]:
+    """The first screen of proofreading; the lines of its queue."""
+    with tab.expect_response(lambda answer: "/review?" in answer.url) as queue:
+        tab.goto(f"{served.address}/#/collection/{served.collection}/review")
     tab.locator(".review-field:focus").wait_for(timeout=30_000)
-    return int(page["id"])
+    found: list[int] = queue.value.json()["lines"]
+    return found
 
 
-def test_what_was_typed_in_a_line_that_is_skipped_is_kept_as_a_draft(served: Served, tab: Any):
-    page = open_review(tab, served, "Skipped")
-    tab.keyboard.type("half a thought ")
+def test_what_is_typed_while_proofreading_is_saved_whatever_key_follows(served: Served, tab: Any):
+    first, second, *_ = start_proofreading(served, tab)
+    progress = tab.locator(".review-card progress")
+    before = [served.call("GET", f"lines/{line}")["text"] for line in (first, second)]
+    tab.keyboard.type("skipped ")
     tab.keyboard.press("ArrowDown")
-    expect(tab.locator(".review-card progress")).to_have_attribute("value", "1")
+    expect(progress).to_have_attribute("value", "1")
+    tab.keyboard.type("left ")
     tab.keyboard.press("Shift+Enter")
-    expect(tab.locator(".review-field")).to_have_value(re.compile("^half a thought "))
-    tab.wait_for_timeout(1500)  # the draft is saved
-    (line,) = (one for one in served.lines(page) if one["text"].startswith("half a thought "))
-    assert not line["checked"]
-    tab.keyboard.press("Enter")
-    expect(tab.locator(".review-card progress")).to_have_attribute("value", "1")
-    tab.wait_for_timeout(1500)
-    assert next(one for one in served.lines(page) if one["id"] == line["id"])["checked"]
+    expect(progress).to_have_attribute("value", "0")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    lines = [served.call("GET", f"lines/{line}") for line in (first, second)]
+    assert [line["text"] for line in lines] == [f"skipped {before[0]}", f"left {before[1]}"]
+    assert [line["checked"] for line in lines] == [False, False]
+    tab.keyboard.type("again ")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    assert served.call("GET", f"lines/{first}")["text"] == f"again skipped {before[0]}"
+    expect(tab.locator(".review-card .note")).to_have_count(0)
 
 
-def test_a_queue_stays_where_it_is_while_the_server_is_away(served: Served, tab: Any):
-    open_review(tab, served, "Away")
-    tab.wait_for_timeout(500)  # two more lines are loaded
-    tab.context.set_offline(True)
-    for _ in range(3):
+def test_proofreading_stays_at_its_line_without_the_server_and_skips_what_was_deleted(served: Served, tab: Any):
+    tab.route("**/api/v1/lines/*", lambda route: route.abort() if away else route.continue_())
+    away: list[bool] = []
+    fourth = start_proofreading(served, tab)[3]
+    place = tab.locator(".review-card progress")
+    tab.wait_for_timeout(1000)  # the next two are fetched ahead
+    away.append(True)
+    for at in ("1", "2"):
         tab.keyboard.press("ArrowDown")
-        tab.wait_for_timeout(200)
-    expect(tab.get_by_text("The server cannot be reached.").first).to_be_visible()
-    field = tab.locator(".review-field")
-    text = field.input_value()
-    tab.keyboard.type("x")
-    assert field.input_value() != text
-    tab.context.set_offline(False)
+        expect(place).to_have_attribute("value", at)
     tab.keyboard.press("ArrowDown")
-    expect(tab.locator(".review-card progress")).to_have_attribute("value", "3")
+    tab.locator(".toast.error").first.wait_for()
+    expect(place).to_have_attribute("value", "2")
+    line = served.call("GET", f"lines/{fourth}")
+    version = served.call("GET", f"pages/{line['page_id']}")["version"]
+    served.call("DELETE", f"lines/{fourth}", headers={"If-Match": f'"{version}"'})
+    away.clear()
+    tab.keyboard.press("ArrowDown")
+    expect(place).to_have_attribute("value", "3")
+    expect(tab.locator(f".review-strip[src*='lines/{fourth}/']")).to_have_count(0)
+
+
+def test_a_conflict_is_decided_while_proofreading(served: Served, tab: Any):
+    first = start_proofreading(served, tab)[0]
+    line = served.call("GET", f"lines/{first}")
+    change(served, line, "theirs")
+    tab.keyboard.press("Control+a")
+    tab.keyboard.type("mine")
+    note = tab.locator(".review-card .note")
+    expect(note).to_contain_text("theirs")
+    tab.get_by_role("button", name="Keep this text").press("Enter")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    expect(tab.locator(".review-field")).to_have_value("theirs")
+    assert served.call("GET", f"lines/{first}")["text"] == "theirs"
 
 
 def test_a_page_is_printed_with_its_text(served: Served, tab: Any):

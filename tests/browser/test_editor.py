@@ -419,6 +419,37 @@ def test_a_line_is_split_at_the_cursor_and_joined_again(editor: EditorDriver):
     assert editor.served.lines(editor.page)[1]["text"] == before[1]["text"]
 
 
+def test_text_from_right_to_left_is_split_where_it_stands(editor: EditorDriver):
+    count = len(editor.served.lines(editor.page))
+    editor.open()
+    editor.press("ArrowDown", "Control+a")
+    editor.tab.keyboard.insert_text("אבג דהו זחט יכל מנס עפצ קרש תאב")
+    editor.saved()
+    editor.press("Home", *["ArrowLeft"] * 4, "Alt+Enter")
+    editor.wait_for_lines(count + 1)
+    first, second = editor.served.lines(editor.page)[1:3]
+    assert (first["text"], second["text"]) == ("אבג", "דהו זחט יכל מנס עפצ קרש תאב")
+    ends = [[x for x, _ in line["baseline"]] for line in (first, second)]
+    assert min(ends[0]) >= max(ends[1])
+    assert max(ends[0]) - min(ends[0]) < (max(ends[1]) - min(ends[1])) / 3
+
+
+@pytest.mark.parametrize(
+    ("text", "lefts", "place"), [("ab cd", [0, 60], 50), ("אב גד", [60, 0], 50), ("אב גד", [0, 60], 40)]
+)
+def test_a_line_is_split_between_its_words_if_they_stand_as_they_are_read(
+    served: Served, tab: Any, text: str, lefts: list[int], place: float
+):
+    tab.goto(served.address)
+    module = tab.evaluate("new URL('editor/layout-calls.js', document.querySelector('script').src).href")
+    words = [
+        {"start": start, "end": start + 2, "polygon": [[left, 0], [left + 40, 9]]}
+        for start, left in zip((0, 3), lefts, strict=True)
+    ]
+    line = {"text": text, "words": words, "polygon": [[0, 0], [100, 9]], "baseline": []}
+    assert tab.evaluate("async ([url, line]) => (await import(url)).placeOf(line, 3)", [module, line]) == place
+
+
 def test_a_message_leaves_the_readings_free_and_ends_with_the_page(editor: EditorDriver):
     editor.open()
     editor.press("Control+Enter")

@@ -44,6 +44,18 @@ def test_lines_are_put_in_another_order_by_keys(editor: EditorDriver):
     editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:3]] == [first, second, third])
 
 
+def test_a_line_goes_as_many_places_as_its_key_is_pressed(editor: EditorDriver):
+    first, second, third, fourth, *_ = (line["id"] for line in editor.served.lines(editor.page))
+    start(editor)
+    editor.tab.evaluate("""() => {
+        for (let i = 0; i < 2; i++) {
+            const key = new KeyboardEvent("keydown", {key: "ArrowDown", altKey: true, bubbles: true, cancelable: true});
+            document.activeElement.dispatchEvent(key);
+        }
+    }""")
+    editor.wait_until(lambda: [x["id"] for x in editor.served.lines(editor.page)[:4]] == [first, third, fourth, second])
+
+
 def test_a_line_is_put_elsewhere_by_dragging_its_number(editor: EditorDriver):
     first, second, third, fourth, *rest = (line["id"] for line in editor.served.lines(editor.page))
     start(editor)
@@ -140,6 +152,34 @@ def test_a_region_is_made_around_lines_and_gets_a_kind_by_keys(editor: EditorDri
     editor.wait_until(lambda: "margin" in [region["kind"] for region in layout_of(editor)["regions"]])
     editor.press("Delete")
     editor.wait_until(lambda: len(layout_of(editor)["regions"]) == regions)
+
+
+def test_a_region_that_is_taken_back_leaves_lines_where_they_were(editor: EditorDriver):
+    before = [line["region_id"] for line in layout_of(editor)["lines"]]
+    assert None not in before
+    start(editor).press("Control+ArrowDown", "m")
+    editor.wait_until(lambda: [line["region_id"] for line in layout_of(editor)["lines"]] != before)
+    editor.tab.locator(".region.chosen").wait_for()
+    editor.press("Control+z")
+    editor.wait_until(lambda: [line["region_id"] for line in layout_of(editor)["lines"]] == before)
+
+
+def test_a_new_line_belongs_to_the_smallest_region_around_it(editor: EditorDriver):
+    page = editor.served.call("GET", f"pages/{editor.page}")
+    around = [[0, 0], [page["width"], 0], [page["width"], page["height"]], [0, page["height"]]]
+    line = editor.served.lines(editor.page)[1]
+    (left, top), (right, _) = line["baseline"][0], line["baseline"][-1]
+    within = [[left - 30, top - 60], [right + 30, top - 60], [right + 30, top + 200], [left - 30, top + 200]]
+    for polygon in (around, within):
+        version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+        headers = {"If-Match": f'"{version}"'}
+        editor.served.call("POST", f"pages/{editor.page}/regions", json={"polygon": polygon}, headers=headers)
+    smallest = layout_of(editor)["regions"][-1]["id"]
+    known = {one["id"] for one in editor.served.lines(editor.page)}
+    start(editor).press("n")
+    editor.wait_for_lines(len(known) + 1)
+    (added,) = (one for one in editor.served.lines(editor.page) if one["id"] not in known)
+    assert added["region_id"] == smallest
 
 
 def drag_baseline(editor: EditorDriver, y: int) -> None:

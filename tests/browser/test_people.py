@@ -76,6 +76,48 @@ def test_logging_out_asks_for_a_login_again(team: Served, tab: Any):
     tab.locator("#login-name").wait_for()
 
 
+def test_edits_wait_for_whoever_made_them_when_another_logs_in(team: Served, tab: Any, context: Any):
+    log_in(tab, team, "editor", "page/2")
+    field = tab.locator("textarea.field")
+    field.wait_for()
+    other = context.new_page()
+    other.goto(f"{team.address}/#/page/2")
+    other.locator("textarea.field").wait_for()
+    before = team.lines(2)[0]
+    tab.route("**/api/v1/lines/*/text", lambda route: route.abort())
+    tab.keyboard.type("mine ")
+    tab.locator(".save-state[data-state=offline]").wait_for()
+    tab.evaluate("fetch('api/v1/logout', {method: 'POST'})")  # as the session ends by itself
+    tab.unroute("**/api/v1/lines/*/text")
+    tab.keyboard.press("Control+s")
+    log_in(tab, team, "admin", "login?then=%23/page/2")
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    assert (team.lines(2)[0]["text"], field.input_value()) == (before["text"], before["text"])
+    # The other tab has begun anew under the name of whoever has logged in.
+    other.wait_for_function(
+        "localStorage.getItem('quill.user') && document.querySelector('.save-state[data-state=saved]')"
+    )
+    open_menu(other, "Language and appearance")
+    assert "Log out admin" in other.locator("[role=menuitem]").all_text_contents()
+    tab.evaluate("fetch('api/v1/logout', {method: 'POST'})")
+    log_in(tab, team, "editor", "login?then=%23/page/2")
+    expect(field).to_have_value("mine " + before["text"])
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    after = team.lines(2)[0]
+    assert (after["text"], after["author"]) == ("mine " + before["text"], "editor")
+
+
+def test_logging_out_waits_for_what_was_typed(team: Served, tab: Any):
+    log_in(tab, team, "editor", "page/3")
+    tab.locator("textarea.field").wait_for()
+    tab.keyboard.type("last ")
+    open_menu(tab, "Language and appearance")
+    tab.keyboard.press("End")
+    tab.keyboard.press("Enter")
+    tab.locator("#login-name:focus").wait_for()
+    assert team.lines(3)[0]["text"].startswith("last ")
+
+
 # --- links for readers
 
 

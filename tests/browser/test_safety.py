@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import EditorDriver, Served, change, expect
+from browsing import EditorDriver, Served, change, expect, findings
 
 
 def test_the_change_of_another_is_shown_at_once(editor: EditorDriver):
@@ -338,7 +338,8 @@ def test_an_image_that_fails_to_load_leaves_the_text_to_edit(editor: EditorDrive
     editor.tab.locator(".image-fault").wait_for(state="hidden")
 
 
-def test_a_line_deleted_by_another_keeps_the_text_to_copy(editor: EditorDriver):
+def delete_while_edited(editor: EditorDriver) -> None:
+    """Type into the first line, which another deletes meanwhile."""
     editor.open()
     line = editor.served.lines(editor.page)[0]
     editor.tab.context.set_offline(True)
@@ -348,6 +349,31 @@ def test_a_line_deleted_by_another_keeps_the_text_to_copy(editor: EditorDriver):
     editor.served.call("DELETE", f"lines/{line['id']}", headers={"If-Match": f'"{version}"'})
     editor.tab.context.set_offline(False)
     editor.tab.locator(".save-state[data-state=refused]").wait_for()
+
+
+def test_a_line_deleted_by_another_keeps_the_text_to_copy(editor: EditorDriver, context: Any):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    delete_while_edited(editor)
+    editor.wait_for_lines(len(editor.served.lines(editor.page)))  # the line is not among them
+    editor.press("Escape", "Enter")
+    expect(editor.tab.locator(".open-edits .note")).to_contain_text("deleted")
+    editor.tab.get_by_role("button", name="Copy the text").press("Enter")
+    editor.wait_until(lambda: editor.tab.evaluate("navigator.clipboard.readText()").startswith("orphan "))
+    assert findings(editor.tab) == []
+    editor.tab.get_by_role("button", name="Discard my edit").press("Enter")
+    editor.tab.locator("dialog").wait_for(state="detached")
+    editor.saved()
+
+
+def test_edits_that_need_somebody_are_reached_from_every_page(served: Served, editor: EditorDriver):
+    delete_while_edited(editor)
+    other = EditorDriver(editor.tab, served, served.new_page()).open()
+    editor.tab.locator(".save-state[data-state=refused]").wait_for()
+    other.press("Escape", "Enter")
+    expect(editor.tab.locator(".open-edits .their-text")).to_contain_text("orphan ")
+    editor.tab.get_by_role("link", name="Go to the line").press("Enter")
+    editor.tab.locator("dialog").wait_for(state="detached")
+    expect(editor.tab).to_have_url(re.compile(f"#/page/{editor.page}[?]line="))
 
 
 def test_a_collection_deleted_meanwhile_keeps_what_is_typed(served: Served, tab: Any):

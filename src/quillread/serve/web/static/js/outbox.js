@@ -3,6 +3,7 @@
 
 import { call, Offline, Problem } from "./api.js";
 import { asHeld } from "./editor/words.js";
+import { whoAmI } from "./session.js";
 import { recall, recallAll, remember } from "./storage.js";
 
 /** @typedef {import("./types.js").Line} Line */
@@ -11,6 +12,7 @@ import { recall, recallAll, remember } from "./storage.js";
  * @typedef {object} Edit
  * @property {number} line
  * @property {number} page
+ * @property {number|null} user Who made it.
  * @property {string} text
  * @property {boolean} checked
  * @property {number} revision That it was made on.
@@ -28,6 +30,12 @@ const AT_ONCE = 4; // requests
 const ALIVE = 20_000; // after which a tab keeps its edits again, where there are no locks
 const ALONE = 90_000; // after which an edit that was not kept again is anybody's: timers of tabs out of sight wait a minute
 const TAB = Math.random().toString(36).slice(2, 10);
+
+/**
+ * Where this tab keeps an edit.
+ * @param {Edit} edit
+ */
+const keyOf = (edit) => `edit.${edit.line}.${TAB}.${edit.user}`;
 
 class Outbox extends EventTarget {
   constructor() {
@@ -77,6 +85,11 @@ class Outbox extends EventTarget {
     return edits.length ? "waiting" : "saved";
   }
 
+  /** Edits that wait for a person. */
+  get open() {
+    return [...this.edits.values()].filter((edit) => edit.theirs || edit.refused);
+  }
+
   /**
    * Take an edit.
    * @param {Line} line As the server has it.
@@ -86,7 +99,7 @@ class Outbox extends EventTarget {
    */
   put(line, text, checked, facts = {}) {
     const before = this.edits.get(line.id);
-    const edit = before ?? { line: line.id, page: line.page_id, revision: line.revision, base: line.text, sent: [], text, checked, kept: 0 };
+    const edit = before ?? { line: line.id, page: line.page_id, user: whoAmI().user_id, revision: line.revision, base: line.text, sent: [], text, checked, kept: 0 };
     Object.assign(edit, { text, checked });
     delete edit.refused;
     this.edits.set(line.id, edit);
@@ -113,10 +126,25 @@ class Outbox extends EventTarget {
       Object.assign(edit, { revision: theirs.revision, base: theirs.text, sent: [], theirs: null });
       this.keep(edit);
       this.schedule(id, 0);
+      this.tell("freed", id);
     } else {
       this.drop(edit);
       this.tell("taken", theirs);
     }
+    this.changed();
+  }
+
+  /**
+   * Send an edit again that was refused.
+   * @param {number} id Of the line.
+   */
+  again(id) {
+    const edit = this.edits.get(id);
+    if (!edit) return;
+    delete edit.refused;
+    this.keep(edit);
+    this.schedule(id, 0);
+    this.tell("freed", id);
     this.changed();
   }
 
@@ -126,16 +154,30 @@ class Outbox extends EventTarget {
    */
   forget(id) {
     const edit = this.edits.get(id);
-    if (edit) this.drop(edit);
+    if (!edit) return;
+    this.drop(edit);
+    this.tell("freed", id);
     this.changed();
   }
 
+  /** Somebody has logged in: edits of another wait in the browser until they are back. */
+  begin() {
+    for (const edit of this.edits.values()) {
+      if (edit.user === whoAmI().user_id) continue;
+      clearTimeout(this.timers.get(edit.line));
+      this.edits.delete(edit.line);
+    }
+    this.tryAgain();
+    return this.resume();
+  }
+
   /**
-   * Wait until the edits of a page have arrived.
-   * @param {number} page
+   * Wait until edits have arrived.
+   * @param {number} [page] Only those of it.
    */
   async settle(page) {
-    const open = () => [...this.edits.values()].filter((edit) => edit.page === page && !edit.refused && !edit.theirs);
+    const isAsked = (/** @type {Edit} */ edit) => (page === undefined || edit.page === page) && !edit.refused && !edit.theirs;
+    const open = () => [...this.edits.values()].filter(isAsked);
     if (open().length) this.tryAgain();
     while (open().length) {
       if (this.isOffline) throw new Offline("edits wait for the server");
@@ -143,18 +185,16 @@ class Outbox extends EventTarget {
     }
   }
 
-  /** Take up what earlier visits have left, of tabs that are no more; of those that are, when they end. */
+  /** Take up what earlier visits of this user have left, of tabs that are no more; of those that are, when they end. */
   async resume() {
     for (const [key, value] of recallAll("edit.")) {
       const [, line, tab] = key.split(".");
-      if (tab === TAB) continue;
       const edit = parsed(value);
-      if (!edit) {
-        remember(key, null);
-        continue;
-      }
-      if (!(await isGone(tab, edit))) this.follow(tab);
-      else if (this.edits.has(Number(line))) this.doubled.add(edit.line); // once ours has arrived, it is met like another's
+      const mine = this.edits.get(Number(line));
+      if (!edit) remember(key, null);
+      else if (edit.user !== whoAmI().user_id || (mine && keyOf(mine) === key)) continue;
+      else if (tab !== TAB && !(await isGone(tab, edit))) this.follow(tab);
+      else if (this.edits.has(edit.line)) this.doubled.add(edit.line); // once ours has arrived, it is met like another's
       else if (recall(key) === value) this.adopt(key, edit);
     }
     this.changed();
@@ -165,9 +205,9 @@ class Outbox extends EventTarget {
    * @param {Edit} edit
    */
   adopt(key, edit) {
+    remember(key, null);
     this.edits.set(edit.line, edit);
     this.keep(edit);
-    remember(key, null);
     this.tell("adopted", edit);
     if (!edit.theirs && !edit.refused) this.schedule(edit.line, 0);
   }
@@ -302,14 +342,14 @@ class Outbox extends EventTarget {
   /** @param {Edit} edit */
   keep(edit) {
     edit.kept = this.isLeft ? 0 : Date.now();
-    this.isKept = remember(`edit.${edit.line}.${TAB}`, JSON.stringify(edit));
+    this.isKept = remember(keyOf(edit), JSON.stringify(edit));
   }
 
   /** @param {Edit} edit */
   drop(edit) {
     clearTimeout(this.timers.get(edit.line));
     this.edits.delete(edit.line);
-    remember(`edit.${edit.line}.${TAB}`, null);
+    remember(keyOf(edit), null);
     if (this.doubled.delete(edit.line)) this.resume();
   }
 

@@ -6,11 +6,17 @@ import { recall, remember } from "./storage.js";
 /** @type {import("./types.js").Me} */
 let me = { name: "", role: "none", user_id: null, local: true, link: null, version: "", can_train: false };
 
-/** Ask the server who we are. */
+/** Ask the server who we are; other tabs of the browser, which have the same login, are told. */
 export async function loadMe() {
   me = await get("me");
+  if (!me.link) remember("user", String(me.user_id));
   return me;
 }
+
+// Another has logged in: this tab would go on under their name.
+addEventListener("storage", (event) => {
+  if (event.key === "quill.user" && me.name && !me.link && event.newValue !== String(me.user_id)) location.reload();
+});
 
 export const whoAmI = () => me;
 

@@ -1,13 +1,13 @@
 // The bar above the editor: where one is, how the page is shown, and whether all is saved.
 
-import { fill, h, icon } from "../dom.js";
+import { h, icon } from "../dom.js";
 import { menuButton } from "../dialog.js";
 import { t } from "../i18n.js";
 import { address } from "../api.js";
-import { outbox } from "../outbox.js";
 import { whoAmI } from "../session.js";
 import { readOnlyMark, settingsMenu } from "../views/shell.js";
 import { showKeys } from "./keys.js";
+import { saveButton } from "./saving.js";
 
 /** @typedef {import("./textpane.js").Mode} Mode */
 
@@ -21,7 +21,7 @@ export function editorBar(editor) {
   const modeButtons = modes.map(([mode, picture]) =>
     h("button", { type: "button", class: "segment", "data-mode": mode, "aria-pressed": String(mode === editor.mode), title: t(`mode.${mode}`), onclick: () => editor.setMode(mode) }, icon(picture), h("span", { class: "wide-only" }, t(`mode.${mode}`)))); // prettier-ignore
   const layoutButton = h("button", { type: "button", class: "plain toggle", "aria-pressed": "false", title: `${t("layout.title")} (F9)`, onclick: () => editor.hands.run("layout") }, icon("pen"), h("span", { class: "wide-only" }, t("layout.title")));
-  const saveState = h("button", { type: "button", class: "plain save-state", onclick: () => editor.hands.save() });
+  const saveState = saveButton(ends.signal);
   const step = (/** @type {number|null|undefined} */ id, /** @type {"next"|"back"} */ which) =>
     h("a", { class: "button plain square", href: id ? `#/page/${id}` : null, role: id ? null : "link", "aria-disabled": id ? null : "true", "aria-label": t(`page.${which}`), title: `${t(`page.${which}`)} (Page ${which === "next" ? "↓" : "↑"})` }, icon(which)); // prettier-ignore
   const label = h("span", { class: "page-label" });
@@ -43,16 +43,6 @@ export function editorBar(editor) {
     ], { name: t("more"), class: "plain square" }),
     settingsMenu()); // prettier-ignore
 
-  function showSave() {
-    const { state } = outbox;
-    const n = outbox.edits.size;
-    saveState.dataset.state = state;
-    const said = t(`save.${state}`, { n });
-    fill(saveState, state === "saved" ? icon("check") : state === "saving" || state === "waiting" ? h("span", { class: "dot" }) : icon("warn"), h("span", null, said));
-    saveState.title = t(`save.${state}.more`, { n });
-  }
-  outbox.addEventListener("state", showSave, { signal: ends.signal });
-  showSave();
   const isAlone = editor.document.page_count === 1;
   const name = page.label || (isAlone ? "" : t("page.number", { n: page.number ?? 0 }));
   label.textContent = isAlone ? name : `${name} (${t("jobs.progress", { done: page.number ?? 0, total: editor.document.page_count })})`;

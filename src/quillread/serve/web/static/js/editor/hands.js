@@ -8,6 +8,7 @@ import { readingsOf } from "./dock.js";
 import { holdKeys, isHeld, releaseKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
+import { save } from "./saving.js";
 import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
@@ -76,7 +77,7 @@ export class Hands {
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
       case "undo": this.goBack(this.sheet.undo()).catch(tellFault); return;
       case "redo": this.goBack(this.sheet.redo()).catch(tellFault); return;
-      case "save": return this.save();
+      case "save": return save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
       case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
@@ -224,11 +225,6 @@ export class Hands {
   async goBack(undone) {
     const where = await undone;
     if (where) this.pane.activate(where.id, { caret: where.caret });
-  }
-
-  save() {
-    outbox.tryAgain();
-    if (outbox.state === "saved") announce(t("save.saved"));
   }
 
   /**

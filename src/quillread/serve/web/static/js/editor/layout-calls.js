@@ -134,17 +134,26 @@ export async function partJoined(sheet, lines, joined) {
   return true;
 }
 
+/** Letters of the scripts that run from right to left. */
+const LEFTWARD = /(?=\p{L})[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
 /**
  * Where on the page a character of a line begins.
- * @param {import("../types.js").Line} line
+ * @param {Line} line
  * @param {number} at
  */
 export function placeOf(line, at) {
+  const isLeftward = LEFTWARD.test(line.text);
   const next = line.words.find((word) => word.start >= at && word.polygon?.length);
   const last = line.words.findLast((word) => word.end <= at && word.polygon?.length);
   const leftOf = (/** @type {Point[]} */ polygon) => Math.min(...polygon.map((point) => point[0]));
   const rightOf = (/** @type {Point[]} */ polygon) => Math.max(...polygon.map((point) => point[0]));
-  if (next?.polygon && last?.polygon) return (leftOf(next.polygon) + rightOf(last.polygon)) / 2;
+  const [before, after] = isLeftward ? [next, last] : [last, next];
+  // Words that a person has written may stand where a machine has read others, which run the other way.
+  if (before?.polygon && after?.polygon && leftOf(before.polygon) < leftOf(after.polygon)) {
+    return (rightOf(before.polygon) + leftOf(after.polygon)) / 2;
+  }
   const [left, , right] = boxOf(line);
-  return left + ((right - left) * at) / Math.max(1, line.text.length);
+  const share = at / Math.max(1, line.text.length);
+  return left + (right - left) * (isLeftward ? 1 - share : share);
 }

@@ -10,6 +10,7 @@ import { boxOf } from "./textpane.js";
 /** @typedef {import("../types.js").Line} Line */
 
 /** @typedef {import("./layout-calls.js").Call} Call */
+/** @typedef {[line: number, region: number|null][]} Places */
 /** @typedef {() => Promise<any>} Undo False if it cannot be done. */
 
 const PAUSE = 500; // of moving by keys, before it is saved
@@ -127,10 +128,9 @@ export class LayoutWork {
   /** @param {Point[]} baseline */
   addLine(baseline) {
     if (baseline[0][0] > baseline[baseline.length - 1][0]) baseline = [...baseline].reverse();
-    const region = this.sheet.regions.find((one) => isInside(middleOf(baseline), one.polygon));
     this.queue(async () => {
-      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/lines`, { baseline, ...(region ? { region_id: region.id } : {}) });
-      const line = answer.lines.find((/** @type {Line} */ one) => !this.lines.includes(one.id)) ?? answer.lines[0];
+      const { lines } = await change(this.sheet, "POST", `pages/${this.sheet.id}/lines`, { baseline });
+      const [line] = lines;
       this.undos.push(() => change(this.sheet, "DELETE", `lines/${line.id}`));
       this.lines = [line.id];
       this.point = null;
@@ -214,18 +214,22 @@ export class LayoutWork {
   order(by) {
     const { line } = this;
     if (!line) return;
-    const ids = this.sheet.rows.map((row) => row.line.id);
-    const at = ids.indexOf(line.id);
-    if (at + by < 0 || at + by >= ids.length) return;
-    this.setOrder(moved(ids, at, at + by));
+    this.setOrder((ids) => {
+      const at = ids.indexOf(line.id);
+      return at < 0 || at + by < 0 || at + by >= ids.length ? ids : moved(ids, at, at + by);
+    });
   }
 
-  /** @param {number[]} ids */
-  setOrder(ids) {
-    const before = this.sheet.rows.map((row) => row.line.id);
+  /**
+   * @param {(ids: number[]) => number[]} reorder Of the order that there is when those before have ended.
+   */
+  setOrder(reorder) {
     const put = (/** @type {number[]} */ order) => change(this.sheet, "PUT", `pages/${this.sheet.id}/order`, { line_ids: order });
-    return this.queue(async () => {
-      await put(ids);
+    this.queue(async () => {
+      const before = this.sheet.rows.map((row) => row.line.id);
+      const wanted = reorder(before);
+      if (wanted === before) return;
+      await put(wanted);
       this.undos.push(() => put(before));
       const { line } = this;
       if (line) announce(t("layout.nowAt", { n: this.sheet.placeOf(line.id) + 1 }));
@@ -290,15 +294,15 @@ export class LayoutWork {
 
   /** @param {Point[]} polygon */
   addRegion(polygon) {
-    const inside = this.sheet.rows.filter(({ line }) => isInside(middleOf(line.baseline), polygon)).map(({ line }) => line.id);
-    const known = new Set(this.sheet.regions.map((region) => region.id));
     this.queue(async () => {
-      await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind: "text" });
-      const region = this.sheet.regions.find((one) => !known.has(one.id));
-      if (!region) return;
-      for (const id of inside) if (this.sheet.byId.get(id)?.line.region_id !== region.id) await change(this.sheet, "PATCH", `lines/${id}/layout`, { region_id: region.id });
-      this.undos.push(() => change(this.sheet, "DELETE", `regions/${region.id}`));
-      this.chooseRegion(region.id);
+      const before = this.regionsOf();
+      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind: "text" });
+      const { id } = answer.regions[0];
+      this.undos.push(async () => {
+        await change(this.sheet, "DELETE", `regions/${id}`);
+        await this.putInRegions(before);
+      });
+      this.chooseRegion(id);
     });
   }
 
@@ -306,15 +310,15 @@ export class LayoutWork {
   removeRegion(id) {
     const region = this.sheet.regions.find((one) => one.id === id);
     if (!region) return;
-    const lines = this.sheet.rows.filter(({ line }) => line.region_id === id).map(({ line }) => line.id);
     this.queue(async () => {
+      const before = this.regionsOf();
       await change(this.sheet, "DELETE", `regions/${id}`);
       this.region = null;
       this.undos.push(async () => {
-        const known = new Set(this.sheet.regions.map((one) => one.id));
-        await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon: region.polygon, kind: region.kind });
-        const again = this.sheet.regions.find((one) => !known.has(one.id));
-        for (const line of lines) if (again) await change(this.sheet, "PATCH", `lines/${line}/layout`, { region_id: again.id });
+        const { polygon, kind } = region;
+        const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind });
+        const again = answer.regions[0].id;
+        await this.putInRegions(before.map(([line, own]) => [line, own === id ? again : own]));
       });
       this.draw();
       announce(t("layout.regionDeleted"));
@@ -324,38 +328,30 @@ export class LayoutWork {
   /** @param {number|null} region */
   moveTo(region) {
     const ids = [...this.lines];
-    const before = ids.map((id) => this.sheet.byId.get(id)?.line.region_id ?? null);
-    const put = async (/** @type {(number|null)[]} */ regions) => {
-      for (const [i, id] of ids.entries()) await change(this.sheet, "PATCH", `lines/${id}/layout`, { region_id: regions[i] });
-    };
     this.queue(async () => {
-      await put(ids.map(() => region));
-      this.undos.push(() => put(before));
+      const before = this.regionsOf(ids);
+      await this.putInRegions(ids.map((id) => [id, region]));
+      this.undos.push(() => this.putInRegions(before));
       this.draw();
     });
   }
-}
 
-/**
- * @param {Point[]} points
- * @returns {Point}
- */
-function middleOf(points) {
-  const n = Math.max(1, points.length);
-  return [points.reduce((sum, [x]) => sum + x, 0) / n, points.reduce((sum, [, y]) => sum + y, 0) / n];
-}
-
-/**
- * @param {Point} point
- * @param {Point[]} polygon
- */
-function isInside([x, y], polygon) {
-  let inside = false;
-  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
-    const [[xi, yi], [xj, yj]] = [polygon[i], polygon[j]];
-    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) inside = !inside;
+  /**
+   * @param {number[]} [ids] Of some lines; of all if not given.
+   * @returns {Places}
+   */
+  regionsOf(ids = this.sheet.rows.map((row) => row.line.id)) {
+    return this.linesOf(ids).map((line) => [line.id, line.region_id]);
   }
-  return inside;
+
+  /**
+   * Put lines into regions: those that are still there, and elsewhere.
+   * @param {Places} places
+   */
+  async putInRegions(places) {
+    const wanted = places.filter(([id, region]) => this.linesOf([id]).some((line) => line.region_id !== region));
+    if (wanted.length) await changeAll(this.sheet, wanted.map(([id, region_id]) => ["PATCH", `lines/${id}/layout`, { region_id }]));
+  }
 }
 
 /**

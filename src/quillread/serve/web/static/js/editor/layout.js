@@ -54,7 +54,8 @@ export class LayoutTool extends LayoutWork {
     view.overlay.addEventListener("dblclick", (event) => this.addPoint(event), { signal });
     this.surface.addEventListener("keydown", (event) => this.key(event));
     acceptReorder(document.querySelector("ol.lines"), signal, (from, to) => {
-      this.setOrder(moved(sheet.rows.map((row) => row.line.id), from, to));
+      const { id } = sheet.rows[from].line;
+      this.setOrder((ids) => (ids.includes(id) ? moved(ids, ids.indexOf(id), to) : ids));
     }); // prettier-ignore
     if (line !== null) this.lines = [line];
     this.use(this.tool);

@@ -62,6 +62,7 @@ export class Sheet extends EventTarget {
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("adopted", (event) => this.adopt(/** @type {CustomEvent} */ (event).detail.line), { signal });
     outbox.addEventListener("taken", (event) => this.take(/** @type {CustomEvent} */ (event).detail), { signal });
+    outbox.addEventListener("freed", (event) => this.free(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("conflict", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, "conflict"), { signal });
     outbox.addEventListener("refused", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, /** @type {CustomEvent} */ (event).detail.refused), { signal });
   }
@@ -149,6 +150,7 @@ export class Sheet extends EventTarget {
     }
     row.line = { ...line, text, checked, words: shiftWords(line.words, line.text, text) };
     outbox.put(row.server, text, checked, { now: facts.now });
+    if (row.note !== "conflict") row.note = ""; // it is tried again
     this.tell(id);
     if (facts.silent) return null;
     return this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, time: facts.apart ? -Infinity : Date.now() });
@@ -291,6 +293,18 @@ export class Sheet extends EventTarget {
     if (outbox.edits.has(id) || line.revision <= row.server.revision) return null; // edited meanwhile: saving it will tell
     this.take(line);
     return line;
+  }
+
+  /**
+   * An edit needs no person any more, or was given up.
+   * @param {number} id
+   */
+  free(id) {
+    const row = this.byId.get(id);
+    if (!row) return;
+    if (outbox.edits.has(id)) this.mark(id, "");
+    else if (row.note === "gone") this.load().catch(() => {}); // the page may be gone, too
+    else this.take(row.server);
   }
 
   /**

@@ -5,6 +5,7 @@
 import { fill, h, icon } from "../dom.js";
 import { images } from "../api.js";
 import { percent, t } from "../i18n.js";
+import { outbox } from "../outbox.js";
 import { piecesOf, standing } from "./words.js";
 import { noteOf } from "./conflict.js";
 
@@ -105,7 +106,8 @@ export class TextPane extends EventTarget {
     const [picture, name] = row.note ? [icon("warn"), t("editor.needsYou")] : line.checked ? [icon("check"), t("editor.checked")] : [null, ""];
     fill(sign, picture, name ? h("span", { class: "unseen" }, name) : null);
     item.querySelector(".note")?.remove();
-    if (row.note) item.append(noteOf(this.sheet, row, () => this.focus()));
+    const edit = row.note ? outbox.edits.get(line.id) : undefined;
+    if (edit) item.append(noteOf(edit, () => this.focus()));
   }
 
   /** @param {number} id */

@@ -22,7 +22,7 @@ export function show(root, address) {
     try {
       await call("POST", "login", { body: { name: name.value, password: password.value }, proves: true });
       await loadMe();
-      outbox.tryAgain();
+      await outbox.begin();
       const then = address.query.get("then") ?? "";
       location.hash = then.startsWith("#/") && !then.startsWith("#/login") ? then : "#/";
     } catch (error) {

@@ -2,14 +2,16 @@
 
 import { fill, h } from "../dom.js";
 import { get, images, Problem } from "../api.js";
-import { announce, tellFault, toast } from "../dialog.js";
+import { announce, tellFault } from "../dialog.js";
 import { percent, t } from "../i18n.js";
 import { outbox } from "../outbox.js";
 import { mayAs } from "../session.js";
 import { recall, remember } from "../storage.js";
+import { noteOf } from "../editor/conflict.js";
 import { readingsOf } from "../editor/dock.js";
 import { actionOf, keyCap } from "../editor/keys.js";
-import { differences, doubtfulPart, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
+import { saveButton } from "../editor/saving.js";
+import { differences, doubtfulPart, fromServer, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
 import { shellBar } from "./shell.js";
 
 /** @typedef {import("../types.js").Line} Line */
@@ -25,14 +27,21 @@ class Review {
     /** @type {number[]} */
     this.queue = [];
     this.at = 0;
-    /** @type {Map<number, Line>} */
+    /** @type {Map<number, Line>} As the server has them. */
     this.lines = new Map();
-    this.done = 0;
-    this.isMoving = false;
+    this.isTurning = false;
     /** @type {"review"|"suggest"} */
     this.how = recall("review.how") === "suggest" ? "suggest" : "review";
     this.target = Number(recall("review.target")) || 0.05;
     this.ends = new AbortController();
+    this.note = h("div");
+    const hear = (/** @type {string} */ kind, /** @type {(detail: any) => void} */ run) =>
+      outbox.addEventListener(kind, (event) => run(/** @type {CustomEvent} */ (event).detail), { signal: this.ends.signal }); // prettier-ignore
+    hear("saved", (line) => this.lines.set(line.id, fromServer(line)));
+    hear("taken", (line) => this.take(fromServer(line)));
+    hear("freed", () => this.showNote());
+    hear("conflict", () => this.showNote());
+    hear("refused", () => this.showNote());
   }
 
   async open() {
@@ -43,7 +52,7 @@ class Review {
     this.facts = h("p", { class: "hint", role: "status" });
     this.card = h("div", { class: "review-card" });
     const main = h("main", { class: "page narrow" }, h("div", { class: "page-head" }, h("div", { class: "summary" }, this.goal, this.facts)), this.card);
-    fill(this.root, shellBar({ title: `${t("review.title")} · ${this.collection.name}`, back: `#/collection/${this.collection.id}`, backLabel: this.collection.name, collection: this.collection.id }), main);
+    fill(this.root, shellBar({ title: `${t("review.title")} · ${this.collection.name}`, back: `#/collection/${this.collection.id}`, backLabel: this.collection.name, actions: [saveButton(this.ends.signal)], collection: this.collection.id }), main);
     const change = () => {
       this.how = how.value === "suggest" ? "suggest" : "review";
       this.target = Number(select.value);
@@ -70,59 +79,67 @@ class Review {
       this.queue = found.lines;
       this.said = t("review.lines", { n: this.queue.length, target: percent(this.target), before: percent(found.expected_error_before, 1), after: percent(found.expected_error_after, 1) });
     }
-    this.at = 0;
-    this.done = 0;
-    await this.show();
+    await this.show(0);
   }
 
   /** @param {number} id */
   async line(id) {
     const known = this.lines.get(id);
     if (known) return known;
-    const line = /** @type {Line} */ (await get(`lines/${id}`));
+    const line = fromServer(await get(`lines/${id}`));
     this.lines.set(id, line);
     return line;
   }
 
-  /** @returns {Promise<void>} */
-  async show() {
+  /**
+   * The line at a place of the queue; lines that were deleted meanwhile are no part of it any more.
+   * @param {number} at
+   * @returns {Promise<Line|null>} Null at the end.
+   */
+  async lineAt(at) {
+    while (at < this.queue.length) {
+      try {
+        return await this.line(this.queue[at]);
+      } catch (error) {
+        if (!(error instanceof Problem && error.status === 404)) throw error;
+        this.queue.splice(at, 1);
+      }
+    }
+    return null;
+  }
+
+  /** @param {number} at */
+  async show(at) {
     const card = /** @type {HTMLElement} */ (this.card);
     /** @type {HTMLElement} */ (this.facts).textContent = this.said ?? "";
-    if (this.at >= this.queue.length) {
+    const line = await this.lineAt(at);
+    this.at = at;
+    if (!line) {
       fill(card, h("div", { class: "welcome" }, h("h2", null, this.queue.length ? t("review.done") : t("review.nothing")), this.queue.length ? h("button", { type: "button", class: "primary", onclick: () => this.load().catch(tellFault) }, t("review.again")) : null));
       return;
     }
-    const id = this.queue[this.at];
-    let line;
-    try {
-      line = await this.line(id);
-    } catch (error) {
-      if (!(error instanceof Problem && error.status === 404)) throw error;
-      this.at++; // deleted meanwhile
-      return this.show();
-    }
-    if (this.queue[this.at] !== id) return;
-    for (const next of this.queue.slice(this.at + 1, this.at + 3)) {
+    const { id } = line;
+    for (const next of this.queue.slice(at + 1, at + 3)) {
       this.line(next).then((one) => (new Image().src = images.line(one.id, 160, one.revision)), () => {});
     }
-    const edit = outbox.edits.get(id);
-    const text = edit?.text ?? line.text;
-    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: this.at + 1, all: this.queue.length }), value: text });
+    const text = outbox.edits.get(id)?.text ?? line.text;
+    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: at + 1, all: this.queue.length }), value: text });
     const shown = h("p", { class: "review-text", dir: "auto", "aria-hidden": "true" }, piecesOf(line, text, text === line.text ? line.words : []).map((piece) => (piece.classes ? h("span", { class: piece.classes }, piece.text) : piece.text)));
     const readings = readingsOf(line);
     this.field = field;
     field.addEventListener("keydown", (event) => this.key(event, line));
-    field.addEventListener("input", () => this.put(line, edit?.checked ?? line.checked));
+    field.addEventListener("input", () => this.edit(line));
     fill(card,
       h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, `${this.at + 1} / ${this.queue.length}`)),
       h("img", { class: "review-strip", src: images.line(id, 160, line.revision), alt: t("review.image") }),
-      shown, field,
-      readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => this.take(line, reading.text) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,
+      shown, field, this.note,
+      readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => this.takeReading(line, reading.text) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,
       h("div", { class: "buttons start" },
         h("button", { type: "button", class: "primary", onclick: () => this.right(line) }, keyCap("Enter"), t("review.right")),
         h("button", { type: "button", onclick: () => this.step(1) }, keyCap("ArrowDown"), t("review.skip")),
         h("button", { type: "button", disabled: this.at === 0, onclick: () => this.step(-1) }, keyCap("Shift+Enter"), t("review.back")),
         h("a", { class: "button plain", href: `#/page/${line.page_id}?line=${id}` }, t("review.open")))); // prettier-ignore
+    this.showNote();
     field.focus();
     field.setSelectionRange(0, 0);
     announce(t("review.field", { n: this.at + 1, all: this.queue.length }));
@@ -141,7 +158,7 @@ class Review {
     else if (action === "down") this.step(1);
     else if (action?.startsWith("reading")) {
       const reading = readingsOf(line)[Number(action.at(-1)) - 1];
-      if (reading) this.take(line, reading.text);
+      if (reading) this.takeReading(line, reading.text);
     } else if (action === "nextDoubt") {
       const now = { ...line, text: field.value, words: shiftWords(line.words, line.text, field.value) };
       const word = nextDoubt(now, field.selectionEnd);
@@ -157,57 +174,63 @@ class Review {
    * @param {Line} line
    * @param {string} reading
    */
-  take(line, reading) {
+  takeReading(line, reading) {
     const field = /** @type {HTMLTextAreaElement} */ (this.field);
     const { selectionStart, selectionEnd } = field;
     field.value = takeReading(field.value, reading, line.read_text ?? line.text, selectionStart, selectionEnd);
-    this.put(line, line.checked);
+    this.edit(line);
     field.focus();
     field.setSelectionRange(selectionStart, selectionStart);
   }
 
   /**
-   * Save what stands in the field: a line that is skipped keeps it as a draft.
+   * A line as another has it now is taken over.
    * @param {Line} line
-   * @param {boolean} checked
    */
-  put(line, checked) {
+  take(line) {
+    this.lines.set(line.id, line);
+    if (line.id !== this.queue[this.at] || !this.field) return;
+    this.field.value = line.text;
+    this.showNote();
+  }
+
+  /** An edit of the line that is shown may need somebody. */
+  showNote() {
+    const edit = outbox.edits.get(this.queue[this.at]);
+    fill(this.note, edit?.theirs || edit?.refused ? noteOf(edit, () => this.field?.focus()) : null);
+  }
+
+  /**
+   * Save the text as it is.
+   * @param {Line} line
+   * @param {boolean} [isRight]
+   */
+  edit({ id }, isRight = false) {
+    const line = /** @type {Line} */ (this.lines.get(id)); // as it is saved by now
     const text = /** @type {HTMLTextAreaElement} */ (this.field).value.replace(/\s*[\r\n]+\s*/g, " ");
-    const known = this.lines.get(line.id) ?? line; // a draft may have been saved meanwhile
-    outbox.put(known, text, checked, { now: checked });
-    this.lines.set(line.id, { ...known, checked });
+    outbox.put(line, text, isRight || (outbox.edits.get(id)?.checked ?? line.checked), { now: isRight });
+    this.showNote();
   }
 
   /** @param {Line} line */
   right(line) {
-    if (this.isMoving) return;
-    this.put(line, true);
-    this.done++;
+    if (this.isTurning) return;
+    this.edit(line, true);
     this.step(1);
   }
 
   /** @param {number} by */
   async step(by) {
-    const { at, field } = this;
-    if (this.isMoving) return; // the next line is on its way: keys are not for it, nor for this one
-    this.isMoving = true;
-    this.at = Math.max(0, at + by);
-    if (field) field.readOnly = true;
+    if (this.isTurning) return; // the line that is shown is not the one that would be left
+    this.isTurning = true;
     try {
-      await this.show();
+      outbox.flush();
+      await this.show(Math.max(0, this.at + by));
     } catch (error) {
-      this.at = at;
-      if (field) field.readOnly = false;
       tellFault(error);
     } finally {
-      this.isMoving = false;
+      this.isTurning = false;
     }
-  }
-
-  /** An edit waits for a person: in the editor they choose. @param {import("../outbox.js").Edit} edit */
-  tellTrouble(edit) {
-    const kind = edit.theirs ? "save.conflict" : "save.refused";
-    toast(t(`${kind}.more`), { kind: "error", action: t("review.open"), run: () => (location.hash = `#/page/${edit.page}?line=${edit.line}`) });
   }
 
   close() {
@@ -222,10 +245,5 @@ export async function show(root, address) {
   if (!mayAs(collection.role, "editor")) return location.replace(`#/collection/${collection.id}`), {};
   const review = new Review(root, collection);
   await review.open();
-  outbox.addEventListener("saved", (event) => {
-    const line = /** @type {CustomEvent<Line>} */ (event).detail;
-    if (review.lines.has(line.id)) review.lines.set(line.id, line);
-  }, { signal: review.ends.signal }); // prettier-ignore
-  for (const kind of ["conflict", "refused"]) outbox.addEventListener(kind, (event) => review.tellTrouble(/** @type {CustomEvent} */ (event).detail), { signal: review.ends.signal });
   return { collection: review.collection.id, close: () => review.close() };
 }

@@ -4,6 +4,7 @@ import { h, icon } from "../dom.js";
 import { call } from "../api.js";
 import { menuButton, tellFault } from "../dialog.js";
 import { chooseLanguage, currentLanguage, LANGUAGES, t } from "../i18n.js";
+import { outbox } from "../outbox.js";
 import { setTheme, theme, whoAmI } from "../session.js";
 import { jobsButton } from "./jobs.js";
 
@@ -21,6 +22,7 @@ export function settingsMenu() {
 
 async function leave() {
   const { link } = whoAmI();
+  if (!link) await outbox.settle(); // nobody else sends them
   await call("POST", "logout");
   if (!link) await call("POST", "logout", { proves: true }).catch(() => {}); // the first may have left a link beside the login
   location.hash = link ? "#/" : "#/login";
