@@ -61,6 +61,42 @@ def test_axe_finds_nothing_in_the_dialogs_of_a_collection(served: Served, tab: A
         tab.locator("dialog").wait_for(state="detached")
 
 
+def test_long_names_break_and_push_nothing_out_of_sight(served: Served, tab: Any):
+    name = "W" * 190
+    made = served.new_collection(name, 1)
+    served.call("POST", f"collections/{made}/links", json={"name": "W" * 80})
+    (page,) = served.call("GET", f"collections/{made}/pages")["items"]
+    job = served.call("POST", "exports", json={"document_ids": [page["document_id"]], "format": "txt"})
+    assert name[:90] in job["title"]
+    gone = served.call("POST", "collections", json={"name": name})["id"]
+    served.call("DELETE", f"collections/{gone}")
+    too_wide = "() => document.documentElement.scrollWidth > innerWidth"
+    for path, shown in {
+        "": ".card",
+        f"collection/{made}": ".cell",
+        f"page/{page['id']}": "textarea.field",
+        f"search?q=joueur&collection={made}": ".hit",
+        f"collection/{made}/people": ".danger-text",
+        f"collection/{made}/teach": ".numbers",
+        "bin": "li strong",
+        f"page/{page['id']}/print": ".print-line",
+    }.items():
+        tab.goto(f"{served.address}/#/{path}")
+        tab.locator(shown).first.wait_for()
+        assert not tab.evaluate(too_wide), path
+    tab.goto(f"{served.address}/#/collection/{made}")
+    tab.locator(".cell").wait_for()
+    tab.keyboard.press(" ")
+    for button in ("Move…", "Activity"):
+        tab.get_by_role("button", name=button).first.press("Enter")
+        tab.locator("dialog[open]").wait_for()
+        tab.wait_for_timeout(300)
+        tab.screenshot(path=SHOTS / f"long-{button[:4]}.png")
+        assert not tab.locator("dialog").evaluate("dialog => dialog.scrollWidth > dialog.clientWidth"), button
+        tab.keyboard.press("Escape")
+        tab.locator("dialog").wait_for(state="detached")
+
+
 @pytest.mark.parametrize(
     ("locale", "title"),
     [("fr-CA", "Collections"), ("de-AT", "Sammlungen"), ("es-MX", "Colecciones"), ("pl", "Collections")],

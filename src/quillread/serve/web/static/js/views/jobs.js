@@ -106,7 +106,7 @@ function jobItem(job) {
   const may = isOwn || mayAs(job.collection_id === null ? me.role : (roles.get(job.collection_id) ?? "none"), job.collection_id === null ? "admin" : "editor");
   const button = (/** @type {string} */ what, /** @type {string} */ label) => h("button", { type: "button", class: "small", "data-key": `${job.id}-${what}`, onclick: () => act(what) }, label);
   return h("li", { class: `job ${job.state}` },
-    h("div", { class: "job-title" }, h("strong", { dir: "auto" }, job.title || t(`job.${job.kind}`)), h("span", { class: "job-state" }, stateText(job))),
+    h("div", { class: "job-title" }, job.title ? h("span", { class: "hint" }, t(`job.${job.kind}`)) : null, h("strong", { dir: "auto" }, job.title || t(`job.${job.kind}`)), h("span", { class: "job-state" }, stateText(job))),
     isActive(job) ? h("progress", { max: String(Math.max(job.total, 1)), value: job.total ? job.done : null, "aria-label": job.title || t(`job.${job.kind}`) }) : null,
     job.fault ? h("p", { class: "fault", dir: "auto" }, job.fault.message, job.fault.hint ? ` – ${job.fault.hint}` : "") : null,
     h("div", { class: "buttons start" },

@@ -29,6 +29,7 @@ class Review {
     this.at = 0;
     /** @type {Map<number, Line>} As the server has them. */
     this.lines = new Map();
+    this.said = "";
     this.isTurning = false;
     /** @type {"review"|"suggest"} */
     this.how = recall("review.how") === "suggest" ? "suggest" : "review";
@@ -111,7 +112,7 @@ class Review {
   /** @param {number} at */
   async show(at) {
     const card = /** @type {HTMLElement} */ (this.card);
-    /** @type {HTMLElement} */ (this.facts).textContent = this.said ?? "";
+    /** @type {HTMLElement} */ (this.facts).textContent = this.queue.length ? this.said : "";
     const line = await this.lineAt(at);
     this.at = at;
     if (!line) {
