@@ -378,6 +378,34 @@ def test_lines_pasted_into_one_are_joined_and_spread_on_wish(editor: EditorDrive
     assert lines[-1]["text"].startswith(f"row {len(lines)} row") or len(lines) >= 40
 
 
+PASTE = """text => {
+    const data = new DataTransfer();
+    data.setData('text/plain', text);
+    const event = new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true});
+    if (document.activeElement.dispatchEvent(event)) document.execCommand('insertText', false, text);
+}"""
+
+
+def test_a_text_too_long_for_a_line_is_not_pasted(editor: EditorDriver):
+    editor.open()
+    before = editor.value
+    editor.tab.evaluate(PASTE, "x" * 2_000_000)
+    expect(editor.tab.locator(".toast.error")).to_contain_text("2,000,000 characters")
+    assert editor.value == before
+    editor.type("y")
+    assert editor.saved()[0]["text"] == "y" + before
+
+
+def test_control_characters_are_not_pasted_and_undo_brings_back_what_the_server_has_cleaned(editor: EditorDriver):
+    editor.open()
+    before = editor.value
+    editor.press("Control+a")
+    editor.tab.evaluate(PASTE, "a\0b\x1b c\td\u2028e \u202eright ")
+    assert editor.saved()[0]["text"] == "ab c d e right"
+    editor.press("Control+z")
+    assert editor.saved()[0]["text"] == before
+
+
 def test_script_emoji_and_right_to_left_text_are_text(editor: EditorDriver):
     editor.open()
     text = "<img src=x onerror=alert(1)> 👩‍🌾 שלום עולם"

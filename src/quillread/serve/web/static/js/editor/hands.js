@@ -9,7 +9,7 @@ import { holdKeys, isHeld, releaseKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
 import { save } from "./saving.js";
-import { doubtfulPart, isDoubtful, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
+import { doubtfulPart, isDoubtful, LONGEST, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
@@ -196,7 +196,12 @@ export class Hands {
 
   /** @param {ClipboardEvent} event */
   paste(event) {
-    const parts = (event.clipboardData?.getData("text/plain") ?? "").split(/\r\n|\r|\n/).map((part) => part.trim()).filter(Boolean);
+    const pasted = event.clipboardData?.getData("text/plain") ?? "";
+    if (pasted.length > LONGEST && this.mayEdit) {
+      event.preventDefault();
+      return toast(t("paste.tooLong", { n: pasted.length, most: LONGEST }), { kind: "error" });
+    }
+    const parts = pasted.split(/\r\n|\r|\n/).map((part) => part.trim()).filter(Boolean);
     const { line } = this;
     if (parts.length < 2 || !line || !this.mayEdit) return; // one line is pasted as the browser does it
     event.preventDefault();

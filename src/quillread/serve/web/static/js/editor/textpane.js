@@ -6,7 +6,7 @@ import { fill, h, icon } from "../dom.js";
 import { images } from "../api.js";
 import { percent, t } from "../i18n.js";
 import { outbox } from "../outbox.js";
-import { piecesOf, standing } from "./words.js";
+import { inOneRow, LONGEST, piecesOf, standing } from "./words.js";
 import { noteOf } from "./conflict.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -29,7 +29,7 @@ export class TextPane extends EventTarget {
     this.root = h("div", { class: `text-pane mode-${mode}`, tabindex: "-1" }, this.list);
     this.field = h("textarea", {
       class: "field", rows: "1", spellcheck: "false", autocomplete: "off", autocapitalize: "off",
-      dir: "auto", "aria-describedby": "field-help", readonly: !mayEdit, enterkeyhint: "next",
+      dir: "auto", maxlength: LONGEST, "aria-describedby": "field-help", readonly: !mayEdit, enterkeyhint: "next",
     }); // prettier-ignore
     this.field.setAttribute("autocorrect", "off");
     this.help = h("p", { id: "field-help", class: "unseen" }, t(mayEdit ? "editor.fieldHelp" : "editor.fieldHelpReading"));
@@ -183,9 +183,11 @@ export class TextPane extends EventTarget {
   /** @param {{apart?: boolean}} [facts] */
   input(facts) {
     if (this.active === null) return null;
-    if (/[\r\n]/.test(this.field.value)) {
-      const caret = this.field.selectionStart;
-      this.field.value = this.field.value.replace(/\s*[\r\n]+\s*/g, " ");
+    const { value, selectionStart } = this.field;
+    const text = inOneRow(value);
+    if (text !== value) {
+      const caret = inOneRow(value.slice(0, selectionStart)).length;
+      this.field.value = text;
       this.field.setSelectionRange(caret, caret);
     }
     return this.sheet.edit(this.active, { text: this.field.value }, facts);

@@ -50,6 +50,15 @@ export const asHeld = (text) =>
     .trim()
     .normalize("NFC");
 
+/** Characters of a line, which the server has by its settings; many more and browsers take minutes to break it into rows. */
+export const LONGEST = 10_000;
+
+/**
+ * A text that was typed or pasted, in one row and without control characters, which no hand writes.
+ * @param {string} text
+ */
+export const inOneRow = (text) => text.replace(/\s*[\r\n\v\f\u0085\u2028\u2029]+\s*/gu, " ").replace(/\t/g, " ").replace(/[\p{Cc}\p{Cs}]/gu, "");
+
 /** Words of a machine that are less sure than this are marked. */
 export const DOUBT = 0.75;
 

@@ -11,7 +11,7 @@ import { noteOf } from "../editor/conflict.js";
 import { readingsOf } from "../editor/dock.js";
 import { actionOf, keyCap } from "../editor/keys.js";
 import { saveButton } from "../editor/saving.js";
-import { differences, doubtfulPart, fromServer, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
+import { differences, doubtfulPart, fromServer, inOneRow, LONGEST, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
 import { shellBar } from "./shell.js";
 
 /** @typedef {import("../types.js").Line} Line */
@@ -124,7 +124,7 @@ class Review {
       this.line(next).then((one) => (new Image().src = images.line(one.id, 160, one.revision)), () => {});
     }
     const text = outbox.edits.get(id)?.text ?? line.text;
-    const field = h("textarea", { class: "field review-field", rows: "2", spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: at + 1, all: this.queue.length }), value: text });
+    const field = h("textarea", { class: "field review-field", rows: "2", maxlength: LONGEST, spellcheck: "false", dir: "auto", "aria-label": t("review.field", { n: at + 1, all: this.queue.length }), value: text });
     const shown = h("p", { class: "review-text", dir: "auto", "aria-hidden": "true" }, piecesOf(line, text, text === line.text ? line.words : []).map((piece) => (piece.classes ? h("span", { class: piece.classes }, piece.text) : piece.text)));
     const readings = readingsOf(line);
     this.field = field;
@@ -208,7 +208,7 @@ class Review {
    */
   edit({ id }, isRight = false) {
     const line = /** @type {Line} */ (this.lines.get(id)); // as it is saved by now
-    const text = /** @type {HTMLTextAreaElement} */ (this.field).value.replace(/\s*[\r\n]+\s*/g, " ");
+    const text = inOneRow(/** @type {HTMLTextAreaElement} */ (this.field).value);
     outbox.put(line, text, isRight || (outbox.edits.get(id)?.checked ?? line.checked), { now: isRight });
     this.showNote();
   }
