@@ -332,6 +332,17 @@ def test_the_history_of_a_line_puts_an_earlier_text_back(editor: EditorDriver):
     assert editor.saved()[0]["text"] == before
 
 
+def test_a_dialog_does_not_outlive_its_screen(editor: EditorDriver):
+    editor.tab.goto(f"{editor.served.address}/#/collection/1")
+    editor.tab.locator(".cell").first.wait_for()
+    editor.open()
+    editor.press("F4")
+    editor.tab.locator(".versions").wait_for()
+    editor.tab.go_back()
+    editor.tab.locator(".cell").first.wait_for()
+    expect(editor.tab.locator("dialog")).to_have_count(0)
+
+
 def test_question_mark_shows_the_keys_outside_the_text_and_is_typed_within(editor: EditorDriver):
     editor.open()
     editor.type("?")

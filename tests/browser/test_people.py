@@ -118,6 +118,24 @@ def test_logging_out_waits_for_what_was_typed(team: Served, tab: Any):
     assert team.lines(3)[0]["text"].startswith("last ")
 
 
+def test_a_session_that_ends_amid_edits_and_a_dialog_asks_for_a_login_and_loses_nothing(team: Served, tab: Any):
+    log_in(tab, team, "editor", "page/2")
+    tab.locator("textarea.field:focus").wait_for()
+    before = team.lines(2)
+    tab.context.clear_cookies()
+    tab.keyboard.type("kept ")
+    tab.keyboard.press("F1")
+    tab.locator("#login-name:focus").wait_for()
+    expect(tab.locator("dialog")).to_have_count(0)
+    tab.keyboard.type("editor")
+    tab.keyboard.press("Tab")
+    tab.keyboard.type(PASSWORD)
+    tab.keyboard.press("Enter")
+    tab.locator("textarea.field:focus").wait_for()
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    assert team.lines(2)[0]["text"] == "kept " + before[0]["text"]
+
+
 # --- links for readers
 
 

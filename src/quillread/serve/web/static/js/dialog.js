@@ -114,6 +114,11 @@ export function endToasts() {
   for (const message of document.querySelectorAll(".toast[data-ends]")) message.remove();
 }
 
+/** The screen is left: nothing of it stands before the next one, which could not be used. */
+export function endDialogs() {
+  for (const dialog of /** @type {NodeListOf<HTMLDialogElement>} */ (document.querySelectorAll("dialog[open]"))) dialog.close();
+}
+
 /**
  * Put a text into the clipboard.
  * @param {string} text

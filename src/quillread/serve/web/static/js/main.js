@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { Offline, Problem } from "./api.js";
-import { endToasts, faultText, tellFault, toast } from "./dialog.js";
+import { endDialogs, endToasts, faultText, tellFault, toast } from "./dialog.js";
 import { endHold } from "./editor/held.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
@@ -52,6 +52,7 @@ async function route() {
   view?.close?.();
   view = null;
   endToasts();
+  endDialogs();
   showing = path;
   const root = h("div", { class: "screen" });
   try {
