@@ -199,6 +199,24 @@ def test_a_browser_that_denies_storage_edits_all_the_same(editor: EditorDriver):
     assert editor.saved()[0]["text"].startswith("kept ")
 
 
+def test_keys_that_need_the_server_say_so_while_it_is_away_and_leave_the_text_to_edit(editor: EditorDriver):
+    editor.open()
+    header = editor.tab.locator("header.bar").bounding_box()
+    editor.tab.context.set_offline(True)
+    editor.press("ArrowDown", "Home", *["ArrowRight"] * 5)
+    for keys in (("Alt+Enter",), ("F9",), ("Control+Shift+E",), ("F4",)):
+        editor.press(*keys)
+        message = editor.tab.locator(".toast.error")
+        expect(message).to_have_text("The server cannot be reached.")
+        message.get_by_role("button").press("Enter")
+        editor.tab.locator("textarea.field").focus()
+    editor.type("x")
+    assert editor.value[5] == "x"
+    assert editor.tab.locator("header.bar").bounding_box() == header  # nothing has scrolled it away
+    editor.tab.context.set_offline(False)
+    assert editor.saved()[1]["text"][5] == "x"
+
+
 def pages_of(served: Served, name: str, number: int) -> list[int]:
     collection = served.new_collection(name, number)
     return [one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"]]

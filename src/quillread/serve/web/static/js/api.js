@@ -130,6 +130,21 @@ export async function all(path, query = {}) {
   return items;
 }
 
+/**
+ * A part of the program that is loaded when it is needed.
+ * @template T
+ * @param {() => Promise<T>} load
+ * @returns {Promise<T>}
+ * @throws {Offline} If it does not come: browsers say so with the address of a file.
+ */
+export async function part(load) {
+  try {
+    return await load();
+  } catch (error) {
+    throw error instanceof TypeError ? new Offline(String(error)) : error;
+  }
+}
+
 /** @param {Response} answer */
 async function problemOf(answer) {
   /** @type {Record<string, any>} */

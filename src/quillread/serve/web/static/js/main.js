@@ -1,7 +1,7 @@
 // The page as a whole: which screen an address shows.
 
 import { fill, h } from "./dom.js";
-import { Offline, Problem } from "./api.js";
+import { Offline, part, Problem } from "./api.js";
 import { endDialogs, endToasts, faultText, tellFault, toast } from "./dialog.js";
 import { endHold } from "./editor/held.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
@@ -56,7 +56,7 @@ async function route() {
   showing = path;
   const root = h("div", { class: "screen" });
   try {
-    const module = screen ? await screen[1]() : await import("./views/collections.js");
+    const module = await part(screen ? screen[1] : () => import("./views/collections.js"));
     if (mine !== turn) return;
     app.replaceChildren(root);
     const shown = await module.show(root, address);

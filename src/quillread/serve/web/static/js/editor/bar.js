@@ -1,7 +1,7 @@
 // The bar above the editor: where one is, how the page is shown, and whether all is saved.
 
 import { h, icon } from "../dom.js";
-import { menuButton } from "../dialog.js";
+import { menuButton, tellFault } from "../dialog.js";
 import { t } from "../i18n.js";
 import { address } from "../api.js";
 import { whoAmI } from "../session.js";
@@ -37,7 +37,7 @@ export function editorBar(editor) {
     menuButton(icon("more"), [
       ...(editor.mayEdit ? [{ label: t("editor.readAgain"), icon: /** @type {const} */ ("read"), run: () => editor.read() }] : []),
       ...(editor.sheet.rows.length && !whoAmI().link ? [{ label: t("key.history"), icon: /** @type {const} */ ("history"), run: () => editor.hands.run("history") }] : []),
-      { label: `${t("export.title")} (Ctrl+Shift+E)`, icon: "download", run: async () => (await import("../views/export.js")).exportDialog({ page: editor.id, collection: page.collection_id }) },
+      { label: `${t("export.title")} (Ctrl+Shift+E)`, icon: "download", run: () => editor.export().catch(tellFault) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/page/${editor.id}/print`) },
       ...(whoAmI().link ? [] : [{ label: t("page.original"), icon: /** @type {const} */ ("book"), run: () => open(address(`pages/${editor.id}/original`), "_blank", "noopener") }]),
     ], { name: t("more"), class: "plain square" }),

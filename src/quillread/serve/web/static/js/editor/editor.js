@@ -1,7 +1,7 @@
 // The editor: the image of a page, its text, and what happens to them.
 
 import { fill, h, icon } from "../dom.js";
-import { all, call, get, Offline, Problem } from "../api.js";
+import { all, call, get, Offline, part, Problem } from "../api.js";
 import { announce, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { t } from "../i18n.js";
@@ -110,7 +110,7 @@ export class Editor {
     dock.addEventListener("reading", (/** @type {any} */ event) => hands.take(event.detail));
     dock.addEventListener("mark", (/** @type {any} */ event) => hands.mark(event.detail));
     dock.addEventListener("sign", (/** @type {any} */ event) => pane.insert(event.detail));
-    dock.addEventListener("edit-palette", () => this.editPalette());
+    dock.addEventListener("edit-palette", () => void this.editPalette().catch(tellFault));
     pane.field.addEventListener("paste", (event) => hands.paste(event));
     pane.field.addEventListener("beforeinput", (event) => {
       // Undo of the browser's own menu knows only one line.
@@ -154,7 +154,7 @@ export class Editor {
   }
 
   async editPalette() {
-    const { editPalette } = await import("./palette.js");
+    const { editPalette } = await part(() => import("./palette.js"));
     const collection = await editPalette(this.collection, PALETTE);
     if (!collection) return;
     this.collection = collection;
@@ -189,7 +189,7 @@ export class Editor {
       this.pane.focus();
     } else if (this.mayEdit) {
       if (this.mode === "strips") this.setMode("side");
-      const { LayoutTool } = await import("./layout.js");
+      const { LayoutTool } = await part(() => import("./layout.js"));
       if (this.layout || this.ends.signal.aborted) return; // the key was pressed twice, or the page left
       this.layout = new LayoutTool(this.sheet, this.view, (id) => this.pane.activate(id, { focus: false }), () => this.toggleLayout());
       this.layout.open(this.pane.active ?? null);
@@ -271,6 +271,11 @@ export class Editor {
     }
   }
 
+  async export() {
+    const { exportDialog } = await part(() => import("../views/export.js"));
+    await exportDialog({ page: this.id, collection: this.collection.id });
+  }
+
   divider() {
     const line = h("div", { class: "divider", role: "separator", tabindex: "0", "aria-orientation": "vertical", "aria-label": t("editor.divider"), "aria-valuemin": "20", "aria-valuemax": "80" });
     const set = (/** @type {number} */ share) => {
@@ -329,7 +334,7 @@ export async function show(root, address) {
       readOnly: !editor.mayEdit,
       close: () => editor.close(),
       follow: (next) => (editor.begin(next), true),
-      export: async () => (await import("../views/export.js")).exportDialog({ page: page.id, collection: page.collection_id }),
+      export: () => editor.export(),
     };
   } catch (error) {
     sheet.close();

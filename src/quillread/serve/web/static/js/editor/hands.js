@@ -8,6 +8,7 @@ import { readingsOf } from "./dock.js";
 import { holdKeys, isHeld, releaseKeys } from "./held.js";
 import { showHistory } from "./history.js";
 import { actionOf, EVERYWHERE } from "./keys.js";
+import { joinLines, splitLine } from "./layout-calls.js";
 import { save } from "./saving.js";
 import { doubtfulPart, isDoubtful, LONGEST, nextDoubt, previousDoubt, takeReading, toggleMark, wordBounds } from "./words.js";
 
@@ -82,7 +83,7 @@ export class Hands {
       case "split": case "join": this.cut(action).catch(tellFault); return;
       case "leave": this.editor.bar.focus(); announce(t("editor.left")); return;
       case "mode": return this.editor.nextMode();
-      case "layout": this.editor.toggleLayout(); return;
+      case "layout": this.editor.toggleLayout().catch(tellFault); return;
       case "closer": return this.editor.view.zoomBy(1.25);
       case "farther": return this.editor.view.zoomBy(0.8);
     }
@@ -251,7 +252,6 @@ export class Hands {
     if (!this.line || !this.mayEdit) return;
     holdKeys(sheet.id); // what is typed now is for the lines as they are then
     try {
-      const { splitLine, joinLines } = await import("./layout-calls.js");
       await sheet.inTurn(async () => {
         const { line } = this;
         if (!line) return;

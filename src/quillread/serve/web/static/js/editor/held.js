@@ -28,7 +28,7 @@ class Hold {
     this.presses = [];
     this.ends = new AbortController();
     const { signal } = this.ends;
-    this.field = h("textarea", { class: "unseen", "aria-label": t("editor.opening"), autocomplete: "off", autocapitalize: "off", spellcheck: "false", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) });
+    this.field = h("textarea", { class: "unseen held", "aria-label": t("editor.opening"), autocomplete: "off", autocapitalize: "off", spellcheck: "false", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) });
     document.body.append(this.field);
     this.field.focus({ preventScroll: true });
     addEventListener("hashchange", () => currentPage() !== page && endHold(), { signal });

@@ -1,7 +1,7 @@
 // One collection: its pages as thumbnails, and what can be done with them.
 
 import { fill, h, icon } from "../dom.js";
-import { all, call, get, parts } from "../api.js";
+import { all, call, get, part, parts } from "../api.js";
 import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { percent, t } from "../i18n.js";
@@ -82,7 +82,7 @@ class CollectionScreen {
         this.mayEdit ? link("review", "eye", t("review.title")) : null,
         this.mayEdit ? link("teach", "teach", t("teach.title")) : null,
         mayAs(collection.role, "admin") ? link("people", "people", t("people.title")) : null,
-        h("button", { type: "button", class: "plain", title: `${t("export.title")} (Ctrl+Shift+E)`, "aria-keyshortcuts": "Control+Shift+E", onclick: () => this.export() }, icon("download"), h("span", { class: "wide-only" }, t("export.title"))),
+        h("button", { type: "button", class: "plain", title: `${t("export.title")} (Ctrl+Shift+E)`, "aria-keyshortcuts": "Control+Shift+E", onclick: () => this.export({}).catch(tellFault) }, icon("download"), h("span", { class: "wide-only" }, t("export.title"))),
       ],
     }); // prettier-ignore
   }
@@ -178,7 +178,7 @@ class CollectionScreen {
       h("strong", null, t("tray.selected", { n })),
       h("div", { class: "push" }),
       this.mayEdit ? button("read", t("read.again"), () => this.act((pages) => readAgain(pages, "all"))) : null,
-      button("download", t("export.title"), () => this.export(this.chosen().map((page) => page.id))),
+      button("download", t("export.title"), () => this.export({ pages: this.chosen().map((page) => page.id) }).catch(tellFault)),
       this.mayEdit ? button("move", t("move.title"), () => this.act((pages) => movePages(pages, [...this.documents.values()], this.id, () => this.load()))) : null,
       this.mayEdit ? button("trash", t("delete"), () => this.act((pages) => deletePages(pages, () => this.load())), "plain danger-text") : null,
       button("close", t("tray.clear"), () => (this.grid?.clear(), this.grid?.list.focus()))); // prettier-ignore
@@ -203,13 +203,13 @@ class CollectionScreen {
 
   /** What is selected, or all. */
   exportShown() {
-    return this.export(this.grid?.selected.size ? this.chosen().map((page) => page.id) : undefined);
+    return this.export(this.grid?.selected.size ? { pages: this.chosen().map((page) => page.id) } : {});
   }
 
-  /** @param {number[]} [pages] */
-  async export(pages) {
-    const { exportDialog } = await import("./export.js");
-    await exportDialog({ collection: this.id, pages, sample: this.grid?.pages[0]?.id });
+  /** @param {{pages?: number[], documents?: number[], sample?: number}} what Else all. */
+  async export(what) {
+    const { exportDialog } = await part(() => import("./export.js"));
+    await exportDialog({ collection: this.id, sample: this.grid?.pages[0]?.id, ...what });
   }
 
   /**
@@ -222,7 +222,7 @@ class CollectionScreen {
     const pages = [...this.pages.values()].filter((page) => page.document_id === id);
     const holder = menuButton("", [
       ...(this.mayEdit ? [{ label: t("read.again"), icon: /** @type {const} */ ("read"), run: () => void readAgain(`documents/${id}`, "all") }] : []),
-      { label: t("export.title"), icon: "download", run: async () => (await import("./export.js")).exportDialog({ collection: this.id, documents: [id], sample: pages[0]?.id }) },
+      { label: t("export.title"), icon: "download", run: () => this.export({ documents: [id], sample: pages[0]?.id }).catch(tellFault) },
       { label: t("print.title"), icon: "print", run: () => (location.hash = `#/document/${id}/print`) },
       ...(this.mayEdit ? [
         { label: t("rename"), icon: /** @type {const} */ ("pen"), run: () => void this.renameDocument(named) },
