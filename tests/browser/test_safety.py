@@ -249,6 +249,18 @@ def test_keys_pressed_while_the_next_page_loads_wait_for_it_in_their_order(serve
     assert [line["checked"] for line in served.lines(third)[:2]] == [True, False]
 
 
+def test_keys_pressed_as_a_page_is_opened_from_its_collection_wait_for_it(served: Served, tab: Any):
+    collection = served.new_collection("Opened in haste", 1)
+    (page,) = (one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"])
+    editor = EditorDriver(tab, served, page)
+    tab.goto(f"{served.address}/#/collection/{collection}")
+    tab.locator(".cell").wait_for()
+    editor.press("Enter")
+    editor.type("at once ")
+    tab.locator("textarea.field:focus").wait_for()
+    assert editor.saved()[0]["text"].startswith("at once ")
+
+
 def test_keys_pressed_for_a_page_that_does_not_come_are_for_no_other(served: Served, context: Any):
     tab = context.new_page()
     first, second = pages_of(served, "Pages that fail", 2)

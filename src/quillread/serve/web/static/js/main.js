@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { Offline, part, Problem } from "./api.js";
 import { endDialogs, endToasts, faultText, tellFault, toast } from "./dialog.js";
-import { endHold } from "./editor/held.js";
+import { currentPage, endHold, holdKeys } from "./editor/held.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe, whoAmI } from "./session.js";
@@ -54,6 +54,8 @@ async function route() {
   endToasts();
   endDialogs();
   showing = path;
+  const focus = document.activeElement;
+  if (/^page\/\d+$/.test(path) && (focus === document.body || app.contains(focus))) holdKeys(currentPage()); // not what is typed elsewhere
   const root = h("div", { class: "screen" });
   try {
     const module = await part(screen ? screen[1] : () => import("./views/collections.js"));

@@ -11,7 +11,7 @@ import { recall, remember } from "../storage.js";
 import { editorBar } from "./bar.js";
 import { Dock, PALETTE } from "./dock.js";
 import { Hands } from "./hands.js";
-import { currentPage, holdKeys, releaseKeys } from "./held.js";
+import { currentPage, releaseKeys } from "./held.js";
 import { Sheet } from "./sheet.js";
 import { TextPane } from "./textpane.js";
 import { ImageView } from "./viewer.js";
@@ -315,7 +315,6 @@ export class Editor {
 /** @type {import("../types.js").Show} */
 export async function show(root, address) {
   const sheet = new Sheet(Number(address.path[1]));
-  if (document.activeElement === document.body) holdKeys(sheet.id);
   try {
     await sheet.load();
     const { page } = sheet;

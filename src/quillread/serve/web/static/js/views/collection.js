@@ -4,6 +4,7 @@ import { fill, h, icon } from "../dom.js";
 import { all, call, get, part, parts } from "../api.js";
 import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
+import { holdKeys } from "../editor/held.js";
 import { percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
@@ -60,7 +61,7 @@ class CollectionScreen {
     fill(this.scroller, h("div", { class: "page" }, this.head, this.chips, this.empty, this.grid.root));
     fill(this.root, this.bar(), this.scroller, this.tray);
     this.root.classList.add("fixed");
-    this.grid.addEventListener("open", (/** @type {any} */ event) => (location.hash = `#/page/${event.detail.id}`));
+    this.grid.addEventListener("open", (/** @type {any} */ event) => (holdKeys(event.detail.id), (location.hash = `#/page/${event.detail.id}`)));
     this.grid.addEventListener("select", () => this.showTray());
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
