@@ -39,8 +39,6 @@ export class LineCanvas {
     this.shown = true;
     /** @type {"outlines"|"layout"} */
     this.kind = "outlines";
-    /** @type {number|null} */
-    this.active = null;
     this.frame = 0;
     this.timer = 0;
     /** @type {Map<number, string>} How lines look as they are drawn. */

@@ -141,7 +141,7 @@ export class ImageView extends EventTarget {
    */
   activate(id) {
     const isOther = this.active !== id;
-    this.active = this.lines.active = id;
+    this.active = id;
     if (!isOther) return;
     this.outline(id);
     if (!this.isHeld) this.goTo(id, false);

@@ -124,21 +124,6 @@ function stateText(job) {
 }
 
 /**
- * Wait until a job is over.
- * @param {number} id
- * @param {AbortSignal} [signal]
- * @returns {Promise<Job>}
- */
-export async function jobOver(id, signal) {
-  for (;;) {
-    const job = /** @type {Job} */ (await get(`jobs/${id}`, {}, signal));
-    noteJob(job);
-    if (!isActive(job)) return job;
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-}
-
-/**
  * Say that a job was begun.
  * @param {Job} job
  * @param {string} text

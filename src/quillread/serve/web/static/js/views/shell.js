@@ -34,7 +34,7 @@ export const readOnlyMark = () => h("span", { class: "read-only" }, icon("eye"),
 
 /**
  * The bar of a screen.
- * @param {{title: string, back?: string, backLabel?: string, actions?: (Node|null)[], subtitle?: string, collection?: number|null}} facts
+ * @param {{title: string, back?: string, backLabel?: string, actions?: (Node|null)[], collection?: number|null}} facts
  */
 export function shellBar(facts) {
   document.title = `${facts.title} · Quillread`;

@@ -21,7 +21,6 @@ import { shellBar } from "./shell.js";
  * @property {boolean} can_train
  * @property {string|null} hint
  * @property {{lines: number, cer_factor: number}[]} curve
- * @property {string|null} model
  */
 
 const ENOUGH = 20; // lines, below which teaching brings little

@@ -151,10 +151,8 @@ const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
  * Send files to a collection.
  * @param {number} collection
  * @param {Chosen} chosen
- * @param {{read?: boolean, document?: number}} [facts]
  */
-export async function addFiles(collection, chosen, facts = {}) {
-  const read = facts.read ?? true;
+export async function addFiles(collection, chosen) {
   const files = chosen.groups.flatMap((one) => one.files);
   const bar = h("progress", { max: String(files.reduce((sum, file) => sum + file.size, 0) || 1), value: "0", "aria-label": t("upload.running", { n: files.length }) });
   const place = h("div", { class: "toast upload" }, h("span", null, t("upload.running", { n: files.length })), bar);
@@ -172,12 +170,12 @@ export async function addFiles(collection, chosen, facts = {}) {
   addEventListener("beforeunload", stay); // a tab that is closed sends no more
   try {
     for (const one of chosen.groups) {
-      one.document ??= facts.document ?? (one.name === null ? undefined : (await patiently(() => call("POST", `collections/${collection}/documents`, { body: { name: one.name } }))).id);
-      await sendGroup({ collection, document: one.document ?? null, read }, one.files, tidings);
+      one.document ??= (one.name === null ? undefined : (await patiently(() => call("POST", `collections/${collection}/documents`, { body: { name: one.name } }))).id);
+      await sendGroup({ collection, document: one.document ?? null }, one.files, tidings);
     }
   } catch (error) {
     const rest = chosen.groups.map((one) => ({ ...one, files: one.files.filter((file) => left.has(file)) })).filter((one) => one.files.length);
-    const again = () => addFiles(collection, { ...chosen, groups: rest, skipped: 0 }, facts);
+    const again = () => addFiles(collection, { ...chosen, groups: rest, skipped: 0 });
     toast(`${t("upload.unsent", { n: left.size })} ${faultText(error)}`, { kind: "error", seconds: 600, action: t("fault.again"), run: () => void again(), lasts: true });
     if (!(error instanceof Problem || error instanceof Offline)) throw error;
   } finally {
@@ -190,7 +188,7 @@ export async function addFiles(collection, chosen, facts = {}) {
   if (refused.length) toast([t("upload.refused", { n: refused.length }), ...refused.slice(0, 3), refused.length > 3 ? "…" : ""].join(" "), { kind: "error", seconds: 60 });
 }
 
-/** @typedef {{collection: number, document: number|null, read: boolean}} Target */
+/** @typedef {{collection: number, document: number|null}} Target */
 
 /**
  * What becomes of files on their way.
@@ -236,7 +234,6 @@ async function sendTogether(target, pairs, tidings) {
   const form = new FormData();
   form.append("upload", newKey()); // by which the server knows a batch that it has taken already
   for (const file of files) form.append("file", file, file.name);
-  form.append("read", String(target.read));
   if (target.document !== null) form.append("document_id", String(target.document));
   try {
     const { jobs } = await patiently(() => call("POST", `collections/${target.collection}/uploads`, { form }));
@@ -303,14 +300,14 @@ function batches(files) {
  * @param {File} file
  * @param {(bytes: number) => void} progress
  */
-async function sendPieces({ collection, document: into, read }, file, progress) {
+async function sendPieces({ collection, document: into }, file, progress) {
   const key = `upload.${collection}.${file.name}.${file.size}.${file.lastModified}`;
   let url = recall(key);
   const known = url ? await offsetOf(url) : null;
   let offset = known ?? 0;
   if (known === null) {
     const encode = (/** @type {string} */ text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-    const facts = { collection_id: collection, filename: file.name, read, ...(into === null ? {} : { document_id: into }) };
+    const facts = { collection_id: collection, filename: file.name, read: true, ...(into === null ? {} : { document_id: into }) };
     const metadata = Object.entries(facts).map(([name, value]) => `${name} ${encode(String(value))}`).join(","); // prettier-ignore
     const answer = await tus("POST", address("uploads"), { "Upload-Length": String(file.size), "Upload-Metadata": metadata });
     url = new URL(answer.headers.get("location") ?? "", address("uploads")).href;
