@@ -347,8 +347,10 @@ class Outbox extends EventTarget {
 
   /** @param {Edit} edit */
   drop(edit) {
-    clearTimeout(this.timers.get(edit.line));
-    this.edits.delete(edit.line);
+    if (this.edits.get(edit.line) === edit) {
+      clearTimeout(this.timers.get(edit.line));
+      this.edits.delete(edit.line);
+    }
     remember(keyOf(edit), null);
     if (this.doubled.delete(edit.line)) this.resume();
   }

@@ -22,10 +22,12 @@ import { forServer } from "./words.js";
 export async function changeAll(sheet, calls) {
   await outbox.settle(sheet.id);
   const answers = [];
+  let { version } = sheet.page;
   try {
     for (const [method, path, body] of calls) {
-      const answer = await call(method, path, { body, match: sheet.page.version });
-      sheet.page.version = answer.page_version;
+      const answer = await call(method, path, { body, match: version });
+      // So that what the server tells of this change loads nothing; lines may be loaded in between all the same.
+      sheet.page.version = version = answer.page_version;
       answers.push(answer);
     }
   } catch (error) {

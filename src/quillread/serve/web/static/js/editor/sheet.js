@@ -250,7 +250,7 @@ export class Sheet extends EventTarget {
   acknowledge(line) {
     line = fromServer(line);
     const row = this.byId.get(line.id);
-    if (!row) return void this.early.set(line.id, line);
+    if (!row) return void (line.page_id === this.id && this.early.set(line.id, line));
     row.server = line;
     row.note = "";
     if (!outbox.edits.has(line.id)) row.line = asTyped(line, row.line);
