@@ -327,3 +327,59 @@ def test_a_page_is_printed_with_its_text(served: Served, tab: Any):
     page = served.new_page()
     tab.goto(f"{served.address}/#/page/{page}/print")
     expect(tab.locator(".print-line")).to_have_count(len(served.lines(page)))
+
+
+def leave(tab: Any) -> None:
+    tab.evaluate("location.hash = '#/bin'")
+    tab.get_by_role("heading", name="Bin").first.wait_for()
+
+
+def test_a_print_that_is_left_asks_for_no_more_pages(served: Served, tab: Any):
+    collection = served.new_collection("Long book", 3)
+    document = served.call("GET", f"collections/{collection}/documents")["items"][0]["id"]
+    held: list[Any] = []
+    tab.route("**/pages/*/lines", lambda route: held.append(route))
+    tab.goto(f"{served.address}/#/document/{document}/print")
+    tab.locator(".print-bar, .bar").first.wait_for()
+    tab.wait_for_timeout(300)
+    leave(tab)
+    assert len(held) == 1
+    held[0].continue_()
+    tab.wait_for_timeout(700)
+    assert len(held) == 1
+
+
+def test_a_lesson_that_is_left_is_not_asked_about_again(served: Served, tab: Any):
+    asked: list[Any] = []
+
+    def hold_the_second(route: Any) -> None:
+        asked.append(route)
+        if len(asked) != 2:
+            route.fulfill(json={"items": [RUNNING], "next": None})
+
+    tab.route("**/jobs?*kind=train*", hold_the_second)
+    with tab.expect_request("**/jobs?*kind=train*"):
+        tab.goto(f"{served.address}/#/collection/{served.collection}/teach")
+    with tab.expect_request("**/jobs?*kind=train*"):
+        tab.locator("#teach-stop").wait_for()
+    leave(tab)
+    asked[1].fulfill(json={"items": [RUNNING], "next": None})
+    tab.wait_for_timeout(3000)
+    assert len(asked) == 2
+
+
+RUNNING = {"id": 999, "kind": "train", "state": "running", "cancelled": False, "progress": None, "seconds_left": None}
+
+
+def test_a_page_that_is_left_before_its_image_is_shown_loads_none(served: Served, tab: Any):
+    page = served.new_page()
+    held: list[Any] = []
+    images: list[str] = []
+    tab.on("request", lambda request: images.append(request.url) if f"/pages/{page}/image" in request.url else None)
+    tab.route("**/openseadragon.min.js", lambda route: held.append(route))
+    tab.goto(f"{served.address}/#/page/{page}")
+    tab.wait_for_timeout(1000)
+    leave(tab)
+    held[0].continue_()
+    tab.wait_for_timeout(1000)
+    assert images == []

@@ -59,6 +59,7 @@ export class ImageView extends EventTarget {
     this.viewer = null;
     /** @type {any} The library, once it is there. */
     this.kit = null;
+    this.turn = 0;
     this.ownZoom = false;
     this.isHeld = false;
     this.isMoving = false;
@@ -74,7 +75,9 @@ export class ImageView extends EventTarget {
 
   /** Open the image of the page. */
   async open() {
+    const turn = ++this.turn;
     const OpenSeadragon = await loadLibrary();
+    if (turn !== this.turn) return; // it was closed meanwhile
     const { page } = this.sheet;
     const viewer = OpenSeadragon({
       element: this.stage,
@@ -254,6 +257,7 @@ export class ImageView extends EventTarget {
   }
 
   close() {
+    this.turn++;
     this.overlay.remove();
     this.lines.canvas.remove();
     this.viewer?.destroy();

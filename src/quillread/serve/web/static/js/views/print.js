@@ -2,6 +2,7 @@
 
 import { fill, h } from "../dom.js";
 import { all, get, images } from "../api.js";
+import { tellFault } from "../dialog.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../storage.js";
 import { piecesOf } from "../editor/words.js";
@@ -37,11 +38,14 @@ export async function show(root, address) {
   withBreaks.addEventListener("change", options);
   options();
   let closed = false;
-  for (const [i, page] of pages.entries()) {
-    if (closed) break;
-    const { lines, regions } = await get(`pages/${page.id}/lines`);
-    sheets.append(sheet(document_.name, page, i + 1, lines, regions));
-  }
+  const load = async () => {
+    for (const [i, page] of pages.entries()) {
+      const { lines, regions } = await get(`pages/${page.id}/lines`);
+      if (closed) return;
+      sheets.append(sheet(document_.name, page, page.number ?? i + 1, lines, regions));
+    }
+  };
+  load().catch((error) => closed || tellFault(error)); // not awaited: the screen can be left meanwhile
   return { close: () => (closed = true) };
 }
 

@@ -34,7 +34,7 @@ class Teaching {
     this.root = root;
     this.id = id;
     this.timer = 0;
-    this.watched = 0;
+    this.isClosed = false;
   }
 
   async open() {
@@ -53,14 +53,16 @@ class Teaching {
   /** @param {number} wait */
   soon(wait) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load().catch(() => this.soon(3000)), wait);
+    if (!this.isClosed) this.timer = setTimeout(() => this.load().catch(() => this.soon(3000)), wait);
   }
 
   async load() {
     /** @type {[Lesson, {items: Job[]}, {items: any[]}]} */
     const [lesson, jobs, models] = await Promise.all([get(`collections/${this.id}/teach`), get("jobs", { collection_id: this.id, kind: "train", limit: 20 }), get("models")]);
+    const collection = await get(`collections/${this.id}`);
+    if (this.isClosed) return; // which was left meanwhile
     this.lesson = lesson;
-    this.collection = await get(`collections/${this.id}`);
+    this.collection = collection;
     const running = jobs.items.find(isActive);
     const last = jobs.items.find((job) => !isActive(job)); // the latest comes first
     const cards = models.items.filter((model) => model.collection_id === this.id && model.card);
@@ -201,6 +203,7 @@ class Teaching {
   }
 
   close() {
+    this.isClosed = true;
     clearTimeout(this.timer);
     this.stop?.();
   }
