@@ -123,7 +123,7 @@ def test_a_session_that_ends_amid_edits_and_a_dialog_asks_for_a_login_and_loses_
     tab.locator("textarea.field:focus").wait_for()
     before = team.lines(2)
     tab.context.clear_cookies()
-    tab.keyboard.type("kept ")
+    tab.keyboard.insert_text("kept ")  # at once: the login comes as soon as one pauses
     tab.keyboard.press("F1")
     tab.locator("#login-name:focus").wait_for()
     expect(tab.locator("dialog")).to_have_count(0)
@@ -369,6 +369,7 @@ def test_the_first_account_makes_everybody_log_in(tmp_path: Any, tab: Any):
     served = Served(tmp_path / "data")
     served.start()
     try:
+        served.call("POST", "tokens", json={"name": "an old script", "role": "reader"})
         tab.goto(f"{served.address}/#/account")
         press(tab, "New account…")
         tab.locator("#user-name:focus").wait_for()
@@ -382,6 +383,7 @@ def test_the_first_account_makes_everybody_log_in(tmp_path: Any, tab: Any):
         tab.keyboard.type(PASSWORD)
         tab.keyboard.press("Enter")
         tab.get_by_role("heading", name="anna").wait_for()
+        expect(tab.locator("li.over", has_text="an old script")).to_contain_text("ended with the first account")
     finally:
         served.stop()
 

@@ -2,6 +2,7 @@
 
 import { h, icon } from "../dom.js";
 import { day, t, when } from "../i18n.js";
+import { whoAmI } from "../session.js";
 
 /** @typedef {import("../types.js").Token} Token */
 /** @typedef {import("../types.js").Role} Role */
@@ -13,9 +14,10 @@ import { day, t, when } from "../i18n.js";
  * @param {{label: string, name: string, run: () => void}} end How it is ended.
  */
 export function tokenItem(token, facts, end) {
-  const isOver = new Date(token.expires) <= new Date();
+  const wasAlone = token.user_name === null && !whoAmI().local; // made when there were no accounts
+  const isOver = wasAlone || new Date(token.expires) <= new Date();
   const used = token.last_used ? t("tokens.used", { time: when(token.last_used) }) : t("tokens.unused");
-  const said = [...facts, t(isOver ? "tokens.over" : "tokens.until", { day: day(token.expires) }), used].filter(Boolean);
+  const said = [...facts, wasAlone ? t("tokens.wasAlone") : t(isOver ? "tokens.over" : "tokens.until", { day: day(token.expires) }), used].filter(Boolean);
   return h("li", { class: isOver ? "over" : null },
     h("div", null, h("strong", { dir: "auto" }, token.name), h("p", { class: "hint" }, said.join(" · "))),
     h("div", { class: "push" }),
