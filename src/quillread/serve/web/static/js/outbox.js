@@ -291,7 +291,7 @@ class Outbox extends EventTarget {
    * @param {unknown} error
    */
   fail(edit, error) {
-    if (error instanceof Offline || (error instanceof Problem && (error.isPassing || error.status === 401))) {
+    if (error instanceof Offline || (error instanceof Problem && (error.isPassing || error.status === 401 || error.body.link))) {
       this.isOffline = true;
       clearTimeout(this.retry);
       const wait = error instanceof Problem && error.wait ? error.wait * 1000 : this.delay;
