@@ -13,7 +13,7 @@ from quillread.cli.read import read_formats
 from quillread.cli.reading_options import add_reading_flags, read_options
 from quillread.config import read_yaml
 from quillread.errors import ExitCode
-from quillread.extras import require
+from quillread.extras import require_installed
 from quillread.formats.export import FORMATS
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the batch; a page that fails has its row and stops nothing."""
-    for module in _NEEDED:
-        require(module, "ray")
+    require_installed(_NEEDED, "ray")
     from quillread.batch.cluster.pool import PoolConfig
     from quillread.batch.cluster.reading import BatchConfig, read_batch
 

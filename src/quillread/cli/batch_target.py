@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.progress import say
 from quillread.errors import ExitCode, UsageError
-from quillread.extras import require
+from quillread.extras import require_installed
 
 if TYPE_CHECKING:
     from quillread.batch.cluster.batch import Progress
@@ -23,8 +23,7 @@ def configure_status(parser: argparse.ArgumentParser) -> None:
 
 def status(args: argparse.Namespace) -> int:
     """Tell how far a batch is."""
-    for module in ("fsspec", "pyarrow"):
-        require(module, "ray")
+    require_installed(("fsspec", "pyarrow"), "ray")
     from quillread.batch.cluster.batch import Progress
     from quillread.batch.cluster.ledger import Ledger, is_alive
     from quillread.batch.cluster.store import Store

@@ -64,7 +64,7 @@ class Ledger:
         if differences := list(_differences(found, ours)):
             hint = "write into another folder, or run it as before"
             where = self._store.address
-            raise UsageError(f"{where}: was written by a run that differs:\n  " + "\n  ".join(differences), hint=hint)
+            raise UsageError(f"{where}: was written by a run with other settings: " + "; ".join(differences), hint=hint)
         return True
 
     def settings(self) -> dict[str, Any] | None:
