@@ -79,6 +79,7 @@ class Progress:
         for kinds in (record.get("faults", {}), record.get("unwritten", {})):
             for kind, count in kinds.items():
                 self.faults[kind] += sign * count
+        self.faults = +self.faults  # without those that are none any more
         for place, count in enumerate(record.get("confidence", ())):
             self.confidence[place] += sign * count
         for name in record.get("deadly", ()):
@@ -90,7 +91,7 @@ class Progress:
 
     def plain(self) -> dict[str, Any]:
         """The figures as JSON can hold them."""
-        return {**vars(self), "faults": dict(+self.faults)}
+        return {**vars(self), "faults": dict(self.faults)}
 
     @classmethod
     def of_plain(cls, data: Mapping[str, Any]) -> "Progress":

@@ -166,21 +166,23 @@ class Plan:
         planned = self.inputs
         waiting: list[Item] = []
         last, again = time.monotonic(), 0
-        for item in self._items():
-            if self._stopped.is_set():
-                return
-            if not self._seen.add(item):
-                again += 1
-                self._tell_double(item, again - planned)
-                continue
-            waiting.append(self._seen.own_stem(item))
-            enough = _BLOCK if self._blocks else _FIRST_BLOCK
-            if len(waiting) >= enough or time.monotonic() - last > _PATIENCE:
+        try:
+            for item in self._items():
+                if self._stopped.is_set():
+                    return
+                if not self._seen.add(item):
+                    again += 1
+                    self._tell_double(item, again - planned)
+                    continue
+                waiting.append(self._seen.own_stem(item))
+                enough = _BLOCK if self._blocks else _FIRST_BLOCK
+                if len(waiting) >= enough or time.monotonic() - last > _PATIENCE:
+                    self._write(waiting)
+                    waiting, last = [], time.monotonic()
+        finally:  # what was found before it failed is read
+            if waiting:
                 self._write(waiting)
-                waiting, last = [], time.monotonic()
-        if waiting:
-            self._write(waiting)
-        self.doubles = max(again - planned, 0)
+            self.doubles = max(again - planned, 0)
 
     def _write(self, items: list[Item]) -> None:
         tasks: list[Task] = []
