@@ -1,4 +1,4 @@
-"""Batches in this process, with readers of bars: pages that kill their worker, and stores that fail, where names say so."""
+"""Batches in this process, with readers of bars: pages kill their worker where the name of an input says so."""
 
 import re
 from collections.abc import Callable, Iterator

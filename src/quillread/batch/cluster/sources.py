@@ -136,19 +136,20 @@ class Source:
             return f"{given.rstrip('/')}/{rest}" if "://" in given else str(Path(given, rest))
 
         try:
-            if _MAGIC.search(path) and not files.exists(path):
+            kind = _kind_of(files, path)
+            if _MAGIC.search(path) and kind is None:
                 matches = re.compile(fsspec.utils.glob_translate(path))
                 chosen = (
                     [found for found in group if matches.fullmatch(found)]
                     for group in self._walk(files, _root_of(path) or "/", local)
                 )
                 yield from _with_stems(chosen, name_of, files, lambda found: file_stem(Path(found)))
-            elif files.isdir(path):
+            elif kind == "directory":
                 groups = self._walk(files, path, local)
                 chosen = ([found for found in group if _is_page(found, local)] for group in groups)
                 root = path.rstrip("/") + "/"
                 yield from _with_stems(chosen, name_of, files, lambda found: Path(found.removeprefix(root)))
-            elif files.exists(path):
+            elif kind is not None:
                 yield from self._file(argument, path, local, files)
             else:
                 raise DataError(f"{argument}: no such file or folder", hint="check the path")
@@ -229,6 +230,14 @@ def _archive(argument: str) -> Iterator[Item]:
             name = f"{_ending(argument)[1:]}://{member.name}::{argument}"
             stem = PurePosixPath(*[part for part in path.parts if part not in ("/", "..")]).with_suffix("")
             yield Item(name, place, str(stem), {}, "" if member.span else member.name, member.span)
+
+
+def _kind_of(files: Any, path: str) -> str | None:
+    """What a path is: a "file", a "directory" or nothing. Not by `isdir`, which lists all of a bucket's folder."""
+    try:
+        return str(patiently(partial(files.info, path))["type"])
+    except FileNotFoundError:
+        return None
 
 
 def _ending(argument: str) -> str:

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from quillread.errors import InputError, OutputError, UsageError
+from quillread.errors import InputError, OutputError, QuillreadError, UsageError
 from quillread.files import write_atomic
 
 T = TypeVar("T")
@@ -22,6 +23,10 @@ _FINAL = (
     IsADirectoryError,
     NotADirectoryError,
     NotImplementedError,
+    QuillreadError,
+    ValueError,
+    TypeError,
+    BadZipFile,
 )
 """Answers that another try does not change."""
 
