@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quillread.cli.batch_target import configure_status, summarise
+from quillread.cli.batch_target import configure_report, configure_sample, configure_status, summarise
 from quillread.cli.options import positive_number
 from quillread.cli.progress import LiveLine, say
 from quillread.cli.read import read_formats
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quillread.batch.cluster.batch import Progress
 
 _NEEDED = ("ray", "fsspec", "pyarrow")
-ACTIONS = {"status": configure_status}
+ACTIONS = {"status": configure_status, "report": configure_report, "sample": configure_sample}
 """What else may follow the name of the command, and what adds the arguments of that."""
 
 

@@ -2,11 +2,16 @@
 
 import argparse
 import json
+import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quillread.cli.options import positive_number, whole_number
 from quillread.cli.progress import say
-from quillread.errors import ExitCode, UsageError
+from quillread.config import build
+from quillread.errors import DataError, ExitCode, UsageError
 from quillread.extras import require_installed
+from quillread.files import write_text
 
 if TYPE_CHECKING:
     from quillread.batch.cluster.batch import Progress
@@ -71,3 +76,82 @@ def _kinds(progress: "Progress") -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def configure_report(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `quill batch report`."""
+    parser.description = "Write a report of a batch as an HTML page: speed, faults, confidences, and the worst pages."
+    parser.add_argument("target", metavar="TARGET", help="folder or address that the batch is written into")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the page")
+    parser.add_argument("--price", type=float, metavar="AMOUNT", help="of a worker for an hour")
+    parser.set_defaults(run=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write the report."""
+    require_installed(("fsspec", "pyarrow"), "ray")
+    from quillread.batch.cluster.finished import Finished
+    from quillread.batch.cluster.report import write_report
+    from quillread.images.document import ReadConfig
+
+    batch = Finished(args.target)
+    config = build(ReadConfig, batch.settings["reading"]["settings"]["read"])
+    write_text(args.output, write_report(batch, config, args.price))
+    say(f"the report is {args.output}")
+    return ExitCode.OK
+
+
+def configure_sample(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `quill batch sample`."""
+    parser.description = (
+        "Draw lines of a batch for proofreading, and estimate from them the character error rate of all lines. Draw "
+        "with --output, fill the column truth, then estimate with --measure."
+    )
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="folder or address that the batch is written into")
+    parser.add_argument("--lines", type=positive_number, default=200, metavar="N", help="to draw (default: 200)")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="another one draws other lines")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="CSV file of the lines")
+    parser.add_argument("--measure", type=Path, metavar="FILE", help="the same file, proofread")
+    parser.add_argument("--json", action="store_true", help="the estimate as JSON")
+    parser.set_defaults(run=sample)
+
+
+def sample(args: argparse.Namespace) -> int:
+    """Draw a sample, or estimate from one."""
+    if (args.measure is None) == (args.output is None) or (args.output and not args.target):
+        raise UsageError(
+            "a sample is drawn from TARGET with --output, or measured with --measure", hint="give one of both"
+        )
+    from quillread.batch.cluster import sample as samples
+
+    if args.measure is not None:
+        return _measure(args.measure, args.json)
+    require_installed(("fsspec", "pyarrow"), "ray")
+    from quillread.batch.cluster.finished import Finished
+
+    samples.check_count(args.lines)
+    rows = Finished(args.target).rows(("id", "source", "page", "lines"))
+    drawn = samples.draw(rows, args.lines, random.Random(args.seed))
+    write_text(args.output, samples.to_csv(drawn))
+    say(
+        f"{_count(len(drawn), 'line')} drawn: fill the column truth of {args.output}, with {samples.EMPTY} where "
+        f"nothing is written, then: quill batch sample --measure {args.output}"
+    )
+    return ExitCode.OK
+
+
+def _measure(path: Path, as_json: bool) -> int:
+    from quillread.batch.cluster import sample as samples
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}", hint="save it as CSV in UTF-8") from error
+    found = samples.estimate(samples.from_csv(text, str(path)))
+    if as_json:
+        facts = {"cer": found.cer, "ci95": {"cer": [found.low, found.high]}}
+        print(json.dumps({**facts, "lines": found.lines, "lines_of_all": found.lines_of_all}))
+    else:
+        span = f"{100 * found.low:.2f} to {100 * found.high:.2f} %"
+        print(f"CER of all {found.lines_of_all:,} lines: {100 * found.cer:.2f} % (95 % interval {span})")
+    return ExitCode.OK
