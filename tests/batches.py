@@ -81,6 +81,9 @@ class LocalPool:
         """It is one."""
         return 1
 
+    def rest(self) -> None:
+        """It stays."""
+
     def close(self) -> None:
         """Nothing is open."""
         self._worker.close()

@@ -61,6 +61,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--lines", action="store_true", default=None, help="the images are single lines of writing already"
     )
     parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
+    parser.add_argument(
+        "--segmentation",
+        type=Path,
+        metavar="PATH",
+        help="a folder of PAGE or ALTO files, which all machines see, whose lines are read instead of finding lines",
+    )
     _add_workers(parser)
     add_reading_flags(parser, "auto with compact models, none with TrOCR")
     parser.set_defaults(run=run)

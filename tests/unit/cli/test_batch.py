@@ -33,7 +33,7 @@ def local(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return LocalPool(worker, FrailBars())
 
     monkeypatch.setattr("quillread.cli.batch._NEEDED", ("pyarrow", "fsspec"))
-    monkeypatch.setattr(reading, "running_ray", lambda config: NoRay())
+    monkeypatch.setattr(reading, "running_ray", lambda config, cargo: NoRay())
     monkeypatch.setattr(reading, "RayPool", make)
     return given
 

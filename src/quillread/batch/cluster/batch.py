@@ -167,6 +167,8 @@ class Batch:
                     pool.give(task)
                     self._upcoming = None
                     self._flying += 1
+                if self._ended and self._next() is None:
+                    pool.rest()
                 for done in pool.take(_WAIT_SECONDS):
                     self._settle(done)
                 self._tick(pool)

@@ -13,9 +13,11 @@ import os
 import secrets
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from quillread.batch.cluster.shipping import Cargo, unpack
@@ -34,6 +36,9 @@ _AHEAD = 2
 _STORE_BYTES = 200_000_000
 """Of the object store of a Ray of our own, which holds little but the models that are shipped."""
 _LONGEST_TEMP = 30
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_START_SECONDS = 60.0
+"""After which it is told that no worker has started."""
 _FAILED_STARTS = 5
 """Actors that may end in a row before one of them was ready."""
 
@@ -83,6 +88,9 @@ class Pool(Protocol):
     def workers(self) -> int:
         """How many work."""
 
+    def rest(self) -> None:
+        """There is nothing more to give, so that workers without tasks may end."""
+
     def close(self) -> None:
         """End the workers."""
 
@@ -90,18 +98,19 @@ class Pool(Protocol):
 class _Actor:
     """A worker in a process of its own; made by Ray."""
 
-    def __init__(self, config: WorkerConfig, cargo: Cargo, make: Callable[[ReadOptions], PageWorker]) -> None:
-        from dataclasses import replace
+    def __init__(self) -> None:
+        self._worker: TaskWorker | None = None
 
+    def start(self, config: WorkerConfig, cargo: Cargo, make: Callable[[ReadOptions], PageWorker]) -> str:
+        """Load the models: not when it is made, as Ray keeps no error of that. Return the version of Quillread."""
         options = unpack(config.options, cargo)
         self._worker = TaskWorker(replace(config, options=options), make(options))
-
-    def version(self) -> str:
-        """Of Quillread there."""
         return __version__
 
     def do(self, task: Task) -> dict[str, Any]:
         """Do a task."""
+        if self._worker is None:
+            raise WorkerError("a worker was given a task before it was ready")
         return self._worker(task)
 
 
@@ -119,8 +128,8 @@ class _Worker:
 class RayPool:
     """Actors on the machines of a cluster, as many as there is work for.
 
-    It starts with the least. One is added while all have as much as they may have and there is more to do, up to the
-    most; one that has nothing to do ends while there are more than the least.
+    It starts with the least. While all have as much as they may have and there is more to do, others are added, up to
+    the most; those that have nothing to do end when there is nothing more to give.
 
     Args:
         config: How many, and where.
@@ -143,6 +152,8 @@ class RayPool:
         self._make = self._ray.remote(max_restarts=0, max_task_retries=0, **needs)(_Actor)
         self._workers: list[_Worker] = []
         self._failed = 0
+        self._began = time.monotonic()
+        self._told = False
         for _ in range(config.min_workers):
             self._add()
 
@@ -150,8 +161,9 @@ class RayPool:
         """Whether a task may be given; adds a worker if there is none that could have it."""
         if any(len(worker.tasks) < _AHEAD for worker in self._workers if worker.starting is None):
             return True
-        is_starting = any(worker.starting is not None for worker in self._workers)
-        if not is_starting and len(self._workers) < self._config.max_workers:
+        starting = sum(worker.starting is not None for worker in self._workers)
+        # As many at a time as work already: quick where there is room, and few wait where there is none.
+        for _ in range(min(max(self.workers(), 1) - starting, self._config.max_workers - len(self._workers))):
             self._add()
         return False
 
@@ -172,6 +184,10 @@ class RayPool:
         if not waiting:
             return []
         ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
+        if not self.workers() and not self._told and time.monotonic() - self._began > _START_SECONDS:
+            self._told = True
+            needs = f"{self._config.cpus_per_worker:g} cores and {self._config.gpus_per_worker:g} GPUs"
+            log.warning("no worker has started yet: each needs %s, which must be free on one machine", needs)
         found: list[Done] = []
         if ready:  # whatever else is ready by now, too
             more, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
@@ -184,7 +200,7 @@ class RayPool:
         return sum(worker.starting is None for worker in self._workers)
 
     def rest(self) -> None:
-        """End workers that have nothing to do, beyond the least."""
+        """There is nothing more to give: end workers without tasks, beyond the least."""
         idle = [worker for worker in self._workers if not worker.tasks]
         for worker in idle[: max(len(self._workers) - self._config.min_workers, 0)]:
             self._drop(worker)
@@ -195,8 +211,8 @@ class RayPool:
             self._drop(worker)
 
     def _add(self) -> None:
-        handle = self._make.remote(*self._state)
-        self._workers.append(_Worker(handle, handle.version.remote()))
+        handle = self._make.remote()
+        self._workers.append(_Worker(handle, handle.start.remote(*self._state)))
 
     def _drop(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -254,8 +270,12 @@ def _found_cause(error: Any) -> QuillreadError | None:
 
 
 @contextmanager
-def running_ray(config: PoolConfig) -> Iterator[None]:
+def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
     """Connect to a cluster of Ray, or start one on this machine, which ends afterwards; its makers are told nothing.
+
+    Args:
+        config: Which.
+        cargo: What its object store is to hold.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -267,11 +287,12 @@ def running_ray(config: PoolConfig) -> Iterator[None]:
         settings["runtime_env"] = dict(config.runtime_env)
     with ExitStack() as stack:
         if config.address is None:
-            settings |= _own_cluster(config, stack)
+            settings |= _own_cluster(config, cargo, stack)
         else:
             settings["address"] = config.address
         ray = require("ray", "ray")
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        is_main = threading.current_thread() is threading.main_thread()
+        handlers = {number: signal.getsignal(number) for number in _SIGNALS} if is_main else {}
         try:
             ray.init(**settings)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -283,7 +304,7 @@ def running_ray(config: PoolConfig) -> Iterator[None]:
         yield
 
 
-def _own_cluster(config: PoolConfig, stack: ExitStack) -> dict[str, Any]:
+def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str, Any]:
     """How Ray is started on this machine: for this run alone, and nothing of it stays."""
     # By a token that it need not keep in the user's folder: other users of this machine could give it work.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -297,7 +318,7 @@ def _own_cluster(config: PoolConfig, stack: ExitStack) -> dict[str, Any]:
         "address": "local",
         "num_cpus": max(1, math.ceil(config.max_workers * config.cpus_per_worker)),
         "include_dashboard": False,
-        "object_store_memory": _STORE_BYTES,
+        "object_store_memory": _STORE_BYTES + cargo.size,
         "_node_ip_address": "127.0.0.1",
         "_temp_dir": stack.enter_context(folder),
     }

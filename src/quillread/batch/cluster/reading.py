@@ -51,6 +51,8 @@ def read_batch(
     """
     # One thread a worker: as many workers as there are cores do more than one worker with as many threads.
     options = config.options.changed(threads=config.options.threads or 1)
+    if options.segmentation is not None:
+        options = options.changed(segmentation=options.segmentation.absolute())
     store = Store(config.target)
     source = Source(config.sources, config.column, options.read.web, store.root)
     types = source.types()
@@ -67,8 +69,9 @@ def read_batch(
         if pool is not None:
             _run(batch, pool(worker))
         else:
-            with running_ray(config.pool):
-                _run(batch, RayPool(config.pool, worker, pack(options)))
+            cargo = pack(options)
+            with running_ray(config.pool, cargo):
+                _run(batch, RayPool(config.pool, worker, cargo))
     finally:
         plan.close()
         ledger.tell({**batch.progress.plain(), "ended": True})

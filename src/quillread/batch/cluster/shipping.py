@@ -28,6 +28,11 @@ class Cargo:
     files: Mapping[str, str] = field(default_factory=dict)
     """Of each other file: its folder and name in it."""
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(len(content) for contents in self.folders.values() for content in contents.values())
+
 
 def pack(options: ReadOptions) -> Cargo:
     """Read the files that options name.
