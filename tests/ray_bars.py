@@ -15,6 +15,7 @@ from fakes import bar_recognizer
 from quillread.batch.cluster import pool, reading
 from quillread.batch.executors import PageJob, PageResult, PageWorker
 from quillread.cli import main as command
+from quillread.errors import ModelError
 from quillread.options import ReadOptions
 from quillread.reader import Reader
 
@@ -39,6 +40,8 @@ class RayBars(PageWorker):
 
 def make(options: ReadOptions) -> PageWorker:
     """Make what reads bars, of another version of Quillread if the environment says so."""
+    if "BARS_FAULT" in os.environ:
+        raise ModelError(os.environ["BARS_FAULT"], hint="train one")
     pool.__version__ = os.environ.get("BARS_VERSION", pool.__version__)
     return RayBars(Reader(options, recognizer=bar_recognizer()))
 

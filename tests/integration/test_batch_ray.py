@@ -105,6 +105,22 @@ def test_workers_of_another_version_are_refused(scans: Path):
     assert "a worker has Quillread 0.0.1" in told
 
 
+def test_a_worker_that_cannot_load_its_model_ends_the_run_with_the_reason(scans: Path):
+    code, told = finish(start("scans", "--output", "out", folder=scans.parent, BARS_FAULT="no such model"))
+    assert code == 2
+    assert "error: no such model\n  hint: train one" in told
+
+
+def test_nothing_of_ray_is_left_behind(scans: Path, tmp_path: Path):
+    home, temporary = tmp_path / "home", tmp_path / "t"
+    home.mkdir()
+    temporary.mkdir()
+    places = {"HOME": str(home), "TMPDIR": str(temporary)}
+    code, told = finish(start("scans", "--output", "out", folder=scans.parent, **places))
+    assert code == 0, told
+    assert [path for folder in (home, temporary) for path in folder.rglob("*")] == []
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """Three nodes on this machine, of which the first has no room for workers."""
