@@ -83,7 +83,8 @@ def test_what_is_done_when_the_driver_is_interrupted_is_not_done_again(scans: Pa
     assert finish(process)[0] == 130
     code, told = finish(start("scans", "--output", "out", folder=folder))
     assert (code, texts(folder / "out")) == (0, expected()), told
-    assert len(noted(folder)) < 50 + 2  # nothing but the task that was in the middle, which has two pages
+    # At most a task that was in the middle and one that had just ended, each of two pages.
+    assert len(noted(folder)) <= 50 + 4
 
 
 def test_a_page_that_crashes_its_worker_is_parked_and_named(scans: Path):

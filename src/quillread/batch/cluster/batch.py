@@ -123,8 +123,9 @@ class Batch:
         self._retry = retry_failed
         self._on_progress = on_progress
         self._done: set[str] = set()
+        """Names of tasks that earlier runs have done."""
         self._failed: dict[str, Mapping[str, Any]] = {}
-        """Records of tasks with pages that failed."""
+        """Records of those with pages that failed, where such are read again."""
         self._lost: Counter[str] = Counter()
         self._tasks = self._planned()
         self._waiting: deque[Task] = deque()
@@ -147,10 +148,15 @@ class Batch:
         spreads: dict[str, list[Spread]] = {}
         for record in self._ledger.records():
             self._count(record)
+            self._done.add(record["task"])
+            if record.get("faults"):
+                self._failed[record["task"]] = record
             if record.get("spread"):
                 spreads[record["task"]] = spreads_of(record)
         self._ledger.merge()
         self.progress.earlier = self.progress.pages
+        if not self._retry:
+            self._failed.clear()  # of a source of dead addresses these are all
         for found in spreads.values():
             self._schedule(found)
 
@@ -176,6 +182,10 @@ class Batch:
                     self._commit()  # what follows from it may be all that there is left to do
                     if self._next() is None:
                         time.sleep(_PAUSE_SECONDS)
+        except BaseException:  # Ctrl-C above all: what is ready by now need not be read again
+            with suppress(Exception):
+                self._records += [done.record for done in pool.take(0) if done.record is not None]
+            raise
         finally:
             self._commit()
             self._tick(pool, ended=True)
@@ -243,9 +253,6 @@ class Batch:
         elif name in self._done:
             return  # the same record once more, of a ledger whose files were being merged
         self.progress.take(record)
-        if record.get("faults"):
-            self._failed[name] = record
-        self._done.add(name)
 
     def _schedule(self, spreads: list[Spread]) -> None:
         """Have the pages of long documents read that are not read yet."""
