@@ -136,7 +136,7 @@ class Source:
             return f"{given.rstrip('/')}/{rest}" if "://" in given else str(Path(given, rest))
 
         try:
-            kind = _kind_of(files, path)
+            kind = "directory" if _is_listing(argument) else _kind_of(files, path)
             if _MAGIC.search(path) and kind is None:
                 matches = re.compile(fsspec.utils.glob_translate(path))
                 chosen = (
@@ -166,14 +166,17 @@ class Source:
                 for manifest in list_manifests(collection, argument, self.web, None):
                     yield Item(manifest, manifest, str(address_stem(manifest).with_suffix("")))
                 return
-        yield Item(argument, _place(files, path), str(file_stem(Path(path)).with_suffix("")))
+        place = argument if "::" in argument else _place(files, path)
+        yield Item(argument, place, str(file_stem(Path(path)).with_suffix("")))
 
     def _walk(self, files: Any, root: str, local: bool) -> Iterator[list[str]]:
         """The files below a folder: those of one folder after another, or of a bucket as many as a request lists."""
         if hasattr(files, "call_s3"):
             yield from _keys(files, root, self.hidden)
             return
-        waiting = [root.rstrip("/") or "/"]
+        # Of a web server a folder is an address that ends with a slash; elsewhere that is left aside.
+        end = "/" if is_address(root) else ""
+        waiting = [f"{root.rstrip('/')}{end}" or "/"]
         while waiting:
             folder = waiting.pop()
             list_folder = partial(files.ls, folder, detail=True)
@@ -183,12 +186,14 @@ class Source:
                 name = str(entry["name"]).rstrip("/")
                 if name.rsplit("/", 1)[-1].startswith(".") or name == self.hidden:
                     continue
+                if end and (not name.startswith(folder) or ".." in name.split("/")):
+                    continue  # pages of the web link to whatever they like
                 if entry["type"] == "directory":
                     if entry.get("islink"):
                         log.warning("%s: is a link to a folder, and not followed", name)
                     else:
-                        folders.append(name)
-                elif name != folder:
+                        folders.append(name + end)
+                elif name != folder.rstrip("/"):
                     found.append(name)
             if local and Path(folder, LOG_NAME).is_file():
                 earlier = written_files(Path(folder))
@@ -232,6 +237,11 @@ def _archive(argument: str) -> Iterator[Item]:
             yield Item(name, place, str(stem), {}, "" if member.span else member.name, member.span)
 
 
+def _is_listing(argument: str) -> bool:
+    """Whether an address is that of a folder of a web server: it looks like a file to fsspec."""
+    return is_address(argument) and argument.endswith("/") and not _MAGIC.search(argument)
+
+
 def _kind_of(files: Any, path: str) -> str | None:
     """What a path is: a "file", a "directory" or nothing. Not by `isdir`, which lists all of a bucket's folder."""
     try:
@@ -245,7 +255,8 @@ def _ending(argument: str) -> str:
 
 
 def _absolute(address: str) -> str:
-    return _place(*open_files(address)) if not is_address(address) else address
+    # One in an archive, as fsspec writes it, names two places: zip://page.png::/scans/pages.zip.
+    return address if is_address(address) or "::" in address else _place(*open_files(address))
 
 
 def _place(files: Any, path: str) -> str:

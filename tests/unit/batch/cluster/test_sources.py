@@ -273,6 +273,21 @@ def test_a_tar_that_was_cut_off_since_it_was_listed_is_told(here: Path):
         Sources().open(found[0])
 
 
+def test_an_address_of_a_file_in_an_archive_is_read_as_fsspec_reads_it(here: Path):
+    write_zip(here / "pages.zip")
+    address = f"zip://deep/a.png::{here / 'pages.zip'}"
+    (here / "list.txt").write_text(address, encoding="utf-8")
+    assert [Sources().open(item) for item in items("list.txt")] == [b"deep/a.png"]
+
+
+def test_a_folder_of_a_web_server_gives_the_pages_that_it_links(site: WebServer):
+    links = "".join(f'<a href="{name}">{name}</a>' for name in ("a2.png", "a10.png", "notes.txt", "deep/", "../up.png"))
+    address = site.add("/scans/", Answer(links.encode(), headers={"Content-Type": "text/html"}))
+    site.add("/scans/deep/", Answer(b'<a href="b.jpg">b</a>', headers={"Content-Type": "text/html"}))
+    assert names(address) == [f"{address}a2.png", f"{address}a10.png", f"{address}deep/b.jpg"]
+    assert names(f"{address}*.png") == [f"{address}a2.png", f"{address}a10.png"]
+
+
 def collection(kind: str, *entries: dict[str, Any]) -> bytes:
     context = f"http://iiif.io/api/presentation/{kind}/context.json"
     if kind == "3":
