@@ -1,6 +1,8 @@
 """`quill batch` on Ray: drivers, workers and nodes are killed, and each page still has one row."""
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -146,3 +148,31 @@ def test_each_page_has_a_row_although_a_node_is_killed_and_another_one_comes(clu
     cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
     code, told = finish(process)
     assert (code, texts(folder / "out")) == (0, expected()), told
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FAULT_ROUNDS", "1"))))
+def test_each_page_has_one_row_whatever_is_killed_at_whatever_moment(seed: int, cluster: Any, scans: Path):
+    folder, rng, killed = scans.parent, random.Random(seed), []
+    arguments = ("scans", "--output", "out", "--address", cluster.address, "--min-workers", "2", "--max-workers", "2")
+    process = start(*arguments, folder=folder)
+    for kind in rng.sample(["driver", "worker", "node"], 3):
+        before = len(noted(folder))
+        wait(lambda: len(noted(folder)) > before or process.poll() is not None)  # noqa: B023
+        time.sleep(rng.uniform(0, 1))
+        if process.poll() is not None:
+            break
+        killed.append(kind)
+        if kind == "driver":
+            process.kill()
+            process.communicate()
+            process = start(*arguments, folder=folder)
+        elif kind == "worker":
+            newest = max((folder / "notes").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(newest.name), signal.SIGKILL)
+        else:
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+    code, told = finish(process)
+    assert (code, texts(folder / "out")) == (0, expected()), (killed, told)
+    assert killed, "all was read before anything could be killed"
