@@ -114,6 +114,34 @@ def test_a_worker_that_cannot_load_its_model_ends_the_run_with_the_reason(scans:
     assert "error: no such model\n  hint: train one" in told
 
 
+def listening(folder: Path) -> set[str]:
+    """Addresses, in hexadecimal, at which the processes of a run listen: all have its environment."""
+    inodes = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder / "notes").encode() in (place / "environ").read_bytes():
+                inodes |= {str(path.readlink()) for path in (place / "fd").iterdir()}
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc/net", name).read_text(encoding="ascii").splitlines()[1:]:
+            cells = line.split()
+            if cells[3] == "0A" and f"socket:[{cells[9]}]" in inodes:
+                found.add(cells[1].partition(":")[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
+def test_ray_on_this_machine_listens_to_this_machine_alone(scans: Path):
+    folder = scans.parent
+    process = start("scans", "--output", "out", folder=folder, BARS_SECONDS="0.2")
+    wait(lambda: noted(folder) or process.poll() is not None)
+    found = listening(folder)
+    code, told = finish(process)
+    assert code == 0, told
+    assert found
+    assert found <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
 def test_nothing_of_ray_is_left_behind(scans: Path, tmp_path: Path):
     home, temporary = tmp_path / "home", tmp_path / "t"
     home.mkdir()

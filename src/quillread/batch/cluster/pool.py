@@ -309,6 +309,8 @@ def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str
     # By a token that it need not keep in the user's folder: other users of this machine could give it work.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # What keeps Ray to the loopback interface where systems ask for each port; an address of 127.0.0.1 is replaced.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     where = tempfile.gettempdir()
     # The paths of its sockets are as long again, and may have no more than 107 characters.
     folder = tempfile.TemporaryDirectory(
@@ -319,6 +321,5 @@ def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str
         "num_cpus": max(1, math.ceil(config.max_workers * config.cpus_per_worker)),
         "include_dashboard": False,
         "object_store_memory": _STORE_BYTES + cargo.size,
-        "_node_ip_address": "127.0.0.1",
         "_temp_dir": stack.enter_context(folder),
     }
