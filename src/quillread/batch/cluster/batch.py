@@ -219,6 +219,7 @@ class Batch:
 
     def _settle(self, done: Done) -> None:
         self._flying -= 1
+        self._plan.go_on()
         if done.record is not None:
             self._records.append(done.record)
             if time.monotonic() - self._committed > _COMMIT_SECONDS:

@@ -99,6 +99,7 @@ class Plan:
         self._error: Exception | None = None
         self._news = threading.Condition()
         self._stopped = threading.Event()
+        self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -130,13 +131,22 @@ class Plan:
             elif ended:
                 break
             else:
+                self._wanted.set()
                 yield None
         if self._error is not None:
             raise self._error
 
+    def go_on(self) -> None:
+        """List what comes after the first block, which waits for this or until those tasks are taken.
+
+        Listing is busy in this process, and would slow down the start of the workers.
+        """
+        self._wanted.set()
+
     def close(self) -> None:
         """Stop to list."""
         self._stopped.set()
+        self._wanted.set()
         if self._thread is not None:
             self._thread.join()
         self._seen.close()
@@ -180,7 +190,7 @@ class Plan:
                     self._write(waiting)
                     waiting, last = [], time.monotonic()
         finally:  # what was found before it failed is read
-            if waiting:
+            if waiting and not self._stopped.is_set():
                 self._write(waiting)
             self.doubles = max(again - planned, 0)
 
@@ -195,6 +205,7 @@ class Plan:
         self._ledger.add_block(self._blocks, tasks)
         self.inputs += len(items)
         self._tell_block()
+        self._wanted.wait()
 
     def _tell_block(self) -> None:
         with self._news:

@@ -10,7 +10,7 @@ from quillread.batch.cluster.plan import Plan
 from quillread.batch.cluster.pool import Pool, PoolConfig, RayPool, running_ray
 from quillread.batch.cluster.rows import column_names
 from quillread.batch.cluster.shipping import pack
-from quillread.batch.cluster.sources import Source, check_arguments
+from quillread.batch.cluster.sources import Source, absolute_arguments
 from quillread.batch.cluster.store import Store
 from quillread.batch.cluster.worker import WorkerConfig
 from quillread.options import Provenance, ReadOptions
@@ -88,7 +88,7 @@ def _run(batch: Batch, pool: Pool) -> None:
 def _settings(config: BatchConfig, types: Mapping[str, str], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs on one target must have in common."""
     return {
-        "source": list(check_arguments(config.sources)),
+        "source": list(absolute_arguments(config.sources)),
         "column": config.column,
         "columns": {name: {"type": kind, "as": column_names(types)[name]} for name, kind in types.items()},
         "formats": list(config.formats),

@@ -1,6 +1,7 @@
 """The inputs of a batch, listed as a stream: folders, patterns, tables, archives and IIIF collections on any store."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -255,8 +256,11 @@ def _ending(argument: str) -> str:
 
 
 def _absolute(address: str) -> str:
+    if "://" not in address:
+        return os.path.abspath(address)  # noqa: PTH100  a list may have millions, and this is quick
     # One in an archive, as fsspec writes it, names two places: zip://page.png::/scans/pages.zip.
-    return address if is_address(address) or "::" in address else _place(*open_files(address))
+    is_local_address = address.startswith(("file://", "local://"))
+    return _place(*open_files(address)) if is_local_address else address
 
 
 def _place(files: Any, path: str) -> str:
@@ -274,10 +278,6 @@ def _is_page(name: str, local: bool) -> bool:
     return is_readable_name(path) or (local and path.suffix.lower() == ".json" and names_manifest(path))
 
 
-def check_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The arguments as a ledger holds them: paths of this machine made absolute.
-
-    Raises:
-        UsageError: If one is on a kind of store that is not known.
-    """
+def absolute_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The arguments as a ledger holds them: paths of this machine made absolute."""
     return tuple(map(_absolute, arguments))

@@ -44,14 +44,21 @@ class Item:
         return hashlib.blake2b(page, digest_size=16).hexdigest()
 
     def plain(self) -> dict[str, Any]:
-        """The item as JSON can hold it; what is empty is left out."""
-        return {name: value for name, value in asdict(self).items() if value}
+        """The item as JSON can hold it; without what is empty."""
+        data: dict[str, Any] = {"name": self.name, "place": self.place, "stem": self.stem}
+        if self.columns:
+            data["columns"] = dict(self.columns)
+        if self.member or self.span:
+            data |= {"member": self.member, "span": self.span}
+        if self.fault is not None:
+            data["fault"] = asdict(self.fault)
+        return data
 
     @classmethod
     def of_plain(cls, data: Mapping[str, Any]) -> "Item":
         """The item of `plain`."""
         values = dict(data)
-        if "span" in values:
+        if values.get("span"):
             values["span"] = tuple(values["span"])
         if "fault" in values:
             values["fault"] = Fault(**values["fault"])

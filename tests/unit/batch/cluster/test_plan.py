@@ -106,6 +106,16 @@ def test_the_first_tasks_are_there_before_all_is_listed(tmp_path: Path):
     plan.close()
 
 
+def test_the_rest_is_listed_when_the_first_tasks_are_taken_or_done(tmp_path: Path):
+    plan = Plan(Ledger(Store(str(tmp_path))), lambda: iter(make_items(500)))
+    plan.start()
+    assert plan.inputs == 64
+    plan.go_on()
+    tasks = taken(plan)
+    assert len(names(tasks)) == plan.inputs == 500
+    plan.close()
+
+
 def test_an_error_of_the_listing_is_raised_after_the_tasks_before_it(tmp_path: Path):
     def broken() -> Iterator[Item]:
         yield from make_items(5)
