@@ -176,25 +176,27 @@ class TaskWorker:
     def _join(self, work: "_Work", item: Item, folder: Path) -> None:
         """Write the files of a long document, whose pages were read by several tasks."""
         opened = self._open(work, item)
-        count = 0 if isinstance(opened, Fault) else opened[1]
+        if isinstance(opened, Fault):  # it was there when its pages were read, and their rows stay
+            work.faults.append(opened.kind)
+            return
+        source, count = opened
         parent = work.task.name.removesuffix("-files")
-        writer = self._writer(item, folder, documents_only=True)
         names = [f"{parent}-{part * LONG:06}" for part in range(work.task.joins)]
-        expected = 0 if isinstance(opened, Fault) else len(self._config.options.selected(count))
+        writer = self._writer(item, folder, documents_only=True)
         info = DocumentInfo(item.name, count, self._config.provenance)
         try:
-            source = None if isinstance(opened, Fault) else opened[0]
+            expected = len(self._config.options.selected(count))
             deliver(self._known(item, source, names), writer, info, expected)
         finally:
             writer.abort()
         work.faults += [fault.kind for fault in writer.faults]
 
-    def _known(self, item: Item, source: Path | str | bytes | None, names: Sequence[str]) -> Iterator[Scan]:
+    def _known(self, item: Item, source: Path | str | bytes, names: Sequence[str]) -> Iterator[Scan]:
         for name in names:
             for line in (self._store.read(_pages_name(name)) or b"").splitlines():
                 found = json.loads(line)
                 page = load_page(found["page"])
-                if self._with_images and source is not None and page.fault is None:
+                if self._with_images and page.fault is None:
                     yield self._pages(PageJob(0, item.name, source, page.number - 1, page, True)).scan()
                 else:
                     yield Scan(page, points=found["points"] and tuple(found["points"]))

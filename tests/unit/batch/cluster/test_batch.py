@@ -201,6 +201,19 @@ def test_files_are_those_of_quill_read(format_name: str, here: Path, monkeypatch
         assert {name for name in ours if not same(ours[name], theirs[name])} == set()
 
 
+def test_a_long_document_that_is_gone_before_its_files_are_written_keeps_its_rows(here: Path):
+    book, pages = write_document(here / "book.pdf", ["dead"] * 20), FrailBars()
+
+    def stop(count: int) -> None:
+        if count == 4:
+            book.unlink()
+            pages.close()
+
+    progress = read_bars("book.pdf", target="out", formats=("txt",), stop=stop, pages=pages)
+    assert len(texts("out")) == 20
+    assert (progress.failed, progress.faults) == (0, {"image": 1})
+
+
 def names(folder: Path) -> set[str]:
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in files if not path.name.startswith(".")}
