@@ -30,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Read the pages of folders, tables of addresses, archives and IIIF collections, on any store, into a data set "
         "of parquet files. Run it again to go on where it was interrupted."
     )
-    parser.epilog = "Exit code 0: all pages were read; 3: some pages could not be read, their rows have a fault."
+    parser.epilog = (
+        "Exit code 0: all pages were read; 3: some pages could not be read, their rows have a fault. See also: "
+        "quill batch status TARGET, quill batch report TARGET, quill batch sample TARGET."
+    )
     parser.add_argument(
         "sources",
         nargs="+",
@@ -68,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a folder of PAGE or ALTO files, which all machines see, whose lines are read instead of finding lines",
     )
     _add_workers(parser)
-    add_reading_flags(parser, "auto with compact models, none with TrOCR")
+    add_reading_flags(parser, "auto with compact models, none with TrOCR", "1 for each worker")
     parser.set_defaults(run=run)
 
 
