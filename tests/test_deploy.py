@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from quillread.cli.main import make_parser
 
@@ -141,3 +142,32 @@ def test_nginx_takes_the_example(tmp_path: Path):
     whole.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{plain}\n}}\n", encoding="utf-8")
     done = subprocess.run(["nginx", "-t", "-p", tmp_path, "-c", whole], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_job_for_kubernetes_is_one_that_quill_understands():
+    job = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text(encoding="utf-8"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    name, *arguments = job["spec"]["entrypoint"].split()
+    assert name == "quill"
+    parse(arguments)
+
+
+def test_workers_on_kubernetes_come_and_go_and_the_head_has_none():
+    cluster = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text(encoding="utf-8"))["spec"]["rayClusterSpec"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (group,) = cluster["workerGroupSpecs"]
+    assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+def test_the_tested_version_of_ray_is_the_one_on_kubernetes():
+    cluster = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text(encoding="utf-8"))["spec"]["rayClusterSpec"]
+    assert f"ray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_script_for_slurm_is_sound_and_calls_quill_as_it_is():
+    script = DEPLOY / "slurm.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    text = script.read_text(encoding="utf-8").replace("\\\n", " ")
+    (command,) = re.findall(r"quill (batch .*)", text)
+    parse(shlex.split(re.sub(r'"\$\w+"', "3", command)))

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -27,6 +28,17 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
         raise _missing(module, extra) from error
+
+
+def require_installed(modules: Iterable[str], extra: str) -> None:
+    """Check that optional modules are installed without importing them, for those that heed how they are imported.
+
+    Raises:
+        MissingExtraError: If one is not installed.
+    """
+    for module in modules:
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
+            raise _missing(module, extra)
 
 
 def require_figures() -> ModuleType:

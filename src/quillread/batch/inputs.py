@@ -70,7 +70,7 @@ def find_inputs(arguments: list[str], results: Collection[Path] = ()) -> list[In
             stand for them, unless it is that folder. Nor does it for files that a log in a folder searched says were
             written there.
     """
-    return [entry for argument in arguments for entry in _with_own_stems(_expand(argument, results))]
+    return [entry for argument in arguments for entry in with_own_stems(_expand(argument, results))]
 
 
 def find_segmented(where: Path) -> list[Input]:
@@ -91,7 +91,7 @@ def find_segmented(where: Path) -> list[Input]:
             found.append(Input(str(pair.image), stem.with_name(pair.image.name)))
     if not found:
         raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name the folder of the segmentation")
-    return _with_own_stems(found)
+    return with_own_stems(found)
 
 
 def part_results(inputs: Iterable[Input]) -> list[Input]:
@@ -119,7 +119,7 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
         # As a path it would stand for the current folder: hardly what an unset variable in a script means.
         return [_fault("''", "is not the name of a file", "check the variables in the command")]
     if is_address(argument):
-        return [Input(argument, _address_stem(argument))]
+        return [Input(argument, address_stem(argument))]
     path = Path(argument)
     try:
         if path.is_dir():
@@ -131,10 +131,10 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
             pages = [p for p in matches if p.is_file() and not _is_result(p, root, results)]
             earlier = _written_below(root, pages)
             files = sorted((p for p in pages if real_path(p) not in earlier), key=by_number)
-            return [Input(str(p), _file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
+            return [Input(str(p), file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
-    return [Input(argument, _file_stem(path))]
+    return [Input(argument, file_stem(path))]
 
 
 def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
@@ -187,7 +187,7 @@ def _is_page(path: Path) -> bool:
     return is_readable_name(path) or (path.suffix.lower() == ".json" and path.is_file() and names_manifest(path))
 
 
-def _file_stem(path: Path) -> Path:
+def file_stem(path: Path) -> Path:
     """The name of a file; that of its folder for a manifest, as all of them have the same name."""
     if path.name.lower() != "manifest.json":
         return Path(path.name)
@@ -195,7 +195,7 @@ def _file_stem(path: Path) -> Path:
     return Path(Path(os.path.abspath(path)).parent.name or path.name)  # noqa: PTH100
 
 
-def _address_stem(address: str) -> Path:
+def address_stem(address: str) -> Path:
     """The last part of an address that tells it from others: manifests are mostly `.../NUMBER/manifest.json`."""
     parts = [part for part in urlsplit(address).path.split("/") if part]
     while len(parts) > 1 and parts[-1].lower() in ("manifest", "manifest.json", "default.jpg"):
@@ -204,7 +204,8 @@ def _address_stem(address: str) -> Path:
     return Path(name or "address")
 
 
-def _with_own_stems(found: list[Input]) -> list[Input]:
+def with_own_stems(found: list[Input]) -> list[Input]:
+    """The inputs with stems that are all different: where names collide, suffixes are kept, then numbers added."""
     short = [entry.stem.with_suffix("") for entry in found]
     users = Counter(_folded(stem) for stem in short)
     taken: set[str] = set()

@@ -60,10 +60,9 @@ class PageJournal:
         try:
             with open_own(self._path, "rb") as file:
                 file.seek(self._places[number])
-                page = _load(Page, json.loads(file.readline())["page"])
+                return load_page(json.loads(file.readline())["page"])
         except (OSError, ValueError, TypeError, LookupError):
             return None
-        return typing.cast(Page, page)
 
     def begin(self, info: DocumentInfo) -> None:
         """Begin to note the pages of an input that has several."""
@@ -101,6 +100,15 @@ class PageJournal:
                 self._file.flush()
 
 
+def load_page(data: Any) -> Page:
+    """Build a page of what `dataclasses.asdict` and JSON made of it; numbers stay what they were.
+
+    Raises:
+        LookupError, TypeError: If it is something else.
+    """
+    return typing.cast(Page, _load(Page, data))
+
+
 def _index(path: Path, key: list[Any]) -> tuple[datetime | None, dict[int, int]]:
     """Find when the reading of a journal began, and where its pages are, by number; none if its key is another."""
     places: dict[int, int] = {}
@@ -123,11 +131,6 @@ def _index(path: Path, key: list[Any]) -> tuple[datetime | None, dict[int, int]]
 
 
 def _load(kind: Any, data: Any) -> Any:
-    """Build what `dataclasses.asdict` and JSON made plain; numbers stay what they were.
-
-    Raises:
-        LookupError, TypeError: If it is something else.
-    """
     origin, of = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return typing.cast(type, kind)(

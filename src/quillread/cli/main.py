@@ -19,6 +19,7 @@ from quillread.version import __version__
 
 COMMANDS = {
     "read": "read handwriting in images and PDFs",
+    "batch": "read thousands or millions of pages into a data set, on this machine or a cluster",
     "train": "train a model, or adapt one to a hand",
     "train-segmenter": "train a line finder on pages",
     "serve": "serve an archive of pages to browsers and scripts, on this machine or for a team",
@@ -76,7 +77,14 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         command = subparsers.add_parser(name, help=text)
         if name == named:
-            importlib.import_module(f"quillread.cli.{name.replace('-', '_')}").configure(command)
+            module = importlib.import_module(f"quillread.cli.{name.replace('-', '_')}")
+            following = argv[argv.index(name) + 1 :][:1]
+            if following and following[0] in getattr(module, "ACTIONS", {}):
+                # Not by argparse for all of them: before an action stands what is read, which may have any name.
+                command = command.add_subparsers(metavar="ACTION").add_parser(following[0])
+                module.ACTIONS[following[0]](command)
+            else:
+                module.configure(command)
             # Also behind the command, where it is usually put; the value of the first place must survive.
             command.add_argument(
                 "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS

@@ -94,3 +94,25 @@ class ProgressLine:
         if self._stands:
             _write("\n")
             self._stands = False
+
+
+class LiveLine:
+    """A line that tells how far a long command is, in its own words; silent when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = _is_terminal()
+        self._last = 0.0
+        self._stands = False
+
+    def show(self, text: str) -> None:
+        """Show it in place of the one before."""
+        now = time.monotonic()
+        if self._shown and now - self._last >= 0.2:
+            self._last, self._stands = now, True
+            _write(f"{_CLEAR}{text} ")
+
+    def end(self) -> None:
+        """Leave the line that stands there."""
+        if self._stands:
+            _write("\n")
+            self._stands = False

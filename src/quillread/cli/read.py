@@ -64,7 +64,7 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f",
         "--format",
-        type=_formats,
+        type=read_formats,
         metavar="NAME[,NAME]",
         help=f"{', '.join(FORMATS)}; several go into files (default: txt). json is one document for each input on a "
         "line of its own",
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         return Reading(args, formats, inputs, options, _open_log(args, formats, inputs, options)).run(executor)
 
 
-def _formats(text: str) -> tuple[str, ...]:
+def read_formats(text: str) -> tuple[str, ...]:
     """Read a list of formats, for `type=` of an argument."""
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
     for name in names:

@@ -15,7 +15,9 @@ _SAME = ("lm", "lexicons", "correct", "variants", "threads", "pages", "segmenter
 """Flags whose values are those of the options of the same names, where a command has them."""
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *, several: bool = True) -> None:
+def add_model_flags(
+    parser: argparse.ArgumentParser, *, several: bool = True, default_threads: str = "all cores"
+) -> None:
     """Add `--model` and `--threads`."""
     repeat = "; repeat it to let several vote" if several else ""
     parser.add_argument(
@@ -25,7 +27,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *, several: bool = True) ->
         metavar="NAME",
         help=f"name or folder of a model (default: builtin){repeat}",
     )
-    parser.add_argument("--threads", type=whole_number, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help=f"CPU threads (default: {default_threads})")
 
 
 def add_generate_flags(parser: argparse.ArgumentParser) -> None:
@@ -94,9 +96,11 @@ def add_language_flags(parser: argparse.ArgumentParser, default: str, *, correct
         )
 
 
-def add_reading_flags(parser: argparse.ArgumentParser, default_language: str) -> None:
+def add_reading_flags(
+    parser: argparse.ArgumentParser, default_language: str, default_threads: str = "all cores"
+) -> None:
     """Add all that says how lines are read."""
-    add_model_flags(parser)
+    add_model_flags(parser, default_threads=default_threads)
     add_generate_flags(parser)
     add_language_flags(parser, default_language)
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -116,6 +116,11 @@ def render_report(
         _confusions(rows),
         worst_lines(rows, scores, image_of),
     )
+    return draw_page(title, sections)
+
+
+def draw_page(title: str, sections: Iterable[str]) -> str:
+    """Frame sections of HTML as a page that needs no other file; empty ones are skipped."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -160,7 +165,7 @@ def _confusions(rows: Sequence[Prediction]) -> str:
 
 def _confusion_table(caption: str, heads: Sequence[str], found: Sequence[Confusion]) -> str:
     rows = [[*(_character(c) for c in (one.reference, one.read) if c), f"{one.count:,}"] for one in found]
-    return _table((*heads, "count"), rows, caption)
+    return draw_table((*heads, "count"), rows, caption)
 
 
 def _character(char: str) -> str:
@@ -246,11 +251,11 @@ def _group_row(bucket: Bucket, worst: float, *, is_median: bool) -> str:
 
 def _figure(name: str, plot: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Frame a plot, with its numbers as a table to unfold."""
-    table = f"<details><summary>The numbers</summary>{_table(heads, rows)}</details>"
+    table = f"<details><summary>The numbers</summary>{draw_table(heads, rows)}</details>"
     return f"<figure><h3>{escape(name)}</h3>{plot}{table}</figure>"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+def draw_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """Draw a table; the cells are HTML."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)

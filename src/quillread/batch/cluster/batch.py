@@ -1,0 +1,297 @@
+"""A batch: tasks go from the plan to the workers, and what became of them into the ledger."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from quillread.batch.cluster.ledger import Ledger, spreads_of
+from quillread.batch.cluster.plan import Plan
+from quillread.batch.cluster.pool import Done, Pool
+from quillread.batch.cluster.tasks import Spread, Task
+from quillread.errors import WorkerError
+
+_COMMIT_SECONDS = 1.0
+_TELL_SECONDS = 5.0
+_WAIT_SECONDS = 0.5
+_PAUSE_SECONDS = 0.02
+_MOST_LOSSES = 100
+"""Workers that may be lost with one task, which parks pages that kill them long before."""
+_NAMED = 100
+"""Pages that killed their workers which are named in the end."""
+
+
+@dataclass
+class Progress:
+    """How far a batch is; its figures go into the ledger as they are."""
+
+    pages: int = 0
+    """Rows of the data set, of this run and earlier ones; an input that cannot be opened has one."""
+    lines: int = 0
+    failed: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    """Kinds of what went wrong with pages and their files."""
+    confidence: list[int] = field(default_factory=lambda: [0] * 10)
+    """Lines by their confidence, in tenths."""
+    inputs: int = 0
+    """That are done."""
+    planned: int = 0
+    """Inputs that are listed."""
+    is_whole: bool = False
+    """Whether all inputs are listed."""
+    doubles: int = 0
+    spread_left: int = 0
+    """Pages of long documents that are left to read."""
+    earlier: int = 0
+    """Rows of earlier runs."""
+    seconds: float = 0.0
+    """Of this run."""
+    worker_seconds: float = 0.0
+    """Of this run: seconds that workers were there."""
+    workers: int = 0
+    deadly: list[str] = field(default_factory=list)
+    """Inputs with pages that killed their workers."""
+
+    @property
+    def rate(self) -> float:
+        """Pages a second, of this run."""
+        return (self.pages - self.earlier) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the end, as far as pages are known of; None while inputs are being listed."""
+        left = self.planned - self.inputs + self.spread_left
+        return left / self.rate if self.is_whole and self.rate else None
+
+    def cost(self, price: float) -> float | None:
+        """Of 1,000 pages, where a worker costs `price` an hour."""
+        pages = self.pages - self.earlier
+        return 1000 * price * self.worker_seconds / 3600 / pages if pages else None
+
+    def take(self, record: Mapping[str, Any], sign: int = 1) -> None:
+        """Count what a record of the ledger says; a sign of -1 takes it back."""
+        self.pages += sign * record["rows"]
+        self.inputs += sign * record["inputs"]
+        self.lines += sign * record.get("lines", 0)
+        self.failed += sign * sum(record.get("faults", {}).values())
+        for kinds in (record.get("faults", {}), record.get("unwritten", {})):
+            for kind, count in kinds.items():
+                self.faults[kind] += sign * count
+        self.faults = +self.faults  # without those that are none any more
+        for place, count in enumerate(record.get("confidence", ())):
+            self.confidence[place] += sign * count
+        for name in record.get("deadly", ()):
+            if sign < 0:
+                with suppress(ValueError):
+                    self.deadly.remove(name)
+            elif len(self.deadly) < _NAMED:
+                self.deadly.append(name)
+
+    def plain(self) -> dict[str, Any]:
+        """The figures as JSON can hold them."""
+        return {**vars(self), "faults": dict(self.faults)}
+
+    @classmethod
+    def of_plain(cls, data: Mapping[str, Any]) -> "Progress":
+        """The figures of `plain`, whatever else stands beside them."""
+        values = {name: data[name] for name in vars(cls()) if name in data}
+        return cls(**{**values, "faults": Counter(values.get("faults", {}))})
+
+
+class Batch:
+    """Has the tasks of a plan done.
+
+    Args:
+        ledger: Of the target.
+        plan: Of the inputs; it has not been started.
+        retry_failed: Whether pages that failed in earlier runs are read again.
+        on_progress: Told now and then how far it is.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        plan: Plan,
+        *,
+        retry_failed: bool = False,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._plan = plan
+        self._retry = retry_failed
+        self._on_progress = on_progress
+        self._done: set[str] = set()
+        """Names of tasks that earlier runs have done."""
+        self._failed: dict[str, Mapping[str, Any]] = {}
+        """Records of those with pages that failed, where such are read again."""
+        self._lost: Counter[str] = Counter()
+        self._tasks = self._planned()
+        self._waiting: deque[Task] = deque()
+        """Tasks that come before those of the plan."""
+        self._upcoming: Task | None = None
+        self._ended = False
+        """Whether the plan has no more."""
+        self._error: Exception | None = None
+        """Why the inputs could not be listed to their end."""
+        self._flying = 0
+        self._records: list[Mapping[str, Any]] = []
+        """Of tasks that are done, and not yet in the ledger."""
+        self._joins: dict[str, tuple[Task, set[str]]] = {}
+        """By their names, the tasks that write the files of long documents, and which tasks come before them."""
+        self._start = self._committed = self._told = self._ticked = time.monotonic()
+        self.progress = Progress()
+
+    def load(self) -> None:
+        """Take up what earlier runs have done."""
+        spreads: dict[str, list[Spread]] = {}
+        for record in self._ledger.records():
+            self._count(record)
+            self._done.add(record["task"])
+            if record.get("faults"):
+                self._failed[record["task"]] = record
+            if record.get("spread"):
+                spreads[record["task"]] = spreads_of(record)
+        self._ledger.merge()
+        self.progress.earlier = self.progress.pages
+        if not self._retry:
+            self._failed.clear()  # of a source of dead addresses these are all
+        for found in spreads.values():
+            self._schedule(found)
+
+    def run(self, pool: Pool) -> None:
+        """Do all tasks; what is done when this ends by an error is in the ledger.
+
+        Raises:
+            QuillreadError: If the inputs cannot be listed to their end, or workers cannot work.
+        """
+        self._start = self._ticked = time.monotonic()
+        try:
+            while self._flying or self._next() is not None or not self._ended:
+                while (task := self._next()) is not None and pool.has_room():
+                    pool.give(task)
+                    self._upcoming = None
+                    self._flying += 1
+                if self._ended and self._next() is None:
+                    pool.rest()
+                for done in pool.take(_WAIT_SECONDS):
+                    self._settle(done)
+                self._tick(pool)
+                if not self._flying:
+                    self._commit()  # what follows from it may be all that there is left to do
+                    if self._next() is None:
+                        time.sleep(_PAUSE_SECONDS)
+        except BaseException:  # Ctrl-C above all: what is ready by now need not be read again
+            with suppress(Exception):
+                self._records += [done.record for done in pool.take(0) if done.record is not None]
+            raise
+        finally:
+            self._commit()
+            self._tick(pool, ended=True)
+        if self._error is not None:
+            raise self._error
+
+    def _next(self) -> Task | None:
+        """The next task, which stays that until it is given; None if there is none for now."""
+        if self._upcoming is None:
+            self._upcoming = self._waiting.popleft() if self._waiting else self._next_planned()
+        return self._upcoming
+
+    def _next_planned(self) -> Task | None:
+        try:
+            return next(self._tasks)
+        except StopIteration:
+            self._ended = True
+        except Exception as error:  # raised when all that was listed is read
+            self._error, self._ended = error, True
+        return None
+
+    def _planned(self) -> Iterator[Task | None]:
+        """Tasks of the plan that are not done; None where the next one is not planned yet."""
+        for task in self._plan.tasks():
+            if task is None or task.name not in self._done:
+                yield task
+            elif self._retry and task.name in self._failed:
+                yield replace(task, again=True)
+            else:
+                self._done.discard(task.name)
+
+    def _settle(self, done: Done) -> None:
+        self._flying -= 1
+        self._plan.go_on()
+        if done.record is not None:
+            self._records.append(done.record)
+            if time.monotonic() - self._committed > _COMMIT_SECONDS:
+                self._commit()
+            return
+        task = done.task
+        if done.why:
+            self._lost[task.name] += 1
+            if self._lost[task.name] > _MOST_LOSSES:
+                where = f"the task {task.name} ({task.items[0].name})"
+                raise WorkerError(f"{where}: {_MOST_LOSSES} workers were lost with it: {done.why}")
+            task = replace(task, careful=True)
+        self._waiting.appendleft(task)
+
+    def _commit(self) -> None:
+        """Enter what is done in the ledger; only then may what follows from it begin."""
+        self._committed = time.monotonic()
+        records, self._records = self._records, []
+        if not records:
+            return
+        self._ledger.commit(records)
+        for record in records:
+            self._count(record)
+            self._schedule(spreads_of(record))
+            self._finish(record)
+
+    def _count(self, record: Mapping[str, Any]) -> None:
+        name = record["task"]
+        before = self._failed.pop(name, None)
+        if before is not None:
+            self.progress.take(before, -1)
+        elif name in self._done:
+            return  # the same record once more, of a ledger whose files were being merged
+        self.progress.take(record)
+
+    def _schedule(self, spreads: list[Spread]) -> None:
+        """Have the pages of long documents read that are not read yet."""
+        for spread in spreads:
+            tasks = spread.tasks()
+            chosen = [task for task in tasks if task.name not in self._done]
+            self.progress.spread_left += sum(stop - first for first, stop in (task.pages or (0, 0) for task in chosen))
+            again = [task for task in tasks if self._retry and task.name in self._failed]
+            chosen += [replace(task, again=True) for task in again]
+            self._waiting += chosen
+            joining = spread.joining()
+            if spread.joins and chosen:
+                self._joins[joining.name] = (joining, {task.name for task in chosen})
+            elif spread.joins and joining.name not in self._done:
+                self._waiting.append(joining)
+
+    def _finish(self, record: Mapping[str, Any]) -> None:
+        """Have the files of a long document written when the last of its pages is read."""
+        name = record["task"]
+        parent, _, last = name.rpartition("-")
+        if name.count("-") > 1 and last != "files":
+            self.progress.spread_left = max(self.progress.spread_left - record["rows"], 0)
+        found = self._joins.get(f"{parent}-files")
+        if found is not None:
+            found[1].discard(name)
+            if not found[1]:
+                self._waiting.append(self._joins.pop(f"{parent}-files")[0])
+
+    def _tick(self, pool: Pool, *, ended: bool = False) -> None:
+        now, progress = time.monotonic(), self.progress
+        progress.workers = pool.workers()
+        progress.worker_seconds += progress.workers * (now - self._ticked)
+        progress.seconds, self._ticked = now - self._start, now
+        progress.planned, progress.doubles = self._plan.inputs, self._plan.doubles
+        progress.is_whole = self._plan.is_whole
+        if now - self._committed > _COMMIT_SECONDS:
+            self._commit()
+        self._on_progress(progress)
+        if ended or now - self._told > _TELL_SECONDS:
+            self._told = now
+            self._ledger.tell({**progress.plain(), "ended": ended})

@@ -1,0 +1,169 @@
+"""Files in a folder or a bucket, by names relative to it: whole or absent, and with patience when a store is away."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from quillread.errors import InputError, OutputError, QuillreadError, UsageError
+from quillread.files import write_atomic
+
+T = TypeVar("T")
+
+_WAITS = (1, 2, 4, 8, 16, 32, 32, 32)
+"""Seconds between tries: together two minutes, as a store may be away for one."""
+_FINAL = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    QuillreadError,
+    ValueError,
+    TypeError,
+    BadZipFile,
+)
+"""Answers that another try does not change."""
+
+
+def open_files(address: str) -> tuple[Any, str]:
+    """Find the file system of an address, and the path in it. Listings are not remembered: they grow without limit.
+
+    Raises:
+        UsageError: If there is no such kind of store, or its package is missing.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(address, use_listings_cache=False)
+    except (ValueError, ImportError) as error:
+        hint = "name a folder or an address that fsspec supports; s3:// needs: pip install 'quillread[ray]'"
+        raise UsageError(f"{address}: {error}", hint=hint) from error
+    return files, str(path)
+
+
+def is_local(files: Any) -> bool:
+    """Whether a file system is that of this machine."""
+    return isinstance(files, LocalFileSystem)
+
+
+def patiently(call: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
+    """Ask a store, and again if it is away or overloaded; its last answer is raised as it is.
+
+    Args:
+        call: Asks it; may be done twice.
+        sleep: Waits for some seconds.
+    """
+    for wait in _WAITS:
+        try:
+            return call()
+        except Exception as error:  # stores raise the errors of their clients, which have no base in common
+            if _is_final(error):
+                raise
+            sleep(wait)
+    return call()
+
+
+def _is_final(error: Exception) -> bool:
+    return isinstance(error, _FINAL) or "Credential" in type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what a store answered, on one line."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+class Store:
+    """A folder or bucket that is written into.
+
+    Args:
+        address: A path, or an address that fsspec supports, such as `s3://bucket/prefix`.
+
+    Attributes:
+        address: As it was given.
+        root: Its path in its file system.
+
+    Raises:
+        UsageError: If there is no such kind of store.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._files, root = open_files(address)
+        self.root = root.rstrip("/")
+        self.is_local = is_local(self._files)
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file; None if there is none.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        try:
+            content: bytes = self._ask(lambda: self._files.cat_file(self._place(name)))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # of the store's client
+            raise InputError(f"{self._shown(name)}: cannot be read: {reason_of(error)}", hint="check it") from error
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file: beside its place and moved there, or in one request, so that it is whole or absent.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        if self.is_local:
+            write_atomic(Path(self._place(name)), content)
+            return
+        try:
+            self._ask(lambda: self._files.pipe_file(self._place(name), content))
+        except Exception as error:  # of the store's client
+            hint = "check the address, the permissions and the credentials"
+            raise OutputError(f"{self._shown(name)}: cannot be written: {reason_of(error)}", hint=hint) from error
+
+    def put(self, path: Path, name: str) -> None:
+        """Write a file that is on this disk, as `write` does."""
+        self.write(name, path.read_bytes())
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there.
+
+        Raises:
+            OutputError: If it cannot be deleted.
+        """
+        try:
+            self._ask(lambda: self._files.rm_file(self._place(name)))
+        except FileNotFoundError:
+            return
+        except Exception as error:  # of the store's client
+            raise OutputError(f"{self._shown(name)}: cannot be deleted: {reason_of(error)}") from error
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Names of the files of a folder, without those of folders in it, in order; none if there is no such folder.
+
+        Raises:
+            InputError: If it cannot be listed.
+        """
+        try:
+            entries = self._ask(lambda: self._files.ls(self._place(folder), detail=True))
+        except FileNotFoundError:
+            return
+        except Exception as error:  # of the store's client
+            raise InputError(f"{self._shown(folder)}: cannot be listed: {reason_of(error)}", hint="check it") from error
+        found = (entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+        # What a killed program leaves beside a file has a hidden name.
+        yield from (f"{folder}/{name}" for name in sorted(found) if not name.startswith("."))
+
+    def _place(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _shown(self, name: str) -> str:
+        return f"{self.address.rstrip('/')}/{name}"
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        return call() if self.is_local else patiently(call)

@@ -1,0 +1,142 @@
+"""Tables of addresses: text, CSV, JSONL and parquet, read row by row."""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from quillread.batch.cluster.store import open_files, reason_of
+from quillread.config import suggest
+from quillread.errors import DataError, UsageError
+from quillread.extras import require
+
+TABLES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+"""Endings of the names of tables."""
+_USUAL = ("address", "url", "uri", "path", "image", "file", "filename", "source")
+"""Columns that hold the addresses where nobody says which does, in any case of letters."""
+_LOOKED_AT = 1000
+"""Lines of JSON that say which columns there are."""
+_ROWS = 1024
+
+Row = tuple[str | None, dict[str, Any]]
+"""An address, None if there is none, and the other columns."""
+
+
+class Table:
+    """A table of addresses, of which a few rows are in memory at a time.
+
+    Args:
+        address: Where it is.
+        column: Which of its columns holds the addresses; found by its name if not given.
+
+    Attributes:
+        types: Of its other columns: "string", "int64", "double" or "bool". CSV has strings; what is nested in JSON or
+            parquet becomes JSON.
+
+    Raises:
+        DataError: If it cannot be read.
+        UsageError: If it has no such column.
+    """
+
+    def __init__(self, address: str, column: str | None = None) -> None:
+        self._address = address
+        self._files, self._path = open_files(address)
+        self._kind = "." + address.rsplit(".", 1)[-1].lower()
+        try:
+            types = self._find_types()
+        except (OSError, ValueError, UnicodeError) as error:
+            raise DataError(f"{address}: cannot be read: {reason_of(error)}", hint="check it") from error
+        self._column = self._choose(column, list(types))
+        self.types = {name: kind for name, kind in types.items() if name != self._column}
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, in order; empty lines are skipped.
+
+        Raises:
+            DataError: If one is damaged.
+        """
+        try:
+            for number, values in enumerate(self._values(), 1):
+                address = values.get(self._column)
+                others = {name: self._fitted(values.get(name), kind) for name, kind in self.types.items()}
+                if unknown := values.keys() - self.types.keys() - {self._column}:
+                    name = sorted(map(str, unknown))[0]
+                    hint = f"name every column in the first {_LOOKED_AT} rows, as null where it is empty"
+                    raise DataError(f"{self._address}, row {number}: has a column {name!r} of its own", hint=hint)
+                yield (str(address) if address else None), others
+        except (OSError, ValueError, UnicodeError) as error:
+            raise DataError(f"{self._address}: cannot be read: {reason_of(error)}", hint="check it") from error
+
+    def _choose(self, column: str | None, names: Sequence[str]) -> str:
+        if column is None:
+            column = next((name for usual in _USUAL for name in names if name.lower() == usual), None)
+            column = names[0] if column is None and len(names) == 1 else column
+            if column is None:
+                message = f"{self._address}: none of its columns ({', '.join(names)}) has a name that says address"
+                raise UsageError(message, hint="name the one with --column")
+        if column not in names:
+            message = f"{self._address}: has no column {column!r}{suggest(column, names)}"
+            raise UsageError(message, hint=f"it has {', '.join(names)}")
+        return column
+
+    def _find_types(self) -> dict[str, str]:
+        if self._kind == ".txt":
+            with self._files.open(self._path, "rb"):
+                return {"address": "string"}
+        if self._kind == ".parquet":
+            with self._files.open(self._path, "rb") as file:
+                schema = require("pyarrow.parquet", "ray").ParquetFile(file).schema_arrow
+                return {field.name: _type_of(field.type) for field in schema}
+        if self._kind == ".jsonl":
+            first = itertools.islice(self._values(), _LOOKED_AT)
+            return dict.fromkeys((name for values in first for name in values), "string")
+        with self._text() as text:
+            names = next(csv.reader(text, delimiter=self._delimiter), None)
+        if not names:
+            raise DataError(f"{self._address}: is empty", hint="its first line names the columns")
+        return dict.fromkeys(names, "string")
+
+    @property
+    def _delimiter(self) -> str:
+        return "\t" if self._kind == ".tsv" else ","
+
+    def _text(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(self._files.open(self._path, "rb"), encoding="utf-8-sig", newline="")
+
+    def _values(self) -> Iterator[Mapping[str, Any]]:
+        if self._kind == ".parquet":
+            with self._files.open(self._path, "rb") as file:
+                for batch in require("pyarrow.parquet", "ray").ParquetFile(file).iter_batches(_ROWS):
+                    yield from batch.to_pylist()
+            return
+        with self._text() as text:
+            if self._kind in (".csv", ".tsv"):
+                for row in csv.DictReader(text, delimiter=self._delimiter):
+                    if None in row:  # what stands beyond the last column
+                        raise DataError(f"{self._address}: a row has more cells than there are columns: {row[None]}")
+                    yield row
+                return
+            for line in filter(None, map(str.strip, text)):
+                yield {"address": line} if self._kind == ".txt" else self._object(line)
+
+    def _object(self, line: str) -> dict[str, Any]:
+        values = json.loads(line)
+        if not isinstance(values, dict):
+            raise DataError(f"{self._address}: holds a line that is not an object: {line[:80]}", hint="check it")
+        return values
+
+    def _fitted(self, value: Any, kind: str) -> Any:
+        if value is None or kind != "string" or isinstance(value, str):
+            return value
+        return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _type_of(kind: Any) -> str:
+    types = require("pyarrow", "ray").types
+    if types.is_boolean(kind):
+        return "bool"
+    if types.is_integer(kind) and not types.is_uint64(kind):
+        return "int64"
+    return "double" if types.is_floating(kind) else "string"

@@ -1,0 +1,225 @@
+"""Whole batches in one process: each page has one row, whatever ends the run."""
+
+import json
+from pathlib import Path
+
+import pytest
+from batches import WORDS, FrailBars, read_bars, rows, texts, write_bars
+from readings import write_document, written
+
+from quillread.cli.main import main
+from quillread.errors import DataError, UsageError
+from quillread.options import ReadOptions
+
+
+class Driver(BaseException):
+    """Stands for the end of the driver."""
+
+
+def ends_after(count: int):
+    def stop(done: int) -> None:
+        if done > count:
+            raise Driver
+
+    return stop
+
+
+def test_each_page_of_a_folder_has_a_row(here: Path):
+    list(write_bars(here / "scans", 5))
+    progress = read_bars("scans", target="out")
+    assert texts("out") == {(f"page-{i:03}.png", 1): WORDS[i] for i in range(5)}
+    assert (progress.pages, progress.failed, progress.inputs, progress.planned) == (5, 0, 5, 5)
+
+
+def test_a_row_says_what_was_read_where_and_with_what(here: Path):
+    list(write_bars(here / "scans", 1))
+    read_bars("scans", target="out")
+    row = rows("out")[0]
+    assert (row["source"], row["page"], row["fault"], row["model"]) == ("scans/page-000.png", 1, None, "builtin")
+    line = row["lines"][0]
+    assert line["text"] == row["text"] == WORDS[0]
+    assert line["box"]["x1"] == row["width"]
+    assert 0 < line["confidence"] <= 1
+    assert line["confidence"] == pytest.approx(row["confidence"])
+    assert len(line["baseline"]) >= 2
+
+
+def test_an_input_that_cannot_be_opened_has_a_row_with_its_fault(here: Path):
+    list(write_bars(here / "scans", 2))
+    (here / "scans" / "bad.png").write_text("no image", encoding="utf-8")
+    progress = read_bars("scans", target="out")
+    row = rows("out")[0]
+    assert (row["source"], row["page"], row["text"]) == ("scans/bad.png", None, "")
+    assert row["fault"]["kind"] == "image"
+    assert (progress.pages, progress.failed) == (3, 1)
+
+
+def test_a_long_document_among_images_is_spread_over_several_parts(here: Path):
+    list(write_bars(here / "scans", 3))
+    write_document(here / "scans" / "book.pdf", [WORDS[i % 7] if i != 20 else None for i in range(40)])
+    progress = read_bars("scans", target="out")
+    found = texts("out")
+    assert [found["book.pdf", i + 1] for i in range(40)] == [WORDS[i % 7] if i != 20 else "" for i in range(40)]
+    assert len(list((here / "out" / "pages").rglob("*-000-*.parquet"))) == 3
+    assert (progress.pages, progress.failed, progress.spread_left) == (43, 1, 0)
+
+
+def test_only_the_pages_that_are_selected_are_read_of_a_long_document(here: Path):
+    write_document(here / "book.pdf", [WORDS[i % 7] for i in range(40)])
+    read_bars("book.pdf", target="out", options=ReadOptions(lines=True, pages="3-20,40"))
+    assert sorted(page for _, page in texts("out")) == [*range(3, 21), 40]
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_a_run_that_is_killed_and_started_again_leaves_one_row_for_each_page(count: int, here: Path):
+    list(write_bars(here / "scans", 9))
+    write_document(here / "scans" / "book.pdf", [WORDS[i % 7] for i in range(20)])
+    with pytest.raises(Driver):
+        read_bars("scans", target="out", stop=ends_after(count))
+    read_bars("scans", target="out")
+    assert len(texts("out")) == 29
+
+
+def test_what_is_whole_is_not_read_again(here: Path):
+    list(write_bars(here / "scans", 6))
+    first, second = FrailBars(), FrailBars()
+    with pytest.raises(Driver):
+        read_bars("scans", target="out", stop=ends_after(2), pages=first)
+    read_bars("scans", target="out", pages=second)
+    assert sorted(first.read + second.read) == [(f"scans/page-{i:03}.png", 0) for i in range(6)]
+
+
+def test_pages_that_were_added_since_are_read_by_the_next_run(here: Path):
+    list(write_bars(here / "scans", 3))
+    read_bars("scans", target="out")
+    again = FrailBars()
+    list(write_bars(here / "scans", 5))
+    read_bars("scans", target="out", pages=again)
+    assert sorted(again.read) == [("scans/page-003.png", 0), ("scans/page-004.png", 0)]
+    assert len(texts("out")) == 5
+
+
+def test_a_page_that_kills_its_worker_three_times_is_parked_and_named(here: Path):
+    list(write_bars(here / "scans", 3))
+    write_document(here / "scans" / "kill-2.pdf", ["dead"] * 3)
+    pages = FrailBars()
+    progress = read_bars("scans", target="out", pages=pages)
+    found = {(row["source"], row["page"]): row for row in rows("out")}
+    assert found["scans/kill-2.pdf", 2]["fault"]["kind"] == "crash"
+    assert [found["scans/kill-2.pdf", page]["text"] for page in (1, 3)] == ["dead", "dead"]
+    assert (len(found), progress.deadly) == (6, ["scans/kill-2.pdf"])
+    assert pages.read.count(("scans/kill-2.pdf", 1)) == 3
+
+
+def test_pages_that_failed_are_read_again_only_when_asked_for(here: Path):
+    list(write_bars(here / "scans", 3))
+    bad = here / "scans" / "page-001.png"
+    good = bad.read_bytes()
+    bad.write_text("no image", encoding="utf-8")
+    read_bars("scans", target="out")
+    bad.write_bytes(good)
+    idle, busy = FrailBars(), FrailBars()
+    assert read_bars("scans", target="out", pages=idle).failed == 1
+    progress = read_bars("scans", target="out", pages=busy, retry_failed=True)
+    assert (idle.read, busy.read) == ([], [("scans/page-001.png", 0)])
+    assert (progress.failed, progress.pages, progress.faults) == (0, 3, {})
+    assert texts("out")["page-001.png", 1] == WORDS[1]
+
+
+def test_failed_pages_of_a_long_document_are_read_again(here: Path):
+    write_document(here / "book.pdf", ["dead" if i != 18 else None for i in range(20)])
+    assert read_bars("book.pdf", target="out").failed == 1
+    write_document(here / "book.pdf", ["dead"] * 20)
+    assert read_bars("book.pdf", target="out", retry_failed=True).failed == 0
+    assert set(texts("out").values()) == {"dead"}
+
+
+def test_a_target_of_other_settings_is_refused_with_what_differs(here: Path):
+    list(write_bars(here / "scans", 1))
+    read_bars("scans", target="out")
+    with pytest.raises(UsageError, match=r"formats: \[\] before, \[\"txt\"\] now") as caught:
+        read_bars("scans", target="out", formats=("txt",), options=ReadOptions(lines=True, variants=3))
+    assert "reading.settings.variants: 1 before, 3 now" in str(caught.value)
+
+
+def test_a_target_of_another_source_is_refused(here: Path):
+    list(write_bars(here / "scans", 1))
+    list(write_bars(here / "others", 1))
+    read_bars("scans", target="out")
+    with pytest.raises(UsageError, match="source"):
+        read_bars("others", target="out")
+
+
+def test_an_empty_source_is_an_error(here: Path):
+    (here / "scans").mkdir()
+    with pytest.raises(DataError, match="scans: holds no images or PDFs"):
+        read_bars("scans", target="out")
+
+
+def test_a_source_that_fails_after_others_were_found_is_told_when_those_are_read(here: Path):
+    list(write_bars(here / "scans", 3))
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        read_bars("scans", "nowhere", target="out")
+    assert len(texts("out")) == 3
+
+
+def test_an_input_named_twice_is_read_once(here: Path):
+    names = [str(path.relative_to(here)) for path in write_bars(here / "scans", 3)]
+    (here / "list.txt").write_text("\n".join([*names, names[0], f"./{names[1]}"]), encoding="utf-8")
+    progress = read_bars("list.txt", target="out")
+    assert (len(texts("out")), progress.doubles) == (3, 2)
+
+
+def test_columns_of_a_table_are_carried_through(here: Path):
+    list(write_bars(here, 2))
+    lines = [json.dumps({"path": f"page-{i:03}.png", "id": i, "place": ["Bern", i]}) for i in range(2)]
+    (here / "list.jsonl").write_text("\n".join([*lines, json.dumps({"id": 7})]), encoding="utf-8")
+    read_bars("list.jsonl", target="out")
+    found = {row["given_id"]: row for row in rows("out")}
+    assert found["1"]["place"] == '["Bern", 1]'
+    assert found["1"]["source"] == "page-001.png"
+    assert found["7"]["fault"]["message"] == "list.jsonl, row 3: names no address"
+    assert found["7"]["place"] is None
+
+
+@pytest.mark.parametrize("format_name", ["txt", "json", "page", "pdf"])
+def test_files_are_those_of_quill_read(format_name: str, here: Path, monkeypatch: pytest.MonkeyPatch):
+    from fakes import bar_recognizer
+
+    list(write_bars(here / "scans" / "deep", 2))
+    write_document(here / "scans" / "book.pdf", [WORDS[i % 7] if i != 17 else None for i in range(20)])
+    write_document(here / "scans" / "short.pdf", ["dead", None])
+    (here / "scans" / "bad.png").write_text("no image", encoding="utf-8")
+    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    read_bars("scans", target="out", formats=(format_name,))
+    assert main(["read", "--lines", "scans", "-f", format_name, "-o", "ref"]) == 3
+    if format_name == "pdf":
+        assert names(here / "out" / "files") == names(here / "ref")
+    else:
+        ours, theirs = written(here / "out" / "files"), written(here / "ref")
+        assert ours.keys() == theirs.keys()
+        assert {name for name in ours if not same(ours[name], theirs[name])} == set()
+
+
+def test_a_long_document_that_is_gone_before_its_files_are_written_keeps_its_rows(here: Path):
+    book, pages = write_document(here / "book.pdf", ["dead"] * 20), FrailBars()
+
+    def stop(count: int) -> None:
+        if count == 4:
+            book.unlink()
+            pages.close()
+
+    progress = read_bars("book.pdf", target="out", formats=("txt",), stop=stop, pages=pages)
+    assert len(texts("out")) == 20
+    assert (progress.failed, progress.faults) == (0, {"image": 1})
+
+
+def names(folder: Path) -> set[str]:
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in files if not path.name.startswith(".")}
+
+
+def same(ours: str, theirs: str) -> bool:
+    """Whether two files are equal but for the time when they were made."""
+    lines = zip(ours.splitlines(), theirs.splitlines(), strict=True)
+    return all(a == b or "<Created>" in a or "<LastChange>" in a for a, b in lines)

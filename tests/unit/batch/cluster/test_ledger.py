@@ -1,0 +1,135 @@
+"""The ledger: what is read with what, what is done, and that one run at a time works on a target."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quillread.batch.cluster import ledger as ledgers
+from quillread.batch.cluster.ledger import Ledger, is_alive
+from quillread.batch.cluster.store import Store
+from quillread.batch.cluster.tasks import Item, Spread, Task
+from quillread.errors import DataError, Fault, UsageError
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(Store(str(tmp_path)))
+
+
+def record(name: str, **changes: Any) -> dict[str, Any]:
+    return {"task": name, "block": 0, "rows": 1, "inputs": 1, **changes}
+
+
+def test_tasks_come_back_from_the_plan_as_they_were(ledger: Ledger):
+    items = (
+        Item("a.png", "/x/a.png", "a", {"id": 1, "title": "é"}),
+        Item("tar://b.png::c.tar", "/x/c.tar", "b", span=(512, 7)),
+        Item("x\udcff", "/x/x\udcff", "x", fault=Fault("input", "no", "hint")),
+    )
+    tasks = [Task("000003-0000", 3, items[:2]), Task("000003-0001", 3, items[2:])]
+    ledger.add_block(3, tasks)
+    assert ledger.block(3) == tasks
+    assert ledger.block(4) is None
+
+
+def test_records_are_kept_over_runs_in_their_order(tmp_path: Path):
+    for run in range(3):
+        ledger = Ledger(Store(str(tmp_path)))
+        list(ledger.records())
+        ledger.commit([record(f"{run}-a"), record(f"{run}-b")])
+        ledger.commit([record(f"{run}-c")])
+    found = [line["task"] for line in Ledger(Store(str(tmp_path))).records()]
+    assert found == [f"{run}-{name}" for run in range(3) for name in "abc"]
+
+
+def test_many_files_of_records_become_one(tmp_path: Path, ledger: Ledger):
+    for number in range(70):
+        ledger.commit([record(f"t{number}")])
+    before = list(ledger.records())
+    ledger.merge()
+    assert len(list((tmp_path / "_ledger" / "done").iterdir())) == 1
+    again = Ledger(Store(str(tmp_path)))
+    assert list(again.records()) == before
+    again.commit([record("new")])
+    assert [line["task"] for line in Ledger(Store(str(tmp_path))).records()][-2:] == ["t69", "new"]
+
+
+def test_a_merge_that_was_cut_short_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger):
+    for number in range(70):
+        ledger.commit([record(f"t{number}")])
+    list(ledger.records())
+
+    def die(self: Store, name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "delete", die)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.merge()
+    names = [line["task"] for line in Ledger(Store(str(tmp_path))).records()]
+    assert set(names) == {f"t{number}" for number in range(70)}
+
+
+def test_settings_that_are_equal_go_on_and_others_are_named(ledger: Ledger):
+    settings = {"formats": ["txt"], "reading": {"models": [{"content": "a"}], "lm": "auto"}}
+    assert ledger.open(settings) is False
+    assert ledger.open({**settings}) is True
+    with pytest.raises(UsageError) as caught:
+        ledger.open({"formats": ["txt"], "reading": {"models": [{"content": "b"}], "lm": "auto", "new": 1}})
+    assert 'reading.models[0].content: "a" before, "b" now' in caught.value.message
+    assert "reading.new: null before, 1 now" in caught.value.message
+    assert "formats" not in caught.value.message
+
+
+def test_a_second_run_on_a_target_is_refused_while_the_first_one_works(ledger: Ledger):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as other:
+        ledger.tell({"ended": False})
+        told = ledger.run()
+        assert told is not None
+        Store(ledger._store.address).write("_ledger/run.json", ledgers._encode({**told, "process": other.pid}))
+        with pytest.raises(UsageError, match=f"process {other.pid} of"):
+            ledger.claim({})
+        other.kill()
+    ledger.claim({"ended": False})
+
+
+def test_a_run_on_another_machine_that_gives_no_sign_of_life_is_over():
+    away = {"host": socket.gethostname() + "-other", "process": os.getpid()}
+    assert is_alive({**away, "time": time.time()})
+    assert not is_alive({**away, "time": time.time() - ledgers.STALE - 1})
+
+
+def test_a_run_that_ended_is_no_obstacle(ledger: Ledger):
+    ledger.tell({"ended": True, "host": "other"})
+    ledger.claim({})
+
+
+def test_a_damaged_ledger_is_told(tmp_path: Path, ledger: Ledger):
+    Store(str(tmp_path)).write("_ledger/settings.json", b"[1]")
+    with pytest.raises(DataError, match="its ledger is damaged"):
+        ledger.settings()
+    Store(str(tmp_path)).write("_ledger/plan/000000.jsonl", b"{")
+    with pytest.raises(DataError, match="its ledger is damaged"):
+        ledger.block(0)
+
+
+def test_the_tasks_of_a_long_document_cover_each_of_its_pages_once():
+    spread = Spread("000001-0002", 7, 1, Item("a.pdf", "/a.pdf", "a"), 40)
+    tasks = spread.tasks()
+    assert [task.pages for task in tasks] == [(0, 16), (16, 32), (32, 40)]
+    assert len({task.part for task in tasks}) == 3
+    assert spread.joining().joins == 3
+
+
+def test_ids_differ_by_place_and_page_and_not_by_name():
+    one = Item("a.png", "/x/a.png", "a")
+    same = Item("./a.png", "/x/a.png", "other")
+    inside = Item("a.png", "/x/a.png", "a", member="a.png")
+    ids = {one.page_id(1), one.page_id(2), one.page_id(None), inside.page_id(1)}
+    assert len(ids) == 4
+    assert one.page_id(1) == same.page_id(1)

@@ -1,0 +1,170 @@
+"""Stores that fail, throttle and refuse, and a bucket as the target of a batch."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from batches import WORDS, read_bars, write_bars
+
+from quillread.batch.cluster.store import Store, patiently
+from quillread.errors import DataError, InputError, OutputError
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def require_bucket_packages() -> None:
+    if not os.environ.get("QUILLREAD_REQUIRES_RAY"):
+        for module in ("s3fs", "moto.server", "flask"):
+            pytest.importorskip(module, reason="needs pip install 'quillread[ray]' and moto[server]")
+
+
+class Away:
+    """Fails some times before it answers."""
+
+    def __init__(self, times: int, error: Exception) -> None:
+        self.left, self.error = times, error
+
+    def __call__(self) -> str:
+        if self.left:
+            self.left -= 1
+            raise self.error
+        return "here"
+
+
+def test_a_store_that_is_away_for_a_minute_is_waited_for():
+    waits: list[float] = []
+    assert patiently(Away(6, ConnectionError("reset")), waits.append) == "here"
+    assert sum(waits) >= 60
+    assert waits == sorted(waits)
+
+
+def test_a_store_that_stays_away_is_an_error_in_the_end():
+    with pytest.raises(ConnectionError):
+        patiently(Away(100, ConnectionError("reset")), lambda _: None)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), PermissionError("x"), InputError("x")])
+def test_an_answer_that_will_not_change_is_not_asked_for_again(error: Exception):
+    waits: list[float] = []
+    with pytest.raises(type(error)):
+        patiently(Away(1, error), waits.append)
+    assert waits == []
+
+
+def test_a_file_is_written_and_read_and_deleted(tmp_path: Path):
+    store = Store(str(tmp_path / "out"))
+    store.write("a/b.json", b"x")
+    assert store.read("a/b.json") == b"x"
+    assert list(store.names("a")) == ["a/b.json"]
+    store.delete("a/b.json")
+    store.delete("a/b.json")
+    assert (store.read("a/b.json"), list(store.names("a")), list(store.names("c"))) == (None, [], [])
+
+
+def test_what_is_half_written_is_not_listed(tmp_path: Path):
+    store = Store(str(tmp_path))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".b.json.part").write_bytes(b"x")
+    assert list(store.names("a")) == []
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file/a"):
+        Store(str(tmp_path / "file")).write("a", b"x")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A bucket on a server on this machine."""
+    require_bucket_packages()
+    import boto3
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    with socket.socket() as line:
+        line.bind(("127.0.0.1", 0))
+        port = line.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    address = f"http://127.0.0.1:{port}"
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": address, "AWS_CONFIG_FILE": str(tmp_path / "none")}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=address)
+    httpx.post(f"{address}/moto-api/reset").raise_for_status()  # it remembers what was before
+    client.create_bucket(Bucket="pages")
+    client.close()
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield "s3://pages"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def upload(folder: Path, bucket: str) -> None:
+    store = Store(bucket)
+    for path in folder.iterdir():
+        store.put(path, f"scans/{path.name}")
+
+
+def texts_of(bucket: str) -> dict[str, str]:
+    import pyarrow.dataset
+    import s3fs
+
+    files = s3fs.S3FileSystem()
+    found = pyarrow.dataset.dataset(f"{bucket}/out/pages".removeprefix("s3://"), filesystem=files).to_table()
+    rows = found.to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["source"].rsplit("/", 1)[-1]: row["text"] for row in rows}
+
+
+def test_pages_of_a_bucket_are_read_into_a_bucket(bucket: str, here: Path):
+    list(write_bars(here / "scans", 5))
+    upload(here / "scans", bucket)
+    progress = read_bars(f"{bucket}/scans", target=f"{bucket}/out", formats=("txt",))
+    assert (progress.pages, progress.failed) == (5, 0)
+    assert texts_of(bucket) == {f"page-{i:03}.png": WORDS[i] for i in range(5)}
+    assert Store(bucket).read("out/files/page-001.txt") == f"{WORDS[1]}\n".encode()
+
+
+def test_a_run_on_a_bucket_goes_on_where_it_ended(bucket: str, here: Path):
+    def stop(count: int) -> None:
+        if count > 2:
+            raise KeyboardInterrupt
+
+    list(write_bars(here / "scans", 6))
+    upload(here / "scans", bucket)
+    with pytest.raises(KeyboardInterrupt):
+        read_bars(f"{bucket}/scans", target=f"{bucket}/out", stop=stop)
+    assert read_bars(f"{bucket}/scans", target=f"{bucket}/out").earlier == 4
+    assert len(texts_of(bucket)) == 6
+
+
+def test_more_keys_than_a_request_lists_are_all_found(bucket: str, monkeypatch: pytest.MonkeyPatch, here: Path):
+    from quillread.batch.cluster import sources
+
+    monkeypatch.setattr(sources, "_KEYS", 2)
+    list(write_bars(here / "scans", 5))
+    upload(here / "scans", bucket)
+    assert len(list(sources.Source((f"{bucket}/scans",)).items())) == 5
+
+
+def test_a_bucket_that_does_not_exist_is_told(bucket: str, here: Path):
+    with pytest.raises((DataError, InputError), match="s3://nobody/scans"):
+        read_bars("s3://nobody/scans", target=here / "out")
+
+
+@pytest.mark.parametrize("target", [False, True])
+def test_a_bucket_without_permission_is_told(target: bool, bucket: str, here: Path, monkeypatch: pytest.MonkeyPatch):
+    import s3fs
+
+    list(write_bars(here / "scans", 1))
+
+    async def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", refuse)
+    with pytest.raises((DataError, InputError, OutputError), match="Access Denied"):
+        read_bars(*(["scans"] if target else [f"{bucket}/scans"]), target=f"{bucket}/out" if target else here / "out")
