@@ -61,7 +61,7 @@ export class Sheet extends EventTarget {
     const { signal } = this.ends;
     outbox.addEventListener("saved", (event) => this.acknowledge(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("adopted", (event) => this.adopt(/** @type {CustomEvent} */ (event).detail.line), { signal });
-    outbox.addEventListener("taken", (event) => this.take(/** @type {CustomEvent} */ (event).detail), { signal });
+    outbox.addEventListener("taken", (event) => this.giveWay(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("freed", (event) => this.free(/** @type {CustomEvent} */ (event).detail), { signal });
     outbox.addEventListener("conflict", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, "conflict"), { signal });
     outbox.addEventListener("refused", (event) => this.mark(/** @type {CustomEvent} */ (event).detail.line, /** @type {CustomEvent} */ (event).detail.refused), { signal });
@@ -267,6 +267,16 @@ export class Sheet extends EventTarget {
     if (!row) return;
     Object.assign(row, { line, server: line, note: "" });
     this.tell(line.id);
+  }
+
+  /**
+   * A person has chosen the text of another; one's own can be had back.
+   * @param {Line} line
+   */
+  giveWay(line) {
+    const mine = this.byId.get(line.id)?.line;
+    this.take(line);
+    if (mine) this.note({ id: line.id, before: mine.text, after: fromServer(line).text, wasChecked: mine.checked, isChecked: line.checked, time: -Infinity });
   }
 
   /**
