@@ -61,8 +61,10 @@ def open_ours(
     return LineTrainer(family, args, config.schedule, loader, validation, None, config.micro_batch, [callback])
 
 
-def open_plain(model: Path, lines: int, batch: Batch, output: Path, callback: TrainerCallback) -> Trainer:
-    """Make transformers' Seq2SeqTrainer with its defaults, in float32.
+def open_plain(
+    model: Path, lines: int, batch: Batch, output: Path, callback: TrainerCallback, *, bf16: bool = False
+) -> Trainer:
+    """Make transformers' Seq2SeqTrainer with its defaults, in float32 if not in mixed precision.
 
     Args:
         model: Folder of the checkpoint.
@@ -70,6 +72,7 @@ def open_plain(model: Path, lines: int, batch: Batch, output: Path, callback: Tr
         batch: The lines, given again and again.
         output: Folder of the run.
         callback: Watches the steps.
+        bf16: Mixed precision.
     """
     network = VisionEncoderDecoderModel.from_pretrained(model)
     network.config.decoder_start_token_id, network.config.pad_token_id = 2, 1
@@ -79,6 +82,7 @@ def open_plain(model: Path, lines: int, batch: Batch, output: Path, callback: Tr
         max_steps=MANY_STEPS,
         learning_rate=2e-5,
         use_cpu=not torch.cuda.is_available(),
+        bf16=bf16,
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,

@@ -51,13 +51,16 @@ def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    step = parts.add_parser("step", help="lines per second, beside Seq2SeqTrainer in float32")
+    step = parts.add_parser("step", help="lines per second, beside Seq2SeqTrainer")
     step.add_argument("--lines", type=int, default=8, metavar="N", help="of a step (default: %(default)s)")
     step.add_argument("--our-lines", type=int, metavar="N", help="of a step of ours, if not the same")
     step.add_argument("--canvas", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of ours, if not 384 384")
     step.add_argument("--pairs", type=int, default=5, metavar="N", help="steps of each (default: %(default)s)")
     step.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="what trocr_models.py wrote; else it is written anew"
+    )
+    step.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="of both (default: each its own: ours what is fast, theirs fp32)"
     )
     step.add_argument("--compile", action="store_true", help="compile the layers of ours")
     step.add_argument("--peak-tflops", type=float, metavar="X", help="of the GPU, dense bf16: for the share of it")
@@ -94,9 +97,10 @@ def measure_steps(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     our_lines = arguments.our_lines or arguments.lines
     options = ["--canvas", *arguments.canvas] if arguments.canvas else []
     options += ["--compile"] if arguments.compile else []
+    alike = ["--precision", arguments.precision] if arguments.precision else []
     with ExitStack() as stack:
-        ours = stack.enter_context(open_trainer("ours", "base", model, "--lines", our_lines, *options))
-        plain = stack.enter_context(open_trainer("plain", "base", model, "--lines", arguments.lines))
+        ours = stack.enter_context(open_trainer("ours", "base", model, "--lines", our_lines, *options, *alike))
+        plain = stack.enter_context(open_trainer("plain", "base", model, "--lines", arguments.lines, *alike))
         ours.ask()
         pairs = [(ours.ask()["seconds"], plain.ask()["seconds"]) for _ in range(1 + arguments.pairs)][1:]
     rates = [(our_lines / mine, arguments.lines / theirs) for mine, theirs in pairs]

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=8, metavar="N", help="of a step (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=48, metavar="N", help="of a line (default: %(default)s)")
     parser.add_argument("--canvas", type=int, nargs=2, default=[CANVAS, CANVAS], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--precision", default="auto", help="of ours (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", help="auto is float32 of transformers' (default: %(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="in ours")
     parser.add_argument("--compile", action="store_true", help="the layers of ours")
     arguments = parser.parse_args()
@@ -71,7 +71,8 @@ def open_trainer(arguments: argparse.Namespace, output: Path, callback: StepOnCa
     height, width = arguments.canvas
     batch = make_batch(arguments.lines, arguments.tokens, height, width, as_bytes=arguments.trainer == "ours")
     if arguments.trainer == "plain":
-        return open_plain(arguments.model, arguments.lines, batch, output, callback)
+        bf16 = arguments.precision == "bf16"
+        return open_plain(arguments.model, arguments.lines, batch, output, callback, bf16=bf16)
     settings = [
         f"start={arguments.model}",
         f"batch_size={arguments.lines}",

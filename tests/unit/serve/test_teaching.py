@@ -36,6 +36,12 @@ def test_single_lines_are_held_back_of_one_page():
     assert (len(taught), len(held)) == (16, 4)
 
 
+@pytest.mark.parametrize("counts", [(1, 14), (14, 1), (30, 1, 1), (1, 1, 98)])
+def test_single_lines_are_held_back_where_one_page_has_nearly_all(counts: tuple[int, ...]):
+    held = hold_back(lines_of(*counts))[1]
+    assert 0.1 * sum(counts) <= len(held) <= 0.3 * sum(counts)
+
+
 @pytest.mark.parametrize("counts", [(1, 1), (1, 30), (30, 1), (3, 40, 2), (2,), (1, 1, 1)])
 def test_some_lines_teach_and_some_measure_however_few(counts: tuple[int, ...]):
     taught, held = hold_back(lines_of(*counts))

@@ -2,8 +2,8 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Callable, Container, Iterable, Sequence
 from collections.abc import Collection as Some
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,33 +73,38 @@ def hold_back(lines: Sequence[Checked], taught: Some[int] = ()) -> tuple[list[Ch
     with are held back first, so that models taught one after the other are measured on lines that none has seen.
 
     Args:
-        lines: At least two. If all are of one page, single lines are held back.
+        lines: At least two. If their pages cannot be shared out so that half of a fifth is measured with, single lines
+            are held back: of one page, or where one has nearly all lines.
         taught: Ids of lines that models were taught with.
 
     Returns:
         The lines to teach with, and those held back; neither is empty.
     """
-    is_one_page = len({line.page_id for line in lines}) == 1
-    parts: dict[int, list[Checked]] = {}
-    for line in lines:
-        parts.setdefault(line.id if is_one_page else line.page_id, []).append(line)
     known = set(taught)
-    order = sorted(parts, key=lambda key: (any(line.id in known for line in parts[key]), _draw(key)))
-    held: set[int] = set()
+    held = _choose_held(lines, known, lambda line: line.page_id)
+    if 2 * len(held) < _SHARE * len(lines):
+        held = _choose_held(lines, known, lambda line: line.id)
+    return [line for line in lines if line.id not in held], [line for line in lines if line.id in held]
+
+
+def _choose_held(lines: Sequence[Checked], known: Container[int], part_of: Callable[[Checked], int]) -> set[int]:
+    """Ids of the lines of some parts, about a fifth of all."""
+    parts: dict[int, list[int]] = {}
+    for line in lines:
+        parts.setdefault(part_of(line), []).append(line.id)
+    order = sorted(parts, key=lambda key: (any(id in known for id in parts[key]), _draw(key)))
+    chosen: list[int] = []
     count, wanted = 0, _SHARE * len(lines)
     for key in order[: len(order) - 1]:
         size = len(parts[key])
-        # A page so large that it would take much more than a fifth teaches.
+        # A part so large that it would take much more than a fifth teaches.
         if count >= wanted or (count and count + size > 2 * wanted):
             continue
-        held.add(key)
+        chosen.append(key)
         count += size
     if count > len(lines) / 2:  # one page with nearly all lines: it teaches, and a small one measures
-        held = {min(order, key=lambda key: len(parts[key]))}
-    return (
-        [line for key, part in parts.items() if key not in held for line in part],
-        [line for key, part in parts.items() if key in held for line in part],
-    )
+        chosen = [min(order, key=lambda key: len(parts[key]))]
+    return {id for key in chosen for id in parts[key]}
 
 
 def choose_review(session: Session, collection_id: int, target: float) -> Review:
