@@ -59,19 +59,20 @@ def read_batch(
     provenance = dict(Provenance(options))
     ledger = Ledger(store)
     ledger.open(_settings(config, types, provenance))
-    ledger.claim(Progress().plain())
+    ledger.claim({**Progress().plain(), "ended": False})
     worker = WorkerConfig(options, _absolute(store), provenance, types, config.formats)
     plan = Plan(ledger, source.items)
     batch = Batch(ledger, plan, retry_failed=config.retry_failed, on_progress=on_progress)
-    batch.load()
     try:
-        plan.start()
-        if pool is not None:
-            _run(batch, pool(worker))
-        else:
-            cargo = pack(options)
-            with running_ray(config.pool, cargo):
-                _run(batch, RayPool(config.pool, worker, cargo))
+        with ledger.signs_of_life():
+            batch.load()
+            plan.start()
+            if pool is not None:
+                _run(batch, pool(worker))
+            else:
+                cargo = pack(options)
+                with running_ray(config.pool, cargo):
+                    _run(batch, RayPool(config.pool, worker, cargo))
     finally:
         plan.close()
         ledger.tell({**batch.progress.plain(), "ended": True})

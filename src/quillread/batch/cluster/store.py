@@ -10,7 +10,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from quillread.errors import InputError, OutputError, QuillreadError, UsageError
-from quillread.files import write_atomic
+from quillread.files import naming, write_atomic
 
 T = TypeVar("T")
 
@@ -126,6 +126,30 @@ class Store:
             hint = "check the address, the permissions and the credentials"
             raise OutputError(f"{self._shown(name)}: cannot be written: {reason_of(error)}", hint=hint) from error
 
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one; return whether it is ours. Of several that try, one succeeds.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        place = self._place(name)
+        if self.is_local:
+            return _create(Path(place), content)
+
+        def ask() -> None:
+            try:
+                self._files.pipe_file(place, content, mode="create")
+            except OSError:  # stores differ in how they say that it is there
+                if not self._files.exists(place):
+                    raise
+
+        try:
+            self._ask(ask)
+        except Exception as error:  # of the store's client
+            hint = "check the address, the permissions and the credentials"
+            raise OutputError(f"{self._shown(name)}: cannot be written: {reason_of(error)}", hint=hint) from error
+        return self.read(name) == content  # also if the answer to the first try was lost on its way
+
     def put(self, path: Path, name: str) -> None:
         """Write a file that is on this disk, as `write` does."""
         self.write(name, path.read_bytes())
@@ -167,3 +191,14 @@ class Store:
 
     def _ask(self, call: Callable[[], T]) -> T:
         return call() if self.is_local else patiently(call)
+
+
+def _create(path: Path, content: bytes) -> bool:
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+    return True

@@ -109,6 +109,73 @@ def test_a_run_that_ended_is_no_obstacle(ledger: Ledger):
     ledger.claim({})
 
 
+def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    look = Ledger.run
+
+    def look_and_be_late(ledger: Ledger) -> Any:
+        monkeypatch.setattr(Ledger, "run", look)
+        found = look(ledger)
+        other.claim({"ended": False})
+        return found
+
+    monkeypatch.setattr(Ledger, "run", look_and_be_late)
+    with pytest.raises(UsageError, match="another run works on it"):
+        one.claim({"ended": False})
+
+
+def test_a_run_that_was_taken_for_dead_stops_before_it_writes(tmp_path: Path):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    one.claim({"ended": False})
+    other.claim({"ended": False})  # by the same process, which counts as dead
+    for write in (lambda: one.commit([record("a")]), lambda: one.add_block(0, []), lambda: one.tell({})):
+        with pytest.raises(UsageError, match="another run works on it"):
+            write()
+    other.commit([record("b")])
+    assert [line["task"] for line in other.records()] == ["b"]
+
+
+def test_a_run_that_has_just_claimed_the_target_is_alive(tmp_path: Path, ledger: Ledger):
+    ledger.tell({"ended": True})
+    away = {"host": "elsewhere", "process": 1, "time": time.time()}
+    Store(str(tmp_path)).write("_ledger/runs/000000.json", ledgers._encode(away))
+    with pytest.raises(UsageError, match="process 1 of elsewhere"):
+        ledger.claim({})
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch):
+    def refuse(process: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive({"host": socket.gethostname(), "process": 1, "time": time.time()})
+
+
+def test_a_run_on_this_machine_whose_number_another_process_has_by_now_is_over():
+    assert not is_alive({"host": socket.gethostname(), "process": os.getppid(), "time": time.time() - ledgers.STALE})
+
+
+def test_signs_of_life_come_while_something_else_takes_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledgers, "_SIGN_SECONDS", 0.001)
+    ledger.claim({"ended": False, "pages": 7})
+    first = ledger.run()
+    with ledger.signs_of_life():
+        while (now := ledger.run()) == first:
+            time.sleep(0.001)
+    assert first is not None
+    assert now is not None
+    assert (now["pages"], now["time"] > first["time"]) == (7, True)
+
+
+def test_settings_of_two_runs_that_begin_at_once_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    other.open({"formats": ["txt"]})
+    look, early = one.settings, [None]
+    monkeypatch.setattr(one, "settings", lambda: early.pop() if early else look())
+    with pytest.raises(UsageError, match="formats"):
+        one.open({"formats": []})
+
+
 def test_a_damaged_ledger_is_told(tmp_path: Path, ledger: Ledger):
     Store(str(tmp_path)).write("_ledger/settings.json", b"[1]")
     with pytest.raises(DataError, match="its ledger is damaged"):

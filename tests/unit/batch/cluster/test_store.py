@@ -129,6 +129,11 @@ def test_pages_of_a_bucket_are_read_into_a_bucket(bucket: str, here: Path):
     assert Store(bucket).read("out/files/page-001.txt") == f"{WORDS[1]}\n".encode()
 
 
+def test_a_file_of_a_bucket_is_made_once(bucket: str, tmp_path: Path):
+    for store in (Store(bucket), Store(str(tmp_path))):
+        assert [store.create("a/b", b"x"), store.create("a/b", b"y"), store.read("a/b")] == [True, False, b"x"]
+
+
 def test_a_run_on_a_bucket_goes_on_where_it_ended(bucket: str, here: Path):
     def stop(count: int) -> None:
         if count > 2:
