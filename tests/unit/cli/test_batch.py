@@ -10,6 +10,8 @@ from batches import FrailBars, LocalPool, read_bars, write_bars
 from readings import write_document
 
 from quillread.batch.cluster import reading
+from quillread.batch.cluster.batch import Progress
+from quillread.cli.batch_target import summarise
 from quillread.cli.main import main
 
 
@@ -137,3 +139,8 @@ def test_a_sample_needs_a_target_or_a_file(scans: Path, capsys: pytest.CaptureFi
 def test_a_folder_named_as_an_action_can_be_read(scans: Path):
     scans.rename("status")
     assert batch("./status", "--lines", "-o", "out") == 0
+
+
+def test_files_that_could_not_be_written_are_named():
+    progress = Progress(pages=1, unwritten=["a.png: no such letter"])
+    assert "a file could not be written: a.png: no such letter" in summarise(progress, None)

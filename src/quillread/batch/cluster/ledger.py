@@ -219,7 +219,9 @@ def begun_name(task: str) -> str:
 def spreads_of(record: Mapping[str, Any]) -> list[Spread]:
     """The long documents that a task found."""
     return [
-        Spread(record["task"], s["place"], record["block"], Item.of_plain(s["item"]), s["count"], s["joins"])
+        Spread(
+            record["task"], s["place"], record["block"], Item.of_plain(s["item"]), s["count"], s["joins"], s["pages"]
+        )
         for s in record.get("spread", ())
     ]
 

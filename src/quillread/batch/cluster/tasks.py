@@ -79,12 +79,16 @@ class Task:
     items: tuple[Item, ...]
     pages: tuple[int, int] | None = None
     """Of a long document: the first of its selected pages to read, from 0, and the one to stop before."""
+    count: int = 0
+    """Pages of the long document, when it was found."""
     joins: int = 0
     """Of a long document that is read: how many of its parts are to be joined into its files."""
     careful: bool = False
     """Whether a worker was lost with it: which page is read is then noted before it is."""
     again: bool = False
     """Whether pages that failed are to be read again, and all others kept."""
+    rewrites: tuple[int, ...] = ()
+    """Places of inputs that are then read whole, as their files could not be written."""
 
     @property
     def part(self) -> str:
@@ -106,18 +110,21 @@ class Spread:
     """Of its pages that are to be read."""
     joins: bool = False
     """Whether files are written of it, which hold all of its pages."""
+    pages: int = 0
+    """Of it, selected or not."""
 
     def tasks(self) -> list[Task]:
         """Its tasks, in order."""
         firsts = range(0, self.count, LONG)
         return [
-            Task(self._name(first), self.block, (self.item,), (first, min(first + LONG, self.count)))
+            Task(self._name(first), self.block, (self.item,), (first, min(first + LONG, self.count)), self.pages)
             for first in firsts
         ]
 
     def joining(self) -> Task:
         """The task that comes after the others."""
-        return Task(f"{self.parent}-{self.place:03}-files", self.block, (self.item,), joins=len(self.tasks()))
+        name = f"{self.parent}-{self.place:03}-files"
+        return Task(name, self.block, (self.item,), count=self.pages, joins=len(self.tasks()))
 
     def _name(self, first: int) -> str:
         return f"{self.parent}-{self.place:03}-{first:06}"
