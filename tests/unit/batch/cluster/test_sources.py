@@ -265,6 +265,38 @@ def test_a_damaged_archive_is_told(name: str, here: Path):
         items(name)
 
 
+def test_a_tar_that_is_damaged_behind_its_first_file_is_told(here: Path):
+    write_tar(here / "pages.tar")
+    content = bytearray((here / "pages.tar").read_bytes())
+    content[1024 : 1024 + 512] = b"x" * 512
+    (here / "pages.tar").write_bytes(content)
+    with pytest.raises(DataError, match="damaged at byte 1,024"):
+        items("pages.tar")
+
+
+@pytest.mark.parametrize("size", [1024, 1100, 3072])
+def test_a_tar_that_is_cut_off_is_told(size: int, here: Path):
+    write_tar(here / "pages.tar")
+    (here / "pages.tar").write_bytes((here / "pages.tar").read_bytes()[:size])
+    with pytest.raises(DataError, match="it is cut off"):
+        items("pages.tar")
+
+
+def test_of_a_tar_little_more_than_the_headers_is_fetched_to_list_it(memory: Any, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int | None] = []
+    look = type(memory).open
+
+    def note(self: Any, path: str, mode: str = "rb", block_size: int | None = None, **further: Any) -> Any:
+        sizes.append(block_size)
+        return look(self, path, mode, block_size, **further)
+
+    memory.pipe_file("/pages.tar", bytes(10_240))
+    monkeypatch.setattr(type(memory), "open", note)
+    with pytest.raises(DataError, match="holds no images"):
+        items("memory://pages.tar")
+    assert sizes == [65_536]
+
+
 def test_a_tar_that_was_cut_off_since_it_was_listed_is_told(here: Path):
     write_tar(here / "pages.tar")
     found = items("pages.tar")
