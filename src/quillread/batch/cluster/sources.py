@@ -14,7 +14,7 @@ import fsspec
 from quillread.batch.cluster.archives import ARCHIVES, members, refuse_packed
 from quillread.batch.cluster.collections import list_manifests, parse_collection
 from quillread.batch.cluster.store import is_local, open_files, patiently, reason_of
-from quillread.batch.cluster.tables import TABLES, Table
+from quillread.batch.cluster.tables import TABLES, Table, raise_first
 from quillread.batch.cluster.tasks import Item
 from quillread.batch.inputs import Input, address_stem, file_stem, with_own_stems
 from quillread.batch.records import LOG_NAME, written_files
@@ -67,15 +67,21 @@ class Source:
         """List the inputs, in order, as they are found. Doubles are not noticed here.
 
         Raises:
-            DataError: If an argument holds nothing to read, or cannot be listed.
+            DataError: At the end, if an argument holds nothing to read, or a part of it cannot be listed.
         """
+        errors: list[DataError] = []
         for argument in self.arguments:
             found = 0
-            for item in self._of(argument):
-                found += 1
-                yield item
-            if not found:
-                raise DataError(f"{argument}: holds no images or PDFs", hint="name another folder, pattern or table")
+            try:
+                for item in self._of(argument):
+                    found += 1
+                    yield item
+                if not found:
+                    hint = "name another folder, pattern or table"
+                    raise DataError(f"{argument}: holds no images or PDFs", hint=hint)
+            except DataError as error:
+                errors.append(error)
+        raise_first(errors)
 
     def _of(self, argument: str) -> Iterator[Item]:
         refuse_packed(argument)
@@ -142,7 +148,7 @@ class Source:
                 matches = re.compile(fsspec.utils.glob_translate(path))
                 chosen = (
                     [found for found in group if matches.fullmatch(found)]
-                    for group in self._walk(files, _root_of(path) or "/", local)
+                    for group in self._walk(files, _root_of(path) or "/", local, _depth_of(path))
                 )
                 yield from _with_stems(chosen, name_of, files, lambda found: file_stem(Path(found)))
             elif kind == "directory":
@@ -157,8 +163,7 @@ class Source:
         except DataError:
             raise
         except Exception as error:  # stores raise the errors of their clients, which have no base in common
-            hint = "check the address, the permissions and the credentials"
-            raise DataError(f"{argument}: cannot be listed: {reason_of(error)}", hint=hint) from error
+            raise _unlisted(argument, error) from error
 
     def _file(self, argument: str, path: str, local: bool, files: Any) -> Iterator[Item]:
         if local and names_manifest(Path(path)):
@@ -170,18 +175,35 @@ class Source:
         place = argument if "::" in argument else _place(files, path)
         yield Item(argument, place, str(file_stem(Path(path)).with_suffix("")))
 
-    def _walk(self, files: Any, root: str, local: bool) -> Iterator[list[str]]:
-        """The files below a folder: those of one folder after another, or of a bucket as many as a request lists."""
+    def _walk(self, files: Any, root: str, local: bool, depth: int | None = None) -> Iterator[list[str]]:
+        """The files below a folder: those of one folder after another, or of a bucket as many as a request lists.
+
+        Args:
+            files: Where they are.
+            root: The folder.
+            local: Whether it is on this machine.
+            depth: Slashes in the longest path that is of interest; None if all are.
+
+        Raises:
+            DataError: At the end, if a folder below the first cannot be listed.
+        """
         if hasattr(files, "call_s3"):
             yield from _keys(files, root, self.hidden)
             return
         # Of a web server a folder is an address that ends with a slash; elsewhere that is left aside.
         end = "/" if is_address(root) else ""
-        waiting = [f"{root.rstrip('/')}{end}" or "/"]
+        first = f"{root.rstrip('/')}{end}" or "/"
+        waiting, errors = [first], list[DataError]()
         while waiting:
             folder = waiting.pop()
             list_folder = partial(files.ls, folder, detail=True)
-            entries = list_folder() if local else patiently(list_folder)
+            try:
+                entries = list_folder() if local else patiently(list_folder)
+            except Exception as error:  # of the store's client
+                if folder == first:
+                    raise
+                errors.append(_unlisted(folder, error))
+                continue
             found, folders = [], []
             for entry in entries:
                 name = str(entry["name"]).rstrip("/")
@@ -192,7 +214,7 @@ class Source:
                 if entry["type"] == "directory":
                     if entry.get("islink"):
                         log.warning("%s: is a link to a folder, and not followed", name)
-                    else:
+                    elif depth is None or name.count("/") < depth:
                         folders.append(name + end)
                 elif name != folder.rstrip("/"):
                     found.append(name)
@@ -201,6 +223,7 @@ class Source:
                 found = [name for name in found if real_path(name) not in earlier]
             yield sorted(found, key=lambda name: by_number(Path(name)))
             waiting += sorted(folders, key=lambda name: by_number(Path(name)), reverse=True)
+        raise_first(errors)
 
 
 def _keys(files: Any, root: str, hidden: str) -> Iterator[list[str]]:
@@ -271,6 +294,16 @@ def _root_of(pattern: str) -> str:
     """The part of a pattern before the first folder or name that has signs of patterns."""
     found = _MAGIC.search(pattern)
     return pattern[: found.start()].rpartition("/")[0] if found else pattern
+
+
+def _depth_of(pattern: str) -> int | None:
+    """Slashes in the paths that match a pattern; None if there may be any number."""
+    return None if "**" in pattern else pattern.count("/")
+
+
+def _unlisted(where: str, error: Exception) -> DataError:
+    hint = "check the address, the permissions and the credentials"
+    return DataError(f"{where}: cannot be listed: {reason_of(error)}", hint=hint)
 
 
 def _is_page(name: str, local: bool) -> bool:

@@ -97,6 +97,57 @@ def test_folders_and_patterns_of_another_store_are_listed(memory: Any):
     assert Sources().open(items("memory://bucket/a.png")[0]) == b"x"
 
 
+def listed_until_the_error(*arguments: str, **changes: Any) -> tuple[list[str], str]:
+    found: list[str] = []
+    with pytest.raises(DataError) as caught:
+        found.extend(item.name for item in Source(arguments, **changes).items())
+    return found, caught.value.message
+
+
+def test_what_follows_an_argument_that_cannot_be_listed_is_listed(scans: Path):
+    assert listed_until_the_error("nowhere", "scans/a2.png") == (["scans/a2.png"], "nowhere: no such file or folder")
+
+
+def test_what_follows_a_folder_that_cannot_be_listed_is_listed(scans: Path, monkeypatch: pytest.MonkeyPatch):
+    files = type(fsspec.filesystem("file"))
+    look = files.ls
+
+    def refuse(self: Any, path: str, **further: Any) -> Any:
+        if path.endswith("/deep"):
+            raise PermissionError(13, "Permission denied")
+        return look(self, path, **further)
+
+    (scans / "late").mkdir()
+    (scans / "late" / "z.png").write_bytes(b"z")
+    monkeypatch.setattr(files, "ls", refuse)
+    found, told = listed_until_the_error("scans")
+    assert found == ["scans/a2.png", "scans/a10.png", "scans/late/z.png"]
+    assert told == f"{scans}/deep: cannot be listed: Permission denied"
+
+
+def test_folders_that_lie_deeper_than_a_pattern_are_not_looked_into(scans: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    files = type(fsspec.filesystem("file"))
+    look = files.ls
+    monkeypatch.setattr(files, "ls", lambda self, path, **more: asked.append(path) or look(self, path, **more))
+    assert names("scans/*.png") == ["scans/a2.png", "scans/a10.png"]
+    assert asked == [str(scans)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("list.csv", "path,id\na.png,1\nb.png,1,2\nc.png,3\n", "list.csv, row 2: has more cells"),
+        ("list.jsonl", '{"path": "a.png"}\n' * 1000 + '{"path": \n{"path": "c.png"}\n', "list.jsonl: a line cannot"),
+    ],
+)
+def test_what_follows_a_damaged_row_is_listed(name: str, content: str, told: str, here: Path):
+    (here / name).write_text(content, encoding="utf-8")
+    found, message = listed_until_the_error(name)
+    assert found[-1] == "c.png"
+    assert message.startswith(told)
+
+
 @pytest.mark.parametrize("argument", ["nowhere", "nowhere/*.png", "empty", ""])
 def test_what_holds_nothing_to_read_is_an_error(argument: str, here: Path):
     (here / "empty").mkdir()
@@ -353,6 +404,14 @@ def test_a_collection_gives_the_manifests_in_it_and_in_its_collections(kind: str
 def test_an_address_that_is_no_collection_is_one_input(site: WebServer):
     address = site.add("/manifest", Answer(b'{"@context": "http://iiif.io/api/presentation/3/context.json"}'))
     assert [item.place for item in items(address, web=WEB)] == [address]
+
+
+def test_what_follows_a_dead_collection_is_listed(site: WebServer):
+    entries = [("Collection", "/dead"), ("Manifest", "/1/manifest.json")]
+    address = site.add("/top", Answer(collection("3", *({"id": f"{site.address}{p}", "type": t} for t, p in entries))))
+    found, told = listed_until_the_error(address, web=WEB)
+    assert found == [f"{site.address}/1/manifest.json"]
+    assert "HTTP 404" in told
 
 
 def test_a_collection_may_not_name_machines_of_a_private_network(here: Path):
