@@ -29,7 +29,7 @@ from quillread.errors import DataError, QuillreadError, UsageError
 log = logging.getLogger(__name__)
 
 LEDGER = "_ledger"
-_SETTINGS, _RUN, _END = f"{LEDGER}/settings.json", f"{LEDGER}/run.json", f"{LEDGER}/plan/end.json"
+SETTINGS, _RUN, _END = f"{LEDGER}/settings.json", f"{LEDGER}/run.json", f"{LEDGER}/plan/end.json"
 _FORM = 1
 """Of the ledger."""
 STALE = 60.0
@@ -71,7 +71,7 @@ class Ledger:
         """
         content = _encode({"form": _FORM, **settings})
         found = self.settings()
-        if found is None and self._store.create(_SETTINGS, content):
+        if found is None and self._store.create(SETTINGS, content):
             return False
         found = found or self.settings()  # another run was quicker
         if differences := list(_differences(found, json.loads(content))):
@@ -82,7 +82,7 @@ class Ledger:
 
     def settings(self) -> dict[str, Any] | None:
         """The settings of the target; None if there is no ledger."""
-        content = self._store.read(_SETTINGS)
+        content = self._store.read(SETTINGS)
         return None if content is None else _decode(content, self._store.address)
 
     def add_block(self, number: int, tasks: Sequence[Task]) -> None:

@@ -13,9 +13,10 @@ import fsspec
 
 from quillread.batch.cluster.archives import ARCHIVES, members, refuse_packed
 from quillread.batch.cluster.collections import list_manifests, parse_collection
+from quillread.batch.cluster.ledger import LEDGER, SETTINGS
 from quillread.batch.cluster.store import is_local, open_files, patiently, reason_of
 from quillread.batch.cluster.tables import TABLES, Table, raise_first
-from quillread.batch.cluster.tasks import Item
+from quillread.batch.cluster.tasks import FILES, ROOM, Item
 from quillread.batch.inputs import Input, address_stem, file_stem, with_own_stems
 from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import DataError, Fault, ImageError
@@ -29,6 +30,8 @@ from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 log = logging.getLogger(__name__)
 
 _MAGIC = re.compile(r"[*?\[]")
+_WRITTEN = (LEDGER, ROOM, FILES)
+"""Folders of the target of a batch: what it has written is not read, not even if the target is a folder of pages."""
 _KEYS = 1000
 """Files of a bucket that a request lists."""
 
@@ -204,10 +207,13 @@ class Source:
                     raise
                 errors.append(_unlisted(folder, error))
                 continue
+            is_target = any(str(entry["name"]).rstrip("/").endswith(f"/{LEDGER}") for entry in entries)
+            is_target = is_target and files.exists(f"{folder.rstrip('/')}/{SETTINGS}")
             found, folders = [], []
             for entry in entries:
                 name = str(entry["name"]).rstrip("/")
-                if name.rsplit("/", 1)[-1].startswith(".") or name == self.hidden:
+                last = name.rsplit("/", 1)[-1]
+                if last.startswith(".") or name == self.hidden or (is_target and last in _WRITTEN):
                     continue
                 if end and (not name.startswith(folder) or ".." in name.split("/")):
                     continue  # pages of the web link to whatever they like
@@ -229,13 +235,18 @@ class Source:
 def _keys(files: Any, root: str, hidden: str) -> Iterator[list[str]]:
     """The keys of a bucket below a prefix: s3fs itself would hold all of them in memory."""
     bucket, prefix, _ = files.split_path(root)
+    is_inside = f"{root.rstrip('/')}/".startswith(f"{hidden}/")
+    skipped = {f"{hidden}/"} if hidden and not is_inside else set[str]()
     further: dict[str, str] = {}
     while True:
         where = {"Bucket": bucket, "Prefix": f"{prefix.rstrip('/')}/" if prefix else "", "MaxKeys": _KEYS}
         answer = patiently(partial(files.call_s3, "list_objects_v2", **where, **further))
-        names = (f"{bucket}/{entry['Key']}" for entry in answer.get("Contents", ()))
+        names = [f"{bucket}/{entry['Key']}" for entry in answer.get("Contents", ())]
+        for name in names:  # keys come in order, and that of a ledger before what its batch has written
+            if name.endswith(f"/{SETTINGS}"):
+                skipped |= {f"{name.removesuffix(SETTINGS)}{folder}/" for folder in _WRITTEN}
         seen = (name for name in names if not any(part.startswith(".") for part in name.split("/")))
-        yield [name for name in seen if not name.endswith("/") and not (hidden and name.startswith(f"{hidden}/"))]
+        yield [name for name in seen if not name.endswith("/") and not name.startswith(tuple(skipped))]
         if not answer.get("IsTruncated"):
             return
         further = {"ContinuationToken": answer["NextContinuationToken"]}

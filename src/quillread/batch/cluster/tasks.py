@@ -11,6 +11,8 @@ LONG = 16
 """Pages that a worker reads of a document at a time; those of a longer one are spread over the workers."""
 ROOM = "pages"
 """Folder of the data set."""
+FILES = "files"
+"""Folder of the files of each page or document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from quillread.batch.cluster.archives import OpenZip, read_span
 from quillread.batch.cluster.ledger import LEDGER, begun_name
 from quillread.batch.cluster.rows import RowMaker, from_parquet, schema_of, to_parquet
 from quillread.batch.cluster.store import Store, is_local, open_files, patiently, reason_of
-from quillread.batch.cluster.tasks import LONG, Item, Spread, Task
+from quillread.batch.cluster.tasks import FILES, LONG, Item, Spread, Task
 from quillread.batch.cluster.work import Work
 from quillread.batch.executors import PageJob, PageResult, PageWorker
 from quillread.batch.journal import load_page
@@ -28,8 +28,6 @@ from quillread.types import DocumentInfo, Page, Scan
 
 DEADLY = 3
 """Times that a page is begun by workers that are lost with it, before it is parked."""
-FILES = "files"
-"""Folder of the files of each page or document."""
 _MOST_BYTES = 2_000_000_000
 """Of a file of a store."""
 _FIRST = "first"

@@ -83,6 +83,21 @@ def test_the_folder_that_is_written_into_is_not_read(scans: Path):
     assert names("scans", hidden=str(scans / "deep")) == ["scans/a2.png", "scans/a10.png"]
 
 
+@pytest.mark.parametrize("hidden", ["scans", "elsewhere"])
+def test_what_a_batch_has_written_beside_the_pages_is_not_read(hidden: str, scans: Path):
+    for name in ("_ledger/settings.json", "files/a2.pdf", "pages/x.png"):
+        (scans / name).parent.mkdir(exist_ok=True)
+        (scans / name).write_bytes(b"x")
+    found = ["scans/a2.png", "scans/a10.png", "scans/deep/b.jpg", "scans/deep/b.tif"]
+    assert names("scans", hidden=str(scans.with_name(hidden))) == found
+
+
+def test_folders_of_pages_may_be_called_as_those_of_a_target(scans: Path):
+    (scans / "pages").mkdir()
+    (scans / "pages" / "x.png").write_bytes(b"x")
+    assert "scans/pages/x.png" in names("scans")
+
+
 def test_results_of_quill_read_are_not_read(scans: Path):
     line = {"stem": "x", "source": "x.png", "files": {"a2.png": ["0"]}, "formats": [], "pages": 1, "last": 1}
     (scans / ".quillread-log.jsonl").write_text(json.dumps(line), encoding="utf-8")

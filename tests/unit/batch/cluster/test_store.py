@@ -156,6 +156,15 @@ def test_more_keys_than_a_request_lists_are_all_found(bucket: str, monkeypatch: 
     assert len(list(sources.Source((f"{bucket}/scans",)).items())) == 5
 
 
+@pytest.mark.parametrize("target", ["", "/scans", "/scans/deep"])
+def test_pages_are_read_wherever_in_their_bucket_the_target_is(target: str, bucket: str, here: Path):
+    list(write_bars(here / "scans", 3))
+    upload(here / "scans", bucket)
+    for _ in range(2):
+        progress = read_bars(f"{bucket}/scans", target=f"{bucket}{target}", formats=("pdf",))
+        assert (progress.pages, progress.failed) == (3, 0)
+
+
 def test_a_bucket_that_does_not_exist_is_told(bucket: str, here: Path):
     with pytest.raises((DataError, InputError), match="s3://nobody/scans"):
         read_bars("s3://nobody/scans", target=here / "out")
