@@ -38,7 +38,7 @@ def status(args: argparse.Namespace) -> int:
     if told is None:
         raise UsageError(f"{args.target}: holds no batch", hint="name the folder or address of --output")
     progress = Progress.of_plain(told)
-    state = "ended" if told["ended"] else "running" if is_alive(told) else "lost"
+    state = "ended" if told.get("ended") else "running" if is_alive(told) else "lost"
     if args.json:
         facts = {name: told[name] for name in ("host", "process", "time")}
         figures = {"rate": progress.rate, "seconds_left": progress.seconds_left}
