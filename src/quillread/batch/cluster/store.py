@@ -1,7 +1,8 @@
 """Files in a folder or a bucket, by names relative to it: whole or absent, and with patience when a store is away."""
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
@@ -10,7 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from quillread.errors import InputError, OutputError, QuillreadError, UsageError
-from quillread.files import naming, write_atomic
+from quillread.files import clear_parts, naming, write_atomic
 
 T = TypeVar("T")
 
@@ -153,6 +154,13 @@ class Store:
     def put(self, path: Path, name: str) -> None:
         """Write a file that is on this disk, as `write` does."""
         self.write(name, path.read_bytes())
+
+    def clear_parts(self, folders: Iterable[str]) -> None:
+        """Remove what killed programs left unfinished in folders and those in them; other stores keep no such files."""
+        if self.is_local:
+            for name in folders:
+                for folder, _, _ in os.walk(self._place(name)):
+                    clear_parts(Path(folder))
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there.

@@ -81,6 +81,16 @@ def test_a_run_that_is_killed_and_started_again_leaves_one_row_for_each_page(cou
     assert len(texts("out")) == 29
 
 
+def test_what_killed_workers_left_unfinished_is_removed(here: Path):
+    list(write_bars(here / "scans", 1))
+    read_bars("scans", target="out")
+    for folder in ("pages/block=000000", "_ledger/done", "files/deep"):
+        (here / "out" / folder).mkdir(parents=True, exist_ok=True)
+        (here / "out" / folder / f".quillread-{'0' * 16}.part").write_bytes(b"x")
+    read_bars("scans", target="out")
+    assert list((here / "out").rglob("*.part")) == []
+
+
 def test_what_is_whole_is_not_read_again(here: Path):
     list(write_bars(here / "scans", 6))
     first, second = FrailBars(), FrailBars()
