@@ -65,6 +65,14 @@ class _Walk:
     errors: list[DataError]
 
 
+def lies_beside(address: str, given: str | None) -> bool:
+    """Whether an address that a collection names is on the host that the user named with it."""
+    if given is None:
+        return False
+    named, own = parse_address(address), parse_address(given)
+    return named.host == own.host and (named.port == own.port or {named.port, own.port} == {80, 443})
+
+
 def _manifests(data: dict[str, Any], walk: _Walk, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
         message = f"{walk.name}: holds collections in collections, more than {_DEEPEST} deep"

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 
 from quillread.batch.cluster.archives import ARCHIVES, members, refuse_packed
-from quillread.batch.cluster.collections import list_manifests, parse_collection
+from quillread.batch.cluster.collections import lies_beside, list_manifests, parse_collection
 from quillread.batch.cluster.ledger import LEDGER, SETTINGS
 from quillread.batch.cluster.store import is_local, open_files, patiently, reason_of
 from quillread.batch.cluster.tables import TABLES, Table, raise_first
@@ -128,8 +128,12 @@ class Source:
         if collection is None:
             yield Item(address, address, stem)
             return
-        for manifest in list_manifests(collection, address, self.web, address):
-            yield Item(manifest, manifest, str(address_stem(manifest).with_suffix("")))
+        yield from self._manifests(collection, address, address)
+
+    def _manifests(self, collection: dict[str, Any], name: str, given: str | None) -> Iterator[Item]:
+        for manifest in list_manifests(collection, name, self.web, given):
+            stem = str(address_stem(manifest).with_suffix(""))
+            yield Item(manifest, manifest, stem, is_named=lies_beside(manifest, given))
 
     def _files(self, argument: str) -> Iterator[Item]:
         files, path = open_files(argument)
@@ -172,8 +176,7 @@ class Source:
         if local and names_manifest(Path(path)):
             collection = parse_collection(Path(path).read_bytes())
             if collection is not None:
-                for manifest in list_manifests(collection, argument, self.web, None):
-                    yield Item(manifest, manifest, str(address_stem(manifest).with_suffix("")))
+                yield from self._manifests(collection, argument, None)
                 return
         place = argument if "::" in argument else _place(files, path)
         yield Item(argument, place, str(file_stem(Path(path)).with_suffix("")))

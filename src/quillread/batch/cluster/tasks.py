@@ -33,6 +33,8 @@ class Item:
     """First byte and number of bytes in the tar at `place`, if it lies in one."""
     fault: Fault | None = None
     """Why it cannot be read, if that is known already."""
+    is_named: bool = True
+    """Whether the user named it, and not a collection: what others name may not lie in a private network."""
 
     @property
     def key(self) -> bytes:
@@ -54,6 +56,8 @@ class Item:
             data |= {"member": self.member, "span": self.span}
         if self.fault is not None:
             data["fault"] = asdict(self.fault)
+        if not self.is_named:
+            data["is_named"] = False
         return data
 
     @classmethod

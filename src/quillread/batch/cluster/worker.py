@@ -183,7 +183,7 @@ class TaskWorker:
             source = self._sources.open(item)
         except Exception as error:  # what is wrong with one input must not lose the others
             return _explain(error, item.name)
-        found = self._pages(PageJob(0, item.name, source, None))
+        found = self._pages(PageJob(0, item.name, source, None, is_named=item.is_named))
         return found.fault or (source, found.count)
 
     def _scans(
@@ -200,7 +200,8 @@ class TaskWorker:
                 result = PageResult(count, Page(item.name, number, 0, 0, fault=_deadly(where)))
             else:
                 self._note(work, key)
-                result = self._pages(PageJob(0, item.name, source, index, None, self._with_images))
+                job = PageJob(0, item.name, source, index, None, self._with_images, item.is_named)
+                result = self._pages(job)
             page = result.page or Page(item.name, number, 0, 0, fault=result.fault)
             self._add(work, item, result, page, time.monotonic() - start)
             yield replace(result, page=page).scan()
@@ -233,7 +234,8 @@ class TaskWorker:
                 found = json.loads(line)
                 page = load_page(found["page"])
                 if self._with_images and page.fault is None and page.number <= count:
-                    yield self._pages(PageJob(0, item.name, source, page.number - 1, page, True)).scan()
+                    job = PageJob(0, item.name, source, page.number - 1, page, True, item.is_named)
+                    yield self._pages(job).scan()
                 else:
                     yield Scan(page, points=found["points"] and tuple(found["points"]))
 

@@ -32,6 +32,7 @@ def test_tasks_come_back_from_the_plan_as_they_were(ledger: Ledger):
         Item("tar://b.png::c.tar", "/x/c.tar", "b", span=(512, 7)),
         Item("x\udcff", "/x/x\udcff", "x", fault=Fault("input", "no", "hint")),
     )
+    items += (Item("http://a/m", "http://a/m", "m", is_named=False),)
     tasks = [Task("000003-0000", 3, items[:2]), Task("000003-0001", 3, items[2:])]
     ledger.add_block(3, tasks)
     assert ledger.block(3) == tasks

@@ -13,13 +13,16 @@ import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
-from webserver import Answer, WebServer, serve
+from batches import read_bars, rows
+from webserver import Answer, Names, WebServer, serve
 
 from quillread.batch.cluster.sources import Source
 from quillread.batch.cluster.tasks import Item
 from quillread.batch.cluster.worker import Sources
 from quillread.errors import DataError, ImageError, UsageError
+from quillread.images.document import ReadConfig
 from quillread.images.web import WebConfig
+from quillread.options import ReadOptions
 
 
 def items(*arguments: str, **changes: Any) -> list[Item]:
@@ -434,6 +437,24 @@ def test_a_collection_may_not_name_machines_of_a_private_network(here: Path):
     (here / "top.json").write_bytes(collection("3", entry))
     with pytest.raises(DataError, match="is in a private network, which you did not name"):
         items("top.json", web=WEB)
+
+
+def test_a_manifest_that_a_collection_names_is_not_fetched_from_a_private_network(
+    site: WebServer, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Its name does not tell where it lies, which only a look-up does.
+    Names(monkeypatch, site, {"intranet.example.org": [["10.0.0.7"]]})
+    entry = {"id": "http://intranet.example.org/manifest", "type": "Manifest"}
+    (here / "top.json").write_bytes(collection("3", entry))
+    read_bars("top.json", target="out", options=ReadOptions(lines=True).changed(read=ReadConfig(web=WEB)))
+    (row,) = rows("out")
+    assert "is in a private network, which you did not name" in row["fault"]["message"]
+
+
+def test_a_manifest_beside_its_collection_may_lie_in_the_private_network_that_was_named(site: WebServer):
+    entry = {"id": f"{site.address}/1/manifest.json", "type": "Manifest"}
+    (item,) = items(site.add("/top", Answer(collection("3", entry))), web=WEB)
+    assert item.is_named
 
 
 def test_a_dead_address_of_a_collection_is_told(site: WebServer):
