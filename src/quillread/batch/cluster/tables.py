@@ -147,7 +147,10 @@ class Table:
     def _fitted(self, value: Any, kind: str) -> Any:
         if value is None or kind != "string" or isinstance(value, str):
             return value
-        return json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, bytes):
+            return value.decode(errors="backslashreplace")
+        is_json = isinstance(value, dict | list | bool)
+        return json.dumps(value, ensure_ascii=False, default=str) if is_json else str(value)
 
 
 def raise_first(errors: Sequence[DataError]) -> None:

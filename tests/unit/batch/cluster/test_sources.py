@@ -1,5 +1,7 @@
 """What a batch reads: folders, patterns, tables, archives and collections, on disks and in other stores."""
 
+import datetime
+import decimal
 import io
 import itertools
 import json
@@ -216,6 +218,13 @@ def test_parquet_keeps_the_types_of_its_columns(here: Path):
         {"year": 1800, "share": 0.5, "is_print": True, "box": "[1, 2]"},
         {"year": None, "share": 1.0, "is_print": False, "box": "[3, 4]"},
     ]
+
+
+def test_what_parquet_has_beyond_text_and_numbers_becomes_text(here: Path):
+    values = {"day": datetime.date(1800, 1, 2), "sum": decimal.Decimal("1.50"), "raw": b"a\xff"}
+    table = pyarrow.table({"path": ["a.png"], **{name: [value] for name, value in values.items()}})
+    pyarrow.parquet.write_table(table, here / "list.parquet")
+    assert items("list.parquet")[0].columns == {"day": "1800-01-02", "sum": "1.50", "raw": "a\\xff"}
 
 
 def test_a_column_that_two_tables_have_in_different_types_becomes_text(here: Path):
