@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from quillread.batch.cluster.store import open_files, reason_of
+from quillread.batch.cluster.store import open_files, open_patiently, reason_of
 from quillread.errors import DataError, ImageError
 
 ARCHIVES = (".zip", ".tar")
@@ -40,10 +40,9 @@ def members(address: str) -> Iterator[Member]:
     Raises:
         DataError: If it cannot be read.
     """
-    files, path = open_files(address)
     try:
         # Without much read ahead: of a tar on a store, headers are a small part.
-        with files.open(path, "rb", block_size=_AHEAD) as file:
+        with open_patiently(address, _AHEAD) as file:
             if address.lower().endswith(".zip"):
                 with zipfile.ZipFile(file) as archive:
                     yield from (Member(info.filename, None) for info in archive.infolist() if not info.is_dir())
@@ -73,8 +72,7 @@ class OpenZip:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        files, path = open_files(address)
-        self._file = files.open(path, "rb")
+        self._file = open_patiently(address)
         try:
             self._zip = zipfile.ZipFile(self._file)
         except BaseException:

@@ -1,10 +1,12 @@
 """Files in a folder or a bucket, by names relative to it: whole or absent, and with patience when a store is away."""
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 from zipfile import BadZipFile
 
 import fsspec
@@ -76,6 +78,79 @@ def reason_of(error: BaseException) -> str:
     """Say what a store answered, on one line."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def open_patiently(address: str, block_size: int | None = None) -> IO[bytes]:
+    """Open a file of any store to be read piece by piece, each as patiently as `patiently` asks.
+
+    Args:
+        address: Of the file.
+        block_size: Bytes that are read ahead; what the store thinks best if not given.
+    """
+    files, path = open_files(address)
+    sized = {} if block_size is None else {"block_size": block_size}
+    if is_local(files):
+        return cast(IO[bytes], files.open(path, "rb", **sized))
+    return io.BufferedReader(_PatientFile(lambda: files.open(path, "rb", **sized)))
+
+
+class _PatientFile(io.RawIOBase):
+    """A file that is opened again, and read on where it was, after its store was away."""
+
+    def __init__(self, open_file: Callable[[], IO[bytes]]) -> None:
+        self._open = open_file
+        self._file: IO[bytes] | None = None
+        self._place = 0
+        self._ask(lambda file: None)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            self._place = self._ask(lambda file: file.seek(offset, io.SEEK_END))
+        else:
+            self._place = offset + (self._place if whence == io.SEEK_CUR else 0)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        def read(file: IO[bytes]) -> bytes:
+            file.seek(self._place)
+            return file.read(len(buffer))
+
+        content = self._ask(read)
+        buffer[: len(content)] = content
+        self._place += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+    def _ask(self, question: Callable[[IO[bytes]], T]) -> T:
+        def ask() -> T:
+            self._file = self._open() if self._file is None else self._file
+            try:
+                return question(self._file)
+            except BaseException:
+                file, self._file = self._file, None
+                with suppress(Exception):
+                    file.close()
+                raise
+
+        try:
+            return patiently(ask)
+        except (OSError, ValueError, QuillreadError):
+            raise
+        except Exception as error:  # of the store's client
+            raise OSError(reason_of(error)) from error
 
 
 class Store:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from quillread.batch.cluster.store import open_files, reason_of
+from quillread.batch.cluster.store import open_patiently, reason_of
 from quillread.config import suggest
 from quillread.errors import DataError, UsageError
 from quillread.extras import require
@@ -45,7 +45,6 @@ class Table:
 
     def __init__(self, address: str, column: str | None = None) -> None:
         self._address = address
-        self._files, self._path = open_files(address)
         self._kind = "." + address.rsplit(".", 1)[-1].lower()
         try:
             types = self._find_types()
@@ -93,10 +92,10 @@ class Table:
 
     def _find_types(self) -> dict[str, str]:
         if self._kind == ".txt":
-            with self._files.open(self._path, "rb"):
+            with open_patiently(self._address):
                 return {"address": "string"}
         if self._kind == ".parquet":
-            with self._files.open(self._path, "rb") as file:
+            with open_patiently(self._address) as file:
                 schema = require("pyarrow.parquet", "ray").ParquetFile(file).schema_arrow
                 return {field.name: _type_of(field.type) for field in schema}
         if self._kind == ".jsonl":
@@ -114,12 +113,12 @@ class Table:
         return "\t" if self._kind == ".tsv" else ","
 
     def _text(self) -> io.TextIOWrapper:
-        return io.TextIOWrapper(self._files.open(self._path, "rb"), encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(open_patiently(self._address), encoding="utf-8-sig", newline="")
 
     def _values(self) -> Iterator[Mapping[str, Any] | DataError]:
         """The cells of each row by column, or what is wrong with it."""
         if self._kind == ".parquet":
-            with self._files.open(self._path, "rb") as file:
+            with open_patiently(self._address) as file:
                 for batch in require("pyarrow.parquet", "ray").ParquetFile(file).iter_batches(_ROWS):
                     yield from batch.to_pylist()
             return

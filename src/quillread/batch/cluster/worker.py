@@ -315,7 +315,7 @@ class Sources:
             if self._zip is not None:
                 self._zip.close()
                 self._zip = None
-            self._zip = patiently(lambda: OpenZip(item.place))
+            self._zip = OpenZip(item.place)
         return self._zip.read(item.member, _MOST_BYTES)
 
 

@@ -18,6 +18,7 @@ import pytest
 from batches import read_bars, rows
 from webserver import Answer, Names, WebServer, serve
 
+from quillread.batch.cluster import store as stores
 from quillread.batch.cluster.sources import Source
 from quillread.batch.cluster.tasks import Item
 from quillread.batch.cluster.worker import Sources
@@ -328,6 +329,36 @@ def test_archives_of_another_store_are_read_where_they_lie(memory: Any, here: Pa
         sources = Sources()
         assert [sources.open(item) for item in items(f"memory://{name}")] == [b"deep/a.png", b"b.jpg"]
         sources.close()
+
+
+@pytest.mark.parametrize("name", ["pages.zip", "pages.tar", "list.csv", "list.parquet"])
+def test_a_store_that_is_away_in_the_middle_of_a_file_is_waited_for(
+    name: str, memory: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from fsspec.implementations.memory import MemoryFile
+
+    write_zip(here / "pages.zip")
+    write_tar(here / "pages.tar")
+    (here / "list.csv").write_text("path\n" + "a.png\n" * 5000, encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"] * 5000}), here / "list.parquet")
+    memory.pipe_file(f"/{name}", (here / name).read_bytes())
+    look, tries = MemoryFile.read, itertools.count()
+
+    def fail_now_and_then(self: Any, size: int = -1) -> bytes:
+        if next(tries) % 2 == 0:
+            raise ConnectionError("reset")
+        return look(self, size)
+
+    def contents() -> list[Any]:
+        sources = Sources()
+        found = items(f"memory://{name}")
+        return [sources.open(item) if name.startswith("pages") else item.name for item in found]
+
+    expected = contents()
+    monkeypatch.setattr(stores, "_WAITS", (0,) * 8)
+    monkeypatch.setattr(MemoryFile, "read", fail_now_and_then)
+    assert contents() == expected
+    assert next(tries) > 1
 
 
 def test_a_compressed_tar_is_refused(here: Path):
