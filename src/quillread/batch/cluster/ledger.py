@@ -5,7 +5,7 @@ In `TARGET/_ledger` lie
 - `settings.json`: what is read with what. Another run must have the same.
 - `plan/000012.jsonl`: tasks with their inputs, written before one of them starts. `plan/end.json` when all are listed.
 - `done/....jsonl`: a record for each task whose part is written; a part without a record counts for nothing. Several
-  tasks share a file, as a store takes a few requests a second, not one a page. A resumed run makes one file of them.
+  tasks share a file, as a store takes a few requests a second, not one a page. Many files become one now and then.
 - `begun/....json`: of a task with which a worker was lost, how often each of its pages was begun.
 - `run.json`: who works on it, and how far it is; for `status`, and to tell whether that run is still alive.
 - `runs/000003.json`: of each run, made by it alone. A run that finds a later one stops, so that no two write at a time.
@@ -38,6 +38,8 @@ _SIGN_SECONDS = 5.0
 """Between two signs of life."""
 _MERGED = 64
 """Files of records beyond which a resumed run makes one of them."""
+_TOGETHER = 500
+"""Files of records of a run of which it makes one."""
 
 
 class Ledger:
@@ -50,7 +52,8 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._next = 0
-        self._files: list[str] = []
+        self._files: dict[str, bytes] = {}
+        """Content of files of records that are to become one, by name."""
         self._number = -1
         """Of this run; below 0 until it has claimed the target."""
         self._facts: Mapping[str, Any] = {}
@@ -114,21 +117,23 @@ class Ledger:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What became of the tasks that are done; of one that was done anew the last one counts."""
-        self._files = list(self._store.names(f"{LEDGER}/done"))
-        self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in self._files), default=-1)
-        for name in self._files:
-            for line in (self._store.read(name) or b"").splitlines():
+        names = list(self._store.names(f"{LEDGER}/done"))
+        self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in names), default=-1)
+        self._files = {}
+        for name, content in zip(names, self._store.read_all(names), strict=True):
+            self._files[name] = content or b""
+            for line in self._files[name].splitlines():
                 yield _decode(line, self._store.address)
 
     def merge(self) -> None:
         """Keep the records in one file in place of many; to be called after `records`."""
-        if len(self._files) <= _MERGED:
+        files, self._files = self._files, {}
+        if len(files) <= _MERGED:
             return
-        contents = filter(None, map(self._store.read, self._files))
+        *others, last = files
         # In the place of the last one, so that a run that ends just now leaves the others, which say the same.
-        self._store.write(self._files[-1], b"\n".join(contents))
-        for name in self._files[:-1]:
-            self._store.delete(name)
+        self._store.write(last, b"\n".join(filter(None, files.values())))
+        self._store.delete_all(others)
 
     def commit(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Note that tasks are done: after this, they are not done again.
@@ -137,8 +142,12 @@ class Ledger:
             UsageError: If another run works on the target by now.
         """
         self._check_own()
-        self._store.write(f"{LEDGER}/done/{self._next:09}.jsonl", b"\n".join(map(_encode, records)))
+        name, content = f"{LEDGER}/done/{self._next:09}.jsonl", b"\n".join(map(_encode, records))
+        self._store.write(name, content)
         self._next += 1
+        self._files[name] = content
+        if len(self._files) >= _TOGETHER:
+            self.merge()
 
     def claim(self, facts: Mapping[str, Any]) -> None:
         """Say that a run works on the target.

@@ -3,7 +3,8 @@
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -16,6 +17,10 @@ from quillread.errors import InputError, OutputError, QuillreadError, UsageError
 from quillread.files import clear_parts, naming, write_atomic
 
 T = TypeVar("T")
+
+_AT_A_TIME = 256
+"""Files whose content is in memory."""
+_CONNECTIONS = 16
 
 _WAITS = (1, 2, 4, 8, 16, 32, 32, 32)
 """Seconds between tries: together two minutes, as a store may be away for one."""
@@ -187,6 +192,23 @@ class Store:
             raise InputError(f"{self._shown(name)}: cannot be read: {reason_of(error)}", hint="check it") from error
         return content
 
+    def read_all(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """Content of files, as `read` gives it, in order; of a bucket many are asked for at a time.
+
+        Raises:
+            InputError: If one cannot be read.
+        """
+        for first in range(0, len(names), _AT_A_TIME):
+            yield from self._side_by_side(self.read, names[first : first + _AT_A_TIME])
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete files, as `delete` does.
+
+        Raises:
+            OutputError: If one cannot be deleted.
+        """
+        self._side_by_side(self.delete, names)
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file: beside its place and moved there, or in one request, so that it is whole or absent.
 
@@ -271,6 +293,12 @@ class Store:
 
     def _shown(self, name: str) -> str:
         return f"{self.address.rstrip('/')}/{name}"
+
+    def _side_by_side(self, call: Callable[[str], T], names: Sequence[str]) -> list[T]:
+        if self.is_local:
+            return list(map(call, names))
+        with ThreadPoolExecutor(_CONNECTIONS) as pool:
+            return list(pool.map(call, names))
 
     def _ask(self, call: Callable[[], T]) -> T:
         return call() if self.is_local else patiently(call)

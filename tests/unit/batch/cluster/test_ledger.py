@@ -61,6 +61,25 @@ def test_many_files_of_records_become_one(tmp_path: Path, ledger: Ledger):
     assert [line["task"] for line in Ledger(Store(str(tmp_path))).records()][-2:] == ["t69", "new"]
 
 
+def test_the_records_of_a_long_run_are_in_few_files(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledgers, "_TOGETHER", 100)
+    for number in range(250):
+        ledger.commit([record(f"t{number}")])
+    assert len(list((tmp_path / "_ledger" / "done").iterdir())) == 2 + 50
+    found = [line["task"] for line in Ledger(Store(str(tmp_path))).records()]
+    assert found == [f"t{number}" for number in range(250)]
+
+
+def test_records_are_fetched_once(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    for number in range(70):
+        ledger.commit([record(f"t{number}")])
+    again, asked, look = Ledger(Store(str(tmp_path))), list[str](), Store.read
+    monkeypatch.setattr(Store, "read", lambda store, name: asked.append(name) or look(store, name))
+    list(again.records())
+    again.merge()
+    assert len(asked) == len(set(asked)) == 70
+
+
 def test_a_merge_that_was_cut_short_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger):
     for number in range(70):
         ledger.commit([record(f"t{number}")])

@@ -129,6 +129,16 @@ def test_pages_of_a_bucket_are_read_into_a_bucket(bucket: str, here: Path):
     assert Store(bucket).read("out/files/page-001.txt") == f"{WORDS[1]}\n".encode()
 
 
+def test_many_files_of_a_bucket_are_read_and_deleted(bucket: str):
+    store = Store(bucket)
+    names = [f"a/{number:03}" for number in range(30)]
+    for name in names[1:]:
+        store.write(name, name.encode())
+    assert list(store.read_all(names)) == [None, *(name.encode() for name in names[1:])]
+    store.delete_all(names)
+    assert list(store.names("a")) == []
+
+
 def test_a_file_of_a_bucket_is_made_once(bucket: str, tmp_path: Path):
     for store in (Store(bucket), Store(str(tmp_path))):
         assert [store.create("a/b", b"x"), store.create("a/b", b"y"), store.read("a/b")] == [True, False, b"x"]
