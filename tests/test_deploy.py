@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from quillread.cli.main import make_parser
+from quillread.errors import ExitCode
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 ROOT = DEPLOY.parent
@@ -147,9 +148,13 @@ def test_nginx_takes_the_example(tmp_path: Path):
 def test_the_job_for_kubernetes_is_one_that_quill_understands():
     job = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text(encoding="utf-8"))
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    name, *arguments = job["spec"]["entrypoint"].split()
+    command, _, otherwise = job["spec"]["entrypoint"].partition(" || ")
+    name, *arguments = command.split()
     assert name == "quill"
     parse(arguments)
+    # Pages that could not be read must not have the job tried again.
+    assert (otherwise, int(ExitCode.INPUT_FAILED)) == ("[ $? -eq 3 ]", 3)
+    assert job["spec"]["submissionMode"] == "HTTPMode"  # others do not hand the line to a shell of the cluster
 
 
 def test_workers_on_kubernetes_come_and_go_and_the_head_has_none():

@@ -223,8 +223,8 @@ class Reader:
             info = DocumentInfo(name, count, self.provenance)
             return deliver(scans, writer, info, len(selected), progress)
 
-    def open(self, source: Picture, *, name: str | None = None) -> Document:
-        """Open an input; close it in the end.
+    def open(self, source: Picture, *, name: str | None = None, is_named: bool = True) -> Document:
+        """Open an input; close it in the end. An address that nobody has named may not lie in a private network.
 
         Raises:
             ImageError: If nothing of it can be read.
@@ -234,7 +234,9 @@ class Reader:
         name = name or name_of(source)
         pixels = given_pixels(source)
         if pixels is None:
-            document = open_document(given_content(source), self.options.read, name=name)
+            config = self.options.read
+            config = config if is_named else replace(config, web=replace(config.web, private=False))
+            document = open_document(given_content(source), config, name=name)
         else:
             document = Document(name, OnePage(pixels))
         if not self.options.selected(len(document)):

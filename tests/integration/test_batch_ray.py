@@ -147,7 +147,9 @@ def test_nothing_of_ray_is_left_behind(scans: Path, tmp_path: Path):
     home.mkdir()
     temporary.mkdir()
     places = {"HOME": str(home), "TMPDIR": str(temporary)}
-    code, told = finish(start("scans", "--output", "out", folder=scans.parent, **places))
+    (tmp_path / "words.txt").write_text("dead\n", encoding="utf-8")
+    arguments = ("scans", "--output", "out", "--lexicon", "words.txt")  # which is sent to the workers
+    code, told = finish(start(*arguments, folder=scans.parent, **places))
     assert code == 0, told
     assert [path for folder in (home, temporary) for path in folder.rglob("*")] == []
 

@@ -34,6 +34,8 @@ class PageJob:
     """The page as it was read before; it is not read again."""
     with_image: bool = False
     """Whether the image of the page must come back, for what shows it."""
+    is_named: bool = True
+    """Whether somebody named the source: see `Reader.open`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class PageWorker:
         key = (job.name, job.source)
         if self._document is None or self._key != key:
             self.close()
-            self._document = self.reader.open(job.source, name=job.name)
+            self._document = self.reader.open(job.source, name=job.name, is_named=job.is_named)
             self._key = key
         return self._document
 

@@ -38,7 +38,7 @@ def status(args: argparse.Namespace) -> int:
     if told is None:
         raise UsageError(f"{args.target}: holds no batch", hint="name the folder or address of --output")
     progress = Progress.of_plain(told)
-    state = "ended" if told["ended"] else "running" if is_alive(told) else "lost"
+    state = "ended" if told.get("ended") else "running" if is_alive(told) else "lost"
     if args.json:
         facts = {name: told[name] for name in ("host", "process", "time")}
         figures = {"rate": progress.rate, "seconds_left": progress.seconds_left}
@@ -55,7 +55,7 @@ def status(args: argparse.Namespace) -> int:
 
 
 def summarise(progress: "Progress", price: float | None) -> str:
-    """What was read, for people; several lines if pages killed their workers."""
+    """What was read, for people; several lines if pages killed their workers or files are missing."""
     text = f"{_count(progress.pages, 'page')} with {_count(progress.lines, 'line')} in the data set"
     if progress.earlier:
         text += f", {progress.earlier:,} of them read by earlier runs"
@@ -67,7 +67,9 @@ def summarise(progress: "Progress", price: float | None) -> str:
         text += f"; {_count(progress.doubles, 'input')} named twice and read once"
     if price is not None and (cost := progress.cost(price)) is not None:
         text += f"; {cost:.3g} per 1,000 pages"
-    return "\n  ".join([text, *(f"a worker was lost again and again with {name}" for name in progress.deadly)])
+    lost = (f"a worker was lost again and again with {name}" for name in progress.deadly)
+    unwritten = (f"a file could not be written: {message}" for message in progress.unwritten)
+    return "\n  ".join([text, *lost, *unwritten])
 
 
 def _kinds(progress: "Progress") -> str:

@@ -10,6 +10,9 @@ from batches import FrailBars, LocalPool, read_bars, write_bars
 from readings import write_document
 
 from quillread.batch.cluster import reading
+from quillread.batch.cluster.batch import Progress
+from quillread.batch.cluster.ledger import Ledger
+from quillread.cli.batch_target import summarise
 from quillread.cli.main import main
 
 
@@ -137,3 +140,19 @@ def test_a_sample_needs_a_target_or_a_file(scans: Path, capsys: pytest.CaptureFi
 def test_a_folder_named_as_an_action_can_be_read(scans: Path):
     scans.rename("status")
     assert batch("./status", "--lines", "-o", "out") == 0
+
+
+def test_files_that_could_not_be_written_are_named():
+    progress = Progress(pages=1, unwritten=["a.png: no such letter"])
+    assert "a file could not be written: a.png: no such letter" in summarise(progress, None)
+
+
+def test_the_status_of_a_run_that_has_just_begun_is_told(scans: Path, capsys: pytest.CaptureFixture[str]):
+    def look(ledger: Ledger) -> None:
+        assert batch("status", "out", "--json") == 0
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "records", look)
+        assert batch("scans", "--lines", "-o", "out") == 130
+    assert json.loads(capsys.readouterr().out)["state"] == "lost"  # as it has the process of this test

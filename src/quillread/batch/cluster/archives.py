@@ -3,14 +3,16 @@
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from quillread.batch.cluster.store import open_files, reason_of
+from quillread.batch.cluster.store import open_files, open_patiently, reason_of
 from quillread.errors import DataError, ImageError
 
 ARCHIVES = (".zip", ".tar")
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError, ValueError, RuntimeError, OSError)
+_AHEAD = 65_536
+"""Bytes read at a time while an archive is listed."""
 
 
 class Member(NamedTuple):
@@ -38,9 +40,9 @@ def members(address: str) -> Iterator[Member]:
     Raises:
         DataError: If it cannot be read.
     """
-    files, path = open_files(address)
     try:
-        with files.open(path, "rb") as file:
+        # Without much read ahead: of a tar on a store, headers are a small part.
+        with open_patiently(address, _AHEAD) as file:
             if address.lower().endswith(".zip"):
                 with zipfile.ZipFile(file) as archive:
                     yield from (Member(info.filename, None) for info in archive.infolist() if not info.is_dir())
@@ -50,8 +52,19 @@ def members(address: str) -> Iterator[Member]:
                     tar.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
                     if info.isreg() and not info.issparse():
                         yield Member(info.name, (info.offset_data, info.size))
+                _check_end(file, tar.offset)
     except _DAMAGED as error:
         raise DataError(f"{address}: cannot be read: {reason_of(error)}", hint="make the archive again") from error
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Tell an end from damage: tarfile ends at both without a word, unless they are where it begins."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise EOFError("it is cut off")
+    if any(block):
+        raise EOFError(f"it is damaged at byte {offset:,}")
 
 
 class OpenZip:
@@ -59,8 +72,7 @@ class OpenZip:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        files, path = open_files(address)
-        self._file = files.open(path, "rb")
+        self._file = open_patiently(address)
         try:
             self._zip = zipfile.ZipFile(self._file)
         except BaseException:

@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 0.02
 _MOST_LOSSES = 100
 """Workers that may be lost with one task, which parks pages that kill them long before."""
 _NAMED = 100
-"""Pages that killed their workers which are named in the end."""
+"""Pages that killed their workers which are named in the end, and files that could not be written."""
 
 
 @dataclass
@@ -53,6 +53,8 @@ class Progress:
     workers: int = 0
     deadly: list[str] = field(default_factory=list)
     """Inputs with pages that killed their workers."""
+    unwritten: list[str] = field(default_factory=list)
+    """Why files could not be written."""
 
     @property
     def rate(self) -> float:
@@ -82,12 +84,13 @@ class Progress:
         self.faults = +self.faults  # without those that are none any more
         for place, count in enumerate(record.get("confidence", ())):
             self.confidence[place] += sign * count
-        for name in record.get("deadly", ()):
-            if sign < 0:
-                with suppress(ValueError):
-                    self.deadly.remove(name)
-            elif len(self.deadly) < _NAMED:
-                self.deadly.append(name)
+        for names, found in (("deadly", self.deadly), ("messages", self.unwritten)):
+            for name in record.get(names, ()):
+                if sign < 0:
+                    with suppress(ValueError):
+                        found.remove(name)
+                elif len(found) < _NAMED:
+                    found.append(name)
 
     def plain(self) -> dict[str, Any]:
         """The figures as JSON can hold them."""
@@ -123,13 +126,15 @@ class Batch:
         self._retry = retry_failed
         self._on_progress = on_progress
         self._done: set[str] = set()
-        """Names of tasks that earlier runs have done."""
+        """Names of tasks that are done."""
         self._failed: dict[str, Mapping[str, Any]] = {}
         """Records of those with pages that failed, where such are read again."""
         self._lost: Counter[str] = Counter()
         self._tasks = self._planned()
         self._waiting: deque[Task] = deque()
         """Tasks that come before those of the plan."""
+        self._scheduled: set[str] = set()
+        """Names of those of long documents that this run has begun or will begin."""
         self._upcoming: Task | None = None
         self._ended = False
         """Whether the plan has no more."""
@@ -148,8 +153,7 @@ class Batch:
         spreads: dict[str, list[Spread]] = {}
         for record in self._ledger.records():
             self._count(record)
-            self._done.add(record["task"])
-            if record.get("faults"):
+            if record.get("faults") or record.get("unwritten"):
                 self._failed[record["task"]] = record
             if record.get("spread"):
                 spreads[record["task"]] = spreads_of(record)
@@ -213,9 +217,12 @@ class Batch:
             if task is None or task.name not in self._done:
                 yield task
             elif self._retry and task.name in self._failed:
-                yield replace(task, again=True)
+                yield self._again(task)
             else:
                 self._done.discard(task.name)
+
+    def _again(self, task: Task) -> Task:
+        return replace(task, again=True, rewrites=tuple(self._failed[task.name].get("rewrites", ())))
 
     def _settle(self, done: Done) -> None:
         self._flying -= 1
@@ -253,21 +260,26 @@ class Batch:
             self.progress.take(before, -1)
         elif name in self._done:
             return  # the same record once more, of a ledger whose files were being merged
+        self._done.add(name)
         self.progress.take(record)
 
     def _schedule(self, spreads: list[Spread]) -> None:
         """Have the pages of long documents read that are not read yet."""
         for spread in spreads:
-            tasks = spread.tasks()
-            chosen = [task for task in tasks if task.name not in self._done]
+            tasks = [task for task in spread.tasks() if task.name not in self._scheduled]
+            missing = [task for task in tasks if task.name not in self._done]
+            chosen = missing + [self._again(task) for task in tasks if self._retry and task.name in self._failed]
+            self._scheduled |= {task.name for task in chosen}
             self.progress.spread_left += sum(stop - first for first, stop in (task.pages or (0, 0) for task in chosen))
-            again = [task for task in tasks if self._retry and task.name in self._failed]
-            chosen += [replace(task, again=True) for task in again]
             self._waiting += chosen
             joining = spread.joining()
-            if spread.joins and chosen:
+            if not spread.joins or joining.name in self._scheduled:
+                continue
+            if chosen:
+                self._scheduled.add(joining.name)
                 self._joins[joining.name] = (joining, {task.name for task in chosen})
-            elif spread.joins and joining.name not in self._done:
+            elif joining.name not in self._done or joining.name in self._failed:
+                self._scheduled.add(joining.name)
                 self._waiting.append(joining)
 
     def _finish(self, record: Mapping[str, Any]) -> None:

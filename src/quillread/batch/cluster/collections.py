@@ -5,8 +5,10 @@ Specifications: https://iiif.io/api/presentation/3.0/#51-collection, https://iii
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from quillread.batch.cluster.tables import raise_first
 from quillread.errors import DataError, ImageError
 from quillread.images.exchange import fetch
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
@@ -43,34 +45,58 @@ def list_manifests(collection: dict[str, Any], name: str, web: WebConfig, given:
         given: Its address, if it has one.
 
     Raises:
-        DataError: If it names what must not be asked for, a collection in it cannot be read, or collections lie too
-            deep in each other.
+        DataError: At the end, if it names what must not be asked for, a collection in it cannot be read, or collections
+            lie too deep in each other.
     """
+    errors: list[DataError] = []
     policy = WebPolicy(web.allow or "named", parse_address(given) if given else None)
-    yield from _manifests(collection, name, web, policy, {given} if given else set(), 0)
+    yield from _manifests(collection, _Walk(name, web, policy, {given} if given else set(), errors), 0)
+    raise_first(errors)
 
 
-def _manifests(
-    data: dict[str, Any], name: str, web: WebConfig, policy: WebPolicy, seen: set[str | None], depth: int
-) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A way through collections."""
+
+    name: str
+    web: WebConfig
+    policy: WebPolicy
+    seen: set[str | None]
+    errors: list[DataError]
+
+
+def lies_beside(address: str, given: str | None) -> bool:
+    """Whether an address that a collection names is on the host that the user named with it."""
+    if given is None:
+        return False
+    named, own = parse_address(address), parse_address(given)
+    return named.host == own.host and (named.port == own.port or {named.port, own.port} == {80, 443})
+
+
+def _manifests(data: dict[str, Any], walk: _Walk, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
-        raise DataError(f"{name}: holds collections in collections, more than {_DEEPEST} deep", hint="name one of them")
+        message = f"{walk.name}: holds collections in collections, more than {_DEEPEST} deep"
+        walk.errors.append(DataError(message, hint="name one of them"))
+        return
     for kind, address in _named(data):
-        if address in seen:
+        if address in walk.seen:
             continue
-        seen.add(address)
-        wider = policy.naming([address])
+        walk.seen.add(address)
+        wider = walk.policy.naming([address])
         try:
             if "Collection" not in kind:
                 wider.check(parse_address(address))
                 yield address
                 continue
-            inner = parse_collection(fetch(address, web, wider))
+            inner = parse_collection(fetch(address, walk.web, wider))
         except ImageError as error:
-            raise DataError(f"{name}: {error.message}", hint=error.hint) from error
+            walk.errors.append(DataError(f"{walk.name}: {error.message}", hint=error.hint))
+            continue
         if inner is None:
-            raise DataError(f"{name}: names {address} as a collection, which it is not", hint="tell the library")
-        yield from _manifests(inner, name, web, policy, seen, depth + 1)
+            message = f"{walk.name}: names {address} as a collection, which it is not"
+            walk.errors.append(DataError(message, hint="tell the library"))
+            continue
+        yield from _manifests(inner, walk, depth + 1)
 
 
 def _named(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -31,10 +31,8 @@ class Finished:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records of the ledger, each task once; of several of a task the last one counts."""
-        last = {record["task"]: place for place, record in enumerate(self.ledger.records())}
-        for place, record in enumerate(self.ledger.records()):
-            if last.get(record["task"]) == place:
-                yield record
+        # Read once: a run that works on it may put files of records together meanwhile.
+        yield from {record["task"]: record for record in self.ledger.records()}.values()
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The rows, with some of their columns and `task`, the name of the task that read them.

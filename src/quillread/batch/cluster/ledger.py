@@ -5,30 +5,41 @@ In `TARGET/_ledger` lie
 - `settings.json`: what is read with what. Another run must have the same.
 - `plan/000012.jsonl`: tasks with their inputs, written before one of them starts. `plan/end.json` when all are listed.
 - `done/....jsonl`: a record for each task whose part is written; a part without a record counts for nothing. Several
-  tasks share a file, as a store takes a few requests a second, not one a page. A resumed run makes one file of them.
+  tasks share a file, as a store takes a few requests a second, not one a page. Many files become one now and then.
 - `begun/....json`: of a task with which a worker was lost, how often each of its pages was begun.
-- `run.json`: who works on it, and how far it is; for `status`, and so that no two runs write at a time.
+- `run.json`: who works on it, and how far it is; for `status`, and to tell whether that run is still alive.
+- `runs/000003.json`: of each run, made by it alone. A run that finds a later one stops, so that no two write at a time.
 """
 
 import json
+import logging
 import os
+import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from quillread.batch.cluster.store import Store
 from quillread.batch.cluster.tasks import Item, Spread, Task
-from quillread.errors import DataError, UsageError
+from quillread.errors import DataError, QuillreadError, UsageError
+
+log = logging.getLogger(__name__)
 
 LEDGER = "_ledger"
-_SETTINGS, _RUN, _END = f"{LEDGER}/settings.json", f"{LEDGER}/run.json", f"{LEDGER}/plan/end.json"
+SETTINGS, _RUN, _END = f"{LEDGER}/settings.json", f"{LEDGER}/run.json", f"{LEDGER}/plan/end.json"
 _FORM = 1
 """Of the ledger."""
 STALE = 60.0
-"""Seconds without a sign of life after which a run on another machine is taken for dead."""
+"""Seconds without a sign of life after which a run is taken for dead."""
+_SIGN_SECONDS = 5.0
+"""Between two signs of life."""
 _MERGED = 64
 """Files of records beyond which a resumed run makes one of them."""
+_TOGETHER = 500
+"""Files of records of a run of which it makes one."""
 
 
 class Ledger:
@@ -41,7 +52,12 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._next = 0
-        self._files: list[str] = []
+        self._files: dict[str, bytes] = {}
+        """Content of files of records that are to become one, by name."""
+        self._number = -1
+        """Of this run; below 0 until it has claimed the target."""
+        self._facts: Mapping[str, Any] = {}
+        self._telling = threading.Lock()
 
     def open(self, settings: Mapping[str, Any]) -> bool:
         """Begin a target, or go on with one.
@@ -56,12 +72,12 @@ class Ledger:
             UsageError: If it is one of other settings; it names what differs.
             OutputError: If it cannot be written into.
         """
+        content = _encode({"form": _FORM, **settings})
         found = self.settings()
-        if found is None:
-            self._store.write(_SETTINGS, _encode({"form": _FORM, **settings}))
+        if found is None and self._store.create(SETTINGS, content):
             return False
-        ours = json.loads(_encode({"form": _FORM, **settings}))
-        if differences := list(_differences(found, ours)):
+        found = found or self.settings()  # another run was quicker
+        if differences := list(_differences(found, json.loads(content))):
             hint = "write into another folder, or run it as before"
             where = self._store.address
             raise UsageError(f"{where}: was written by a run with other settings: " + "; ".join(differences), hint=hint)
@@ -69,11 +85,16 @@ class Ledger:
 
     def settings(self) -> dict[str, Any] | None:
         """The settings of the target; None if there is no ledger."""
-        content = self._store.read(_SETTINGS)
+        content = self._store.read(SETTINGS)
         return None if content is None else _decode(content, self._store.address)
 
     def add_block(self, number: int, tasks: Sequence[Task]) -> None:
-        """Write tasks into the plan."""
+        """Write tasks into the plan.
+
+        Raises:
+            UsageError: If another run works on the target by now.
+        """
+        self._check_own()
         lines = ({"task": task.name, "items": [item.plain() for item in task.items]} for task in tasks)
         self._store.write(_block(number), b"\n".join(map(_encode, lines)))
 
@@ -96,26 +117,37 @@ class Ledger:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What became of the tasks that are done; of one that was done anew the last one counts."""
-        self._files = list(self._store.names(f"{LEDGER}/done"))
-        self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in self._files), default=-1)
-        for name in self._files:
-            for line in (self._store.read(name) or b"").splitlines():
+        names = list(self._store.names(f"{LEDGER}/done"))
+        self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in names), default=-1)
+        self._files = {}
+        for name, content in zip(names, self._store.read_all(names), strict=True):
+            self._files[name] = content or b""
+            for line in self._files[name].splitlines():
                 yield _decode(line, self._store.address)
 
     def merge(self) -> None:
         """Keep the records in one file in place of many; to be called after `records`."""
-        if len(self._files) <= _MERGED:
+        files, self._files = self._files, {}
+        if len(files) <= _MERGED:
             return
-        contents = filter(None, map(self._store.read, self._files))
+        *others, last = files
         # In the place of the last one, so that a run that ends just now leaves the others, which say the same.
-        self._store.write(self._files[-1], b"\n".join(contents))
-        for name in self._files[:-1]:
-            self._store.delete(name)
+        self._store.write(last, b"\n".join(filter(None, files.values())))
+        self._store.delete_all(others)
 
     def commit(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Note that tasks are done: after this, they are not done again."""
-        self._store.write(f"{LEDGER}/done/{self._next:09}.jsonl", b"\n".join(map(_encode, records)))
+        """Note that tasks are done: after this, they are not done again.
+
+        Raises:
+            UsageError: If another run works on the target by now.
+        """
+        self._check_own()
+        name, content = f"{LEDGER}/done/{self._next:09}.jsonl", b"\n".join(map(_encode, records))
+        self._store.write(name, content)
         self._next += 1
+        self._files[name] = content
+        if len(self._files) >= _TOGETHER:
+            self.merge()
 
     def claim(self, facts: Mapping[str, Any]) -> None:
         """Say that a run works on the target.
@@ -123,17 +155,64 @@ class Ledger:
         Raises:
             UsageError: If another one does.
         """
+        last = max(self._store.names(f"{LEDGER}/runs"), default=None)
+        number = -1 if last is None else int(last.rsplit("/", 1)[-1].split(".")[0])
         other = self.run()
+        if other is None or other.get("run", -1) < number:
+            other = self._claimant(number)  # it has not told yet how far it is
         if other is not None and not other.get("ended") and is_alive(other):
-            where = f"process {other['process']} of {other['host']}"
-            hint = f"wait for its end; a run that was killed counts as ended after {STALE:.0f} seconds"
-            raise UsageError(f"{self._store.address}: another run works on it, {where}", hint=hint)
+            raise self._taken(other)
+        own = _encode({**_own(), "token": secrets.token_hex(16)})
+        if not self._store.create(_run_name(number + 1), own):
+            raise self._taken(self._claimant(number + 1))
+        self._number = number + 1
         self.tell(facts)
 
     def tell(self, facts: Mapping[str, Any]) -> None:
-        """Say how far this run is."""
-        own = {"host": socket.gethostname(), "process": os.getpid(), "time": time.time()}
-        self._store.write(_RUN, _encode({**facts, **own}))
+        """Say how far this run is.
+
+        Raises:
+            UsageError: If another run works on the target by now.
+        """
+        with self._telling:
+            self._check_own()
+            self._facts = facts
+            self._store.write(_RUN, _encode({**facts, **_own(), "run": self._number}))
+
+    @contextmanager
+    def signs_of_life(self) -> Iterator[None]:
+        """Tell again and again what was told last, whatever else takes long."""
+        ended = threading.Event()
+
+        def work() -> None:
+            while not ended.wait(_SIGN_SECONDS):
+                try:
+                    self.tell(self._facts)
+                except QuillreadError as error:  # the run itself meets it when it writes next
+                    log.info("no sign of life: %s", error)
+
+        thread = threading.Thread(target=work, name="quillread-signs", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _check_own(self) -> None:
+        """Stop a run that was taken for dead, such as one on a machine that slept."""
+        if self._number >= 0 and (other := self._claimant(self._number + 1)) is not None:
+            raise self._taken(other)
+
+    def _claimant(self, number: int) -> dict[str, Any] | None:
+        """The run of a number; None if there is none, or it was killed while it began."""
+        content = self._store.read(_run_name(number))
+        return _decode(content, self._store.address) if content else None
+
+    def _taken(self, other: Mapping[str, Any] | None) -> UsageError:
+        where = f"process {other['process']} of {other['host']}" if other else "which has just begun"
+        hint = f"wait for its end; a run that was killed counts as ended after {STALE:.0f} seconds"
+        return UsageError(f"{self._store.address}: another run works on it, {where}", hint=hint)
 
     def run(self) -> dict[str, Any] | None:
         """What the last run said of itself."""
@@ -149,9 +228,15 @@ def begun_name(task: str) -> str:
 def spreads_of(record: Mapping[str, Any]) -> list[Spread]:
     """The long documents that a task found."""
     return [
-        Spread(record["task"], s["place"], record["block"], Item.of_plain(s["item"]), s["count"], s["joins"])
+        Spread(
+            record["task"], s["place"], record["block"], Item.of_plain(s["item"]), s["count"], s["joins"], s["pages"]
+        )
         for s in record.get("spread", ())
     ]
+
+
+def _run_name(number: int) -> str:
+    return f"{LEDGER}/runs/{number:06}.json"
 
 
 def _block(number: int) -> str:
@@ -159,14 +244,22 @@ def _block(number: int) -> str:
 
 
 def is_alive(run: Mapping[str, Any]) -> bool:
-    """Tell whether a run still works: of one on this machine that is known, others give signs of life."""
-    if run["host"] == socket.gethostname():
-        try:
-            os.kill(run["process"], 0)
-        except OSError:
-            return False
-        return bool(run["process"] != os.getpid())
-    return bool(time.time() - run["time"] < STALE)
+    """Tell whether a run still works, by its signs of life; one on this machine also by its process."""
+    if time.time() - run["time"] >= STALE:
+        return False
+    if run["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(run["process"], 0)
+    except PermissionError:
+        return True  # it is another user's
+    except OSError:
+        return False
+    return bool(run["process"] != os.getpid())
+
+
+def _own() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "process": os.getpid(), "time": time.time()}
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

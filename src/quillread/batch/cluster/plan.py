@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quillread.batch.cluster.ledger import Ledger
 from quillread.batch.cluster.tasks import Item, Task
+from quillread.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ _BLOCK = 1024
 _FIRST_BLOCK = 64
 _PATIENCE = 2.0
 """Seconds after which inputs that were found are planned although few were."""
+_STOP_SECONDS = 2.0
 _TOLD = 10
 """Inputs named twice that are told one by one."""
 
@@ -120,13 +122,17 @@ class Plan:
 
         Raises:
             QuillreadError: At the end, if the inputs could not be listed to their end.
+            DataError: If a part of the plan is gone.
         """
         number = 0
         while True:
             with self._news:
                 known, ended = self._blocks, self.is_whole
             if number < known:
-                yield from self._ledger.block(number) or ()
+                tasks = self._ledger.block(number)
+                if tasks is None:
+                    raise DataError(f"block {number} of the plan is gone", hint="put it back, or begin another target")
+                yield from tasks
                 number += 1
             elif ended:
                 break
@@ -148,7 +154,7 @@ class Plan:
         self._stopped.set()
         self._wanted.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)  # longer than that, it waits for a store, and writes nothing any more
         self._seen.close()
 
     def _work(self) -> None:

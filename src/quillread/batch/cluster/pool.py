@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -39,6 +39,8 @@ _LONGEST_TEMP = 30
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _START_SECONDS = 60.0
 """After which it is told that no worker has started."""
+_CLOSE_SECONDS = 2.0
+"""That workers have to let go of files."""
 _FAILED_STARTS = 5
 """Actors that may end in a row before one of them was ready."""
 
@@ -112,6 +114,11 @@ class _Actor:
         if self._worker is None:
             raise WorkerError("a worker was given a task before it was ready")
         return self._worker(task)
+
+    def close(self) -> None:
+        """Let go of files."""
+        if self._worker is not None:
+            self._worker.close()
 
 
 @dataclass(eq=False)
@@ -202,21 +209,24 @@ class RayPool:
     def rest(self) -> None:
         """There is nothing more to give: end workers without tasks, beyond the least."""
         idle = [worker for worker in self._workers if not worker.tasks]
-        for worker in idle[: max(len(self._workers) - self._config.min_workers, 0)]:
-            self._drop(worker)
+        self._drop(idle[: max(len(self._workers) - self._config.min_workers, 0)])
 
     def close(self) -> None:
         """End all."""
-        for worker in tuple(self._workers):
-            self._drop(worker)
+        self._drop(tuple(self._workers))
 
     def _add(self) -> None:
         handle = self._make.remote()
         self._workers.append(_Worker(handle, handle.start.remote(*self._state)))
 
-    def _drop(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        self._ray.kill(worker.handle)
+    def _drop(self, workers: Sequence[_Worker]) -> None:
+        """End workers; those that do nothing let go of their files before."""
+        closing = [worker.handle.close.remote() for worker in workers if worker.starting is None and not worker.tasks]
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
+        for worker in workers:
+            self._workers.remove(worker)
+            self._ray.kill(worker.handle)
 
     def _settle(self, ref: Any) -> list[Done]:
         worker = next((w for w in self._workers if ref is w.starting or ref in w.tasks), None)
@@ -293,11 +303,19 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
         ray = require("ray", "ray")
         is_main = threading.current_thread() is threading.main_thread()
         handlers = {number: signal.getsignal(number) for number in _SIGNALS} if is_main else {}
+        given = os.environ.get("TMPDIR")
+        if config.address is None:
+            # What workers fetch and unpack goes with the rest of this Ray, although they are killed in the end.
+            os.environ["TMPDIR"] = settings["_temp_dir"]
         try:
             ray.init(**settings)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = config.address or "this machine"
             raise UsageError(f"Ray cannot be reached or started at {where}: {error}", hint="check --address") from error
+        finally:
+            if config.address is None:
+                os.environ.pop("TMPDIR")
+                os.environ.update({} if given is None else {"TMPDIR": given})
         stack.callback(ray.shutdown)
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has its own, which would end the command without a word

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quillread.batch.cluster.batch import Batch, Progress
-from quillread.batch.cluster.ledger import Ledger
+from quillread.batch.cluster.ledger import LEDGER, Ledger
 from quillread.batch.cluster.plan import Plan
 from quillread.batch.cluster.pool import Pool, PoolConfig, RayPool, running_ray
 from quillread.batch.cluster.rows import column_names
 from quillread.batch.cluster.shipping import pack
 from quillread.batch.cluster.sources import Source, absolute_arguments
 from quillread.batch.cluster.store import Store
+from quillread.batch.cluster.tasks import FILES, ROOM
 from quillread.batch.cluster.worker import WorkerConfig
 from quillread.options import Provenance, ReadOptions
 
@@ -59,19 +60,21 @@ def read_batch(
     provenance = dict(Provenance(options))
     ledger = Ledger(store)
     ledger.open(_settings(config, types, provenance))
-    ledger.claim(Progress().plain())
+    ledger.claim({**Progress().plain(), "ended": False})
     worker = WorkerConfig(options, _absolute(store), provenance, types, config.formats)
     plan = Plan(ledger, source.items)
     batch = Batch(ledger, plan, retry_failed=config.retry_failed, on_progress=on_progress)
-    batch.load()
     try:
-        plan.start()
-        if pool is not None:
-            _run(batch, pool(worker))
-        else:
-            cargo = pack(options)
-            with running_ray(config.pool, cargo):
-                _run(batch, RayPool(config.pool, worker, cargo))
+        with ledger.signs_of_life():
+            store.clear_parts((LEDGER, ROOM, FILES))
+            batch.load()
+            plan.start()
+            if pool is not None:
+                _run(batch, pool(worker))
+            else:
+                cargo = pack(options)
+                with running_ray(config.pool, cargo):
+                    _run(batch, RayPool(config.pool, worker, cargo))
     finally:
         plan.close()
         ledger.tell({**batch.progress.plain(), "ended": True})

@@ -4,7 +4,7 @@ import base64
 import heapq
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import escape
 from pathlib import PurePosixPath
@@ -194,6 +194,8 @@ def _picture(batch: Finished, config: ReadConfig, row: dict[str, Any]) -> str:
     try:
         if item is None:
             return ""
+        if not item.is_named:
+            config = replace(config, web=replace(config.web, private=False))
         with open_document(sources.open(item), config, name=item.name) as document:
             image = document.page(row["page"] - 1)
     except Exception:  # a page that is gone must not lose the report; its figures stay

@@ -3,8 +3,10 @@
 Lines are drawn by stratum: lines of a similar expected error rate. Within a stratum each line is as likely as any
 other, so its sample stands for the whole stratum. More are drawn where errors are expected to differ most (Neyman's
 allocation). The rate is the combined ratio estimator, its interval that of the linearised variance (Cochran, Sampling
-Techniques, 3rd edition 1977, sections 5.5 and 6.11). It is about lines that were found: those that were missed show
-only on pages.
+Techniques, 3rd edition 1977, sections 5.4, 5.5 and 6.11), with Student's t of Satterthwaite's degrees of freedom. That
+no error was met in a stratum does not say that it has none: by the rule of three (Hanley and Lippman-Hand, JAMA 1983),
+up to 3 in n of its lines may have one, which is added to the upper end as other errors are. The rate is about lines
+that were found: those that were missed show only on pages.
 """
 
 import csv
@@ -22,10 +24,15 @@ _EDGES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Expected error rates between the strata."""
 _LEAST = 2
 """Lines of each stratum, without which nothing is known of how they differ."""
-_COLUMNS = ("page", "line", "source", "number", "stratum", "lines_of_stratum", "text", "truth")
+_COLUMNS = ("page", "line", "source", "number", "stratum", "lines_of_stratum", "lines_of_sample", "text", "truth")
+_NUMBERS = ("line", "number", "lines_of_stratum", "lines_of_sample")
 EMPTY = "[empty]"
 """What stands for the truth of a line where nothing is written."""
-_Z95 = 1.959964
+_T95 = {
+    1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 12: 2.179,
+    15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980, 1000: 1.962,
+}  # fmt: skip
+"""How many standard errors a 95 % interval reaches, by degrees of freedom: of others, the next lower ones count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class SampledLine:
     """As it was read."""
     truth: str = ""
     """What is written there; empty until somebody has looked, `EMPTY` if nothing is."""
+    lines_of_sample: int = 0
+    """How many were drawn in all; 0 if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +99,9 @@ def draw(rows: Iterable[dict[str, Any]], count: int, rng: random.Random) -> list
     if not seen:
         raise DataError("the data set has no lines to draw from", hint="wait until some pages are read")
     shares = allocate(seen, spread, count)
+    total = sum(shares.values())
     return [
-        SampledLine(page, line, source, number, stratum, seen[stratum], text)
+        SampledLine(page, line, source, number, stratum, seen[stratum], text, lines_of_sample=total)
         for stratum in sorted(kept)
         for page, line, source, number, text in rng.sample(kept[stratum], shares[stratum])
     ]
@@ -137,8 +147,11 @@ def estimate(lines: Sequence[SampledLine]) -> Estimate:
     """Estimate the character error rate of the whole from a sample that was proofread.
 
     Raises:
-        DataError: If lines were not proofread, or a stratum has too few.
+        DataError: If lines were not proofread, are missing, or a stratum has too few.
     """
+    if lines and lines[0].lines_of_sample not in (0, len(lines)):
+        message = f"the sample has {len(lines)} lines, and {lines[0].lines_of_sample} were drawn"
+        raise DataError(message, hint="keep all rows of the sample, and each once")
     open_ones = [line for line in lines if not line.truth]
     if open_ones or not lines:
         first = f", the first is line {open_ones[0].line} of {open_ones[0].source}" if open_ones else ""
@@ -156,9 +169,27 @@ def estimate(lines: Sequence[SampledLine]) -> Estimate:
     if not length:
         raise DataError("none of the lines that were proofread holds any writing", hint="draw a larger sample")
     rate = edits / length
-    variance = sum(_variance_of(found, sizes[name], rate) for name, found in strata.items())
-    half = _Z95 * math.sqrt(variance) / length
-    return Estimate(rate, max(rate - half, 0.0), rate + half, len(lines), sum(sizes.values()))
+    variances = {name: _variance_of(found, sizes[name], rate) for name, found in strata.items()}
+    half = _t95(variances, strata) * math.sqrt(sum(variances.values()))
+    unseen = _unseen_edits(strata, sizes)
+    low, high = rate - half / length, rate + math.hypot(half, *unseen) / length
+    return Estimate(rate, max(low, 0.0), high, len(lines), sum(sizes.values()))
+
+
+def _t95(variances: dict[str, float], strata: dict[str, list[tuple[int, int]]]) -> float:
+    """How many standard errors the interval reaches: the fewer lines the variance comes from, the more."""
+    parts = sum(value**2 / (len(strata[name]) - 1) for name, value in variances.items() if value)
+    degrees = sum(variances.values()) ** 2 / parts if parts else math.inf
+    return _T95[max(known for known in _T95 if known == 1 or known <= degrees)]
+
+
+def _unseen_edits(strata: dict[str, list[tuple[int, int]]], sizes: dict[str, int]) -> list[float]:
+    """Edits that strata may have in which none were met, at most."""
+    return [
+        (sizes[name] - len(found)) * min(3 / len(found), 1.0)
+        for name, found in strata.items()
+        if not any(edits for edits, _ in found)
+    ]
 
 
 def _variance_of(found: Sequence[tuple[int, int]], size: int, rate: float) -> float:
@@ -203,13 +234,13 @@ def _parse(rows: "csv.DictReader[str]", where: str) -> Iterator[SampledLine]:
         raise DataError(message, hint="take the file that quill batch sample has written")
     for number, row in enumerate(rows, 2):
         try:
-            counts = (int(row["line"]), int(row["number"]), int(row["lines_of_stratum"]))
+            counts = [int(row[name]) for name in _NUMBERS]
         except (TypeError, ValueError) as error:
             raise DataError(f"{where}, line {number}: a number is damaged", hint="take the file as written") from error
         cells = {name: (row[name] or "").removeprefix("\t") for name in _COLUMNS}
         yield SampledLine(
             cells["page"], counts[0], cells["source"], counts[1], cells["stratum"], counts[2], cells["text"],
-            cells["truth"],
+            cells["truth"], counts[3],
         )  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import fsspec
 
 from quillread.batch.cluster.archives import ARCHIVES, members, refuse_packed
-from quillread.batch.cluster.collections import list_manifests, parse_collection
+from quillread.batch.cluster.collections import lies_beside, list_manifests, parse_collection
+from quillread.batch.cluster.ledger import LEDGER, SETTINGS
 from quillread.batch.cluster.store import is_local, open_files, patiently, reason_of
-from quillread.batch.cluster.tables import TABLES, Table
-from quillread.batch.cluster.tasks import Item
+from quillread.batch.cluster.tables import TABLES, Table, raise_first
+from quillread.batch.cluster.tasks import FILES, ROOM, Item
 from quillread.batch.inputs import Input, address_stem, file_stem, with_own_stems
 from quillread.batch.records import LOG_NAME, written_files
 from quillread.errors import DataError, Fault, ImageError
@@ -29,6 +30,8 @@ from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 log = logging.getLogger(__name__)
 
 _MAGIC = re.compile(r"[*?\[]")
+_WRITTEN = (LEDGER, ROOM, FILES)
+"""Folders of the target of a batch: what it has written is not read, not even if the target is a folder of pages."""
 _KEYS = 1000
 """Files of a bucket that a request lists."""
 
@@ -67,15 +70,21 @@ class Source:
         """List the inputs, in order, as they are found. Doubles are not noticed here.
 
         Raises:
-            DataError: If an argument holds nothing to read, or cannot be listed.
+            DataError: At the end, if an argument holds nothing to read, or a part of it cannot be listed.
         """
+        errors: list[DataError] = []
         for argument in self.arguments:
             found = 0
-            for item in self._of(argument):
-                found += 1
-                yield item
-            if not found:
-                raise DataError(f"{argument}: holds no images or PDFs", hint="name another folder, pattern or table")
+            try:
+                for item in self._of(argument):
+                    found += 1
+                    yield item
+                if not found:
+                    hint = "name another folder, pattern or table"
+                    raise DataError(f"{argument}: holds no images or PDFs", hint=hint)
+            except DataError as error:
+                errors.append(error)
+        raise_first(errors)
 
     def _of(self, argument: str) -> Iterator[Item]:
         refuse_packed(argument)
@@ -119,8 +128,12 @@ class Source:
         if collection is None:
             yield Item(address, address, stem)
             return
-        for manifest in list_manifests(collection, address, self.web, address):
-            yield Item(manifest, manifest, str(address_stem(manifest).with_suffix("")))
+        yield from self._manifests(collection, address, address)
+
+    def _manifests(self, collection: dict[str, Any], name: str, given: str | None) -> Iterator[Item]:
+        for manifest in list_manifests(collection, name, self.web, given):
+            stem = str(address_stem(manifest).with_suffix(""))
+            yield Item(manifest, manifest, stem, is_named=lies_beside(manifest, given))
 
     def _files(self, argument: str) -> Iterator[Item]:
         files, path = open_files(argument)
@@ -142,7 +155,7 @@ class Source:
                 matches = re.compile(fsspec.utils.glob_translate(path))
                 chosen = (
                     [found for found in group if matches.fullmatch(found)]
-                    for group in self._walk(files, _root_of(path) or "/", local)
+                    for group in self._walk(files, _root_of(path) or "/", local, _depth_of(path))
                 )
                 yield from _with_stems(chosen, name_of, files, lambda found: file_stem(Path(found)))
             elif kind == "directory":
@@ -157,42 +170,60 @@ class Source:
         except DataError:
             raise
         except Exception as error:  # stores raise the errors of their clients, which have no base in common
-            hint = "check the address, the permissions and the credentials"
-            raise DataError(f"{argument}: cannot be listed: {reason_of(error)}", hint=hint) from error
+            raise _unlisted(argument, error) from error
 
     def _file(self, argument: str, path: str, local: bool, files: Any) -> Iterator[Item]:
         if local and names_manifest(Path(path)):
             collection = parse_collection(Path(path).read_bytes())
             if collection is not None:
-                for manifest in list_manifests(collection, argument, self.web, None):
-                    yield Item(manifest, manifest, str(address_stem(manifest).with_suffix("")))
+                yield from self._manifests(collection, argument, None)
                 return
         place = argument if "::" in argument else _place(files, path)
         yield Item(argument, place, str(file_stem(Path(path)).with_suffix("")))
 
-    def _walk(self, files: Any, root: str, local: bool) -> Iterator[list[str]]:
-        """The files below a folder: those of one folder after another, or of a bucket as many as a request lists."""
+    def _walk(self, files: Any, root: str, local: bool, depth: int | None = None) -> Iterator[list[str]]:
+        """The files below a folder: those of one folder after another, or of a bucket as many as a request lists.
+
+        Args:
+            files: Where they are.
+            root: The folder.
+            local: Whether it is on this machine.
+            depth: Slashes in the longest path that is of interest; None if all are.
+
+        Raises:
+            DataError: At the end, if a folder below the first cannot be listed.
+        """
         if hasattr(files, "call_s3"):
             yield from _keys(files, root, self.hidden)
             return
         # Of a web server a folder is an address that ends with a slash; elsewhere that is left aside.
         end = "/" if is_address(root) else ""
-        waiting = [f"{root.rstrip('/')}{end}" or "/"]
+        first = f"{root.rstrip('/')}{end}" or "/"
+        waiting, errors = [first], list[DataError]()
         while waiting:
             folder = waiting.pop()
             list_folder = partial(files.ls, folder, detail=True)
-            entries = list_folder() if local else patiently(list_folder)
+            try:
+                entries = list_folder() if local else patiently(list_folder)
+            except Exception as error:  # of the store's client
+                if folder == first:
+                    raise
+                errors.append(_unlisted(folder, error))
+                continue
+            is_target = any(str(entry["name"]).rstrip("/").endswith(f"/{LEDGER}") for entry in entries)
+            is_target = is_target and files.exists(f"{folder.rstrip('/')}/{SETTINGS}")
             found, folders = [], []
             for entry in entries:
                 name = str(entry["name"]).rstrip("/")
-                if name.rsplit("/", 1)[-1].startswith(".") or name == self.hidden:
+                last = name.rsplit("/", 1)[-1]
+                if last.startswith(".") or name == self.hidden or (is_target and last in _WRITTEN):
                     continue
                 if end and (not name.startswith(folder) or ".." in name.split("/")):
                     continue  # pages of the web link to whatever they like
                 if entry["type"] == "directory":
                     if entry.get("islink"):
                         log.warning("%s: is a link to a folder, and not followed", name)
-                    else:
+                    elif depth is None or name.count("/") < depth:
                         folders.append(name + end)
                 elif name != folder.rstrip("/"):
                     found.append(name)
@@ -201,18 +232,24 @@ class Source:
                 found = [name for name in found if real_path(name) not in earlier]
             yield sorted(found, key=lambda name: by_number(Path(name)))
             waiting += sorted(folders, key=lambda name: by_number(Path(name)), reverse=True)
+        raise_first(errors)
 
 
 def _keys(files: Any, root: str, hidden: str) -> Iterator[list[str]]:
     """The keys of a bucket below a prefix: s3fs itself would hold all of them in memory."""
     bucket, prefix, _ = files.split_path(root)
+    is_inside = f"{root.rstrip('/')}/".startswith(f"{hidden}/")
+    skipped = {f"{hidden}/"} if hidden and not is_inside else set[str]()
     further: dict[str, str] = {}
     while True:
         where = {"Bucket": bucket, "Prefix": f"{prefix.rstrip('/')}/" if prefix else "", "MaxKeys": _KEYS}
         answer = patiently(partial(files.call_s3, "list_objects_v2", **where, **further))
-        names = (f"{bucket}/{entry['Key']}" for entry in answer.get("Contents", ()))
+        names = [f"{bucket}/{entry['Key']}" for entry in answer.get("Contents", ())]
+        for name in names:  # keys come in order, and that of a ledger before what its batch has written
+            if name.endswith(f"/{SETTINGS}"):
+                skipped |= {f"{name.removesuffix(SETTINGS)}{folder}/" for folder in _WRITTEN}
         seen = (name for name in names if not any(part.startswith(".") for part in name.split("/")))
-        yield [name for name in seen if not name.endswith("/") and not (hidden and name.startswith(f"{hidden}/"))]
+        yield [name for name in seen if not name.endswith("/") and not name.startswith(tuple(skipped))]
         if not answer.get("IsTruncated"):
             return
         further = {"ContinuationToken": answer["NextContinuationToken"]}
@@ -271,6 +308,16 @@ def _root_of(pattern: str) -> str:
     """The part of a pattern before the first folder or name that has signs of patterns."""
     found = _MAGIC.search(pattern)
     return pattern[: found.start()].rpartition("/")[0] if found else pattern
+
+
+def _depth_of(pattern: str) -> int | None:
+    """Slashes in the paths that match a pattern; None if there may be any number."""
+    return None if "**" in pattern else pattern.count("/")
+
+
+def _unlisted(where: str, error: Exception) -> DataError:
+    hint = "check the address, the permissions and the credentials"
+    return DataError(f"{where}: cannot be listed: {reason_of(error)}", hint=hint)
 
 
 def _is_page(name: str, local: bool) -> bool:

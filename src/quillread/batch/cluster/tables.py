@@ -4,13 +4,16 @@ import csv
 import io
 import itertools
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from quillread.batch.cluster.store import open_files, reason_of
+from quillread.batch.cluster.store import open_patiently, reason_of
 from quillread.config import suggest
 from quillread.errors import DataError, UsageError
 from quillread.extras import require
+
+log = logging.getLogger(__name__)
 
 TABLES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 """Endings of the names of tables."""
@@ -42,7 +45,6 @@ class Table:
 
     def __init__(self, address: str, column: str | None = None) -> None:
         self._address = address
-        self._files, self._path = open_files(address)
         self._kind = "." + address.rsplit(".", 1)[-1].lower()
         try:
             types = self._find_types()
@@ -55,19 +57,26 @@ class Table:
         """The rows, in order; empty lines are skipped.
 
         Raises:
-            DataError: If one is damaged.
+            DataError: At the end, if some are damaged, which are skipped; or if what follows cannot be read.
         """
+        errors: list[DataError] = []
         try:
             for number, values in enumerate(self._values(), 1):
+                if isinstance(values, DataError):
+                    errors.append(values)
+                    continue
                 address = values.get(self._column)
                 others = {name: self._fitted(values.get(name), kind) for name, kind in self.types.items()}
                 if unknown := values.keys() - self.types.keys() - {self._column}:
                     name = sorted(map(str, unknown))[0]
                     hint = f"name every column in the first {_LOOKED_AT} rows, as null where it is empty"
-                    raise DataError(f"{self._address}, row {number}: has a column {name!r} of its own", hint=hint)
+                    message = f"{self._address}, row {number}: has a column {name!r} of its own"
+                    errors.append(DataError(message, hint=hint))
+                    continue
                 yield (str(address) if address else None), others
         except (OSError, ValueError, UnicodeError) as error:
             raise DataError(f"{self._address}: cannot be read: {reason_of(error)}", hint="check it") from error
+        raise_first(errors)
 
     def _choose(self, column: str | None, names: Sequence[str]) -> str:
         if column is None:
@@ -83,15 +92,16 @@ class Table:
 
     def _find_types(self) -> dict[str, str]:
         if self._kind == ".txt":
-            with self._files.open(self._path, "rb"):
+            with open_patiently(self._address):
                 return {"address": "string"}
         if self._kind == ".parquet":
-            with self._files.open(self._path, "rb") as file:
+            with open_patiently(self._address) as file:
                 schema = require("pyarrow.parquet", "ray").ParquetFile(file).schema_arrow
                 return {field.name: _type_of(field.type) for field in schema}
         if self._kind == ".jsonl":
-            first = itertools.islice(self._values(), _LOOKED_AT)
-            return dict.fromkeys((name for values in first for name in values), "string")
+            first = list(itertools.islice(self._values(), _LOOKED_AT))
+            raise_first([values for values in first if isinstance(values, DataError)])
+            return dict.fromkeys((name for values in first for name in values), "string")  # type: ignore[union-attr]
         with self._text() as text:
             names = next(csv.reader(text, delimiter=self._delimiter), None)
         if not names:
@@ -103,34 +113,51 @@ class Table:
         return "\t" if self._kind == ".tsv" else ","
 
     def _text(self) -> io.TextIOWrapper:
-        return io.TextIOWrapper(self._files.open(self._path, "rb"), encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(open_patiently(self._address), encoding="utf-8-sig", newline="")
 
-    def _values(self) -> Iterator[Mapping[str, Any]]:
+    def _values(self) -> Iterator[Mapping[str, Any] | DataError]:
+        """The cells of each row by column, or what is wrong with it."""
         if self._kind == ".parquet":
-            with self._files.open(self._path, "rb") as file:
+            with open_patiently(self._address) as file:
                 for batch in require("pyarrow.parquet", "ray").ParquetFile(file).iter_batches(_ROWS):
                     yield from batch.to_pylist()
             return
         with self._text() as text:
             if self._kind in (".csv", ".tsv"):
-                for row in csv.DictReader(text, delimiter=self._delimiter):
+                for number, row in enumerate(csv.DictReader(text, delimiter=self._delimiter), 1):
                     if None in row:  # what stands beyond the last column
-                        raise DataError(f"{self._address}: a row has more cells than there are columns: {row[None]}")
-                    yield row
+                        message = f"has more cells than there are columns: {row[None]}"
+                        yield DataError(f"{self._address}, row {number}: {message}", hint="check its commas and quotes")
+                    else:
+                        yield row
                 return
             for line in filter(None, map(str.strip, text)):
                 yield {"address": line} if self._kind == ".txt" else self._object(line)
 
-    def _object(self, line: str) -> dict[str, Any]:
-        values = json.loads(line)
+    def _object(self, line: str) -> dict[str, Any] | DataError:
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            return DataError(f"{self._address}: a line cannot be read: {error}: {line[:80]}", hint="check it")
         if not isinstance(values, dict):
-            raise DataError(f"{self._address}: holds a line that is not an object: {line[:80]}", hint="check it")
+            return DataError(f"{self._address}: holds a line that is not an object: {line[:80]}", hint="check it")
         return values
 
     def _fitted(self, value: Any, kind: str) -> Any:
         if value is None or kind != "string" or isinstance(value, str):
             return value
-        return json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, bytes):
+            return value.decode(errors="backslashreplace")
+        is_json = isinstance(value, dict | list | bool)
+        return json.dumps(value, ensure_ascii=False, default=str) if is_json else str(value)
+
+
+def raise_first(errors: Sequence[DataError]) -> None:
+    """Raise what was wrong with parts of a list, once the others are listed; each is told."""
+    for error in errors[1:]:
+        log.warning("%s", error)
+    if errors:
+        raise errors[0]
 
 
 def _type_of(kind: Any) -> str:

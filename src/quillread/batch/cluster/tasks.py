@@ -11,6 +11,8 @@ LONG = 16
 """Pages that a worker reads of a document at a time; those of a longer one are spread over the workers."""
 ROOM = "pages"
 """Folder of the data set."""
+FILES = "files"
+"""Folder of the files of each page or document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Item:
     """First byte and number of bytes in the tar at `place`, if it lies in one."""
     fault: Fault | None = None
     """Why it cannot be read, if that is known already."""
+    is_named: bool = True
+    """Whether the user named it, and not a collection: what others name may not lie in a private network."""
 
     @property
     def key(self) -> bytes:
@@ -52,6 +56,8 @@ class Item:
             data |= {"member": self.member, "span": self.span}
         if self.fault is not None:
             data["fault"] = asdict(self.fault)
+        if not self.is_named:
+            data["is_named"] = False
         return data
 
     @classmethod
@@ -79,12 +85,16 @@ class Task:
     items: tuple[Item, ...]
     pages: tuple[int, int] | None = None
     """Of a long document: the first of its selected pages to read, from 0, and the one to stop before."""
+    count: int = 0
+    """Pages of the long document, when it was found."""
     joins: int = 0
     """Of a long document that is read: how many of its parts are to be joined into its files."""
     careful: bool = False
     """Whether a worker was lost with it: which page is read is then noted before it is."""
     again: bool = False
     """Whether pages that failed are to be read again, and all others kept."""
+    rewrites: tuple[int, ...] = ()
+    """Places of inputs that are then read whole, as their files could not be written."""
 
     @property
     def part(self) -> str:
@@ -106,18 +116,21 @@ class Spread:
     """Of its pages that are to be read."""
     joins: bool = False
     """Whether files are written of it, which hold all of its pages."""
+    pages: int = 0
+    """Of it, selected or not."""
 
     def tasks(self) -> list[Task]:
         """Its tasks, in order."""
         firsts = range(0, self.count, LONG)
         return [
-            Task(self._name(first), self.block, (self.item,), (first, min(first + LONG, self.count)))
+            Task(self._name(first), self.block, (self.item,), (first, min(first + LONG, self.count)), self.pages)
             for first in firsts
         ]
 
     def joining(self) -> Task:
         """The task that comes after the others."""
-        return Task(f"{self.parent}-{self.place:03}-files", self.block, (self.item,), joins=len(self.tasks()))
+        name = f"{self.parent}-{self.place:03}-files"
+        return Task(name, self.block, (self.item,), count=self.pages, joins=len(self.tasks()))
 
     def _name(self, first: int) -> str:
         return f"{self.parent}-{self.place:03}-{first:06}"

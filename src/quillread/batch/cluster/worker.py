@@ -4,8 +4,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from quillread.batch.cluster.archives import OpenZip, read_span
 from quillread.batch.cluster.ledger import LEDGER, begun_name
 from quillread.batch.cluster.rows import RowMaker, from_parquet, schema_of, to_parquet
 from quillread.batch.cluster.store import Store, is_local, open_files, patiently, reason_of
-from quillread.batch.cluster.tasks import LONG, Item, Spread, Task
+from quillread.batch.cluster.tasks import FILES, LONG, Item, Spread, Task
+from quillread.batch.cluster.work import Work
 from quillread.batch.executors import PageJob, PageResult, PageWorker
 from quillread.batch.journal import load_page
 from quillread.batch.outputs import Tee, file_writer
@@ -28,8 +28,6 @@ from quillread.types import DocumentInfo, Page, Scan
 
 DEADLY = 3
 """Times that a page is begun by workers that are lost with it, before it is parked."""
-FILES = "files"
-"""Folder of the files of each page or document."""
 _MOST_BYTES = 2_000_000_000
 """Of a file of a store."""
 _FIRST = "first"
@@ -73,14 +71,16 @@ class TaskWorker:
     def __call__(self, task: Task) -> dict[str, Any]:
         """Do a task; return the record of it, with which it counts as done once it is in the ledger."""
         start = time.monotonic()
-        work = _Work(task, self._begun(task), self._kept(task))
+        work = Work(task, self._begun(task), self._earlier(task))
         with tempfile.TemporaryDirectory(prefix="quillread-task-") as folder:
-            for place, item in enumerate(task.items):
+            for work.place, item in enumerate(task.items):
+                place = Path(folder, str(work.place))
                 if task.joins:
-                    self._join(work, item, Path(folder))
-                else:
-                    self._read(work, place, item, Path(folder))
-            self._send(Path(folder))
+                    self._join(work, item, place)
+                elif not work.is_read(item):
+                    self._read(work, item, place)
+                if work.place not in work.worse:
+                    self._send(place)
         if not task.joins:
             if work.pages:
                 lines = b"\n".join(json.dumps(page).encode() for page in work.pages)
@@ -103,37 +103,75 @@ class TaskWorker:
             begun[_FIRST] = 1
         return begun
 
-    def _kept(self, task: Task) -> dict[str, dict[str, Any]]:
-        """The rows of pages that were read well, where the others are read again."""
+    def _earlier(self, task: Task) -> list[dict[str, Any]] | None:
+        """The rows of an earlier run, where those of pages that failed are read again."""
         content = self._store.read(task.part) if task.again else None
-        return {} if content is None else {row["id"]: row for row in from_parquet(content) if row["fault"] is None}
+        return None if content is None else from_parquet(content)
 
-    def _read(self, work: "_Work", place: int, item: Item, folder: Path) -> None:
+    def _read(self, work: Work, item: Item, folder: Path) -> None:
         task, options = work.task, self._config.options
         opened = self._open(work, item)
         if isinstance(opened, Fault):
-            work.add(self._rows.of_input(item, opened))
-            writer = self._writer(item, folder)
-            refuse(writer, item.name, opened, self._config.provenance)
-            writer.abort()
+            self._miss(work, item, opened, folder)
             return
         source, count = opened
-        selected = options.selected(count)
-        if task.pages is None and len(selected) > LONG:
+        chosen = options.selected(count)
+        if task.pages is None and len(chosen) > LONG:
             joins = any(not FORMATS[name].a_file_a_page for name in self._config.formats)
-            work.spread.append(Spread(task.name, place, task.block, item, len(selected), joins))
+            work.spread.append(Spread(task.name, work.place, task.block, item, len(chosen), joins, count))
             return
-        is_part = task.pages is not None
-        chosen = selected[slice(*task.pages)] if task.pages else selected
-        writer = self._writer(item, folder, pages_only=is_part)
+        if task.pages is not None:
+            chosen = [index for index in self._part_of(task) if index < count]
+        writer = self._writer(item, folder, pages_only=task.pages is not None)
         info = DocumentInfo(item.name, count, self._config.provenance)
         try:
-            deliver(self._scans(work, item, source, count, chosen), writer, info, len(chosen))
+            if chosen:
+                deliver(self._scans(work, item, source, count, chosen), writer, info, len(chosen))
         finally:
             writer.abort()
-        work.faults += [fault.kind for fault in writer.faults]
+        work.take_faults(writer.faults)
+        if task.pages is not None:
+            message = "{where}: the document now ends at page " + str(count)
+            gone = [index for index in self._part_of(task) if index >= count]
+            self._add_missing(work, item, gone, lambda where: Fault("input", message.format(where=where)))
 
-    def _open(self, work: "_Work", item: Item) -> tuple[Path | str | bytes, int] | Fault:
+    def _part_of(self, task: Task) -> list[int]:
+        """Indices of the pages of a long document that a task reads."""
+        return self._config.options.selected(task.count)[slice(*task.pages or (0, 0))]
+
+    def _miss(self, work: Work, item: Item, fault: Fault, folder: Path) -> None:
+        """Enter an input that cannot be opened; what an earlier run read of it is kept."""
+        if work.task.pages is not None:
+            self._add_missing(work, item, self._part_of(work.task), lambda _: fault)
+            return
+        known = [row for row in work.earlier_of(item) if row["page"] is not None]
+        if known:
+            work.rows += known
+            return
+        work.add(self._rows.of_input(item, fault))
+        writer = self._writer(item, folder)
+        refuse(writer, item.name, fault, self._config.provenance)
+        writer.abort()
+
+    def _add_missing(self, work: Work, item: Item, indices: Sequence[int], explain_one: Callable[[str], Fault]) -> None:
+        """Enter pages of a long document that are there no more."""
+        for number in (index + 1 for index in indices):
+            page = Page(item.name, number, 0, 0, fault=explain_one(f"{item.name}, page {number}"))
+            self._add(work, item, PageResult(work.task.count, page), page, 0.0)
+
+    def _add(self, work: Work, item: Item, result: PageResult, page: Page, seconds: float) -> None:
+        kept = work.kept.get(item.page_id(page.number))
+        if kept is None or page.fault is None:
+            work.add(self._rows.of_page(item, page, seconds))
+        else:  # that a page cannot be read this time is no reason to lose what was read of it
+            work.add(kept)
+            if self._config.formats:
+                work.worse.add(work.place)
+                work.take_faults([page.fault])
+        if work.task.pages is not None and self._joins:
+            work.pages.append({"page": dataclasses.asdict(page), "points": result.points})
+
+    def _open(self, work: Work, item: Item) -> tuple[Path | str | bytes, int] | Fault:
         """What an input is read from and the number of its pages, or why it cannot be read."""
         if item.fault is not None:
             return item.fault
@@ -145,11 +183,11 @@ class TaskWorker:
             source = self._sources.open(item)
         except Exception as error:  # what is wrong with one input must not lose the others
             return _explain(error, item.name)
-        found = self._pages(PageJob(0, item.name, source, None))
+        found = self._pages(PageJob(0, item.name, source, None, is_named=item.is_named))
         return found.fault or (source, found.count)
 
     def _scans(
-        self, work: "_Work", item: Item, source: Path | str | bytes, count: int, indices: Sequence[int]
+        self, work: Work, item: Item, source: Path | str | bytes, count: int, indices: Sequence[int]
     ) -> Iterator[Scan]:
         for index in indices:
             key, number = item.page_id(index + 1), index + 1
@@ -162,46 +200,46 @@ class TaskWorker:
                 result = PageResult(count, Page(item.name, number, 0, 0, fault=_deadly(where)))
             else:
                 self._note(work, key)
-                result = self._pages(PageJob(0, item.name, source, index, None, self._with_images))
+                job = PageJob(0, item.name, source, index, None, self._with_images, item.is_named)
+                result = self._pages(job)
             page = result.page or Page(item.name, number, 0, 0, fault=result.fault)
-            work.add(self._rows.of_page(item, page, time.monotonic() - start))
-            if work.task.pages is not None and self._joins:
-                work.pages.append({"page": dataclasses.asdict(page), "points": result.points})
+            self._add(work, item, result, page, time.monotonic() - start)
             yield replace(result, page=page).scan()
 
     @property
     def _joins(self) -> bool:
         return any(not FORMATS[name].a_file_a_page for name in self._config.formats)
 
-    def _join(self, work: "_Work", item: Item, folder: Path) -> None:
+    def _join(self, work: Work, item: Item, folder: Path) -> None:
         """Write the files of a long document, whose pages were read by several tasks."""
         opened = self._open(work, item)
         if isinstance(opened, Fault):  # it was there when its pages were read, and their rows stay
-            work.faults.append(opened.kind)
+            work.take_faults([opened])
             return
         source, count = opened
         parent = work.task.name.removesuffix("-files")
         names = [f"{parent}-{part * LONG:06}" for part in range(work.task.joins)]
         writer = self._writer(item, folder, documents_only=True)
-        info = DocumentInfo(item.name, count, self._config.provenance)
+        info = DocumentInfo(item.name, work.task.count, self._config.provenance)
         try:
-            expected = len(self._config.options.selected(count))
-            deliver(self._known(item, source, names), writer, info, expected)
+            expected = len(self._config.options.selected(work.task.count))
+            deliver(self._known(item, source, count, names), writer, info, expected)
         finally:
             writer.abort()
-        work.faults += [fault.kind for fault in writer.faults]
+        work.take_faults(writer.faults)
 
-    def _known(self, item: Item, source: Path | str | bytes, names: Sequence[str]) -> Iterator[Scan]:
+    def _known(self, item: Item, source: Path | str | bytes, count: int, names: Sequence[str]) -> Iterator[Scan]:
         for name in names:
             for line in (self._store.read(_pages_name(name)) or b"").splitlines():
                 found = json.loads(line)
                 page = load_page(found["page"])
-                if self._with_images and page.fault is None:
-                    yield self._pages(PageJob(0, item.name, source, page.number - 1, page, True)).scan()
+                if self._with_images and page.fault is None and page.number <= count:
+                    job = PageJob(0, item.name, source, page.number - 1, page, True, item.is_named)
+                    yield self._pages(job).scan()
                 else:
                     yield Scan(page, points=found["points"] and tuple(found["points"]))
 
-    def _note(self, work: "_Work", key: str) -> None:
+    def _note(self, work: Work, key: str) -> None:
         """Note that a page is begun, where a worker was lost: a cost that the others need not bear."""
         if work.task.careful:
             work.begun[key] = work.begun.get(key, 0) + 1
@@ -218,47 +256,6 @@ class TaskWorker:
         """Put the files that were written where they belong."""
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             self._store.put(path, f"{FILES}/{path.relative_to(folder).as_posix()}")
-
-
-class _Work:
-    """A task on its way."""
-
-    def __init__(self, task: Task, begun: dict[str, int], kept: dict[str, dict[str, Any]]) -> None:
-        self.task = task
-        self.begun = begun
-        self.kept = kept
-        self.rows: list[dict[str, Any]] = []
-        self.pages: list[dict[str, Any]] = []
-        self.spread: list[Spread] = []
-        self.faults: list[str] = []
-        """Kinds of what could not be written."""
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Take a row."""
-        self.rows.append(row)
-
-    def record(self, seconds: float) -> dict[str, Any]:
-        """What the ledger holds of the task."""
-        lines = [line for row in self.rows for line in row["lines"]]
-        sure = Counter(min(int(10 * line["confidence"]), 9) for line in lines if line["confidence"] is not None)
-        faults = Counter(row["fault"]["kind"] for row in self.rows if row["fault"])
-        record: dict[str, Any] = {
-            "task": self.task.name,
-            "block": self.task.block,
-            "rows": len(self.rows),
-            "inputs": 0 if self.task.pages or self.task.joins else len(self.task.items),
-            "lines": len(lines),
-            "seconds": round(seconds, 3),
-            "confidence": [sure[bin] for bin in range(10)],
-            "faults": dict(faults),
-            "unwritten": dict(Counter(self.faults)),
-            "deadly": [row["source"] for row in self.rows if row["fault"] and row["fault"]["kind"] == "crash"],
-        }
-        if self.spread:
-            record["spread"] = [
-                {"place": s.place, "item": s.item.plain(), "count": s.count, "joins": s.joins} for s in self.spread
-            ]
-        return {name: value for name, value in record.items() if value or name in ("block", "rows", "inputs")}
 
 
 class Sources:
@@ -318,7 +315,7 @@ class Sources:
             if self._zip is not None:
                 self._zip.close()
                 self._zip = None
-            self._zip = patiently(lambda: OpenZip(item.place))
+            self._zip = OpenZip(item.place)
         return self._zip.read(item.member, _MOST_BYTES)
 
 

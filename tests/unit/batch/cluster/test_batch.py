@@ -10,6 +10,7 @@ from readings import write_document, written
 from quillread.cli.main import main
 from quillread.errors import DataError, UsageError
 from quillread.options import ReadOptions
+from quillread.types import Scan
 
 
 class Driver(BaseException):
@@ -80,6 +81,16 @@ def test_a_run_that_is_killed_and_started_again_leaves_one_row_for_each_page(cou
     assert len(texts("out")) == 29
 
 
+def test_what_killed_workers_left_unfinished_is_removed(here: Path):
+    list(write_bars(here / "scans", 1))
+    read_bars("scans", target="out")
+    for folder in ("pages/block=000000", "_ledger/done", "files/deep"):
+        (here / "out" / folder).mkdir(parents=True, exist_ok=True)
+        (here / "out" / folder / f".quillread-{'0' * 16}.part").write_bytes(b"x")
+    read_bars("scans", target="out")
+    assert list((here / "out").rglob("*.part")) == []
+
+
 def test_what_is_whole_is_not_read_again(here: Path):
     list(write_bars(here / "scans", 6))
     first, second = FrailBars(), FrailBars()
@@ -132,6 +143,107 @@ def test_failed_pages_of_a_long_document_are_read_again(here: Path):
     write_document(here / "book.pdf", ["dead"] * 20)
     assert read_bars("book.pdf", target="out", retry_failed=True).failed == 0
     assert set(texts("out").values()) == {"dead"}
+
+
+def test_what_was_read_stays_if_it_cannot_be_opened_when_others_are_read_again(here: Path):
+    list(write_bars(here / "scans", 1))
+    write_document(here / "scans" / "a.pdf", ["dead", None])
+    read_bars("scans", target="out", formats=("txt",))
+    before = written(here / "out" / "files")
+    for name in ("page-000.png", "a.pdf"):
+        (here / "scans" / name).write_bytes(b"gone")
+    progress = read_bars("scans", target="out", formats=("txt",), retry_failed=True)
+    assert texts("out") == {("page-000.png", 1): WORDS[0], ("a.pdf", 1): "dead", ("a.pdf", 2): ""}
+    assert (progress.pages, progress.failed, written(here / "out" / "files")) == (3, 1, before)
+
+
+def test_a_page_that_was_read_stays_if_it_cannot_be_read_when_another_is_read_again(here: Path):
+    write_document(here / "a.pdf", ["dead", "cab", None])
+    read_bars("a.pdf", target="out", formats=("txt",))
+    before = written(here / "out" / "files")
+    write_document(here / "a.pdf", ["dead", None, "bed"])
+    progress = read_bars("a.pdf", target="out", formats=("txt",), retry_failed=True)
+    assert texts("out") == {("a.pdf", 1): "dead", ("a.pdf", 2): "cab", ("a.pdf", 3): "bed"}
+    assert (written(here / "out" / "files"), len(progress.unwritten)) == (before, 1)
+
+
+def test_only_inputs_with_pages_that_failed_are_opened_again(here: Path):
+    list(write_bars(here / "scans", 1))
+    write_document(here / "scans" / "a.pdf", ["dead", None])
+    read_bars("scans", target="out", formats=("txt",))
+    pages = FrailBars()
+    read_bars("scans", target="out", formats=("txt",), retry_failed=True, pages=pages)
+    assert {name for name, _ in pages.read} == {"scans/a.pdf"}
+
+
+@pytest.mark.parametrize("formats", [(), ("txt",), ("page",)])
+def test_each_page_of_a_long_document_has_a_row_although_it_is_gone_before_they_are_read(
+    formats: tuple[str, ...], here: Path
+):
+    book, pages = write_document(here / "book.pdf", ["dead"] * 40), FrailBars()
+
+    def stop(count: int) -> None:
+        if count == 3:
+            book.unlink()
+            pages.close()
+
+    progress = read_bars("book.pdf", target="out", formats=formats, stop=stop, pages=pages)
+    assert texts("out") == {("book.pdf", i): "dead" if i <= 16 else "" for i in range(1, 41)}
+    assert (progress.pages, progress.failed) == (40, 24)
+
+
+@pytest.mark.parametrize("formats", [(), ("txt",)])
+def test_a_long_document_that_gets_shorter_has_faults_for_pages_that_are_gone(formats: tuple[str, ...], here: Path):
+    pages = FrailBars()
+    write_document(here / "book.pdf", ["dead"] * 40)
+
+    def stop(count: int) -> None:
+        if count == 3:
+            write_document(here / "book.pdf", ["dead"] * 20)
+            pages.close()
+
+    progress = read_bars("book.pdf", target="out", formats=formats, stop=stop, pages=pages)
+    assert texts("out") == {("book.pdf", i): "dead" if i <= 20 else "" for i in range(1, 41)}
+    assert rows("out")[39]["fault"]["message"] == "book.pdf, page 40: the document now ends at page 20"
+    assert (progress.pages, progress.failed, progress.faults["internal"]) == (40, 20, 0)
+
+
+def test_a_long_document_beside_a_page_that_failed_is_read_once(here: Path):
+    list(write_bars(here / "scans", 1))
+    good = (here / "scans" / "page-000.png").read_bytes()
+    (here / "scans" / "page-000.png").write_bytes(b"no image")
+    write_document(here / "scans" / "book.pdf", ["dead"] * 20)
+    with pytest.raises(Driver):
+        read_bars("scans", target="out", stop=ends_after(1))
+    (here / "scans" / "page-000.png").write_bytes(good)
+    pages = FrailBars()
+    progress = read_bars("scans", target="out", retry_failed=True, pages=pages)
+    assert len(texts("out")) == progress.pages == len(pages.read) == 21
+    assert (progress.failed, progress.spread_left) == (0, 0)
+
+
+def test_files_that_could_not_be_written_are_named_and_written_when_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from quillread.formats.export import FileWriter
+
+    add = FileWriter.add
+
+    def fail(writer: FileWriter, scan: Scan) -> None:
+        if "001" in scan.page.source:
+            raise DataError("no such letter")
+        add(writer, scan)
+
+    list(write_bars(here / "scans", 2))
+    monkeypatch.setattr(FileWriter, "add", fail)
+    progress = read_bars("scans", target="out", formats=("txt",))
+    assert (progress.failed, progress.unwritten) == (0, ["scans/page-001.png: no such letter"])
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    pages = FrailBars()
+    progress = read_bars("scans", target="out", formats=("txt",), retry_failed=True, pages=pages)
+    assert (progress.faults, progress.unwritten, pages.read) == ({}, [], [("scans/page-001.png", 0)])
+    assert written(here / "out" / "files")["page-001.txt"] == f"{WORDS[1]}\n"
 
 
 def test_a_target_of_other_settings_is_refused_with_what_differs(here: Path):

@@ -32,6 +32,7 @@ def test_tasks_come_back_from_the_plan_as_they_were(ledger: Ledger):
         Item("tar://b.png::c.tar", "/x/c.tar", "b", span=(512, 7)),
         Item("x\udcff", "/x/x\udcff", "x", fault=Fault("input", "no", "hint")),
     )
+    items += (Item("http://a/m", "http://a/m", "m", is_named=False),)
     tasks = [Task("000003-0000", 3, items[:2]), Task("000003-0001", 3, items[2:])]
     ledger.add_block(3, tasks)
     assert ledger.block(3) == tasks
@@ -58,6 +59,25 @@ def test_many_files_of_records_become_one(tmp_path: Path, ledger: Ledger):
     assert list(again.records()) == before
     again.commit([record("new")])
     assert [line["task"] for line in Ledger(Store(str(tmp_path))).records()][-2:] == ["t69", "new"]
+
+
+def test_the_records_of_a_long_run_are_in_few_files(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledgers, "_TOGETHER", 100)
+    for number in range(250):
+        ledger.commit([record(f"t{number}")])
+    assert len(list((tmp_path / "_ledger" / "done").iterdir())) == 2 + 50
+    found = [line["task"] for line in Ledger(Store(str(tmp_path))).records()]
+    assert found == [f"t{number}" for number in range(250)]
+
+
+def test_records_are_fetched_once(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    for number in range(70):
+        ledger.commit([record(f"t{number}")])
+    again, asked, look = Ledger(Store(str(tmp_path))), list[str](), Store.read
+    monkeypatch.setattr(Store, "read", lambda store, name: asked.append(name) or look(store, name))
+    list(again.records())
+    again.merge()
+    assert len(asked) == len(set(asked)) == 70
 
 
 def test_a_merge_that_was_cut_short_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger):
@@ -107,6 +127,73 @@ def test_a_run_on_another_machine_that_gives_no_sign_of_life_is_over():
 def test_a_run_that_ended_is_no_obstacle(ledger: Ledger):
     ledger.tell({"ended": True, "host": "other"})
     ledger.claim({})
+
+
+def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    look = Ledger.run
+
+    def look_and_be_late(ledger: Ledger) -> Any:
+        monkeypatch.setattr(Ledger, "run", look)
+        found = look(ledger)
+        other.claim({"ended": False})
+        return found
+
+    monkeypatch.setattr(Ledger, "run", look_and_be_late)
+    with pytest.raises(UsageError, match="another run works on it"):
+        one.claim({"ended": False})
+
+
+def test_a_run_that_was_taken_for_dead_stops_before_it_writes(tmp_path: Path):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    one.claim({"ended": False})
+    other.claim({"ended": False})  # by the same process, which counts as dead
+    for write in (lambda: one.commit([record("a")]), lambda: one.add_block(0, []), lambda: one.tell({})):
+        with pytest.raises(UsageError, match="another run works on it"):
+            write()
+    other.commit([record("b")])
+    assert [line["task"] for line in other.records()] == ["b"]
+
+
+def test_a_run_that_has_just_claimed_the_target_is_alive(tmp_path: Path, ledger: Ledger):
+    ledger.tell({"ended": True})
+    away = {"host": "elsewhere", "process": 1, "time": time.time()}
+    Store(str(tmp_path)).write("_ledger/runs/000000.json", ledgers._encode(away))
+    with pytest.raises(UsageError, match="process 1 of elsewhere"):
+        ledger.claim({})
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch):
+    def refuse(process: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive({"host": socket.gethostname(), "process": 1, "time": time.time()})
+
+
+def test_a_run_on_this_machine_whose_number_another_process_has_by_now_is_over():
+    assert not is_alive({"host": socket.gethostname(), "process": os.getppid(), "time": time.time() - ledgers.STALE})
+
+
+def test_signs_of_life_come_while_something_else_takes_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledgers, "_SIGN_SECONDS", 0.001)
+    ledger.claim({"ended": False, "pages": 7})
+    first = ledger.run()
+    with ledger.signs_of_life():
+        while (now := ledger.run()) == first:
+            time.sleep(0.001)
+    assert first is not None
+    assert now is not None
+    assert (now["pages"], now["time"] > first["time"]) == (7, True)
+
+
+def test_settings_of_two_runs_that_begin_at_once_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, other = (Ledger(Store(str(tmp_path))) for _ in range(2))
+    other.open({"formats": ["txt"]})
+    look, early = one.settings, [None]
+    monkeypatch.setattr(one, "settings", lambda: early.pop() if early else look())
+    with pytest.raises(UsageError, match="formats"):
+        one.open({"formats": []})
 
 
 def test_a_damaged_ledger_is_told(tmp_path: Path, ledger: Ledger):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quillread.batch.cluster import plan as plans
 from quillread.batch.cluster.ledger import Ledger
 from quillread.batch.cluster.plan import Plan, Seen, task_size
 from quillread.batch.cluster.store import Store
@@ -142,6 +143,36 @@ def test_a_plan_can_be_left_in_the_middle(tmp_path: Path):
     plan.start()
     plan.close()
     assert Ledger(Store(str(tmp_path))).plan_end() is None
+
+
+def test_a_plan_that_waits_for_a_store_can_be_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plans, "_STOP_SECONDS", 0.01)
+    answer = threading.Event()
+
+    def slow() -> Iterator[Item]:
+        yield from make_items(64)
+        answer.wait()
+        yield from make_items(100)
+
+    plan = Plan(Ledger(Store(str(tmp_path))), slow)
+    plan.start()
+    plan.close()
+    answer.set()
+    assert plan._thread is not None
+    plan._thread.join()
+    assert Ledger(Store(str(tmp_path))).block(1) is None
+
+
+def test_a_part_of_the_plan_that_is_gone_is_told(tmp_path: Path):
+    listed(tmp_path, make_items(100))
+    plan = Plan(Ledger(Store(str(tmp_path))), lambda: iter(make_items(100)))
+    plan.start()
+    while not plan.is_whole:
+        time.sleep(0.01)
+    (tmp_path / "_ledger" / "plan" / "000001.jsonl").unlink()
+    with pytest.raises(DataError, match="block 1 of the plan is gone"):
+        taken(plan)
+    plan.close()
 
 
 def test_what_is_seen_lies_on_the_disk():

@@ -75,6 +75,28 @@ def test_a_sample_of_all_lines_has_no_interval():
     assert found.cer == pytest.approx(rate)
 
 
+def test_a_sample_without_errors_does_not_say_that_there_are_none():
+    lines = [SampledLine(f"{i}", 1, "a.png", 1, "x", 3000, "abcdefghij", "abcdefghij") for i in range(30)]
+    found = estimate(lines)
+    # 3 of 30 lines may have one edit, of those that were not drawn.
+    assert (found.cer, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx((2970 * 0.1) / 30_000)
+
+
+def test_an_interval_from_two_lines_is_as_wide_as_their_one_degree_of_freedom_says():
+    lines = [SampledLine(f"{i}", 1, "a.png", 1, "x", 10**6, "abcd", truth) for i, truth in enumerate(("abcd", "zbcd"))]
+    found = estimate(lines)
+    assert found.high - found.cer == pytest.approx(12.706 * 0.125, rel=1e-3)
+
+
+@pytest.mark.parametrize("kept", [slice(0, 99), slice(1, None)])
+def test_a_sample_that_lacks_lines_is_refused(kept: slice):
+    pages, truths, _ = collection(random.Random(5), 100)
+    lines = from_csv(to_csv(proofread(draw(pages, 100, random.Random(0)), truths)), "sample.csv")
+    with pytest.raises(DataError, match="the sample has 99 lines, and 100 were drawn"):
+        estimate(lines[kept])
+
+
 def test_each_line_of_a_stratum_is_as_likely():
     pages = [page(number, [("abc", 0.1)]) for number in range(20)]
     counts = dict.fromkeys((f"id{number}" for number in range(20)), 0)

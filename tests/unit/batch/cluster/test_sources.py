@@ -1,5 +1,7 @@
 """What a batch reads: folders, patterns, tables, archives and collections, on disks and in other stores."""
 
+import datetime
+import decimal
 import io
 import itertools
 import json
@@ -13,13 +15,17 @@ import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
-from webserver import Answer, WebServer, serve
+from batches import read_bars, rows
+from webserver import Answer, Names, WebServer, serve
 
+from quillread.batch.cluster import store as stores
 from quillread.batch.cluster.sources import Source
 from quillread.batch.cluster.tasks import Item
 from quillread.batch.cluster.worker import Sources
 from quillread.errors import DataError, ImageError, UsageError
+from quillread.images.document import ReadConfig
 from quillread.images.web import WebConfig
+from quillread.options import ReadOptions
 
 
 def items(*arguments: str, **changes: Any) -> list[Item]:
@@ -83,6 +89,21 @@ def test_the_folder_that_is_written_into_is_not_read(scans: Path):
     assert names("scans", hidden=str(scans / "deep")) == ["scans/a2.png", "scans/a10.png"]
 
 
+@pytest.mark.parametrize("hidden", ["scans", "elsewhere"])
+def test_what_a_batch_has_written_beside_the_pages_is_not_read(hidden: str, scans: Path):
+    for name in ("_ledger/settings.json", "files/a2.pdf", "pages/x.png"):
+        (scans / name).parent.mkdir(exist_ok=True)
+        (scans / name).write_bytes(b"x")
+    found = ["scans/a2.png", "scans/a10.png", "scans/deep/b.jpg", "scans/deep/b.tif"]
+    assert names("scans", hidden=str(scans.with_name(hidden))) == found
+
+
+def test_folders_of_pages_may_be_called_as_those_of_a_target(scans: Path):
+    (scans / "pages").mkdir()
+    (scans / "pages" / "x.png").write_bytes(b"x")
+    assert "scans/pages/x.png" in names("scans")
+
+
 def test_results_of_quill_read_are_not_read(scans: Path):
     line = {"stem": "x", "source": "x.png", "files": {"a2.png": ["0"]}, "formats": [], "pages": 1, "last": 1}
     (scans / ".quillread-log.jsonl").write_text(json.dumps(line), encoding="utf-8")
@@ -95,6 +116,57 @@ def test_folders_and_patterns_of_another_store_are_listed(memory: Any):
     assert names("memory://bucket") == ["memory:///bucket/a.png", "memory:///bucket/deep/b.jpg"]
     assert names("memory://bucket/*/b.jpg") == ["memory:///bucket/deep/b.jpg"]
     assert Sources().open(items("memory://bucket/a.png")[0]) == b"x"
+
+
+def listed_until_the_error(*arguments: str, **changes: Any) -> tuple[list[str], str]:
+    found: list[str] = []
+    with pytest.raises(DataError) as caught:
+        found.extend(item.name for item in Source(arguments, **changes).items())
+    return found, caught.value.message
+
+
+def test_what_follows_an_argument_that_cannot_be_listed_is_listed(scans: Path):
+    assert listed_until_the_error("nowhere", "scans/a2.png") == (["scans/a2.png"], "nowhere: no such file or folder")
+
+
+def test_what_follows_a_folder_that_cannot_be_listed_is_listed(scans: Path, monkeypatch: pytest.MonkeyPatch):
+    files = type(fsspec.filesystem("file"))
+    look = files.ls
+
+    def refuse(self: Any, path: str, **further: Any) -> Any:
+        if path.endswith("/deep"):
+            raise PermissionError(13, "Permission denied")
+        return look(self, path, **further)
+
+    (scans / "late").mkdir()
+    (scans / "late" / "z.png").write_bytes(b"z")
+    monkeypatch.setattr(files, "ls", refuse)
+    found, told = listed_until_the_error("scans")
+    assert found == ["scans/a2.png", "scans/a10.png", "scans/late/z.png"]
+    assert told == f"{scans}/deep: cannot be listed: Permission denied"
+
+
+def test_folders_that_lie_deeper_than_a_pattern_are_not_looked_into(scans: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    files = type(fsspec.filesystem("file"))
+    look = files.ls
+    monkeypatch.setattr(files, "ls", lambda self, path, **more: asked.append(path) or look(self, path, **more))
+    assert names("scans/*.png") == ["scans/a2.png", "scans/a10.png"]
+    assert asked == [str(scans)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("list.csv", "path,id\na.png,1\nb.png,1,2\nc.png,3\n", "list.csv, row 2: has more cells"),
+        ("list.jsonl", '{"path": "a.png"}\n' * 1000 + '{"path": \n{"path": "c.png"}\n', "list.jsonl: a line cannot"),
+    ],
+)
+def test_what_follows_a_damaged_row_is_listed(name: str, content: str, told: str, here: Path):
+    (here / name).write_text(content, encoding="utf-8")
+    found, message = listed_until_the_error(name)
+    assert found[-1] == "c.png"
+    assert message.startswith(told)
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "nowhere/*.png", "empty", ""])
@@ -147,6 +219,13 @@ def test_parquet_keeps_the_types_of_its_columns(here: Path):
         {"year": 1800, "share": 0.5, "is_print": True, "box": "[1, 2]"},
         {"year": None, "share": 1.0, "is_print": False, "box": "[3, 4]"},
     ]
+
+
+def test_what_parquet_has_beyond_text_and_numbers_becomes_text(here: Path):
+    values = {"day": datetime.date(1800, 1, 2), "sum": decimal.Decimal("1.50"), "raw": b"a\xff"}
+    table = pyarrow.table({"path": ["a.png"], **{name: [value] for name, value in values.items()}})
+    pyarrow.parquet.write_table(table, here / "list.parquet")
+    assert items("list.parquet")[0].columns == {"day": "1800-01-02", "sum": "1.50", "raw": "a\\xff"}
 
 
 def test_a_column_that_two_tables_have_in_different_types_becomes_text(here: Path):
@@ -252,6 +331,36 @@ def test_archives_of_another_store_are_read_where_they_lie(memory: Any, here: Pa
         sources.close()
 
 
+@pytest.mark.parametrize("name", ["pages.zip", "pages.tar", "list.csv", "list.parquet"])
+def test_a_store_that_is_away_in_the_middle_of_a_file_is_waited_for(
+    name: str, memory: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from fsspec.implementations.memory import MemoryFile
+
+    write_zip(here / "pages.zip")
+    write_tar(here / "pages.tar")
+    (here / "list.csv").write_text("path\n" + "a.png\n" * 5000, encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"] * 5000}), here / "list.parquet")
+    memory.pipe_file(f"/{name}", (here / name).read_bytes())
+    look, tries = MemoryFile.read, itertools.count()
+
+    def fail_now_and_then(self: Any, size: int = -1) -> bytes:
+        if next(tries) % 2 == 0:
+            raise ConnectionError("reset")
+        return look(self, size)
+
+    def contents() -> list[Any]:
+        sources = Sources()
+        found = items(f"memory://{name}")
+        return [sources.open(item) if name.startswith("pages") else item.name for item in found]
+
+    expected = contents()
+    monkeypatch.setattr(stores, "_WAITS", (0,) * 8)
+    monkeypatch.setattr(MemoryFile, "read", fail_now_and_then)
+    assert contents() == expected
+    assert next(tries) > 1
+
+
 def test_a_compressed_tar_is_refused(here: Path):
     write_tar(here / "pages.tar.gz", "w:gz")
     with pytest.raises(DataError, match="cannot be read without unpacking"):
@@ -263,6 +372,38 @@ def test_a_damaged_archive_is_told(name: str, here: Path):
     (here / name).write_bytes(b"no archive")
     with pytest.raises(DataError, match="cannot be read"):
         items(name)
+
+
+def test_a_tar_that_is_damaged_behind_its_first_file_is_told(here: Path):
+    write_tar(here / "pages.tar")
+    content = bytearray((here / "pages.tar").read_bytes())
+    content[1024 : 1024 + 512] = b"x" * 512
+    (here / "pages.tar").write_bytes(content)
+    with pytest.raises(DataError, match="damaged at byte 1,024"):
+        items("pages.tar")
+
+
+@pytest.mark.parametrize("size", [1024, 1100, 3072])
+def test_a_tar_that_is_cut_off_is_told(size: int, here: Path):
+    write_tar(here / "pages.tar")
+    (here / "pages.tar").write_bytes((here / "pages.tar").read_bytes()[:size])
+    with pytest.raises(DataError, match="it is cut off"):
+        items("pages.tar")
+
+
+def test_of_a_tar_little_more_than_the_headers_is_fetched_to_list_it(memory: Any, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int | None] = []
+    look = type(memory).open
+
+    def note(self: Any, path: str, mode: str = "rb", block_size: int | None = None, **further: Any) -> Any:
+        sizes.append(block_size)
+        return look(self, path, mode, block_size, **further)
+
+    memory.pipe_file("/pages.tar", bytes(10_240))
+    monkeypatch.setattr(type(memory), "open", note)
+    with pytest.raises(DataError, match="holds no images"):
+        items("memory://pages.tar")
+    assert sizes == [65_536]
 
 
 def test_a_tar_that_was_cut_off_since_it_was_listed_is_told(here: Path):
@@ -323,11 +464,37 @@ def test_an_address_that_is_no_collection_is_one_input(site: WebServer):
     assert [item.place for item in items(address, web=WEB)] == [address]
 
 
+def test_what_follows_a_dead_collection_is_listed(site: WebServer):
+    entries = [("Collection", "/dead"), ("Manifest", "/1/manifest.json")]
+    address = site.add("/top", Answer(collection("3", *({"id": f"{site.address}{p}", "type": t} for t, p in entries))))
+    found, told = listed_until_the_error(address, web=WEB)
+    assert found == [f"{site.address}/1/manifest.json"]
+    assert "HTTP 404" in told
+
+
 def test_a_collection_may_not_name_machines_of_a_private_network(here: Path):
     entry = {"id": "http://127.0.0.1:9/manifest", "type": "Manifest"}
     (here / "top.json").write_bytes(collection("3", entry))
     with pytest.raises(DataError, match="is in a private network, which you did not name"):
         items("top.json", web=WEB)
+
+
+def test_a_manifest_that_a_collection_names_is_not_fetched_from_a_private_network(
+    site: WebServer, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Its name does not tell where it lies, which only a look-up does.
+    Names(monkeypatch, site, {"intranet.example.org": [["10.0.0.7"]]})
+    entry = {"id": "http://intranet.example.org/manifest", "type": "Manifest"}
+    (here / "top.json").write_bytes(collection("3", entry))
+    read_bars("top.json", target="out", options=ReadOptions(lines=True).changed(read=ReadConfig(web=WEB)))
+    (row,) = rows("out")
+    assert "is in a private network, which you did not name" in row["fault"]["message"]
+
+
+def test_a_manifest_beside_its_collection_may_lie_in_the_private_network_that_was_named(site: WebServer):
+    entry = {"id": f"{site.address}/1/manifest.json", "type": "Manifest"}
+    (item,) = items(site.add("/top", Answer(collection("3", entry))), web=WEB)
+    assert item.is_named
 
 
 def test_a_dead_address_of_a_collection_is_told(site: WebServer):

@@ -129,6 +129,21 @@ def test_pages_of_a_bucket_are_read_into_a_bucket(bucket: str, here: Path):
     assert Store(bucket).read("out/files/page-001.txt") == f"{WORDS[1]}\n".encode()
 
 
+def test_many_files_of_a_bucket_are_read_and_deleted(bucket: str):
+    store = Store(bucket)
+    names = [f"a/{number:03}" for number in range(30)]
+    for name in names[1:]:
+        store.write(name, name.encode())
+    assert list(store.read_all(names)) == [None, *(name.encode() for name in names[1:])]
+    store.delete_all(names)
+    assert list(store.names("a")) == []
+
+
+def test_a_file_of_a_bucket_is_made_once(bucket: str, tmp_path: Path):
+    for store in (Store(bucket), Store(str(tmp_path))):
+        assert [store.create("a/b", b"x"), store.create("a/b", b"y"), store.read("a/b")] == [True, False, b"x"]
+
+
 def test_a_run_on_a_bucket_goes_on_where_it_ended(bucket: str, here: Path):
     def stop(count: int) -> None:
         if count > 2:
@@ -149,6 +164,15 @@ def test_more_keys_than_a_request_lists_are_all_found(bucket: str, monkeypatch: 
     list(write_bars(here / "scans", 5))
     upload(here / "scans", bucket)
     assert len(list(sources.Source((f"{bucket}/scans",)).items())) == 5
+
+
+@pytest.mark.parametrize("target", ["", "/scans", "/scans/deep"])
+def test_pages_are_read_wherever_in_their_bucket_the_target_is(target: str, bucket: str, here: Path):
+    list(write_bars(here / "scans", 3))
+    upload(here / "scans", bucket)
+    for _ in range(2):
+        progress = read_bars(f"{bucket}/scans", target=f"{bucket}{target}", formats=("pdf",))
+        assert (progress.pages, progress.failed) == (3, 0)
 
 
 def test_a_bucket_that_does_not_exist_is_told(bucket: str, here: Path):
