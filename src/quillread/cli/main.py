@@ -189,5 +189,13 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def run_program() -> int:
+    """Run `main` in a process that is ours alone."""
+    # accelerate loads boto3 where it is installed, for a cloud that is not used here: it takes a while, and its HTTP
+    # library opens a socket to see what kinds of addresses there are. To a process of somebody else it may matter.
+    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program())
