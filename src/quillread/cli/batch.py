@@ -10,7 +10,7 @@ from quillread.cli.batch_target import configure_report, configure_sample, confi
 from quillread.cli.options import positive_number
 from quillread.cli.progress import LiveLine, say
 from quillread.cli.read import read_formats
-from quillread.cli.reading_options import add_reading_flags, read_options
+from quillread.cli.reading_options import add_page_flags, add_reading_flags, check_page_flags, read_options
 from quillread.config import read_yaml
 from quillread.errors import ExitCode
 from quillread.extras import require_installed
@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="TARGET", help="folder or address that the data set is written into"
     )
     parser.add_argument("--column", metavar="NAME", help="column of the tables that holds the addresses")
-    parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
+    add_page_flags(
+        parser, "a folder of PAGE or ALTO files, which all machines see, whose lines are read instead of finding lines"
+    )
     parser.add_argument(
         "-f",
         "--format",
@@ -59,16 +61,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--price", type=float, metavar="AMOUNT", help="of a worker for an hour: tells what 1,000 pages cost"
-    )
-    parser.add_argument(
-        "--lines", action="store_true", default=None, help="the images are single lines of writing already"
-    )
-    parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
-    parser.add_argument(
-        "--segmentation",
-        type=Path,
-        metavar="PATH",
-        help="a folder of PAGE or ALTO files, which all machines see, whose lines are read instead of finding lines",
     )
     _add_workers(parser)
     add_reading_flags(parser, "auto with compact models, none with TrOCR", "1 for each worker")
@@ -104,6 +96,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the batch; a page that fails has its row and stops nothing."""
     require_installed(_NEEDED, "ray")
+    check_page_flags(args)
     from quillread.batch.cluster.pool import PoolConfig
     from quillread.batch.cluster.reading import BatchConfig, read_batch
 

@@ -14,7 +14,7 @@ from quillread.batch.records import written_files
 from quillread.batch.review import REVIEW_NAME
 from quillread.cli.options import positive_number
 from quillread.cli.reading import Reading
-from quillread.cli.reading_options import add_reading_flags, read_options
+from quillread.cli.reading_options import add_page_flags, add_reading_flags, check_page_flags, read_options
 from quillread.config import suggest
 from quillread.errors import OutputError, UsageError
 from quillread.files import clear_parts, real_path
@@ -38,16 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
-    parser.add_argument(
-        "--lines", action="store_true", default=None, help="the images are single lines of writing already"
-    )
-    parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
-    parser.add_argument(
-        "--segmentation",
-        type=Path,
-        metavar="PATH",
-        help="a PAGE or ALTO file, or a folder of them, whose lines are read instead of finding lines; their names are "
+    add_page_flags(
+        parser,
+        "a PAGE or ALTO file, or a folder of them, whose lines are read instead of finding lines; their names are "
         "kept; without INPUT, the images beside them are read",
     )
     parser.add_argument(
@@ -134,11 +127,7 @@ def _check_usage(args: argparse.Namespace) -> tuple[str, ...]:
     hint = "name a folder with --output"
     if not args.inputs and not args.segmentation:
         raise UsageError("there is nothing to read", hint="name an image, PDF or folder")
-    if args.segmenter and (args.lines or args.segmentation):
-        other = "--lines" if args.lines else "--segmentation"
-        raise UsageError(
-            f"--segmenter finds lines, and {other} says that none are to be found", hint="drop one of them"
-        )
+    check_page_flags(args)
     if args.resume and args.review is not None:
         raise UsageError(
             "--review lists what is read now, and --resume skips what was read before",

@@ -7,6 +7,7 @@ from typing import Any
 
 from quillread.cli.options import whole_number
 from quillread.config import apply_overrides, build, merge, read_yaml
+from quillread.errors import UsageError
 from quillread.options import MOST_VARIANTS, ReadOptions
 
 _GENERATE = ("beams", "alternatives", "max_tokens", "length_penalty", "no_repeat_ngram_size", "guard_repeats",
@@ -93,6 +94,29 @@ def add_language_flags(parser: argparse.ArgumentParser, default: str, *, correct
             action="store_true",
             default=None,
             help="correct doubtful words to known words near them; the JSON lists the changes",
+        )
+
+
+def add_page_flags(parser: argparse.ArgumentParser, segmentation: str) -> None:
+    """Add which pages are read and where their lines are; `segmentation` is the help of the files that say so."""
+    parser.add_argument("--pages", metavar="LIST", help="pages of each document to read, such as 2-5,9 or 10-")
+    parser.add_argument(
+        "--lines", action="store_true", default=None, help="the images are single lines of writing already"
+    )
+    parser.add_argument("--segmenter", metavar="NAME", help="name of the line finder")
+    parser.add_argument("--segmentation", type=Path, metavar="PATH", help=segmentation)
+
+
+def check_page_flags(args: argparse.Namespace) -> None:
+    """Refuse a line finder where no lines are to be found.
+
+    Raises:
+        UsageError: If one is named.
+    """
+    if args.segmenter and (args.lines or args.segmentation):
+        other = "--lines" if args.lines else "--segmentation"
+        raise UsageError(
+            f"--segmenter finds lines, and {other} says that none are to be found", hint="drop one of them"
         )
 
 

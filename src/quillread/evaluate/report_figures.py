@@ -170,15 +170,25 @@ def _caption(row: Prediction, score: LineScore) -> str:
 
 def _picture(row: Prediction, image_of: Callable[[str], UInt8Image | None]) -> str:
     pixels = image_of(row.id)
-    if pixels is None:
-        return ""
+    return "" if pixels is None else embed_picture(pixels, _PICTURE_SIZE, 75, f"Picture of line {row.id}")
+
+
+def embed_picture(pixels: UInt8Image, size: tuple[int, int], quality: int, said: str) -> str:
+    """An image that is in the page itself, uint8 RGB (H, W, 3), at most of a width and a height.
+
+    Args:
+        pixels: The image.
+        size: Most width and height.
+        quality: Of WebP, 0 to 100.
+        said: What stands for it where it is not seen.
+    """
     picture = Image.fromarray(pixels)
-    picture.thumbnail(_PICTURE_SIZE)
+    picture.thumbnail(size)
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=75)
+    picture.save(stream, "WEBP", quality=quality)
     data = base64.b64encode(stream.getvalue()).decode("ascii")
-    size = f'width="{picture.width}" height="{picture.height}"'
-    return f'<img src="data:image/webp;base64,{data}" {size} alt="Picture of line {escape(row.id)}">'
+    shape = f'width="{picture.width}" height="{picture.height}"'
+    return f'<img src="data:image/webp;base64,{data}" {shape} alt="{escape(said)}">'
 
 
 def _reading(row: Prediction) -> str:

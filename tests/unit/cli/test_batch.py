@@ -156,3 +156,9 @@ def test_the_status_of_a_run_that_has_just_begun_is_told(scans: Path, capsys: py
         patch.setattr(Ledger, "records", look)
         assert batch("scans", "--lines", "-o", "out") == 130
     assert json.loads(capsys.readouterr().out)["state"] == "lost"  # as it has the process of this test
+
+
+def test_a_line_finder_where_no_lines_are_to_be_found_is_refused(scans: Path, capsys: pytest.CaptureFixture[str]):
+    assert batch("scans", "--lines", "--segmenter", "neural", "-o", "out") == 2
+    assert "--segmenter finds lines, and --lines says that none are to be found" in capsys.readouterr().err
+    assert not Path("out").exists()

@@ -1,8 +1,6 @@
 """The report of a batch as one HTML page: how fast it was, what failed, how sure the readings are, the worst pages."""
 
-import base64
 import heapq
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -12,11 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from quillread.batch.cluster.batch import Progress
 from quillread.batch.cluster.finished import Finished
 from quillread.batch.cluster.worker import Sources
+from quillread.evaluate.report_figures import embed_picture
 from quillread.evaluate.report_html import draw_page, draw_table
 from quillread.evaluate.report_text import percent
 from quillread.formats.overlay import colour_of
@@ -202,13 +200,7 @@ def _picture(batch: Finished, config: ReadConfig, row: dict[str, Any]) -> str:
         return ""
     finally:
         sources.close()
-    picture = Image.fromarray(_marked(image, row["lines"]))
-    picture.thumbnail(_SIZE)
-    stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=60)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    size = f'width="{picture.width}" height="{picture.height}"'
-    return f'<img src="data:image/webp;base64,{data}" {size} alt="Page {row["page"]} of {escape(row["source"])}">'
+    return embed_picture(_marked(image, row["lines"]), _SIZE, 60, f"Page {row['page']} of {row['source']}")
 
 
 def _marked(image: UInt8Image, lines: Sequence[dict[str, Any]]) -> UInt8Image:
