@@ -291,7 +291,8 @@ class Reader:
         segmenter: Segmenter | None = None
         if not self.options.lines and self._truth is None:
             segmenter = load_segmenter(self.options.segmenter, self.options.threads)
-        return PageTranscriber(lines, segmenter, self.options.crop, flatten=self.options.sheet.flatten)
+        options = self.options
+        return PageTranscriber(lines, segmenter, options.crop, flatten=options.sheet.flatten, threads=options.threads)
 
     def _read_page(
         self,

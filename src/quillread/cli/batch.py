@@ -1,7 +1,6 @@
 """`quill batch`: many pages from any store into one data set, on this machine or on a cluster of Ray."""
 
 import argparse
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from quillread.config import read_yaml
 from quillread.errors import ExitCode
 from quillread.extras import require_installed
 from quillread.formats.export import FORMATS
+from quillread.processes import usable_cores
 
 if TYPE_CHECKING:
     from quillread.batch.cluster.batch import Progress
@@ -100,11 +100,10 @@ def run(args: argparse.Namespace) -> int:
     from quillread.batch.cluster.pool import PoolConfig
     from quillread.batch.cluster.reading import BatchConfig, read_batch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     pool = PoolConfig(
         address=args.address,
         min_workers=args.min_workers,
-        max_workers=args.max_workers or max(args.min_workers, cores),
+        max_workers=args.max_workers or max(args.min_workers, usable_cores()),
         cpus_per_worker=args.cpus_per_worker,
         gpus_per_worker=args.gpus_per_worker,
         runtime_env=read_yaml(args.runtime_env) if args.runtime_env else {},

@@ -264,26 +264,42 @@ def _paper(pixels: UInt8Image, inside: NDArray[np.bool_]) -> NDArray[np.float32]
     """
     height, width = inside.shape
     ends = np.linspace(0, width, max(1, round(width / (3 * height))) + 1).astype(int)
-    if height >= 2 * _ENOUGH_ROWS:  # a quarter of the pixels tells the colour as well
-        pixels, inside, ends = pixels[::2, ::2], inside[::2, ::2], ends // 2
+    if height >= 2 * _ENOUGH_ROWS and inside[::2, ::2].any():  # a quarter of the pixels tells the colour as well
+        pixels, inside, ends = np.ascontiguousarray(pixels[::2, ::2]), inside[::2, ::2], ends // 2
     height, columns = inside.shape
     spread = width / columns
+    mask = inside.astype(np.uint8)
     centres, colours = [], []
     for start, end in pairwise(ends):
-        here = pixels[:, start:end][inside[:, start:end]]
-        if len(here) >= height or len(ends) == 2:
+        here = mask[:, start:end]
+        if cv2.countNonZero(here) >= height or len(ends) == 2:
             centres.append(spread * (start + end) / 2)
-            colours.append(_paper_colour(here))
+            colours.append(_paper_colour(pixels[:, start:end], here))
     if not colours:
-        centres, colours = [0.0], [_paper_colour(pixels[inside])]
+        centres, colours = [0.0], [_paper_colour(pixels, mask)]
     channels = [np.interp(np.arange(width), centres, channel) for channel in np.array(colours).T]
     return np.stack(channels, axis=-1)[None].astype(np.float32)
 
 
-def _paper_colour(pixels: UInt8Image) -> NDArray[np.float64]:
-    """Return the median colour of pixels (N, 3) on the more numerous side of Otsu's threshold."""
-    grey = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2GRAY)[0]
-    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
-    bright = grey > threshold
-    paper = bright if 2 * bright.sum() >= len(bright) else ~bright
-    return np.asarray(np.median(pixels[paper], axis=0))
+def _paper_colour(pixels: UInt8Image, inside: NDArray[np.uint8]) -> list[float]:
+    """Return the median colour of the pixels (h, w, 3) inside, on the more numerous side of Otsu's threshold."""
+    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    counts = _count_levels(grey, 0, inside)
+    # All that the threshold depends on is how many pixels have each level.
+    levels = np.repeat(np.arange(256, dtype=np.uint8), counts)[None]
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    is_bright = grey > threshold
+    if 2 * counts[int(threshold) + 1 :].sum() < counts.sum():
+        is_bright = ~is_bright
+    paper = inside & is_bright
+    return [_median_level(_count_levels(pixels, channel, paper)) for channel in range(3)]
+
+
+def _count_levels(pixels: NDArray[np.uint8], channel: int, mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels of a mask have each level, shape (256,)."""
+    return np.asarray(cv2.calcHist([pixels], [channel], mask, [256], [0, 256]).ravel(), np.int64)
+
+
+def _median_level(counts: NDArray[np.int64]) -> float:
+    passed, count = np.cumsum(counts), int(counts.sum())
+    return float(np.searchsorted(passed, ((count - 1) // 2, count // 2), side="right").mean())

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.images.geometry import CoordMap, PerspectiveMap, Points
+from quillread.images.tones import darkest_channel
 from quillread.types import UInt8Image
 
 _LONG_SIDE = 600
@@ -65,7 +66,7 @@ def find_sheet(image: UInt8Image) -> Points | None:
     size = (max(1, round(image.shape[1] / scale)), max(1, round(image.shape[0] / scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     # Writing and rules must not part the paper: the closing is wider than strokes are.
-    grey = np.asarray(cv2.morphologyEx(small.min(axis=2), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8)
+    grey = np.asarray(cv2.morphologyEx(darkest_channel(small), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8)
     level, bright = cv2.threshold(cv2.GaussianBlur(grey, (5, 5), 0), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:

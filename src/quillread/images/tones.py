@@ -51,6 +51,15 @@ def as_rgb(image: NDArray[np.uint8]) -> UInt8Image:
     raise ImageError(f"an image must have the shape (H, W, 3) or (H, W), got {image.shape}")
 
 
+def darkest_channel(image: UInt8Image) -> GreyImage:
+    """The least of the channels of each pixel of uint8 RGB (H, W, 3), in which coloured ink shows best.
+
+    Blue on white is nearly white in luminance.
+    """
+    red, green, blue = cv2.split(image)
+    return np.asarray(cv2.min(cv2.min(red, green), blue), np.uint8)
+
+
 def grey_percentiles(grey: GreyImage, percents: Sequence[float]) -> list[float]:
     """Percentiles of the grey levels of an image (H, W), as of `numpy.percentile`, in a fraction of its time."""
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum(dtype=np.float64)

@@ -1,6 +1,5 @@
 """Runs models with onnxruntime: opening of any, and the compact recogniser."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from quillread.decode.ctc import LogProbs
 from quillread.errors import ModelError
+from quillread.processes import usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -43,7 +43,7 @@ class OnnxBackend:
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._path = path
         self._asked = threads
-        self._threads = threads or _cores()
+        self._threads = threads or usable_cores()
         self._is_new = True
         self._opening = threading.Lock()
         self._session = open_session(path, 1)
@@ -73,11 +73,6 @@ class OnnxBackend:
     @cached_property
     def _all_threads(self) -> Any:
         return open_session(self._path, self._asked)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _BROKEN = "its training diverged, or the file is damaged: copy it again, or take an earlier model"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
+from quillread.images.tones import darkest_channel, grey_percentiles
 from quillread.models.onnx import open_session, stoppable_calls
 from quillread.models.onnx_graph import Graph, Weights
 from quillread.types import UInt8Image
@@ -23,7 +24,7 @@ class PageView:
     """A reduced page."""
 
     grey: NDArray[np.uint8]
-    """uint8 (h, w): the darkest channel, which shows coloured ink best."""
+    """uint8 (h, w): the darkest channel."""
     scale: tuple[float, float]
     """Pixels of the page for one of the view, in x and y."""
 
@@ -34,7 +35,7 @@ def view_page(image: UInt8Image, long_side: int = LONG_SIDE) -> PageView:
     factor = min(1.0, long_side / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return PageView(reduced.min(axis=2), (width / size[0], height / size[1]))
+    return PageView(darkest_channel(np.asarray(reduced, np.uint8)), (width / size[0], height / size[1]))
 
 
 def page_pixels(grey: NDArray[np.uint8], multiple: int) -> NDArray[np.float32]:
@@ -47,7 +48,7 @@ def page_pixels(grey: NDArray[np.uint8], multiple: int) -> NDArray[np.float32]:
     Returns:
         float32 (H, W), paper near 0 and ink up to 1.
     """
-    paper = max(32.0, float(np.percentile(grey, 80)))
+    paper = max(32.0, *grey_percentiles(grey, (80,)))
     darkness = np.maximum(1 - grey.astype(np.float32) / paper, -0.25)
     bottom, right = (-side % multiple for side in grey.shape)
     return np.pad(darkness, ((0, bottom), (0, right))).astype(np.float32)

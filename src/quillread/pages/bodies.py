@@ -120,9 +120,10 @@ def assign_ink(mask: Mask, bodies: list[Body], pitch: float) -> Owners:
     """
     bands = _paint(bodies, mask.shape)
     count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    share = np.bincount(
-        (labels.astype(np.int64) * (len(bodies) + 1) + bands)[mask > 0], minlength=count * (len(bodies) + 1)
-    ).reshape(count, -1)
+    ink = np.flatnonzero(mask)
+    pieces = labels.ravel()[ink].astype(np.int64)
+    met = pieces * (len(bodies) + 1) + bands.ravel()[ink]
+    share = np.bincount(met, minlength=count * (len(bodies) + 1)).reshape(count, -1)
     share[:, 0] = 0
     owner = share.argmax(axis=1).astype(np.int32)
     second = np.partition(share, -2, axis=1)[:, -2]
@@ -130,12 +131,13 @@ def assign_ink(mask: Mask, bodies: list[Body], pitch: float) -> Owners:
     owner[is_loose] = _nearest_lines(stats[is_loose], centres[is_loose, 0].astype(int), bodies, pitch)
     is_joint = (second > 0.5 * share.max(axis=1)) | (second > 3 * _stroke_area(mask, bodies))
     is_joint &= second > 0
-    owners = owner[labels]
-    joint = is_joint[labels]
+    found = owner[pieces]
+    joint = is_joint[pieces]
     if joint.any():
-        owners[joint] = _nearest_band(bands)[joint]
-    owners[mask == 0] = 0
-    return np.asarray(owners, np.int32)
+        found[joint] = _nearest_band(bands).ravel()[ink[joint]]
+    owners = np.zeros(mask.shape, np.int32)
+    owners.ravel()[ink] = found
+    return owners
 
 
 def _paint(bodies: list[Body], shape: tuple[int, ...]) -> Owners:

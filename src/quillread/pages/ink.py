@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.images.geometry import Points
+from quillread.images.tones import darkest_channel
 from quillread.types import UInt8Image
 
 Mask = NDArray[np.uint8]
@@ -88,14 +89,11 @@ def estimate_tilt(image: UInt8Image) -> float:
 
 
 def _reduce(image: UInt8Image, long_side: int) -> tuple[Mask, tuple[float, float]]:
-    """A copy in its darkest channel, shape (h, w), and how many pixels of the page one of it is wide and high.
-
-    The darkest channel shows coloured ink best: blue on white is nearly white in luminance.
-    """
+    """A copy in its darkest channel, shape (h, w), and how many pixels of the page one of it is wide and high."""
     scale = min(1.0, long_side / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(reduced.min(axis=2), np.uint8), (image.shape[1] / size[0], image.shape[0] / size[1])
+    return darkest_channel(np.asarray(reduced, np.uint8)), (image.shape[1] / size[0], image.shape[0] / size[1])
 
 
 def _find_darkness(grey: Mask, known: Mask) -> tuple[Floats, Mask]:
@@ -201,6 +199,8 @@ def _find_level_rules(mask: Mask, thickest: int) -> Mask:
     thickness = stats[:, cv2.CC_STAT_AREA] / np.maximum(stats[:, cv2.CC_STAT_WIDTH], 1)
     is_rule = (stats[:, cv2.CC_STAT_WIDTH] > 0.2 * width) & (thickness < thickest + 3)
     is_rule[0] = False
+    if not is_rule.any():
+        return np.zeros_like(mask)
     tall = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest + 1, 1), np.uint8))
     return np.asarray(is_rule[labels] & (tall == 0), np.uint8)
 
@@ -208,10 +208,13 @@ def _find_level_rules(mask: Mask, thickest: int) -> Mask:
 def _drop_noise(mask: Mask, edge: Mask) -> Mask:
     """Drop specks, and what lies wholly along the edge of the paper: shadows, torn rims, the next sheet."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    inner = np.bincount(labels[edge == 0], minlength=len(stats))
+    ink = np.flatnonzero(mask)
+    pieces = labels.ravel()[ink]
+    inner = np.bincount(pieces[edge.ravel()[ink] == 0], minlength=len(stats))
     keep = (stats[:, cv2.CC_STAT_AREA] >= _MIN_AREA) & (inner > 0)
-    keep[0] = False
-    return np.asarray(keep[labels], np.uint8)
+    kept = np.zeros(mask.shape, np.uint8)
+    kept.ravel()[ink] = keep[pieces]
+    return kept
 
 
 def drop_blots(mask: Mask, thickness: float) -> Mask:

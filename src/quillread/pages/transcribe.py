@@ -1,7 +1,9 @@
 """From a page image to its text: find lines, cut them out, read them, put the words back on the page."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
 from quillread.images.tones import as_positive
 from quillread.pages.segment import Segmenter
+from quillread.processes import usable_cores
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
 
@@ -24,15 +27,23 @@ class PageTranscriber:
         segmenter: Finds them; None takes each image as one line of writing.
         crop: How lines are cut out.
         flatten: Lay photographed sheets flat before lines are found.
+        threads: Lines that are cut out at a time; 0 for one a core.
     """
 
     def __init__(
-        self, recognizer: LineReader, segmenter: Segmenter | None, crop: CropConfig, *, flatten: bool = False
+        self,
+        recognizer: LineReader,
+        segmenter: Segmenter | None,
+        crop: CropConfig,
+        *,
+        flatten: bool = False,
+        threads: int = 0,
     ) -> None:
         self.recognizer = recognizer
         self._segmenter = segmenter
         self._crop = crop
         self._flatten = flatten
+        self._threads = threads or usable_cores()
 
     def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None) -> Page:
         """Read a page.
@@ -77,7 +88,8 @@ class PageTranscriber:
         """
         notes = [*page.notes] if any(region.lines for region in regions) else [*page.notes, "no writing found"]
         lines = along or [line for region in regions for line in region.lines]
-        cuts = [self._cut(image, line) for line in lines]
+        with ThreadPoolExecutor(self._threads) as pool:
+            cuts = list(pool.map(partial(self._cut, image), lines))
         notes += [cut for cut in cuts if isinstance(cut, str)]
         read = iter(self.recognizer.read([cut[0] for cut in cuts if not isinstance(cut, str)]))
         placed = [None if isinstance(cut, str) else _place(next(read), cut[1], image) for cut in cuts]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from quillread.images.read import open_document
-from quillread.images.tones import is_negative
+from quillread.images.tones import darkest_channel, is_negative
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -54,3 +54,9 @@ def test_an_image_of_one_colour_is_no_negative(level):
 def test_a_line_in_white_is_a_negative():
     line = np.asarray(Image.open(DATA / "line.jpg").convert("RGB"))
     assert [is_negative(line), is_negative(255 - line)] == [False, True]
+
+
+def test_the_darkest_channel_shows_blue_ink_on_white():
+    image = np.full((2, 3, 3), 255, np.uint8)
+    image[0, 1] = (20, 40, 230)
+    assert darkest_channel(image).tolist() == [[255, 20, 255], [255, 255, 255]]

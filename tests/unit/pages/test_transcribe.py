@@ -63,6 +63,16 @@ def test_lines_are_read_in_the_order_of_the_regions():
     assert page.text == "\n\n".join(TEXTS)
 
 
+def test_a_page_is_read_the_same_by_any_number_of_threads():
+    crop = CropConfig(margin=0)
+    one, several = (
+        PageTranscriber(bar_recognizer(), layout_of(every_line), crop, threads=threads)(page_of(TEXTS))
+        for threads in (1, 4)
+    )
+    assert one == several
+    assert texts_of(one) == TEXTS
+
+
 def test_a_page_has_the_size_of_its_image():
     page = make()(page_of(TEXTS, width=600))
     assert (page.width, page.height) == (600, 3 * PITCH)

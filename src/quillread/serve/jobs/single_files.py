@@ -1,6 +1,5 @@
 """Single files read for whoever waits, beside the archive: what `quill read` writes, from a worker process."""
 
-import os
 import queue
 import re
 import threading
@@ -16,7 +15,7 @@ from quillread.batch.outputs import file_writer
 from quillread.errors import Fault, WorkerTimeoutError
 from quillread.files import storable_name
 from quillread.options import ReadOptions
-from quillread.processes import Limits, Worker
+from quillread.processes import Limits, Worker, usable_cores
 from quillread.reader import Reader
 from quillread.serve.config import ServeConfig
 from quillread.serve.faults import BusyError
@@ -145,7 +144,7 @@ class SingleFileReader:
 
 def worker_count(config: ServeConfig) -> int:
     """How many processes read at a time."""
-    return config.workers or min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return config.workers or min(MOST_WORKERS, usable_cores())
 
 
 def read_file(readers: PageReaders, task: FileTask) -> FileResult:
