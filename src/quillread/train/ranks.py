@@ -153,7 +153,8 @@ def check_shared(folder: Path) -> None:
             sign.unlink(missing_ok=True)
     if blind := sorted({machine for machine in machines if machine}):
         raise ConfigError(
-            f"{folder}: is not the same folder on all machines: {', '.join(blind)} cannot see what the first one writes",
+            f"{folder}: is not the same folder on all machines: what the first one writes is not seen on "
+            f"{', '.join(blind)}",
             hint="name a folder that all machines share, such as one on NFS, by the same path",
         )
 
