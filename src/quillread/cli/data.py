@@ -42,10 +42,12 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
         if max_tokens is not None:
             raise UsageError(f"{name} writes characters, not tokens", hint="drop --max-tokens")
         return CtcLimits(Charset(entry.info.charset), entry.info.ink.height / entry.info.column_width)
+    from quillread.models.trocr.adapter_folder import whole_folder
     from quillread.text.tokenizer import TokenizerSpeller, load_tokenizer
 
-    positions = _positions(entry.folder)
-    return TokenLimits(TokenizerSpeller(load_tokenizer(entry.folder), min(max_tokens or positions, positions)))
+    folder = whole_folder(entry.folder)
+    positions = _positions(folder)
+    return TokenLimits(TokenizerSpeller(load_tokenizer(folder), min(max_tokens or positions, positions)))
 
 
 def _positions(folder: "Path") -> int:

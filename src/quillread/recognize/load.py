@@ -110,11 +110,11 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None,
     """
     torch = require("torch", "train")
     require("transformers", "train")
-    from quillread.models.trocr.loading import load_trocr
+    from quillread.models.trocr.adapters import open_trocr
     from quillread.models.trocr.pixels import set_canvas
     from quillread.recognize.trocr.torch_backend import TorchTrocr, ends_early
 
-    model = load_trocr(entry.folder)
+    model = open_trocr(entry.folder)
     if entry.info.canvas is not None:
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
     limit = ends_early(model.network, entry.info.generate)

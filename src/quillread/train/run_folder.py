@@ -144,11 +144,16 @@ def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
         prints[f"validation: {part.name}"] = digest.hexdigest()
     for role, name in (("start", config.start), ("teacher", config.teacher)):
         if name:
-            prints[f"{role}: {name}"] = _digest_model(resolve(name))
+            prints[f"{role}: {name}"] = digest_model(resolve(name))
     return prints
 
 
-def _digest_model(folder: Path) -> str:
+def digest_model(folder: Path) -> str:
+    """The fingerprint of a model's weights in the record of a run.
+
+    Args:
+        folder: Of the model.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".onnx"):

@@ -87,10 +87,10 @@ def test_the_stored_canvas_is_that_of_the_network(recorded: Path):
 
 
 def test_a_network_computes_in_the_numbers_that_are_asked_for(recorded: Path, monkeypatch: pytest.MonkeyPatch):
-    from quillread.models.trocr import loading
+    from quillread.models.trocr import adapters
 
-    opened, load_it = [], loading.load_trocr
-    monkeypatch.setattr(loading, "load_trocr", lambda *args: opened.append(load_it(*args)) or opened[-1])
+    opened, load_it = [], adapters.open_trocr
+    monkeypatch.setattr(adapters, "open_trocr", lambda *args: opened.append(load_it(*args)) or opened[-1])
     readings = [
         load(str(recorded), threads=1, generate=GenerateChanges(precision=precision)).read([IMAGE])[0]
         for precision in (None, "fp32", "bf16")

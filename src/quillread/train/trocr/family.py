@@ -15,6 +15,7 @@ from quillread.images.fit import CanvasConfig
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.trocr.adapters import open_trocr
 from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
 from quillread.models.trocr.pixels import look_up_tables, set_canvas
 from quillread.models.trocr.scratch import new_trocr
@@ -212,7 +213,7 @@ def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
         info = read_info(folder) if (folder / INFO_NAME).is_file() else ModelInfo(family="trocr", name=config.start)
         if info.family != "trocr":
             raise ModelError(f"{config.start}: is not a TrOCR model", hint=f"set family={info.family}")
-        return load_trocr(folder, allow_partial=config.allow_partial), info
+        return open_trocr(folder, allow_partial=config.allow_partial), info
     canvas = config.trocr.canvas or CanvasConfig(height=64, width=768, fit="pad")
     model = new_trocr(config.trocr.shape, canvas, config.trocr.tokenizer, config.seed)
     return model, ModelInfo(family="trocr", name=config.name, canvas=canvas)
