@@ -209,6 +209,8 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
         )
     if isinstance(part, CompactPart):
         config = replace(config, part=replace(part, teacher=None))
+    else:
+        config = replace(config, part=replace(part, tuning=replace(part.tuning, distil=0.0)))
     family = open_family(config, None)
     sums: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:
