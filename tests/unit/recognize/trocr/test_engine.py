@@ -315,3 +315,37 @@ def test_a_line_that_fits_is_read_whole(model: Trocr, counted: list[tuple[int, .
     image = line_image("short", 32)
     assert read(model, [image], split_long=8.0) == read(model, [image])
     assert counted == [image.shape[:2]] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+@pytest.mark.parametrize("variant", TROCR_VARIANTS)
+@pytest.mark.parametrize("values", [{}, {"beams": 3, "alternatives": 2}], ids=["greedy", "beams"])
+def test_a_cache_of_fixed_size_changes_no_reading(folders: dict[str, Path], variant: str, values: dict[str, Any]):
+    model = lively(load_trocr(folders[variant]))
+    facts = info(max_tokens=20, **values)
+    plain, static = (engine_of(model, facts, static_cache=chosen)(IMAGES) for chosen in (False, True))
+    assert [reading.text for reading in static] == [reading.text for reading in plain]
+    for one, other in zip(static, plain, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+        assert [text for text, _ in one.alternatives] == [text for text, _ in other.alternatives]
+
+
+def test_a_cache_of_fixed_size_is_what_transformers_is_asked_for(model: Trocr, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    generate = model.network.generate
+    monkeypatch.setattr(model.network, "generate", lambda **told: asked.append(told) or generate(**told))
+    for chosen in (False, True):
+        engine_of(model, info(max_tokens=4), static_cache=chosen)(IMAGES[:1])
+    assert [told.get("cache_implementation") for told in asked] == [None, "static"]
+
+
+@pytest.mark.parametrize("variant", TROCR_VARIANTS)
+def test_the_encoder_attends_by_the_fused_kernel_of_torch(folders: dict[str, Path], variant: str):
+    network = load_trocr(folders[variant]).network
+    assert network.encoder.config._attn_implementation == "sdpa"
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fused = network.encoder(pixel_values=pixels).last_hidden_state
+        network.encoder.set_attn_implementation("eager")
+        plain = network.encoder(pixel_values=pixels).last_hidden_state
+    assert torch.allclose(fused, plain, atol=1e-5)
