@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from quillread.train.arguments import training_arguments
+from quillread.train.checkpoint import most_speechless
 from quillread.train.config import TrainConfig, assemble, read_settings
 from quillread.train.families import open_family
 from quillread.train.lines import ValidationSet
@@ -58,7 +59,8 @@ def open_ours(
     repeated = [weighted[min(step, len(weighted) - 1)] for step in range(MANY_STEPS)]
     on_gpu = torch.cuda.is_available()
     loader: DataLoader[Any] = DataLoader(repeated, batch_size=None, pin_memory=on_gpu)  # type: ignore[arg-type]  # a list will do
-    return LineTrainer(family, args, config.schedule, loader, validation, None, config.micro_batch, [callback])
+    bounds = config.micro_batch, most_speechless(config)
+    return LineTrainer(family, args, config.schedule, loader, validation, None, *bounds, [callback])
 
 
 def open_plain(

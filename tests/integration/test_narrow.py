@@ -18,8 +18,8 @@ from quillread.text.tokenizer import encode_text
 TEXTS = ["a bad cab", "dead bee", "a bead", "faded", "cafe", "decade", "face", "abide"]
 HEIGHT, WIDTH = 32, 64
 SMALL = (
-    f"canvas={{height: {HEIGHT}, width: {WIDTH}, fit: squash}}", "epochs=1", "epoch_lines=960", "batch_size=8", "workers=0",
-    "schedule.learning_rate=3e-3", "tuning.distil=20", "augment.strength=0.1",
+    f"canvas={{height: {HEIGHT}, width: {WIDTH}, fit: squash}}", "epochs=1", "epoch_lines=960", "batch_size=8",
+    "workers=0", "schedule.learning_rate=3e-3", "tuning.distil=20", "augment.strength=0.1",
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from fakes import TROCR_VARIANTS, line_image, write_trocr
 from liveliness import lively
 from PIL import Image
+from transformers import CompileConfig
 
 from quillread.decode.hypothesis import Hypothesis
 from quillread.images.fit import CanvasConfig
@@ -349,3 +351,18 @@ def test_the_encoder_attends_by_the_fused_kernel_of_torch(folders: dict[str, Pat
         network.encoder.set_attn_implementation("eager")
         plain = network.encoder(pixel_values=pixels).last_hidden_state
     assert torch.allclose(fused, plain, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, in itself
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch needs a compiler")
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+def test_steps_that_transformers_compiles_write_the_same(model: Trocr):
+    plain = read(model, max_tokens=12)
+    # What it does on a GPU by itself.
+    compiling = CompileConfig(mode="default")
+    compiling._compile_all_devices = True
+    model.network.generation_config.compile_config = compiling
+    compiled = engine_of(model, info(max_tokens=12), static_cache=True)(IMAGES)
+    assert hasattr(model.network, "_compiled_call")
+    assert [reading.text for reading in compiled] == [reading.text for reading in plain]
