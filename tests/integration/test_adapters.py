@@ -156,3 +156,9 @@ def test_a_checkpoint_is_no_model_and_says_how_it_becomes_one(trained: Path, cap
     checkpoint = next((trained / "run").glob("checkpoint-*"))
     assert quill("models", "show", checkpoint) == 2
     assert f"quill models adapter {checkpoint} DEST" in capsys.readouterr().err
+
+
+def test_adapters_are_no_base_of_others(place: Path, capsys: pytest.CaptureFixture[str]):
+    small = pack(place)
+    assert quill("models", "adapter", place / "run", place / "new", "--base", small) == 2
+    assert "adapters are read beside a whole model" in capsys.readouterr().err
