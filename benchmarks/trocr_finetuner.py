@@ -21,7 +21,7 @@ from transformers.utils import logging
 from trocr_peak import peak_bytes, reset_peak, wait_for_device
 from trocr_trainers import preset
 
-from quillread.models.trocr.loading import load_trocr
+from quillread.models.trocr.adapters import open_trocr
 from quillread.train import finetune
 from quillread.train.memory import fit_micro_batch
 from quillread.train.trainer import LineTrainer
@@ -113,7 +113,7 @@ def timed_parts(clock: PartClock) -> ExitStack:
 
     stack = ExitStack()
     for place, name, replacement in (
-        (family, "load_trocr", clock.timed("load", load_trocr)),
+        (family, "open_trocr", clock.timed("load", open_trocr)),
         (finetune, "fit_micro_batch", clock.timed("fit the batch to the memory", fit_micro_batch)),
         (finetune, "LineTrainer", make_trainer),
         (LineTrainer, "_save_checkpoint", clock.timed("save a checkpoint", LineTrainer._save_checkpoint)),

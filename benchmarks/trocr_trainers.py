@@ -59,10 +59,8 @@ def open_ours(
     repeated = [weighted[min(step, len(weighted) - 1)] for step in range(MANY_STEPS)]
     on_gpu = torch.cuda.is_available()
     loader: DataLoader[Any] = DataLoader(repeated, batch_size=None, pin_memory=on_gpu)  # type: ignore[arg-type]  # a list will do
-    callbacks = [callback]
-    return LineTrainer(
-        family, args, config.schedule, loader, validation, None, config.micro_batch, most_speechless(config), callbacks
-    )
+    bounds = config.micro_batch, most_speechless(config)
+    return LineTrainer(family, args, config.schedule, loader, validation, None, *bounds, [callback])
 
 
 def open_plain(

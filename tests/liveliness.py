@@ -1,8 +1,11 @@
 """TrOCR networks with random weights whose texts are worth comparing."""
 
-import torch
+from pathlib import Path
 
-from quillread.models.trocr.loading import Trocr
+import torch
+from fakes import write_trocr
+
+from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
 
 
 def lively(model: Trocr) -> Trocr:
@@ -23,3 +26,11 @@ def lively(model: Trocr) -> Trocr:
     decoder.output_projection.weight = torch.nn.Parameter(weight)
     decoder.output_projection.bias = torch.nn.Parameter(6.0 * torch.eye(shape[0])[2])
     return model
+
+
+def write_lively(folder: Path) -> Path:
+    """Write a tiny model whose texts depend on the image."""
+    model = lively(load_trocr(write_trocr(folder.with_name(f"{folder.name}-published"), "base-stage1")))
+    model.network.decoder.output_projection.bias = None  # a TrOCR has none
+    save_trocr(model, folder)
+    return folder

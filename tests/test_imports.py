@@ -23,6 +23,7 @@ def heavy_modules_after(statement: str) -> list[str]:
         "quillread.models.onnx",
         "quillread.models.model_folder",
         "quillread.train.config",
+        "quillread.train.looks",
         "quillread.reader",
         "quillread.cli.main",
     ],

@@ -42,10 +42,12 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
         if max_tokens is not None:
             raise UsageError(f"{name} writes characters, not tokens", hint="drop --max-tokens")
         return CtcLimits(Charset(entry.info.charset), entry.info.ink.height / entry.info.column_width)
+    from quillread.models.trocr.adapter_folder import whole_folder
     from quillread.text.tokenizer import TokenizerSpeller, load_tokenizer
 
-    positions = _positions(entry.folder)
-    return TokenLimits(TokenizerSpeller(load_tokenizer(entry.folder), min(max_tokens or positions, positions)))
+    folder = whole_folder(entry.folder)
+    positions = _positions(folder)
+    return TokenLimits(TokenizerSpeller(load_tokenizer(folder), min(max_tokens or positions, positions)))
 
 
 def _positions(folder: "Path") -> int:
@@ -124,6 +126,12 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     looks.add_argument("--augment", action="store_true", help="draw each distortion, and all together")
     looks.add_argument("--steps", action="store_true", help="draw each cleaning step, and the classic chain")
     parser.add_argument(
+        "--config",
+        metavar="FILE|PRESET",
+        help="with --augment: draw lines as this training sees them, as `quill train --config` takes it: cleaned, "
+        "distorted, on the canvas of the network",
+    )
+    parser.add_argument(
         "--seed",
         type=whole_number,
         default=0,
@@ -135,7 +143,8 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change a setting of what is drawn, as augment.strength=2 or preprocess.median.size=5",
+        help="change a setting of what is drawn, as augment.strength=2 or preprocess.median.size=5; with --config any "
+        "setting of the training",
     )
     parser.set_defaults(run=_run_show)
 
@@ -191,6 +200,10 @@ def _sheet_of(args: argparse.Namespace) -> "Callable[[Source, str], Image.Image]
     from quillread.images.augment import AugmentConfig
     from quillread.images.preprocess import PreprocessConfig
 
+    if args.config:
+        if not args.augment:
+            raise UsageError("--config changes what is not drawn", hint="add --augment")
+        return _training_sheet(args)
     if args.augment:
         augmenting = _settings(AugmentConfig, "augment", args.set)
         return partial(draw_augmentations, count=args.lines or 1, seed=args.seed, config=augmenting)
@@ -200,6 +213,18 @@ def _sheet_of(args: argparse.Namespace) -> "Callable[[Source, str], Image.Image]
     if args.set:
         raise UsageError("--set changes what is not drawn", hint="add --augment or --steps")
     return partial(draw_lines, count=args.lines or 24, seed=args.seed)
+
+
+def _training_sheet(args: argparse.Namespace) -> "Callable[[Source, str], Image.Image]":
+    """The looks of lines in a training."""
+    from quillread.data.contact_sheet import TrainingView, draw_augmentations
+    from quillread.train.config import assemble, read_settings
+    from quillread.train.looks import training_view
+
+    config = assemble(read_settings(args.config), None, args.set, where=args.config)
+    looks, see = training_view(config)
+    view = TrainingView(looks.clean, see, config.preprocess.steps)
+    return partial(draw_augmentations, count=args.lines or 1, seed=args.seed, config=config.augment, view=view)
 
 
 def _settings(kind: type[_Config], name: str, overrides: Sequence[str]) -> _Config:

@@ -1,4 +1,4 @@
-"""quill models: list models, show one, convert, quantise or calibrate one."""
+"""quill models: list models, show one, convert, export, quantise or calibrate one, write its adapters."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions of the command."""
     parser.description = "List models, show one, convert, quantise or calibrate one, average checkpoints."
     actions = parser.add_subparsers(
-        dest="action", metavar="list|show|convert|export|quantise|calibrate|average", required=True
+        dest="action", metavar="list|show|convert|export|adapter|quantise|calibrate|average", required=True
     )
     text = "list the models that ship with quillread, and the published ones that it can download"
     listing = actions.add_parser("list", help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -50,6 +50,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number type of the matrices: int8 is a quarter of the size and fastest (default: %(default)s)",
     )
     export.set_defaults(run=run_export)
+    text = "write the low-rank adapters of a training by themselves: a few megabytes, read beside their model"
+    adapter = actions.add_parser("adapter", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    adapter.add_argument(
+        "source",
+        metavar="RUN|FOLDER",
+        type=Path,
+        help="folder of a run with tuning.lora, of one of its checkpoints, or of adapters that PEFT or this command "
+        "wrote",
+    )
+    adapter.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    adapter.add_argument(
+        "--base",
+        metavar="NAME",
+        help="the model that they belong to: a folder, or org/name@revision of the Hugging Face hub (default: as "
+        "recorded)",
+    )
+    adapter.set_defaults(run=run_adapter)
     text = "copy a compact model with eight-bit weights: a quarter of the size, faster on a CPU"
     quantise = actions.add_parser("quantise", help=text, description=f"{text[0].upper()}{text[1:]}.")
     quantise.add_argument("source", metavar="SRC", help="name or folder of a compact model")
@@ -146,6 +163,20 @@ def run_export(args: argparse.Namespace) -> int:
     if args.target.exists():
         raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")
     export(entry, args.target, args.weights)
+    print(args.target)
+    return 0
+
+
+def run_adapter(args: argparse.Namespace) -> int:
+    """Write the adapters of a training."""
+    for package in ("torch", "transformers"):
+        require(package, "train")
+    # Late, because it imports torch.
+    from quillread.train.trocr.delivery import write_adapter
+
+    if args.target.exists():
+        raise UsageError(f"{args.target}: exists already", hint="name a folder that is to be made")
+    write_adapter(args.source, args.target, args.base)
     print(args.target)
     return 0
 

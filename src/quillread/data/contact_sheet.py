@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from quillread.images.fit import InkConfig, scale_to_height
 from quillread.images.preprocess import CLASSIC, PreprocessConfig, preprocess
 from quillread.images.preprocess import STEPS as CLEANING
 from quillread.images.tones import to_grey
+from quillread.types import UInt8Image
 
 _WIDTH = 1600
 _MARGIN = 36
@@ -50,11 +51,25 @@ def draw_lines(source: Source, name: str, *, count: int, seed: int) -> Image.Ima
     return _sheet(f"{name}: {count} of {len(source):,} lines, seed {seed}", pairs)
 
 
-def draw_augmentations(source: Source, name: str, *, count: int, seed: int, config: AugmentConfig) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class TrainingView:
+    """How a training brings lines to its network."""
+
+    clean: Callable[[UInt8Image], UInt8Image]
+    """From a line image to what is distorted."""
+    see: Callable[[UInt8Image], UInt8Image]
+    """From that, distorted, to the pixels that the network gets, uint8 RGB or grey."""
+    steps: tuple[str, ...] = ()
+    """Names of the steps that clean."""
+
+
+def draw_augmentations(
+    source: Source, name: str, *, count: int, seed: int, config: AugmentConfig, view: TrainingView | None = None
+) -> Image.Image:
     """Draw what each distortion makes of a line, in three looks, and what all together make of it.
 
-    Each step is drawn at the configured strength, however probable it is. Short lines are chosen, so that
-    they are shown at full size.
+    Each step is drawn at the configured strength, however probable it is; with a view only those that are switched on.
+    Short lines are chosen, so that they are shown at full size.
 
     Args:
         source: The lines.
@@ -62,6 +77,8 @@ def draw_augmentations(source: Source, name: str, *, count: int, seed: int, conf
         count: Lines to show at most, each with rows of its own.
         seed: Of the selection and of all looks.
         config: Strength and probabilities.
+        view: Of a training: its cleaned lines are distorted, and what its network gets is drawn, too. Plain grey lines
+            of 64 pixels if not given.
 
     Returns:
         RGB, 1600 pixels wide.
@@ -70,7 +87,7 @@ def draw_augmentations(source: Source, name: str, *, count: int, seed: int, conf
         DataError: If the image of a chosen line cannot be read.
     """
     rows = _rows_of_aspect(source, _look_width() / AUGMENT_HEIGHT, count, seed)
-    bands = [band for row in rows for band in _augmentation_bands(source, row, seed, config)]
+    bands = [band for row in rows for band in _augmentation_bands(source, row, seed, config, view)]
     return _sheet(f"{name}: augmentation at strength {config.strength:g}, seed {seed}", bands)
 
 
@@ -144,26 +161,41 @@ def _line_content(source: Source, row: int, seed: int, room: int) -> Image.Image
     return _column([_fit(sample.image, room), text, _write(note, room, 12, _FAINT)])
 
 
-def _augmentation_bands(source: Source, row: int, seed: int, config: AugmentConfig) -> list[Image.Image]:
+def _augmentation_bands(
+    source: Source, row: int, seed: int, config: AugmentConfig, view: TrainingView | None
+) -> list[Image.Image]:
     sample = source.sample(row, np.random.default_rng((seed, row)))
-    line = to_grey(sample.image)
-    if line.shape[0] > AUGMENT_HEIGHT:
-        line = scale_to_height(line, AUGMENT_HEIGHT, InkConfig().max_width)
+    line = view.clean(sample.image) if view else _plain(sample.image)
     room = _WIDTH - 2 * _MARGIN - _LABEL_WIDTH - 2 * _GAP
     text = _column([_write(sample.text, room, 18, _TEXT), _write(sample.id, room, 12, _FAINT)])
-    bands = [_band("original", [f"row {row}"], [_fit(line, _look_width()), text])]
+    bands = [_band("original", [f"row {row}"], [_fit(sample.image if view else line, _look_width()), text])]
+    if view:
+        bands.append(_band("cleaned", view.steps or ["as it is"], [_fit(line, _look_width())]))
 
-    def looks(number: int, distort: Callable[..., NDArray[np.uint8]], setting: object) -> list[Image.Image]:
-        rngs = [np.random.default_rng((seed, row, number, look)) for look in range(_LOOKS)]
-        return [_fit(distort(line, rng, setting), _look_width()) for rng in rngs]
+    def looks(number: int, distort: Callable[..., NDArray[np.uint8]], setting: object) -> list[UInt8Image]:
+        return [distort(line, np.random.default_rng((seed, row, number, look)), setting) for look in range(_LOOKS)]
+
+    def band(title: str, note: str, images: Sequence[UInt8Image]) -> Image.Image:
+        return _band(title, [note], [_fit(image, _look_width()) for image in images])
 
     for number, (name, step) in enumerate(STEPS.items()):
-        share = getattr(config, name)
-        note = f"in {100 * share:.0f} % of lines" if share else "switched off"
-        bands.append(_band(name, [note], looks(number, step, config.strength)))
+        share = config.share(name)
+        if share or not view:
+            note = f"in {100 * share:.0f} % of lines" if share else "switched off"
+            bands.append(band(name, note, looks(number, step, config.strength)))
     for number in range(_TOGETHER):
-        bands.append(_band("all together", ["as training sees it"], looks(len(STEPS) + number, augment, config)))
+        together = looks(len(STEPS) + number, augment, config)
+        bands.append(band("all together", "as training sees it", together))
+        if view:
+            seen = [view.see(look) for look in together]
+            note = f"{seen[0].shape[0]} x {seen[0].shape[1]} pixels" if len({s.shape for s in seen}) == 1 else ""
+            bands.append(_band("for the network", [note], [_fit(s, _look_width(), s.shape[0]) for s in seen]))
     return bands
+
+
+def _plain(image: UInt8Image) -> UInt8Image:
+    line = to_grey(image)
+    return scale_to_height(line, AUGMENT_HEIGHT, InkConfig().max_width) if line.shape[0] > AUGMENT_HEIGHT else line
 
 
 def _rows_of_aspect(source: Source, aspect: float, count: int, seed: int) -> list[int]:
@@ -224,10 +256,10 @@ def _column(images: Sequence[Image.Image]) -> Image.Image:
     return result
 
 
-def _fit(pixels: NDArray[np.uint8], width: int) -> Image.Image:
+def _fit(pixels: NDArray[np.uint8], width: int, height: float = AUGMENT_HEIGHT * 1.5) -> Image.Image:
     """Reduce a line, RGB or grey, to the room there is, and outline it, as paper may be white as the card."""
     image = Image.fromarray(pixels).convert("RGB")
-    scale = min(1.0, (width - 2) / image.width, AUGMENT_HEIGHT * 1.5 / image.height)
+    scale = min(1.0, (width - 2) / image.width, height / image.height)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)

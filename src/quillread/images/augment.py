@@ -17,6 +17,8 @@ from quillread.images.tones import paper_level
 Array = NDArray[np.uint8]
 Step = Callable[[Array, np.random.Generator, float], Array]
 
+_SECOND_STAGE = ("elastic", "noise")
+
 AUGMENT_HEIGHT = 64
 """Line images higher than this are reduced to it before they are distorted, so that a distortion means the same."""
 
@@ -55,14 +57,22 @@ class AugmentConfig:
     """Compression artefacts."""
     strength: float = 1.0
     """Factor on every distortion."""
+    elastic_noise: float = 0.0
+    """One switch for the second stage of the classic recipe, elastic distortion and noise: how often each of them is
+    applied, at least."""
 
     @property
     def is_active(self) -> bool:
         """Whether anything is ever distorted."""
-        return any(getattr(self, name) > 0 for name in STEPS)
+        return any(self.share(name) > 0 for name in STEPS)
+
+    def share(self, name: str) -> float:
+        """The probability of a distortion, by its name in `STEPS`."""
+        own: float = getattr(self, name)
+        return max(own, self.elastic_noise) if name in _SECOND_STAGE else own
 
     def __post_init__(self) -> None:
-        for name in STEPS:
+        for name in (*STEPS, "elastic_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"augment.{name} must be a probability from 0 to 1, got {getattr(self, name)}")
         if self.strength <= 0:
@@ -83,7 +93,7 @@ def augment(image: Array, rng: np.random.Generator, config: AugmentConfig) -> Ar
     # All draws of "whether" come first, so that switching one step off leaves the choice of the others as it was.
     chosen = rng.random(len(STEPS))
     for draw, (name, step) in zip(chosen, STEPS.items(), strict=True):
-        if draw < getattr(config, name):
+        if draw < config.share(name):
             image = step(image, rng, config.strength)
     return image
 
@@ -259,5 +269,6 @@ STEPS: dict[str, Step] = {
 if {f.name for f in fields(AugmentConfig)} != {
     *STEPS,
     "strength",
+    "elastic_noise",
 }:  # a step without its setting is a bug of ours
     raise TypeError("AugmentConfig and STEPS name different steps")

@@ -13,17 +13,38 @@ from quillread.config import suggest
 from quillread.errors import ModelError
 from quillread.extras import require
 from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, ModelInfo, read_info
-from quillread.models.trocr.files import PICKLES, WEIGHTS_INDEX_NAME, WEIGHTS_NAME, find_weights, is_trocr, read_shapes
+from quillread.models.trocr.files import (
+    ADAPTERS_CONFIG_NAME,
+    ADAPTERS_NAME,
+    BASE_NAME,
+    PICKLES,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+    find_weights,
+    is_adapter,
+    is_trocr,
+    read_shapes,
+)
 from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, FACTS_NAME, is_exported, read_facts
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_WEIGHTS = (WEIGHTS_NAME, "model-*-of-*.safetensors", WEIGHTS_INDEX_NAME, ONNX_NAME, ENCODER_NAME, DECODER_NAME)
+_WEIGHTS = (
+    WEIGHTS_NAME,
+    "model-*-of-*.safetensors",
+    WEIGHTS_INDEX_NAME,
+    ONNX_NAME,
+    ENCODER_NAME,
+    DECODER_NAME,
+    ADAPTERS_NAME,
+)
 _WANTED = (
     *_WEIGHTS,
     INFO_NAME,
     FACTS_NAME,
+    ADAPTERS_CONFIG_NAME,
+    BASE_NAME,
     "README.md",
     "config.json",
     "generation_config.json",
@@ -150,6 +171,8 @@ def resolve(name: str) -> Path:
     if folder.is_dir():
         inside = folder / "model"
         hint = f"name the folder in it: {inside}" if is_model(inside) else "see: quill models list"
+        if is_adapter(folder):
+            hint = f"make a folder of its adapters that can be read: quill models adapter {folder} DEST"
         raise ModelError(f"{name}: is not a model folder: it has no {INFO_NAME}", hint=hint)
     if is_hub_name(name):
         return fetch_model(name)

@@ -74,9 +74,11 @@ def load(
                 f"{name}: an exported model computes in the numbers that it was exported with",
                 hint="drop generate.precision, or export it with other weights",
             )
+        if asked.static_cache is not None:
+            raise UsageError(f"{name}: an exported model has its own cache", hint="drop generate.static_cache")
         engine = load_exported(entry, threads, rank, draft=asked.draft is not False)
     else:
-        engine = load_trocr(entry, threads, rank, asked.precision or "fp32")
+        engine = load_trocr(entry, threads, rank, asked.precision or "fp32", static_cache=bool(asked.static_cache))
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
 
@@ -100,8 +102,17 @@ def load_compact(
     return CtcEngine(backend, entry.info, decode=decode, variants=variants)
 
 
-def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None, precision: str = "fp32") -> LineEngine:
+def load_trocr(
+    entry: ModelEntry,
+    threads: int = 0,
+    rank: Ranking | None = None,
+    precision: str = "fp32",
+    *,
+    static_cache: bool = False,
+) -> LineEngine:
     """Load a TrOCR network; `rank` orders its readings of a line, the favourite of its search first if not given.
+
+    See `GenerateChanges` for `precision` and `static_cache`.
 
     Raises:
         ModelError: If it is damaged.
@@ -110,11 +121,11 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None,
     """
     torch = require("torch", "train")
     require("transformers", "train")
-    from quillread.models.trocr.loading import load_trocr
+    from quillread.models.trocr.adapters import open_trocr
     from quillread.models.trocr.pixels import set_canvas
     from quillread.recognize.trocr.torch_backend import TorchTrocr, ends_early
 
-    model = load_trocr(entry.folder)
+    model = open_trocr(entry.folder)
     if entry.info.canvas is not None:
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
     limit = ends_early(model.network, entry.info.generate)
@@ -125,7 +136,8 @@ def load_trocr(entry: ModelEntry, threads: int = 0, rank: Ranking | None = None,
         raise UsageError("fp16 needs a GPU, and there is none", hint="read with bf16 or fp32")
     model.network.to("cuda" if on_gpu else "cpu", {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision))
     batch = _GPU_BATCH if on_gpu else _CPU_BATCH
-    return TrocrEngine(TorchTrocr(model, entry.info.generate, batch, threads=threads), entry.info, rank)
+    backend = TorchTrocr(model, entry.info.generate, batch, threads=threads, static_cache=static_cache)
+    return TrocrEngine(backend, entry.info, rank)
 
 
 def load_exported(

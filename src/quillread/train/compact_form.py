@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quillread.decode.ctc import columns_needed
-from quillread.images.augment import AUGMENT_HEIGHT
 from quillread.images.fit import ink_pixels
 from quillread.images.preprocess import StepCache
 from quillread.models.compact.onnx_file import COLUMN_WIDTH
 from quillread.text.charset import Charset
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LookMaker
+from quillread.train.looks import compact_looks
 from quillread.types import UInt8Image
 
 _WIDTH_STEP = 64
@@ -35,9 +34,7 @@ class CompactForm:
     def __init__(self, config: TrainConfig, cache: StepCache | None = None) -> None:
         self._charset = Charset(config.compact.charset)
         self._ink = config.compact.ink
-        self._look = LookMaker(
-            config.preprocess, config.augment, AUGMENT_HEIGHT, self._ink.max_width, grey=True, cache=cache
-        )
+        self._look = compact_looks(config, cache)
 
     def fault(self, text: str, aspect: float) -> str | None:
         """Characters outside the charset, or fewer columns than CTC needs for the text."""

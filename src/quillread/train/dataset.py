@@ -5,20 +5,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from quillread.data.source import Source
 from quillread.errors import DataError
-from quillread.images.augment import AugmentConfig, augment
-from quillread.images.fit import scale_to_height
-from quillread.images.preprocess import PreprocessConfig, StepCache, preprocess
-from quillread.images.tones import to_grey
 from quillread.train.batch_workers import start_worker
 from quillread.train.plan import LineKey, Plan
 from quillread.types import UInt8Image
@@ -55,61 +49,6 @@ class LineForm(Protocol):
         Returns:
             What the network's `forward` takes, and `weights` float32 (N,): how much each line counts in the loss.
         """
-
-
-class LookMaker:
-    """Cleans line images and distorts them: the part that all families share.
-
-    Args:
-        clean: The chain of steps that reading repeats.
-        distort: The distortions of the training.
-        height: Images higher than this are reduced to it before they are distorted, in pixels; not if they are not.
-        max_width: They are narrowed to this then.
-        resample: A filter of Pillow for it, that of the processor which does the rest of the way; None for the mean of
-            the pixels.
-        grey: Whether the network sees grey images only: distortions are faster on one channel.
-        cache: Where slow steps are kept.
-    """
-
-    def __init__(
-        self,
-        clean: PreprocessConfig,
-        distort: AugmentConfig,
-        height: int,
-        max_width: int,
-        *,
-        grey: bool,
-        cache: StepCache | None,
-        resample: int | None = None,
-    ) -> None:
-        self._clean = clean
-        self._augment = distort
-        self._height = height
-        self._max_width = max_width
-        self._grey = grey
-        # What the chain made grey is distorted on one channel, which is faster, whatever the network sees.
-        self._one_channel = grey or "grayscale" in clean.steps
-        self._cache = cache
-        self._resample = resample
-        self._distorts = distort.is_active
-
-    def __call__(self, image: UInt8Image, rng: np.random.Generator) -> UInt8Image:
-        """Make one look of a line: uint8 grey (H, W) or RGB (H, W, 3)."""
-        look, _ = preprocess(image, self._clean, self._cache)
-        if self._one_channel:
-            look = to_grey(look)
-        if look.shape[0] > self._height and self._distorts:
-            look = self._shrink(look)
-        look = augment(look, rng, self._augment)
-        if look.ndim == 2 and not self._grey:
-            look = np.asarray(cv2.cvtColor(look, cv2.COLOR_GRAY2RGB), np.uint8)
-        return look
-
-    def _shrink(self, look: UInt8Image) -> UInt8Image:
-        if self._resample is None:
-            return scale_to_height(look, self._height, self._max_width)
-        width = min(self._max_width, max(1, round(look.shape[1] * self._height / look.shape[0])))
-        return np.asarray(Image.fromarray(look).resize((width, self._height), Image.Resampling(self._resample)))
 
 
 class LineDataset(Dataset[Any]):

@@ -36,6 +36,10 @@ class CompactPart:
             raise ConfigError(f"network.height {self.network.height} and ink.height {self.ink.height} differ")
 
 
+SCRATCH_CANVAS = CanvasConfig(height=64, width=768, fit="pad")
+"""Of a TrOCR that starts from random weights, unless the settings name another."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelsConfig:
     """How texts become the labels of TrOCR."""
@@ -87,13 +91,18 @@ class TuningConfig:
     columns: float = 0.0
     """Weight of a second loss, for training only: a head that reads the columns of the encoder by CTC. It teaches the
     encoder of a network from scratch its letters from the start."""
+    distil: float = 0.0
+    """Weight of a further loss: how far the probabilities of each token are from those that the model gives which the
+    run starts from, on its own canvas (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). For a model
+    that is to read on a smaller canvas as it read before: it learns from itself, which texts alone teach less of."""
     compile: bool = False
     """Let torch translate the layers for the device: after a minute of translating, steps take less time. It needs a C
     compiler."""
 
     def __post_init__(self) -> None:
-        if self.columns < 0:
-            raise ConfigError(f"tuning.columns must be at least 0, got {self.columns}")
+        for name in ("columns", "distil"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"tuning.{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.mask_tokens <= 1:
             raise ConfigError(f"tuning.mask_tokens must be a share from 0 to 1, got {self.mask_tokens}")
         if not 0 < self.layer_decay <= 1:

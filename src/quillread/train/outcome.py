@@ -94,6 +94,8 @@ def model_card(info: ModelInfo) -> str:
     part = ", in part" if start and training.get("allow_partial") else ""
     lines += [f"Started from: {start or 'random weights'}{part}."]
     lines += [f"Taught by: {training['teacher']}."] if training.get("teacher") else []
+    if training.get("tuning", {}).get("distil"):
+        lines += ["Taught by the texts, and by the model that it started from, as that reads on its own canvas."]
     lines += ["", "## Training data", ""]
     lines += [f"- {source}" for source in info.provenance["sources"]]
     lines += [

@@ -146,11 +146,16 @@ def fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
         prints[f"validation: {part.name}"] = digest.hexdigest()
     for role, name in (("start", config.start), ("teacher", config.teacher)):
         if name:
-            prints[f"{role}: {name}"] = _digest_model(resolve(name))
+            prints[f"{role}: {name}"] = digest_model(resolve(name))
     return prints
 
 
-def _digest_model(folder: Path) -> str:
+def digest_model(folder: Path) -> str:
+    """The fingerprint of a model's weights in the record of a run.
+
+    Args:
+        folder: Of the model.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".onnx"):
@@ -206,6 +211,8 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
         )
     if isinstance(part, CompactPart):
         config = replace(config, part=replace(part, teacher=None))
+    else:
+        config = replace(config, part=replace(part, tuning=replace(part.tuning, distil=0.0)))
     family = open_family(config, None)
     sums: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:

@@ -176,3 +176,21 @@ def test_unknown_source_is_an_error_of_ours(tmp_path):
 def test_parser_imports_neither_numpy_nor_pillow():
     code = "import sys, quillread.cli.data; sys.exit(bool({'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_looks_of_a_training_are_drawn_as_its_network_gets_them(lines, tmp_path):
+    plain, classic, noisy = (tmp_path / f"{name}.png" for name in ("plain", "classic", "noisy"))
+    quill("show", lines, "--output", plain, "--augment")
+    preset = ("--augment", "--config", "trocr-classic")
+    assert quill("show", lines, "--output", classic, *preset) == 0
+    assert quill("show", lines, "--output", noisy, *preset, "--set", "augment.elastic_noise=0.5") == 0
+    assert size(classic)[0] == 1600
+    # Two more distortions are two more rows.
+    assert size(plain)[1] != size(classic)[1] < size(noisy)[1]
+
+
+def test_a_training_that_is_not_drawn_is_refused(lines, tmp_path):
+    with pytest.raises(UsageError, match="--config changes what is not drawn"):
+        quill("show", lines, "--output", tmp_path / "x.png", "--config", "trocr-classic")
+    with pytest.raises(ConfigError, match="trocr-classic"):
+        quill("show", lines, "--output", tmp_path / "x.png", "--augment", "--config", "trocr-clasic")

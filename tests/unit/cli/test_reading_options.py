@@ -151,6 +151,8 @@ def test_every_option_sets_its_setting(option: tuple[str, ...], value: dict[str,
 def test_the_precision_is_asked_for_and_stored_with_no_model():
     assert parse("--precision", "bf16").generate == GenerateChanges(precision="bf16")
     assert generate("--precision", "bf16") == GenerateConfig()
+    assert parse("--set", "generate.static_cache=true").generate == GenerateChanges(static_cache=True)
+    assert generate("--set", "generate.static_cache=true") == GenerateConfig()
 
 
 def test_no_splitting_is_asked_for_with_zero():

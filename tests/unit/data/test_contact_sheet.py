@@ -4,7 +4,7 @@ import pytest
 from PIL import ImageFont
 
 from quillread.data import contact_sheet as show
-from quillread.data.contact_sheet import draw_augmentations, draw_lines, draw_steps, stack
+from quillread.data.contact_sheet import TrainingView, draw_augmentations, draw_lines, draw_steps, stack
 from quillread.data.source import Row, RowSource
 from quillread.errors import DataError
 from quillread.images.augment import STEPS, AugmentConfig
@@ -90,6 +90,23 @@ def test_augmentation_draws_each_step_with_three_looks(monkeypatch):
     assert [name for name, _, _ in drawn] == [name for name in STEPS for _ in range(3)]
     assert {strength for _, strength, _ in drawn} == {1.5}
     assert len({look for _, _, look in drawn}) == len(drawn)
+
+
+def test_a_view_distorts_the_cleaned_line_with_what_is_switched_on_and_shows_the_canvas(monkeypatch):
+    seen, drawn = [], []
+
+    def spy(name):
+        return lambda image, rng, strength: drawn.append((name, int(image[0, 0]))) or image
+
+    monkeypatch.setattr(show, "STEPS", {name: spy(name) for name in STEPS})
+    clean = np.full((40, 120), 77, np.uint8)
+    canvas = np.zeros((224, 224), np.uint8)
+    view = TrainingView(lambda image: clean, lambda look: seen.append(look.shape) or canvas, ("otsu",))
+    config = AugmentConfig(**dict.fromkeys(STEPS, 0.0), elastic_noise=0.5)
+    sheet = pixels(draw_augmentations(source(), "x", count=1, seed=0, config=config, view=view))
+    assert drawn == [(name, 77) for name in ("elastic", "noise") for _ in range(3)]
+    assert len(seen) == 9  # three rows of three looks
+    assert cv2.matchTemplate(sheet, np.zeros((224, 224, 3), np.uint8), cv2.TM_SQDIFF).min() == 0
 
 
 def test_augmentation_is_the_same_for_the_same_seed():

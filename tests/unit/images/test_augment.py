@@ -118,3 +118,21 @@ def test_perspective_cuts_off_no_writing():
         changed = STEPS["perspective"](image, np.random.default_rng(seed), 1.5)
         ink = (255.0 - changed).sum(axis=0)[20:-20]
         assert ink.min() > 0.6 * 255 * 6
+
+
+def test_one_switch_is_elastic_distortion_and_noise():
+    once, both = replace(NEVER, elastic_noise=1.0), replace(NEVER, elastic=1.0, noise=1.0)
+    first, second = (augment(IMAGES["grey"], np.random.default_rng(3), config) for config in (once, both))
+    assert once.is_active
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, IMAGES["grey"])
+
+
+def test_the_switch_lowers_no_probability_and_touches_no_other():
+    config = replace(NEVER, noise=0.7, elastic_noise=0.5)
+    assert {name: config.share(name) for name in STEPS if config.share(name)} == {"elastic": 0.5, "noise": 0.7}
+
+
+def test_the_switch_is_a_probability():
+    with pytest.raises(ConfigError, match=r"augment\.elastic_noise must be a probability"):
+        AugmentConfig(elastic_noise=2)

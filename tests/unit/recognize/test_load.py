@@ -2,6 +2,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import line_image, write_trocr
@@ -87,10 +88,10 @@ def test_the_stored_canvas_is_that_of_the_network(recorded: Path):
 
 
 def test_a_network_computes_in_the_numbers_that_are_asked_for(recorded: Path, monkeypatch: pytest.MonkeyPatch):
-    from quillread.models.trocr import loading
+    from quillread.models.trocr import adapters
 
-    opened, load_it = [], loading.load_trocr
-    monkeypatch.setattr(loading, "load_trocr", lambda *args: opened.append(load_it(*args)) or opened[-1])
+    opened, load_it = [], adapters.open_trocr
+    monkeypatch.setattr(adapters, "open_trocr", lambda *args: opened.append(load_it(*args)) or opened[-1])
     readings = [
         load(str(recorded), threads=1, generate=GenerateChanges(precision=precision)).read([IMAGE])[0]
         for precision in (None, "fp32", "bf16")
@@ -152,3 +153,19 @@ def test_threads_are_those_of_the_reading_alone(recorded: Path, monkeypatch: pyt
     assert told == []
     recognizer.read([IMAGE])
     assert told == [before + 1, before]
+
+
+def test_a_cache_of_fixed_size_reaches_the_network(recorded: Path, monkeypatch: pytest.MonkeyPatch):
+    from quillread.recognize.trocr import torch_backend
+
+    made: list[Any] = []
+
+    class Backend(torch_backend.TorchTrocr):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            made.append(settings["static_cache"])
+            super().__init__(*args, **settings)
+
+    monkeypatch.setattr(torch_backend, "TorchTrocr", Backend)
+    for chosen in (None, False, True):
+        load(str(recorded), threads=1, generate=GenerateChanges(static_cache=chosen)).read([IMAGE])
+    assert made == [False, False, True]

@@ -13,8 +13,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from quillread.errors import ModelError
 from quillread.models.catalog import ModelEntry
 from quillread.models.model_folder import CARD_NAME, write_info
+from quillread.models.trocr.adapters import open_trocr
 from quillread.models.trocr.files import replace_folder
-from quillread.models.trocr.loading import Trocr, load_trocr
+from quillread.models.trocr.loading import Trocr
 from quillread.models.trocr.onnx_export import check_network, write_networks
 from quillread.models.trocr.onnx_folder import TOKENIZER_NAME, TrocrFacts, WeightType, write_facts
 from quillread.models.trocr.onnx_network import OnnxTrocr
@@ -57,7 +58,7 @@ def export(entry: ModelEntry, target: Path, weights: WeightType) -> None:
     """Export a model.
 
     Args:
-        entry: A TrOCR model in safetensors.
+        entry: A TrOCR model in safetensors; adapters are merged into the model that they belong to.
         target: Folder to make.
         weights: Number type of the matrices.
 
@@ -65,7 +66,7 @@ def export(entry: ModelEntry, target: Path, weights: WeightType) -> None:
         ModelError: If a part of the model cannot be exported, or the export does not compute the same.
         OutputError: If it cannot be written.
     """
-    model = load_trocr(entry.folder)
+    model = open_trocr(entry.folder)
     if entry.info.canvas is not None:
         set_canvas(model, entry.info.canvas.height, entry.info.canvas.width)
     check_network(model.network)

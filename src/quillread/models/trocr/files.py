@@ -14,6 +14,11 @@ from quillread.errors import ModelError, OutputError
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
+ADAPTERS_NAME = "adapter_model.safetensors"
+ADAPTERS_CONFIG_NAME = "adapter_config.json"
+"""What PEFT writes of low-rank adapters: no model, but what is added to one."""
+BASE_NAME = "base.json"
+"""Beside adapters: which model they belong to."""
 PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 """Patterns of weights as pickles, which can run code when they are read."""
 _MODEL_TYPE = "vision-encoder-decoder"
@@ -44,6 +49,23 @@ def is_trocr(folder: Path) -> bool:
         return False
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds adapters, which are read beside the model that they were trained with."""
+    return (folder / ADAPTERS_CONFIG_NAME).is_file()
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Refuse adapters where a whole model is needed.
+
+    Raises:
+        ModelError: If the folder holds them.
+    """
+    if is_adapter(folder):
+        raise ModelError(
+            f"{folder}: holds an adapter, not a whole model", hint="name the model folder that the training wrote"
+        )
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read `config.json`.
 
@@ -54,14 +76,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def find_weights(folder: Path) -> tuple[Path, ...]:
-    """Find the safetensors files of a model folder.
+    """Find the safetensors files of a model folder, or that of adapters.
 
     Raises:
         ModelError: If there are none, one is missing, or there are only pickles.
     """
-    whole = folder / WEIGHTS_NAME
+    name = ADAPTERS_NAME if is_adapter(folder) else WEIGHTS_NAME
+    whole = folder / name
     if whole.is_file():
         return (whole,)
+    if name == ADAPTERS_NAME:
+        raise ModelError(f"{folder}: lacks its adapters, {name}", hint="it was not saved or copied whole")
     if (folder / WEIGHTS_INDEX_NAME).is_file():
         names = read_json(folder / WEIGHTS_INDEX_NAME).get("weight_map", {}).values()
         parts = tuple(folder / Path(name).name for name in sorted(set(names)))
@@ -121,7 +146,7 @@ def summarise(folder: Path) -> dict[str, Any]:
             "bytes": sum(path.stat().st_size for path in weights),
             "parameters": sum(prod(shape) for shape in shapes),
         },
-        "config": read_config(folder),
+        "config": read_json(folder / (ADAPTERS_CONFIG_NAME if is_adapter(folder) else CONFIG_NAME)),
         "generation_config": read_json(settings) if settings.is_file() else None,
     }
 

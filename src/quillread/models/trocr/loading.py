@@ -30,6 +30,7 @@ from quillread.models.trocr.files import (
     is_trocr,
     read_config,
     read_json,
+    refuse_adapter,
     replace_folder,
 )
 from quillread.models.trocr.trust import check_settings
@@ -70,17 +71,16 @@ def load_trocr(folder: Path, *, allow_partial: bool = False) -> Trocr:
     Raises:
         ModelError: If anything is missing or damaged, or the parts do not belong together.
     """
+    refuse_adapter(folder)
     if not is_trocr(folder):
         kind = read_config(folder).get("model_type")
         raise ModelError(f"{folder}: holds a model of type {kind!r}, not a vision encoder with a text decoder")
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder}: holds an adapter, not a whole model", hint="merge it into its model first")
     check_settings(folder, allow_partial=allow_partial)  # finds and looks into the weights, too
     tokenizer = load_tokenizer(folder)
     image_processor = _load_image_processor(folder)
     network = _load_network(folder, allow_partial)
     _check_fit(folder, network, tokenizer, image_processor)
-    _settle_generation(folder, network)
+    settle_generation(folder, network, tokenizer)
     return Trocr(network, tokenizer, image_processor)
 
 
@@ -240,8 +240,18 @@ def _check_fit(folder: Path, network: Any, tokenizer: Any, image_processor: Any)
         )
 
 
-def _settle_generation(folder: Path, network: Any) -> None:
-    """Let the training start lines with the token that reading starts them with."""
+def settle_generation(folder: Path, network: Any, tokenizer: Any) -> None:
+    """Let the training start lines with the token that reading starts them with.
+
+    Args:
+        folder: Where the generation settings are from.
+        network: Changed in place.
+        tokenizer: Of the model.
+
+    Raises:
+        ModelError: If they do not say how a line starts or ends, or say it in tokens that the tokenizer does not have
+            for that.
+    """
     settings = network.generation_config
     start = settings.decoder_start_token_id
     start = settings.bos_token_id if start is None else start
@@ -252,10 +262,15 @@ def _settle_generation(folder: Path, network: Any) -> None:
             hint="add decoder_start_token_id, eos_token_id and pad_token_id to generation_config.json",
         )
     network.config.decoder_start_token_id = start
-    if pad is None:
-        eos = settings.eos_token_id
-        pad = eos[0] if isinstance(eos, list) else eos
-    network.config.pad_token_id = pad
+    eos = settings.eos_token_id
+    ends = eos if isinstance(eos, list) else [eos]
+    network.config.pad_token_id = ends[0] if pad is None else pad
+    if tokenizer.eos_token_id not in ends or start not in tokenizer.all_special_ids:
+        raise ModelError(
+            f"{folder}: its generation settings start a line with token {start} and end it with {eos}; its tokenizer "
+            f"ends it with {tokenizer.eos_token_id}, and its special tokens are {sorted(tokenizer.all_special_ids)}",
+            hint="copy the tokenizer's files and generation_config.json from the model that this one was trained from",
+        )
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class GenerateConfig:
             raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")
 
 
-_NOT_STORED = ("draft", "precision")
+_NOT_STORED = ("draft", "precision", "static_cache")
 _BEAMS = 4
 """Beams, at least, where alternatives are asked for and nothing says how many."""
 
@@ -124,6 +124,10 @@ class GenerateChanges:
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Number type of the network, but for exported models, whose type is that of the export; float32 if not given. fp16
     needs a GPU. Not stored with a model: what computes fast depends on the machine."""
+    static_cache: bool | None = None
+    """Not for exported models: keep what the decoder has computed in memory of a fixed size, for as many tokens as a
+    line may have. On a GPU transformers then compiles the steps of the decoder; elsewhere it gains nothing. The text is
+    the same. Not stored with a model."""
 
     @property
     def given(self) -> dict[str, Any]:

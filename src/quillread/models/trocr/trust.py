@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.errors import ModelError
-from quillread.models.trocr.files import CONFIG_NAME, find_weights, read_config, read_json, read_shapes
+from quillread.models.trocr.files import CONFIG_NAME, find_weights, read_config, read_json, read_shapes, refuse_adapter
 
 _LOADERS = ("auto_map", "quantization_config", "kernel_config", "custom_generate", "custom_pipelines", "compile_config",
             "backbone", "use_pretrained_backbone", "use_kernels")  # fmt: skip
@@ -57,15 +57,23 @@ def check_settings(folder: Path, *, allow_partial: bool = False) -> None:
     Raises:
         ModelError: Naming the file, and the setting if it is one.
     """
-    files = [CONFIG_NAME, *(name for name in _OTHERS if (folder / name).is_file())]
-    for name in files:
-        path = folder / name
-        for key, value in _walk(read_json(path)):
-            if fault := _fault(key, value):
-                raise ModelError(f"{path}: {key}: {fault}", hint="take the file of the model that this one is from")
+    refuse_adapter(folder)
+    for name in [CONFIG_NAME, *(name for name in _OTHERS if (folder / name).is_file())]:
+        check_file(folder / name)
     sizes = {size for path in find_weights(folder) for shape in read_shapes(path).values() for size in shape}
     if not allow_partial:
         _check_widths(folder / CONFIG_NAME, read_config(folder), sizes)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file of settings that says what no TrOCR model needs.
+
+    Raises:
+        ModelError: Naming the file and the setting.
+    """
+    for key, value in _walk(read_json(path)):
+        if fault := _fault(key, value):
+            raise ModelError(f"{path}: {key}: {fault}", hint="take the file of the model that this one is from")
 
 
 def _walk(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache, StaticCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from quillread.models.trocr.pixels import as_pair
@@ -55,6 +55,8 @@ def _keep_images(cache: Any, count: int) -> Any:
     if images is None or not len(images):
         return None
     beams = images.layers[0].keys.shape[0] // count
+    if beams > 1 and isinstance(images, StaticCache):
+        return None  # its rows cannot be chosen
     if beams > 1:
         # All beams of a line look at the same image.
         images.batch_select_indices(torch.arange(count, device=images.layers[0].keys.device) * beams)

@@ -29,6 +29,8 @@ class TorchTrocr:
         batch_size: Most images in one call of the network.
         mixed: Number type of mixed precision, or None for that of the weights.
         threads: CPU threads while it reads; 0 for those of torch.
+        static_cache: Keep what the decoder has computed in memory of a fixed size, which transformers needs to compile
+            its steps, as it does on a GPU.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class TorchTrocr:
         batch_size: int = 8,
         mixed: torch.dtype | None = None,
         threads: int = 0,
+        *,
+        static_cache: bool = False,
     ) -> None:
         self.canvas = CanvasConfig(*as_pair(model.network.config.encoder.image_size))
         self._model = model
@@ -45,6 +49,7 @@ class TorchTrocr:
         self._batch_size = batch_size
         self._mixed = mixed
         self._threads = threads
+        self._cache = {"cache_implementation": "static"} if static_cache else {}
 
     def write(self, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:
         """Read lines; see `TrocrBackend`."""
@@ -83,7 +88,9 @@ class TorchTrocr:
         pixels = pixels.to(weights.device, weights.dtype)
         encoded = network.encoder(pixel_values=pixels, return_dict=True).last_hidden_state
         generated = network.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded), **_settings(network, self._config, readings)
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            **_settings(network, self._config, readings),
+            **self._cache,
         )
         return score_texts(network, encoded, generated, pixels.shape[2:])
 

@@ -1,7 +1,8 @@
 """The TrOCR family under training."""
 
+import copy
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import shift_tokens_right
 
-from quillread.errors import ModelError
-from quillread.images.fit import CanvasConfig
+from quillread.errors import ConfigError, ModelError
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.trocr.adapters import open_trocr
 from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
 from quillread.models.trocr.pixels import look_up_tables, set_canvas
 from quillread.models.trocr.scratch import new_trocr
@@ -23,7 +24,8 @@ from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.recognize.trocr.torch_backend import TorchTrocr
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.families import decay_groups
-from quillread.train.trocr.form import IGNORED, TrocrForm
+from quillread.train.family_settings import SCRATCH_CANVAS
+from quillread.train.trocr.form import IGNORED, TrocrForm, View
 from quillread.train.trocr.tuning import (
     COLUMNS_NAME,
     ColumnHead,
@@ -40,6 +42,16 @@ from quillread.train.trocr.tuning import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A network that another one learns from; it learns nothing itself."""
+
+    network: Any
+    """A VisionEncoderDecoderModel with the same tokens, in evaluation mode."""
+    weight: float
+    """How much the distance from what it says counts beside the loss of the texts."""
+
+
 class TrocrForTraining(nn.Module):
     """The network with its loss.
 
@@ -50,6 +62,7 @@ class TrocrForTraining(nn.Module):
         columns: A second head, which reads the encoder's columns; None for none.
         columns_weight: How much its loss counts beside that of the decoder.
         table: What becomes of each value of uint8 pixels, float32 (3, 256); None if they come as numbers.
+        teacher: A network whose probabilities of tokens are learnt beside the texts; None for none.
     """
 
     table: Tensor | None
@@ -62,21 +75,24 @@ class TrocrForTraining(nn.Module):
         columns: ColumnHead | None = None,
         columns_weight: float = 0.0,
         table: Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("table", table, persistent=False)
         self.network: Any = network
         self.columns = columns
+        self._teacher = teacher  # no module of this one: it is neither trained nor saved
         self._mask_tokens = mask_tokens
         self._mask_token = mask_token
         self._columns_weight = columns_weight
 
-    def forward(self, pixel_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Teacher forcing: for each line the mean cross-entropy of its tokens, in nats.
+    def forward(self, pixel_values: Tensor, labels: Tensor, teacher_values: Tensor | None = None) -> dict[str, Tensor]:
+        """Teacher forcing: for each line the mean cross-entropy of its tokens, in nats, and what else is to be learnt.
 
         Args:
             pixel_values: float (N, 3, h, w); or uint8 (N, 3, h, w) or (N, 1, h, w), to be looked up in the table.
             labels: int64 (N, L), padded with -100. The decoder sees them shifted by one behind its start token.
+            teacher_values: Pixels on the canvas of the teacher, in the same form.
         """
         lengths = (labels != IGNORED).sum(1)
         # The decoder looks back only: columns that are padding in every line change nothing.
@@ -84,22 +100,38 @@ class TrocrForTraining(nn.Module):
         inputs = shift_tokens_right(
             labels, self.network.config.pad_token_id, self.network.config.decoder_start_token_id
         )
+        seen = inputs
         if self.training and self._mask_tokens:
             # Lines with nearly all tokens hidden teach to look, those with few are what reading is like.
             shares = torch.rand(len(inputs), 1, device=inputs.device) * self._mask_tokens
             hidden = torch.rand(inputs.shape, device=inputs.device) < shares
             hidden[:, 0] = False  # the start token
             inputs = inputs.masked_fill(hidden, self._mask_token)
-        if self.table is not None and pixel_values.dtype == torch.uint8:
-            pixel_values = look_up_pixels(self.table, pixel_values)
-        output = self.network(pixel_values=pixel_values, decoder_input_ids=inputs, use_cache=False)
+        output = self.network(pixel_values=self._numbers(pixel_values), decoder_input_ids=inputs, use_cache=False)
         token_losses = nn.functional.cross_entropy(
             output.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
         )
         losses = token_losses.view_as(labels).sum(1) / lengths
         if self.columns is not None:
             losses = losses + self._columns_weight * self.columns(output.encoder_last_hidden_state, labels)
+        if self._teacher is not None and teacher_values is not None:
+            distance = self._distance(self._teacher.network, output.logits, teacher_values, seen)
+            losses = losses + self._teacher.weight * (distance * (labels != IGNORED)).sum(1) / lengths
         return {"losses": losses}
+
+    def _numbers(self, pixels: Tensor) -> Tensor:
+        if self.table is None or pixels.dtype != torch.uint8:
+            return pixels
+        return look_up_pixels(self.table, pixels)
+
+    def _distance(self, teacher: Any, logits: Tensor, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Kullback-Leibler divergence of each token's probabilities from those of the teacher, (N, L), in nats."""
+        with torch.no_grad():
+            wanted = teacher.to(logits.device)(
+                pixel_values=self._numbers(pixels), decoder_input_ids=tokens, use_cache=False
+            ).logits
+        given, wanted = (scores.float().log_softmax(-1) for scores in (logits, wanted))
+        return nn.functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
 
 
 def look_up_pixels(table: Tensor, pixels: Tensor) -> Tensor:
@@ -117,9 +149,11 @@ class TrocrFamily:
         self.model, start = _open_model(config)
         part = config.trocr
         tuning, canvas = part.tuning, part.canvas or start.canvas
+        taught_by = _copy_as_it_reads(self.model, start, config) if tuning.distil else None
+        view = View(taught_by.image_processor, start.canvas) if taught_by else None
         if canvas:
             set_canvas(self.model, canvas.height, canvas.width)
-        self.form = TrocrForm(replace(config, part=replace(part, canvas=canvas)), self.model, cache)
+        self.form = TrocrForm(replace(config, part=replace(part, canvas=canvas)), self.model, cache, view)
         # A saved folder must not cut lines short in plain transformers either, whose default is 20 tokens.
         generation = self.model.network.generation_config
         generation.max_length, generation.max_new_tokens = self.form.max_tokens + 1, None
@@ -149,6 +183,7 @@ class TrocrFamily:
             columns,
             tuning.columns,
             torch.from_numpy(look_up_tables(self.model.image_processor)) if self.form.is_plain else None,
+            Teacher(taught_by.network, tuning.distil) if taught_by else None,
         )
 
     def groups(self, schedule: ScheduleConfig) -> list[dict[str, Any]]:
@@ -205,6 +240,17 @@ class TrocrFamily:
         write_info(info, folder)
 
 
+def _copy_as_it_reads(model: Trocr, info: ModelInfo, config: TrainConfig) -> Trocr:
+    """A copy of the model that a run starts from, on the canvas on which it reads."""
+    if config.start is None:
+        raise ConfigError("tuning.distil: random weights have nothing to teach", hint="start from a model")
+    kept = copy.deepcopy(model)
+    if info.canvas:
+        set_canvas(kept, info.canvas.height, info.canvas.width)
+    kept.network.eval().requires_grad_(False)
+    return kept
+
+
 def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
     """The model that the run starts from, and what its folder says."""
     if config.start:
@@ -212,7 +258,7 @@ def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
         info = read_info(folder) if (folder / INFO_NAME).is_file() else ModelInfo(family="trocr", name=config.start)
         if info.family != "trocr":
             raise ModelError(f"{config.start}: is not a TrOCR model", hint=f"set family={info.family}")
-        return load_trocr(folder, allow_partial=config.allow_partial), info
-    canvas = config.trocr.canvas or CanvasConfig(height=64, width=768, fit="pad")
+        return open_trocr(folder, allow_partial=config.allow_partial), info
+    canvas = config.trocr.canvas or SCRATCH_CANVAS
     model = new_trocr(config.trocr.shape, canvas, config.trocr.tokenizer, config.seed)
     return model, ModelInfo(family="trocr", name=config.name, canvas=canvas)

@@ -1,6 +1,7 @@
 """Lines as TrOCR is trained on them: the canvas of its image processor, the tokens of its tokenizer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,34 @@ from quillread.models.trocr.loading import Trocr
 from quillread.models.trocr.pixels import line_pixels, only_resizes, resize_line
 from quillread.text.tokenizer import encode_text
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LookMaker
+from quillread.train.looks import trocr_looks
 from quillread.types import UInt8Image
 
 IGNORED = -100
 """Label of the padding: has no part in the loss."""
 
-Item = tuple[NDArray[np.uint8] | NDArray[np.float32], list[int]]
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Item = tuple[Pixels, list[int]] | tuple[Pixels, list[int], Pixels]
+"""Pixels and tokens; pixels on the canvas of the teacher, too, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a network sees lines."""
+
+    processor: Any
+    """Its image processor."""
+    canvas: CanvasConfig | None
+    """How lines come to its canvas; None for that of the image processor, whatever the shape of the line."""
+
+    def pixels(self, look: UInt8Image) -> Pixels:
+        """Bring a look to the canvas: uint8 (C, h, w), or float32 (3, h, w) if the processor does more than resize."""
+        if self.canvas:
+            look = pad_to_canvas(look, self.canvas)
+        if only_resizes(self.processor):
+            return resize_line(self.processor, look)
+        pixels: Pixels = line_pixels(self.processor, [look])[0]
+        return pixels
 
 
 class TrocrForm:
@@ -30,29 +52,26 @@ class TrocrForm:
         config: Canvas, labels, preprocessing and distortions.
         model: Lends its image processor and tokenizer.
         cache: Where slow steps are kept.
+        teacher: How a network sees the same looks that this one learns from; None if there is none.
     """
 
-    def __init__(self, config: TrainConfig, model: Trocr, cache: StepCache | None = None) -> None:
-        self._processor: Any = model.image_processor
+    def __init__(
+        self, config: TrainConfig, model: Trocr, cache: StepCache | None = None, teacher: View | None = None
+    ) -> None:
         self._tokenizer: Any = model.tokenizer
-        self._canvas = canvas = config.trocr.canvas
+        self._view, self._teacher = View(model.image_processor, config.trocr.canvas), teacher
         self._labels = config.trocr.labels
         positions = model.network.decoder.config.max_position_embeddings
         self.max_tokens: int = min(self._labels.max_length or positions, positions)
         """Most tokens of a label, the end included."""
-        # Distortions of an image larger than the canvas would be lost on the way to it.
-        height = max(64, canvas.height if canvas else 384)
-        # A line narrower than the canvas must not be narrowed on its way there.
-        widest = max(16 * height, height * canvas.width // canvas.height + 1 if canvas else 0)
         # The same filter as on the rest of the way: the network must see what it will see in reading.
         resample = getattr(model.image_processor, "resample", None)
         self.is_plain: bool = only_resizes(model.image_processor)
         """Whether pixels are uint8, to be looked up in the image processor's table."""
         # Of three equal channels one is enough, up to the network.
         grey = self.is_plain and "grayscale" in config.preprocess.steps
-        self._look = LookMaker(
-            config.preprocess, config.augment, height, widest, grey=grey, cache=cache, resample=resample
-        )
+        canvases = (config.trocr.canvas, *([teacher.canvas] if teacher else []))
+        self._look = trocr_looks(config, canvases, resample, grey=grey, cache=cache)
 
     def tokens(self, text: str) -> int:
         """Tokens of a text, the end included."""
@@ -70,8 +89,8 @@ class TrocrForm:
 
     def remark(self, aspects: NDArray[np.float64]) -> str | None:
         """How much the canvas narrows the lines."""
-        size = self._processor.size
-        canvas = self._canvas or CanvasConfig(size["height"], size["width"])
+        size = self._view.processor.size
+        canvas = self._view.canvas or CanvasConfig(size["height"], size["width"])
         factors = [squash((1.0, aspect), canvas) for aspect in aspects]
         median, most = np.percentile(factors, (50, 95))
         return (
@@ -87,11 +106,10 @@ class TrocrForm:
         they are float32 (3, h, w), as it gives them.
         """
         look = self._look(image, rng)
-        if self._canvas:
-            look = pad_to_canvas(look, self._canvas)
-        pixels = resize_line(self._processor, look) if self.is_plain else line_pixels(self._processor, [look])[0]
         # A truncated label has no end token: the network must not learn to stop in mid-line.
-        return pixels, encode_text(self._tokenizer, text)[: self.max_tokens]
+        tokens = encode_text(self._tokenizer, text)[: self.max_tokens]
+        pixels = self._view.pixels(look)
+        return (pixels, tokens) if self._teacher is None else (pixels, tokens, self._teacher.pixels(look))
 
     def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Pad labels to a common length.
@@ -99,15 +117,18 @@ class TrocrForm:
         Returns:
             `pixel_values` (N, C, h, w) as `make` gives them; `labels` int64 (N, L), padded with -100, L fixed by
             `labels.max_length` if that is set, within the decoder's positions; `weights` float32 (N,), the number of
-            tokens.
+            tokens; with a teacher `teacher_values`, the pixels on its canvas.
         """
-        lengths = [len(tokens) for _, tokens in items]
+        lengths = [len(item[1]) for item in items]
         width = self.max_tokens if self._labels.max_length else max(lengths)
         labels = np.full((len(items), width), IGNORED, np.int64)
-        for row, (_, tokens) in enumerate(items):
-            labels[row, : len(tokens)] = tokens
-        return {
-            "pixel_values": torch.from_numpy(np.stack([pixels for pixels, _ in items])),
+        for row, item in enumerate(items):
+            labels[row, : lengths[row]] = item[1]
+        batch = {
+            "pixel_values": torch.from_numpy(np.stack([item[0] for item in items])),
             "labels": torch.from_numpy(labels),
             "weights": torch.tensor(lengths, dtype=torch.float32),
         }
+        if self._teacher is not None:
+            batch["teacher_values"] = torch.from_numpy(np.stack([item[2] for item in items if len(item) == 3]))
+        return batch

@@ -13,10 +13,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
+from quillread.models.trocr.files import ADAPTERS_NAME
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
 from quillread.train.family_settings import LoraConfig
 
-ADAPTERS_NAME = "adapter_model.safetensors"
 COLUMNS_NAME = "columns.safetensors"
 """Its weights in a checkpoint; a model folder has none."""
 

@@ -364,3 +364,22 @@ def test_a_place_that_cannot_be_written_is_told(folder: Path):
     (folder / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         save_trocr(load_trocr(folder), folder / "file" / "model")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eos_token_id": 5}, "end it with 5; its tokenizer ends it with 2"),
+        ({"eos_token_id": [5, 6]}, r"end it with \[5, 6\]"),
+        ({"decoder_start_token_id": 9}, "start a line with token 9"),
+    ],
+)
+def test_special_tokens_of_another_tokenizer_are_refused(folder: Path, settings: dict[str, object], message: str):
+    edit_json(folder / "generation_config.json", **settings)
+    with pytest.raises(ModelError, match=message):
+        load_trocr(folder)
+
+
+def test_a_line_may_end_in_several_ways_and_start_as_in_the_tutorials(folder: Path):
+    edit_json(folder / "generation_config.json", eos_token_id=[5, 2], decoder_start_token_id=0)
+    assert load_trocr(folder).network.config.decoder_start_token_id == 0

@@ -1,4 +1,5 @@
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ import torch
 from fakes import TROCR_VARIANTS, line_image, write_trocr
 from liveliness import lively
 from PIL import Image
+from transformers import CompileConfig
 
 from quillread.decode.hypothesis import Hypothesis
 from quillread.images.fit import CanvasConfig
@@ -365,3 +367,52 @@ def test_an_error_of_one_page_that_waits_is_no_error_of_the_others(model: Trocr)
     found = read_side_by_side(Slow(TorchTrocr(model, GenerateConfig()), widest), pages)
     assert isinstance(found[2], MemoryError)
     assert [found[i] for i in (0, 1, 3)] == [[line.text for line in read(model, pages[i])] for i in (0, 1, 3)]
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+@pytest.mark.parametrize("variant", TROCR_VARIANTS)
+@pytest.mark.parametrize("values", [{}, {"beams": 3, "alternatives": 2}], ids=["greedy", "beams"])
+def test_a_cache_of_fixed_size_changes_no_reading(folders: dict[str, Path], variant: str, values: dict[str, Any]):
+    model = lively(load_trocr(folders[variant]))
+    facts = info(max_tokens=20, **values)
+    plain, static = (engine_of(model, facts, static_cache=chosen)(IMAGES) for chosen in (False, True))
+    assert [reading.text for reading in static] == [reading.text for reading in plain]
+    for one, other in zip(static, plain, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+        assert [text for text, _ in one.alternatives] == [text for text, _ in other.alternatives]
+
+
+def test_a_cache_of_fixed_size_is_what_transformers_is_asked_for(model: Trocr, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    generate = model.network.generate
+    monkeypatch.setattr(model.network, "generate", lambda **told: asked.append(told) or generate(**told))
+    for chosen in (False, True):
+        engine_of(model, info(max_tokens=4), static_cache=chosen)(IMAGES[:1])
+    assert [told.get("cache_implementation") for told in asked] == [None, "static"]
+
+
+@pytest.mark.parametrize("variant", TROCR_VARIANTS)
+def test_the_encoder_attends_by_the_fused_kernel_of_torch(folders: dict[str, Path], variant: str):
+    network = load_trocr(folders[variant]).network
+    assert network.encoder.config._attn_implementation == "sdpa"
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fused = network.encoder(pixel_values=pixels).last_hidden_state
+        network.encoder.set_attn_implementation("eager")
+        plain = network.encoder(pixel_values=pixels).last_hidden_state
+    assert torch.allclose(fused, plain, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, in itself
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch needs a compiler")
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+def test_steps_that_transformers_compiles_write_the_same(model: Trocr):
+    plain = read(model, max_tokens=12)
+    # What it does on a GPU by itself.
+    compiling = CompileConfig(mode="default")
+    compiling._compile_all_devices = True
+    model.network.generation_config.compile_config = compiling
+    compiled = engine_of(model, info(max_tokens=12), static_cache=True)(IMAGES)
+    assert hasattr(model.network, "_compiled_call")
+    assert [reading.text for reading in compiled] == [reading.text for reading in plain]

@@ -217,6 +217,8 @@ def test_a_processor_without_the_instructions_is_warned_of(
 def test_another_precision_of_an_export_is_refused(exports: dict[str, Path]):
     with pytest.raises(UsageError, match="the numbers that it was exported with"):
         load(str(exports["small"]), generate=GenerateChanges(precision="bf16"))
+    with pytest.raises(UsageError, match="has its own cache"):
+        load(str(exports["small"]), generate=GenerateChanges(static_cache=True))
 
 
 @pytest.mark.parametrize("name", ["repetition_penalty", "min_length", "forced_eos_token_id"])

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +13,15 @@ from quillread.images.fit import CanvasConfig, pad_to_canvas
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.model_folder import ModelInfo
 from quillread.models.trocr.loading import Trocr, load_trocr
-from quillread.models.trocr.pixels import line_pixels, look_up_tables
+from quillread.models.trocr.pixels import line_pixels, look_up_tables, set_canvas
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.recognize.trocr.torch_backend import TorchTrocr
-from quillread.text.tokenizer import decode_tokens
+from quillread.text.tokenizer import decode_tokens, encode_text
 from quillread.train.family_settings import LabelsConfig
 from quillread.train.trocr import form as form_module
 from quillread.train.trocr.family import TrocrForTraining, look_up_pixels
-from quillread.train.trocr.form import IGNORED, TrocrForm
+from quillread.train.trocr.form import IGNORED, TrocrForm, View
 
 NEVER = AugmentConfig(**dict.fromkeys(STEPS, 0.0))
 RNG = np.random.default_rng(0)
@@ -205,3 +206,34 @@ def test_hidden_tokens_never_hide_the_start_and_only_in_training(model: Trocr):
     assert 0.2 < hidden[0][:, 1:].float().mean() < 0.8
     assert not hidden[0][:, 0].any()
     assert not hidden[1].any()
+
+
+@pytest.mark.parametrize("text", ["the line", "a bad cab", "1 2 3"])
+def test_labels_are_those_of_the_processor_of_trocr_but_for_its_start_token(model: Trocr, text: str):
+    from transformers import TrOCRProcessor
+
+    processor = TrOCRProcessor(model.image_processor, model.tokenizer)
+    theirs = list(processor(text=text)["input_ids"])
+    assert theirs[0] == model.tokenizer.bos_token_id  # the decoder starts with its own
+    assert form(model).make(line_image(text), text, RNG)[1] == theirs[1:]
+
+
+def test_a_text_has_no_space_before_its_first_word(model: Trocr):
+    tokens = encode_text(model.tokenizer, "the line")
+    assert model.tokenizer.decode(tokens, skip_special_tokens=True) == "the line"
+
+
+def test_a_teacher_sees_the_same_look_on_its_own_canvas(model: Trocr):
+    narrow = CanvasConfig(32, 128, "pad")
+    wide = View(copy.deepcopy(model.image_processor), None)
+    student = copy.deepcopy(model)
+    set_canvas(student, narrow.height, narrow.width)
+    config = train_config(family="trocr", augment=replace(NEVER, shear=1.0), canvas=narrow)
+    lines = TrocrForm(config, student, teacher=wide)
+    items = [lines.make(line_image(text), text, np.random.default_rng(3)) for text in ("a", "bad cab")]
+    batch = lines.collate(items)
+    assert batch["pixel_values"].shape == (2, 3, 32, 128)
+    assert batch["teacher_values"].shape == (2, 3, 64, 64)
+    alone = TrocrForm(train_config(family="trocr", augment=replace(NEVER, shear=1.0)), model)
+    expected, _ = alone.make(line_image("bad cab"), "bad cab", np.random.default_rng(3))
+    assert np.array_equal(items[1][2], expected)

@@ -9,6 +9,7 @@ from torch import nn
 
 from quillread.errors import ConfigError, ModelError
 from quillread.images.fit import CanvasConfig
+from quillread.models.trocr.files import ADAPTERS_NAME
 from quillread.models.trocr.loading import Trocr, load_trocr
 from quillread.models.trocr.scratch import new_trocr
 from quillread.models.trocr.settings import TrocrShape
@@ -19,7 +20,6 @@ from quillread.train.family_settings import LoraConfig
 from quillread.train.trocr.family import TrocrForTraining
 from quillread.train.trocr.form import IGNORED
 from quillread.train.trocr.tuning import (
-    ADAPTERS_NAME,
     COLUMNS_NAME,
     ColumnHead,
     add_adapters,

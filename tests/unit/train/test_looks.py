@@ -1,0 +1,50 @@
+"""What people are shown of a training is what its network gets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import line_image, write_trocr
+from runs import train_config
+
+from quillread.images.fit import CanvasConfig
+from quillread.models.trocr.loading import load_trocr
+from quillread.models.trocr.pixels import set_canvas
+from quillread.train.compact_form import CompactForm
+from quillread.train.looks import training_view
+from quillread.train.trocr.form import TrocrForm
+
+IMAGE = line_image("a line of words", height=90)
+CLASSIC = ["grayscale", "non_local_means", "median", "adaptive_threshold"]
+
+
+@pytest.mark.parametrize("variant", ["base-handwritten", "small"])
+@pytest.mark.parametrize("steps", [CLASSIC, []], ids=["classic", "none"])
+@pytest.mark.parametrize("canvas", [CanvasConfig(32, 32), CanvasConfig(32, 128, "pad"), None])
+def test_a_view_of_trocr_has_the_pixels_of_its_batches(
+    tmp_path: Path, variant: str, steps: list[str], canvas: CanvasConfig | None
+):
+    start = write_trocr(tmp_path / "start", variant)
+    model = load_trocr(start)
+    if canvas:
+        set_canvas(model, canvas.height, canvas.width)
+    config = train_config(family="trocr", start=str(start), canvas=canvas, preprocess={"steps": steps})
+    pixels, _ = TrocrForm(config, model).make(IMAGE, "a line", np.random.default_rng(1))
+    looks, see = training_view(config)
+    seen = see(looks(IMAGE, np.random.default_rng(1)))
+    assert np.array_equal(pixels, seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1))
+
+
+def test_published_checkpoints_and_random_weights_have_their_canvas():
+    for start, shape in (("microsoft/trocr-base-handwritten", (384, 384)), (None, (64, 768))):
+        looks, see = training_view(train_config(family="trocr", start=start))
+        assert see(looks(IMAGE, np.random.default_rng(0))).shape[:2] == shape
+
+
+def test_a_view_of_a_compact_network_is_its_ink():
+    config = train_config(charset="abcdefghijklmnopqrstuvwxyz ")
+    pixels, _ = CompactForm(config).make(IMAGE, "a line", np.random.default_rng(1))
+    looks, see = training_view(config)
+    seen = see(looks(IMAGE, np.random.default_rng(1)))
+    assert seen.shape == pixels.shape
+    assert np.abs((255 - seen) / 255 - pixels.clip(0, 1)).max() < 1 / 255
