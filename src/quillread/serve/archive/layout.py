@@ -63,6 +63,7 @@ def check_version(session: Session, page: Page, version: int) -> None:
         raise ConflictError(
             f"the layout of page {page.id} has changed: it is at version {page.version}, not {version}",
             hint="look at its lines again",
+            code="changed-meanwhile",
             current=show_page(session, page),
         )
 
@@ -206,7 +207,8 @@ def add_region(session: Session, actor: Actor, page_id: int, version: int, polyg
     regions = select(func.count(Region.id), func.max(Region.position)).where(Region.page_id == page.id)
     count, last = session.execute(regions).one()
     if count >= _MOST_REGIONS:
-        raise TooLargeError(f"page {page.id} has {count:,} regions, and may have {_MOST_REGIONS:,}")
+        message = f"page {page.id} has {count:,} regions, and may have {_MOST_REGIONS:,}"
+        raise TooLargeError(message, code="most-regions", most=_MOST_REGIONS)
     outline = pack_points(fit_polygon(polygon, _size(page)))
     region = Region(page_id=page.id, position=-1 if last is None else last, kind=kind, polygon=outline)
     region.position += 1
@@ -275,11 +277,12 @@ def shape_of(
         outline = fit_polygon(polygon, size) if drawn else clip_polygon([(x, y) for x, y in polygon], size)
     outline = outline or clip_polygon(_band(page, others, base), size)
     if not outline:
-        raise ShapeError("there is no room on the page above and below the baseline", point=base[0])
+        message = "there is no room on the page above and below the baseline"
+        raise ShapeError(message, code="shape-no-room", point=base[0])
     try:
         check_extent(types.Line(base, Polygon(outline)), *size)
     except ImageError as error:
-        raise ShapeError(error.message, hint="draw it shorter") from error
+        raise ShapeError(error.message, hint="draw it shorter", code="line-too-large") from error
     return {"baseline": pack_points(base), "polygon": pack_points(outline)}
 
 
@@ -287,7 +290,8 @@ def check_room(session: Session, page: Page, count: int = 1) -> None:
     """Refuse more lines than a page may have."""
     most = session.info["limits"].page_lines
     if page.line_count + count > most:
-        raise TooLargeError(f"page {page.id} has {page.line_count:,} lines, and may have {most:,}")
+        message = f"page {page.id} has {page.line_count:,} lines, and may have {most:,}"
+        raise TooLargeError(message, code="most-lines", most=most)
 
 
 def shift(session: Session, page: Page, position: int) -> None:
@@ -311,7 +315,7 @@ def _free(session: Session, page: Page, position: int) -> int:
 
 def _size(page: Page) -> tuple[int, int]:
     if not page.width or not page.height:
-        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it")
+        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it", code="no-image")
     return page.width, page.height
 
 
@@ -328,7 +332,7 @@ def _region_of(session: Session, page: Page, region_id: int | None) -> int | Non
     if region_id is not None:
         region = session.get(Region, region_id)
         if region is None or region.page_id != page.id:
-            raise NotFoundError(f"page {page.id} has no region {region_id}")
+            raise NotFoundError(f"page {page.id} has no region {region_id}", code="gone")
     return region_id
 
 
