@@ -11,7 +11,7 @@ import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
 import { PageGrid } from "./grid.js";
 import { hearJob, loadJobs } from "./jobs.js";
 import { readOnlyMark, shellBar } from "./shell.js";
-import { acceptDrops, addAddress, addFiles, chooseFiles } from "./upload.js";
+import { addAddress, addFiles, chooseFiles } from "./upload.js";
 
 /** @typedef {import("../types.js").Page} Page */
 /** @typedef {import("../types.js").Collection} Collection */
@@ -65,7 +65,6 @@ class CollectionScreen {
     this.grid.addEventListener("select", () => this.showTray());
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
-    this.stopDrops = this.mayEdit ? acceptDrops(this.root, (chosen) => addFiles(this.id, chosen)) : () => {};
     this.stop = watch(this.id, (kind, data) => this.hear(kind, data), (missed) => missed && this.reload());
     this.drawHead();
     await this.load();
@@ -327,7 +326,6 @@ class CollectionScreen {
     clearTimeout(this.timer);
     cancelAnimationFrame(this.drawing);
     this.stop?.();
-    this.stopDrops?.();
     this.grid?.close();
   }
 }
