@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quillread.images.geometry import polyline_length
 from quillread.serve.faults import RequestError
-from quillread.types import Point
+from quillread.types import Line, Point
 
 _MOST_POINTS = 1_000
 _LEAST_LENGTH = 2.0
@@ -92,6 +92,12 @@ def clip_polygon(points: Sequence[Point], size: tuple[int, int]) -> tuple[Point,
     found = _without_repeats(found)
     is_large = len(found) > 2 and cv2.contourArea(np.array(found, np.float32)) >= _LEAST_AREA
     return tuple(found) if is_large else ()
+
+
+def lies_in(line: Line, polygon: Sequence[Sequence[float]]) -> bool:
+    """Whether the middle of a line, halfway between the ends of its baseline, lies in an outline."""
+    x, y = np.mean([line.baseline[0], line.baseline[-1]], axis=0).tolist()
+    return len(polygon) > 2 and cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), False) >= 0
 
 
 def cut(points: Sequence[Point], axis: int, bound: float, sign: float) -> list[Point]:

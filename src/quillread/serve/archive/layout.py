@@ -17,7 +17,7 @@ from quillread.images.crop import check_extent
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_region
-from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
+from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon, lies_in
 from quillread.serve.archive.indexing import index_states, unindex_lines
 from quillread.serve.archive.layouts import LineState, live_lines, load_lines, place_of
 from quillread.serve.archive.lines import lock_line, lock_page
@@ -214,7 +214,7 @@ def add_region(session: Session, actor: Actor, page_id: int, version: int, polyg
     region.position += 1
     session.add(region)
     session.flush()
-    taken = [row for row in live_lines(session, page.id) if _lies_in(place_of(row), outline)]
+    taken = [row for row in live_lines(session, page.id) if lies_in(place_of(row), outline)]
     for row in taken:
         row.region_id = region.id
     end(session, actor, page, "region.add", region=region.id)
@@ -339,14 +339,9 @@ def _region_of(session: Session, page: Page, region_id: int | None) -> int | Non
 def _around(session: Session, line: types.Line, page: Page) -> int | None:
     """The smallest region that a line lies in."""
     regions = session.scalars(select(Region).where(Region.page_id == page.id))
-    found = [region for region in regions if _lies_in(line, region.polygon)]
+    found = [region for region in regions if lies_in(line, region.polygon)]
     found.sort(key=lambda region: cv2.contourArea(np.array(region.polygon, np.float32)))
     return found[0].id if found else None
-
-
-def _lies_in(line: types.Line, polygon: Sequence[Sequence[float]]) -> bool:
-    x, y = np.mean([line.baseline[0], line.baseline[-1]], axis=0).tolist()
-    return len(polygon) > 2 and cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), False) >= 0
 
 
 def _place_among(rows: Sequence[Line], line: types.Line) -> int:
