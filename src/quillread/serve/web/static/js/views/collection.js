@@ -5,7 +5,7 @@ import { all, call, get, part, parts } from "../api.js";
 import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { holdKeys } from "../editor/held.js";
-import { percent, t } from "../i18n.js";
+import { number, percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
 import { PageGrid } from "./grid.js";
@@ -154,7 +154,7 @@ class CollectionScreen {
     const counts = Object.fromEntries(Object.entries(FILTERS).map(([name, holds]) => [name, pages.filter(holds).length]));
     const chosen = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.filter : undefined;
     fill(/** @type {HTMLElement} */ (this.chips), pages.length ? Object.keys(FILTERS).filter((name) => counts[name] || name === "all" || name === this.filter).map((name) =>
-      h("button", { type: "button", class: "chip", "data-filter": name, "aria-pressed": String(name === this.filter), onclick: () => this.setFilter(name) }, t(`filter.${name}`), h("span", { class: "count" }, counts[name].toLocaleString()))) : []); // prettier-ignore
+      h("button", { type: "button", class: "chip", "data-filter": name, "aria-pressed": String(name === this.filter), onclick: () => this.setFilter(name) }, t(`filter.${name}`), h("span", { class: "count" }, number(counts[name])))) : []); // prettier-ignore
     if (chosen) /** @type {HTMLElement|null} */ (this.chips?.querySelector(`[data-filter="${chosen}"]`))?.focus();
   }
 
