@@ -167,7 +167,7 @@ def test_counts_are_written_as_the_language_of_the_page_does(served: Served, tab
 
 def with_many_lines(route: Any) -> None:
     review = route.fetch().json()
-    route.fulfill(json=review | {"line_ids": (review["line_ids"] * 2000)[:2000]})
+    route.fulfill(json=review | {"lines": (review["lines"] * 2000)[:2000]})
 
 
 def test_the_editor_says_once_which_page_it_is(editor: EditorDriver):
