@@ -54,7 +54,9 @@ def of_all_kinds() -> Scan:
     """A page with a region of each kind, the picture without lines."""
     known = page()
     kinds = get_args(RegionKind)[:4]
-    regions = [Region(region.polygon, region.lines, kind=kind) for region, kind in zip(known.regions * 2, kinds, strict=True)]
+    regions = [
+        Region(region.polygon, region.lines, kind=kind) for region, kind in zip(known.regions * 2, kinds, strict=True)
+    ]
     return replace(scan(), page=replace(known, regions=(*regions, Region(box(10, 900, 400, 1200), (), kind="picture"))))
 
 

@@ -86,7 +86,9 @@ def test_pages_go_back_to_the_places_that_they_had(client: TestClient, collectio
         assert client.patch("/api/v1/pages", json=body | wrong).status_code == 422
 
 
-def test_whoever_moves_pages_is_an_editor_of_both_collections(make_page: MakePage, log_in: LogIn, users: dict[str, int]):
+def test_whoever_moves_pages_is_an_editor_of_both_collections(
+    make_page: MakePage, log_in: LogIn, users: dict[str, int]
+):
     admin = log_in("admin")
     mine, theirs = (make_collection(admin, name) for name in ("mine", "theirs"))
     page = make_page(make_document(admin, mine, "a"))

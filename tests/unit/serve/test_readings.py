@@ -169,7 +169,9 @@ def test_a_page_of_two_thousand_lines_keeps_them_when_it_is_read_again(archive: 
 
 
 @pytest.mark.parametrize("kind", ["picture", "ignore"])
-def test_lines_that_are_found_in_a_region_that_is_not_text_are_dropped_and_the_region_stays(archive: Archive, kind: str):
+def test_lines_that_are_found_in_a_region_that_is_not_text_are_dropped_and_the_region_stays(
+    archive: Archive, kind: str
+):
     with archive.database.write() as session:
         page = new_page(session)
         read_page(session, page, found_line("one", 100), found_line("stain", 400))

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.serve.archive.events import tell
-from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.geometry import lies_in
+from quillread.serve.archive.indexing import index_lines
 from quillread.serve.archive.layouts import NOT_TEXT, is_ignored, live_lines, place_of
 from quillread.serve.archive.matching import match_lines
 from quillread.serve.database.base import now
