@@ -89,10 +89,11 @@ function askTarget(n, documents, others) {
     const hint = h("p", { class: "hint", id: "move-hint" }, t("move.keep"));
     const options = (/** @type {string} */ kind, /** @type {{id: number, name: string}[]} */ some) =>
       some.length ? h("optgroup", { label: t(`move.${kind}`) }, some.map((one) => h("option", { value: `${kind} ${one.id}` }, one.name))) : null;
-    const select = h("select", { id: "move-to", autofocus: true, "aria-describedby": "move-hint" }, options("document", documents), options("collection", others), h("option", { value: "" }, t("move.new")));
+    const select = h("select", { id: "move-to", autofocus: true }, options("document", documents), options("collection", others), h("option", { value: "" }, t("move.new")));
     const follow = () => {
       naming.hidden = select.value !== "";
       hint.hidden = !select.value.startsWith("collection");
+      select.setAttribute("aria-describedby", hint.hidden ? "" : hint.id);
     };
     const take = (/** @type {Event} */ event) => {
       event.preventDefault();
