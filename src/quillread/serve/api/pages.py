@@ -1,5 +1,6 @@
 """Pages: listed, moved, put into the bin and back."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -172,8 +173,9 @@ def list_in_collection(
 @router.patch("/pages", status_code=status.HTTP_204_NO_CONTENT)
 def change_pages(archive: TheArchive, actor: TheActor, body: PagesChange) -> None:
     """Put pages into the bin or take them out, or move them to another document: all of them, or none."""
+    places: Sequence[int | None] = body.positions or [None] * len(body.page_ids)
     with archive.database.write() as session:
-        for id, position in zip(body.page_ids, body.positions or [None] * len(body.page_ids), strict=True):
+        for id, position in zip(body.page_ids, places, strict=True):
             page = find_page(session, actor, id, "editor", deleted=body.deleted is not None)
             if body.deleted is not None:
                 bin_page(session, actor, page, into=body.deleted)
