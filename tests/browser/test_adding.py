@@ -114,7 +114,7 @@ def test_screens_that_are_of_no_collection_ask_for_one(served: Served, tab: Any,
     if "collection" in screen:  # the one that the screen is about is proposed
         assert tab.locator("#target").input_value() == str(made)
     tab.locator("#target").select_option(str(made))
-    tab.keyboard.press("Enter")
+    tab.locator("#target").press("Enter")
     tab.wait_for_url(re.compile(f"#/collection/{made}$"))
     tab.locator(".cell").wait_for(timeout=60_000)
 
