@@ -1,13 +1,14 @@
 """What is added: folders with folders in them, large files in pieces, addresses of manifests."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from browsing import LETTER, Served, expect
+from browsing import LETTER, EditorDriver, Served, expect
 from PIL import Image
 from webserver import Answer, serve
 
@@ -78,12 +79,58 @@ def test_a_folder_with_folders_is_chosen_by_keys_and_becomes_documents(served: S
 def test_a_folder_with_folders_is_dropped_and_becomes_documents(served: Served, tab: Any, folder: Path):
     made = served.call("POST", "collections", json={"name": "Dropped folder"})["id"]
     open_empty(tab, served, made)
-    # As the system does it: a script cannot make entries of folders.
-    devtools = tab.context.new_cdp_session(tab)
-    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
+    drop(tab, folder)
     assert_estate(served, tab, made)
+
+
+def drop(tab: Any, file: Path) -> None:
+    """Drop a file or a folder as the system does it: a script cannot make entries of folders."""
+    devtools = tab.context.new_cdp_session(tab)
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+
+
+def test_a_file_that_is_dropped_on_the_editor_goes_into_the_collection_of_its_page(
+    served: Served, tab: Any, folder: Path
+):
+    made = served.new_collection("Dropped on the editor", 1)
+    page = served.call("GET", f"collections/{made}/pages")["items"][0]["id"]
+    editor = EditorDriver(tab, served, page).open()
+    drop(tab, folder / "1890" / "9.jpg")
+    tab.get_by_text("1 file sent").wait_for()
+    editor.wait_until(lambda: len(served.call("GET", f"collections/{made}/pages")["items"]) == 2)
+    assert tab.url.endswith(f"#/page/{page}")
+
+
+@pytest.mark.parametrize("screen", ["account", "bin", "search?q=aunt", "collection/{}/teach"])
+def test_screens_that_are_of_no_collection_ask_for_one(served: Served, tab: Any, folder: Path, screen: str):
+    made = served.call("POST", "collections", json={"name": f"For {screen[:3]}"})["id"]
+    tab.goto(f"{served.address}/#/{screen.format(made)}")
+    tab.locator("main").wait_for()
+    tab.wait_for_timeout(300)
+    drop(tab, folder / "1890" / "9.jpg")
+    tab.locator("#target").wait_for()
+    if "collection" in screen:  # the one that the screen is about is proposed
+        assert tab.locator("#target").input_value() == str(made)
+    tab.locator("#target").select_option(str(made))
+    tab.locator("#target").press("Enter")
+    tab.wait_for_url(re.compile(f"#/collection/{made}$"))
+    tab.locator(".cell").wait_for(timeout=60_000)
+
+
+def test_nothing_can_be_dropped_where_one_only_reads(served: Served, tab: Any, folder: Path):
+    tab.route("**/api/v1/collections/1", answer_as_reader)
+    tab.goto(f"{served.address}/#/collection/1")
+    tab.locator(".cell").first.wait_for()
+    drop(tab, folder / "1890" / "9.jpg")
+    tab.wait_for_timeout(300)
+    assert tab.locator(".drop-veil:visible, dialog, .toast").count() == 0
+    assert tab.url.endswith("#/collection/1")
+
+
+def answer_as_reader(route: Any) -> None:
+    route.fulfill(json=route.fetch().json() | {"role": "reader"})
 
 
 LOSES_THE_FIRST = """

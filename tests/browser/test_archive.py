@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from browsing import LETTER, Served, change, expect
+from browsing import LETTER, SHOTS, Served, change, expect, findings
 
 
 def open_collection(tab: Any, served: Served, id: int | None = None) -> None:
@@ -90,6 +90,56 @@ def test_pages_move_to_a_new_document_by_keys(served: Served, tab: Any):
     tab.keyboard.type("Destination")
     tab.keyboard.press("Enter")
     tab.locator(".cell", has_text="Destination").wait_for()
+
+
+def test_pages_move_to_another_collection_and_back_by_keys(served: Served, tab: Any):
+    here = served.new_collection("Attic", 3)
+    there = served.call("POST", "collections", json={"name": "Cellar"})["id"]
+
+    def pages(collection: int) -> list[int]:
+        return [page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"]]
+
+    before = pages(here)
+    open_collection(tab, served, here)
+    tab.keyboard.press(" ")
+    tab.keyboard.press("Shift+ArrowRight")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    tab.locator("#move-to:focus").wait_for()
+    tab.keyboard.press("End")
+    tab.keyboard.press("ArrowUp")  # the newest collection, above a new document
+    expect(tab.locator("#move-to option:checked")).to_have_text("Cellar")
+    expect(tab.locator("#move-hint")).to_contain_text("keep their documents")
+    assert findings(tab) == []
+    tab.screenshot(path=SHOTS / "move.png")
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".toast")).to_contain_text("2 pages moved to Cellar")
+    expect(tab.locator(".cell")).to_have_count(1)
+    assert (pages(here), pages(there)) == (before[2:], before[:2])
+    tab.get_by_role("button", name="Undo").press("Enter")
+    expect(tab.locator(".cell")).to_have_count(3)
+    assert (pages(here), pages(there)) == (before, [])
+    assert served.call("GET", f"collections/{there}/documents")["items"] == []
+
+
+def test_a_whole_document_that_moves_is_the_same_there_and_has_its_place_again_after_undo(served: Served, tab: Any):
+    here = served.new_collection("Upper shelf", 1)
+    (document,) = served.call("GET", f"collections/{here}/documents")["items"]
+    later = served.call("POST", f"collections/{here}/documents", json={"name": "Later"})["id"]
+    there = served.call("POST", "collections", json={"name": "Lower shelf"})["id"]
+
+    def documents(collection: int) -> list[int]:
+        return [one["id"] for one in served.call("GET", f"collections/{collection}/documents")["items"]]
+
+    open_collection(tab, served, here)
+    tab.keyboard.press(" ")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    tab.locator("#move-to").select_option(label="Lower shelf")
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".toast")).to_contain_text("1 page moved to Lower shelf")
+    assert (documents(here), documents(there)) == ([later], [document["id"]])
+    tab.get_by_role("button", name="Undo").press("Enter")
+    expect(tab.locator(".cell")).to_have_count(1)
+    assert (documents(here), documents(there)) == ([document["id"], later], [])
 
 
 def test_filters_show_what_they_say(served: Served, tab: Any):

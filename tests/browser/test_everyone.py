@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from browsing import SHOTS, EditorDriver, Served, findings
+from browsing import SHOTS, EditorDriver, Served, expect, findings
 
 SCREENS = {
     "collections": ("", ".card"),
@@ -154,3 +154,25 @@ def test_every_control_shows_that_it_has_the_focus(served: Served, tab: Any):
         if name.startswith("BODY"):
             return  # the end of the page
         assert (style != "none" and re.match(r"[1-9]", width)) or (cell and "grid" in name), name
+
+
+def test_counts_are_written_as_the_language_of_the_page_does(served: Served, tab: Any):
+    tab.add_init_script("localStorage.setItem('quill.language', 'de')")  # in a browser that is English
+    tab.goto(f"{served.address}/#/collection/{served.crowd}")
+    expect(tab.locator("[data-filter=all] .count")).to_have_text("10.000")
+    tab.route("**/collections/1/review?*", with_many_lines)
+    tab.goto(f"{served.address}/#/collection/1/review")
+    expect(tab.get_by_text(re.compile(r"^1 von \d\.\d{3}$"))).to_be_visible()
+
+
+def with_many_lines(route: Any) -> None:
+    review = route.fetch().json()
+    route.fulfill(json=review | {"lines": (review["lines"] * 2000)[:2000]})
+
+
+def test_the_editor_says_once_which_page_it_is(editor: EditorDriver):
+    editor.open()
+    expect(editor.tab.locator(".page-label")).to_have_text(re.compile(r"^Page \d+ of \d+$"))
+    editor.served.call("PATCH", f"pages/{editor.page}", json={"label": "12r"})
+    editor.tab.reload()
+    expect(editor.tab.locator(".page-label")).to_have_text(re.compile(r"^12r \(page \d+ of \d+\)$"))

@@ -1,6 +1,8 @@
 """The layout by hand, with keys alone and with the pointer."""
 
-from browsing import EditorDriver, Served, expect
+import re
+
+from browsing import SHOTS, EditorDriver, Served, expect
 
 
 def start(editor: EditorDriver, place: int = 1) -> EditorDriver:
@@ -249,3 +251,69 @@ def test_a_new_line_is_read_at_once(served: Served, editor: EditorDriver):
     start(editor, 2).press("n")
     editor.wait_for_lines(len(known) + 1)
     editor.wait_until(lambda: all(x["text"] for x in served.lines(editor.page) if x["id"] not in known), seconds=90)
+
+
+def regions_of(editor: EditorDriver) -> dict[int, list[list[float]]]:
+    return {region["id"]: region["polygon"] for region in layout_of(editor)["regions"]}
+
+
+def make_region(editor: EditorDriver) -> int:
+    """A region around the second line, made by keys."""
+    before = set(regions_of(editor))
+    start(editor).press("m")
+    editor.tab.locator(".region.chosen").wait_for()
+    (made,) = set(regions_of(editor)) - before
+    return made
+
+
+def test_a_corner_of_a_region_is_moved_by_keys_and_moved_back(editor: EditorDriver):
+    made = make_region(editor)
+    before = regions_of(editor)[made]
+    editor.press("p", "p", "ArrowUp", "ArrowUp")
+    x, y = before[1]
+    editor.wait_until(lambda: regions_of(editor)[made] == [before[0], [x, y - 8], *before[2:]])
+    expect(editor.tab.locator("#announcer")).to_have_text("Corner 2 of 4")
+    editor.press("Control+z")
+    editor.wait_until(lambda: regions_of(editor)[made] == before)
+
+
+def test_a_corner_of_a_region_is_deleted_by_keys_and_three_stay(editor: EditorDriver):
+    made = make_region(editor)
+    before = regions_of(editor)[made]
+    editor.press("p", "Delete")
+    editor.wait_until(lambda: regions_of(editor)[made] == before[1:])
+    editor.press("p", "Delete")
+    editor.tab.get_by_text("A region needs three corners").wait_for()
+    assert regions_of(editor)[made] == before[1:]
+
+
+def test_a_whole_region_is_moved_by_keys(editor: EditorDriver):
+    made = make_region(editor)
+    before = regions_of(editor)[made]
+    editor.press("Shift+ArrowDown", "Control+Shift+ArrowRight")
+    editor.wait_until(lambda: regions_of(editor)[made] == [[x + 25, y + 4] for x, y in before])
+
+
+def test_a_region_that_would_cross_itself_is_refused_and_shown_as_it_was(editor: EditorDriver):
+    made = make_region(editor)
+    before = regions_of(editor)[made]
+    (left, top), (_, _), (_, bottom), _ = before
+    editor.press("p", *["Control+ArrowDown"] * (int((bottom - top) / 25) + 2), *["Control+ArrowRight"] * 2)
+    editor.tab.locator(".toast.error", has_text="crosses itself").wait_for()
+    assert regions_of(editor)[made] == before
+    expect(editor.tab.locator(".region.chosen")).to_have_attribute("points", re.compile(f"^{left:g},{top:g} "))
+
+
+def test_regions_are_put_in_another_order_with_their_lines_by_keys(editor: EditorDriver):
+    lines = [line["id"] for line in editor.served.lines(editor.page)]
+    made = make_region(editor)
+    before = list(regions_of(editor))
+    assert before[-1] == made
+    editor.press("Alt+ArrowUp")
+    editor.wait_until(lambda: list(regions_of(editor)) == [*before[:-2], made, before[-2]])
+    places = {line["region_id"]: place for place, line in reversed(list(enumerate(layout_of(editor)["lines"])))}
+    assert places[made] < places[before[-2]]
+    editor.press("Control+z")
+    editor.wait_until(lambda: list(regions_of(editor)) == before)
+    assert [line["id"] for line in editor.served.lines(editor.page)] == lines
+    editor.tab.screenshot(path=SHOTS / "region.png")

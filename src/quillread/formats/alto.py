@@ -25,21 +25,25 @@ from quillread.formats.xml_io import (
     rectangle,
     write,
 )
-from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Word
+from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, RegionKind, Scan, Word
 from quillread.version import __version__
 
 _NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 
 _TEXT_TAGS = ("String", "SP", "HYP")
+_LABELS: dict[RegionKind, str] = {"heading": "heading", "margin": "marginalia", "table": "table", "picture": "image"}
+"""Of the tags that say what stands in a block: as PAGE calls its kinds of regions."""
+_KINDS = {label: kind for kind, label in _LABELS.items()}
 
 
 def read_alto(path: Path) -> Page:
     """Read the ground truth of the first page of a file.
 
     Blocks and lines come in the order of `ReadingOrder` (version 4.3), where the file has one, blocks else in that of
-    their `IDNEXT`; those without a place follow in the order of the file. Blocks without lines are skipped. A line
-    without a baseline that has a length gets the bottom of its box for one, and a baseline of one number (ALTO
-    2 and 3) is level. Text is the strings of a line, with confidence 1; without text, no transcript.
+    their `IDNEXT`; those without a place follow in the order of the file. Blocks without lines are skipped; what a
+    block is says a tag that `AltoWriter` would give it. A line without a baseline that has a length gets the bottom of
+    its box for one, and a baseline of one number (ALTO 2 and 3) is level. Text is the strings of a line, with
+    confidence 1; without text, no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are. Its size is 0 x 0
@@ -59,7 +63,8 @@ def read_alto(path: Path) -> Page:
     width, height = parse_size(page, "WIDTH", "HEIGHT", path) if is_sized else (0, 0)
     source = next((e.text or "" for e in root.iter() if e.tag == "fileName"), "").strip()
     rank = _reading_order(root)
-    blocks = (_read_block(element, rank, path) for element in _ordered_blocks(page, rank))
+    labels = {tag.get("ID", ""): tag.get("LABEL", "") for tags in root.iter("Tags") for tag in tags}
+    blocks = (_read_block(element, rank, labels, path) for element in _ordered_blocks(page, rank))
     regions = tuple(block for block in blocks if block.lines)
     return Page(source=source or path.name, number=1, width=width, height=height, regions=regions)
 
@@ -102,12 +107,14 @@ def _chained(elements: Sequence[Element]) -> list[Element]:
     return list(done.values())
 
 
-def _read_block(element: Element, rank: Mapping[str, int], path: Path) -> Region:
+def _read_block(element: Element, rank: Mapping[str, int], labels: Mapping[str, str], path: Path) -> Region:
     items = [item for item in element if item.tag == "TextLine"]
     items.sort(key=lambda item: rank.get(item.get("ID", ""), len(rank)))
     lines = tuple(_read_line(item, path) for item in items)
     inner = [point for line in lines for point in line.polygon.points]
-    return Region(Polygon(_outline(element, path) or rectangle(inner)), lines, element.get("ID"))
+    outline = Polygon(_outline(element, path) or rectangle(inner))
+    named = (_KINDS.get(labels.get(name, "")) for name in element.get("TAGREFS", "").split())
+    return Region(outline, lines, element.get("ID"), next(filter(None, named), "text"))
 
 
 def _read_line(element: Element, path: Path) -> Line:
@@ -165,6 +172,7 @@ def _content(item: Element) -> str:
 class AltoWriter:
     """Writes one page: blocks, lines and words with boxes, outlines, baselines and word confidences.
 
+    Blocks that are more than text have a tag that says what they are; a picture without lines is an `Illustration`.
     Blocks and lines are in reading order. A line without words has one string with all of its text; one that was not
     read has an empty string, as in eScriptorium.
     """
@@ -182,12 +190,15 @@ class AltoWriter:
         root = Element("alto", {"xmlns": _NAMESPACE, "SCHEMAVERSION": "4.4"})
         names = Names(page)
         _add_description(root, page, self._info, names)
+        tags = _add_tags(root, page, names)
         size = {"WIDTH": page.width, "HEIGHT": page.height}
         layout = add(root, "Layout")
         sheet = add(layout, "Page", ID=names.take(None, "page"), PHYSICAL_IMG_NR=page.number, **size)
         space = add(sheet, "PrintSpace", HPOS=0, VPOS=0, **size)
         for number, region in enumerate(page.regions, start=1):
-            block = _add_place(space, "TextBlock", names.take(region.id, f"b{number}"), region.polygon, page)
+            element = "Illustration" if region.kind == "picture" and not region.lines else "TextBlock"
+            name, tag = names.take(region.id, f"b{number}"), tags.get(region.kind)
+            block = _add_place(space, element, name, region.polygon, page, TAGREFS=tag)
             for index, line in enumerate(region.lines, start=1):
                 _add_line(block, line, names.take(line.id, f"b{number}l{index}"), page, names)
         write(root, self._file)
@@ -213,6 +224,17 @@ def _add_description(root: Element, page: Page, info: DocumentInfo, names: Names
     software = add(processing, "processingSoftware")
     add(software, "softwareName", "quillread")
     add(software, "softwareVersion", __version__)
+
+
+def _add_tags(root: Element, page: Page, names: Names) -> dict[RegionKind, str]:
+    """Add a tag for each kind of region that the page has, as eScriptorium and Kraken do; returns their ids by kind."""
+    kinds = {region.kind for region in page.regions}
+    tags = {kind: names.take(None, f"tag_{label}") for kind, label in _LABELS.items() if kind in kinds}
+    if tags:
+        holder = add(root, "Tags")
+        for kind, name in tags.items():
+            add(holder, "OtherTag", ID=name, TYPE="region", LABEL=_LABELS[kind])
+    return tags
 
 
 def _add_place(parent: Element, tag: str, name: str, outline: Polygon, page: Page, **attributes: object) -> Element:

@@ -11,7 +11,7 @@ from quillread.errors import Fault
 from quillread.formats.export import words_of
 from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import clean, pixels
-from quillread.types import DocumentInfo, Line, Page, Polygon, Scan
+from quillread.types import DocumentInfo, Line, Page, Polygon, RegionKind, Scan
 from quillread.version import __version__
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -21,10 +21,15 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <title>{title}</title>
 <meta http-equiv="Content-Type" content="text/html; charset=utf-8" />
 <meta name="ocr-system" content="quillread {version}" />
-<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word" />
+<meta name="ocr-capabilities" content="{capabilities}" />
 </head>
 <body>
 """
+_AREAS: dict[RegionKind, str] = {"table": "ocr_table", "picture": "ocr_photo"}
+"""Classes of regions that are not columns of text."""
+_LINES: dict[RegionKind, str] = {"heading": "ocr_header", "margin": "ocr_textfloat"}
+"""Classes of lines that are not of the running text, as Tesseract has them."""
+_CLASSES = ("ocr_page", "ocr_carea", *_AREAS.values(), "ocr_par", "ocr_line", *_LINES.values(), "ocrx_word")
 
 
 class HocrWriter:
@@ -36,7 +41,8 @@ class HocrWriter:
     def begin(self, info: DocumentInfo) -> None:
         """Write the head."""
         self._image = info.image_name
-        self._file.write(_HEAD.format(title=_text(info.source), version=__version__).encode())
+        facts = {"title": _text(info.source), "version": __version__, "capabilities": " ".join(_CLASSES)}
+        self._file.write(_HEAD.format(**facts).encode())
 
     def add(self, scan: Scan) -> None:
         """Write a page."""
@@ -58,16 +64,20 @@ def _page(image: str, page: Page) -> list[str]:
     for number, region in enumerate(page.regions, start=1):
         name = f"{page.number}_{number}"
         place = f'title="{_bbox(region.polygon, page)}"'
-        rows.append(f'<div class="ocr_carea" id="carea_{name}" {place}><p class="ocr_par" id="par_{name}" {place}>')
+        area = _AREAS.get(region.kind, "ocr_carea")
+        if region.kind == "picture" and not region.lines:
+            rows.append(f'<div class="{area}" id="carea_{name}" {place}></div>')
+            continue
+        rows.append(f'<div class="{area}" id="carea_{name}" {place}><p class="ocr_par" id="par_{name}" {place}>')
         for index, line in enumerate(region.lines, start=1):
-            rows += _line(f"{name}_{index}", line, page)
+            rows += _line(f"{name}_{index}", line, page, _LINES.get(region.kind, "ocr_line"))
         rows.append("</p></div>")
     return [*rows, "</div>"]
 
 
-def _line(name: str, line: Line, page: Page) -> list[str]:
+def _line(name: str, line: Line, page: Page, kind: str) -> list[str]:
     title = f"{_bbox(line.polygon, page)}; {_direction(line)}"
-    rows = [f'<span class="ocr_line" id="line_{name}" title="{title}">']
+    rows = [f'<span class="{kind}" id="line_{name}" title="{title}">']
     for number, word in enumerate(fit_words(line, words_of(line)), start=1):
         place = f"{_bbox(word.polygon, page)}; x_wconf {round(100 * word.confidence)}"
         rows.append(f'<span class="ocrx_word" id="word_{name}_{number}" title="{place}">{_text(word.text)}</span>')

@@ -207,6 +207,10 @@ def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
 
 def _add_region(holder: Element, region: Region, place: tuple[int, str], page: Page, names: Names) -> None:
     index, name = place
+    if region.kind == "picture" and not region.lines:
+        element = add(holder, "ImageRegion", id=name, custom=f"readingOrder {{index:{index};}}")
+        add(element, "Coords", points=points(region.polygon.points, page))
+        return
     kind = _TYPES.get(region.kind, "paragraph")
     element = add(holder, "TextRegion", id=name, type=kind, custom=f"readingOrder {{index:{index};}}")
     add(element, "Coords", points=points(region.polygon.points, page))

@@ -156,7 +156,8 @@ def _answer_full(request: Request, error: Exception) -> Response:
 def _answer_conflict(request: Request, error: Exception) -> Response:
     """Two requests at once: what the one refers to the other has deleted, or both have made the same."""
     log.warning("%s: another request was first: %s", getattr(request.state, "id", None), error)
-    return problem(request, 409, "another has changed this at the same moment", hint="look at it again")
+    message = "another has changed this at the same moment"
+    return problem(request, 409, message, hint="look at it again", code="changed-meanwhile")
 
 
 def _answer_range(request: Request, error: Exception) -> Response:

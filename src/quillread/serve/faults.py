@@ -16,14 +16,16 @@ class RequestError(UsageError):
     Args:
         message: What is wrong, where, and the value that was met.
         hint: What to do next.
+        code: Names what users of the page can meet: it has its own words for it, `problem.CODE` of its languages, into
+            which it fills the facts.
         **facts: More members of the answer, plain data.
     """
 
     status: ClassVar[int] = 400
 
-    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, **facts: Any) -> None:
         super().__init__(message, hint=hint)
-        self.facts = facts
+        self.facts = facts if code is None else {"code": code, **facts}
 
 
 class LoginNeededError(RequestError):
@@ -87,8 +89,9 @@ class BusyError(RequestError):
 
     status = 429
 
-    def __init__(self, message: str, *, retry_after: int, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint or f"try again in {retry_after} seconds")
+    def __init__(self, message: str, *, retry_after: int, hint: str | None = None, code: str = "busy") -> None:
+        hint = hint or f"try again in {retry_after} seconds"
+        super().__init__(message, hint=hint, code=code, retry_after=retry_after)
         self.retry_after = retry_after
 
 
@@ -115,7 +118,8 @@ def full_disk(error: OSError) -> FullError | None:
     """What a request is answered with that met a full disk; None if the error is another one."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return None
-    return FullError(f"the disk of the server is full: {error.strerror}", hint="free some space, and try again")
+    hint = "free some space, and try again"
+    return FullError(f"the disk of the server is full: {error.strerror}", hint=hint, code="disk-full")
 
 
 def problem_body(status: int, message: str, request_id: str | None, **facts: Any) -> dict[str, Any]:

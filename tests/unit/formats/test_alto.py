@@ -180,3 +180,26 @@ def test_a_line_without_a_box_has_that_of_its_strings(read):
 def test_a_baseline_of_one_place_is_none(read):
     page = read(ALTO.replace("10 60 300 61.5 690 60", "50,60 50,60"))
     assert page.lines[0].baseline == ((10, 80), (690, 80))
+
+
+@pytest.mark.parametrize("kind", ["heading", "margin", "table", "picture", "text"])
+def test_the_kind_of_a_block_is_written_and_read(tmp_path, kind):
+    known = scan().page
+    regions = (replace(known.regions[0], kind=kind), known.regions[1])
+    path = tmp_path / "written.xml"
+    path.write_bytes(export("alto", replace(scan(), page=replace(known, regions=regions))))
+    assert [region.kind for region in read_alto(path).regions] == [kind, "text"]
+
+
+def test_a_picture_without_lines_is_an_illustration():
+    regions = (*scan().page.regions, Region(box(10, 900, 400, 1200), (), kind="picture"))
+    root = etree.fromstring(export("alto", replace(scan(), page=replace(scan().page, regions=regions))))
+    (found,) = root.iterfind(".//{*}Illustration")
+    (tag,) = root.iterfind(".//{*}OtherTag")
+    assert (found.get("TAGREFS"), found.get("HPOS"), tag.get("LABEL")) == (tag.get("ID"), "10", "image")
+
+
+def test_tags_of_others_leave_a_block_text(read):
+    tags = '<Tags><OtherTag ID="x" LABEL="MainZone"/></Tags><Layout>'
+    text = ALTO.replace("<Layout>", tags).replace('<TextBlock ID="t"', '<TextBlock ID="t" TAGREFS="x y"')
+    assert read(text).regions[0].kind == "text"

@@ -89,3 +89,15 @@ def test_words_stand_within_their_line():
     assert len(boxes) == 2
     for x0, y0, x1, y1 in boxes:
         assert 109 <= x0 < x1 <= 301 and 104 <= y0 < y1 <= 141
+
+
+def test_regions_are_called_what_they_are():
+    kinds = ("heading", "margin", "table", "picture")
+    shown = [Region(box(90, y, 500, y + 60), (line("Dear", y),) if y < 400 else (), kind=kind)
+             for y, kind in zip((100, 200, 300, 400), kinds, strict=True)]  # fmt: skip
+    content = export("hocr", replace(scan(), page=Page("a.png", 1, 1000, 1400, tuple(shown))))
+    for name in ("ocr_header", "ocr_textfloat", "ocr_table", "ocr_photo"):
+        (found,) = elements(name, content)
+        assert "bbox" in properties(found)
+    assert len(elements("ocr_line", content)) == 1  # of the table
+    assert list(elements("ocr_photo", content)[0]) == []

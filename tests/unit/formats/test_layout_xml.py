@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
-from documents import blank, export, failed, page, scan, schema
+from documents import blank, box, export, failed, page, scan, schema
 from lxml import etree
 
 from quillread.formats.alto import read_alto
 from quillread.formats.ground_truth import GroundTruth
 from quillread.formats.pagexml import read_page_xml
 from quillread.formats.xml_io import parse_points
-from quillread.types import DocumentInfo, Page, Polygon, Region, Scan
+from quillread.types import DocumentInfo, Page, Polygon, Region, RegionKind, Scan
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def form(request: pytest.FixtureRequest) -> Format:
 def test_what_is_written_fits_the_schema(form: Format, item: Scan):
     document = etree.fromstring(export(form.name, item))
     schema(form.schema).assertValid(document)
+
+
+def of_all_kinds() -> Scan:
+    """A page with a region of each kind, the picture without lines."""
+    known = page()
+    kinds = get_args(RegionKind)[:4]
+    regions = [
+        Region(region.polygon, region.lines, kind=kind) for region, kind in zip(known.regions * 2, kinds, strict=True)
+    ]
+    return replace(scan(), page=replace(known, regions=(*regions, Region(box(10, 900, 400, 1200), (), kind="picture"))))
+
+
+def test_regions_of_all_kinds_fit_the_schema(form: Format):
+    schema(form.schema).assertValid(etree.fromstring(export(form.name, of_all_kinds())))
 
 
 def test_a_page_that_is_written_is_read_again(form: Format, tmp_path: Path):

@@ -219,3 +219,10 @@ def test_marks_of_editors_are_written_as_tags_of_the_text():
     )
     assert tags in content
     assert f"<Unicode>{text}</Unicode>" in content
+
+
+def test_a_picture_without_lines_is_a_region_of_an_image():
+    regions = (*scan().page.regions, Region(box(10, 900, 400, 1200), (), kind="picture"))
+    root = etree.fromstring(export("page", replace(scan(), page=replace(scan().page, regions=regions))))
+    (found,) = root.iterfind(".//{*}ImageRegion")
+    assert found.get("id") == list(root.iterfind(".//{*}RegionRefIndexed"))[-1].get("regionRef")

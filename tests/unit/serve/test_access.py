@@ -509,7 +509,7 @@ HEADERS = {
     "Upload-Length": "5",
     "Upload-Metadata": "collection_id MQ==,filename YS5qcGc=",
 }
-OF_PAGES = {"/api/v1/pages", "/api/v1/pages/read"}
+OF_PAGES = {"/api/v1/pages", "/api/v1/pages/read", "/api/v1/collections/{collection_id}/pages"}
 """Routes that take several pages."""
 BARE = {"/api/v1/uploads"}
 """Routes that take no body."""

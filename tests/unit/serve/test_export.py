@@ -118,6 +118,18 @@ def test_regions_are_exported_as_what_they_are_and_those_to_ignore_not_at_all(
     assert "Heading 2" in {paragraph.style.name for paragraph in word.paragraphs if paragraph.style}
 
 
+def test_pictures_are_exported_without_the_lines_in_them(archive: Archive, client: TestClient, letter: Document):
+    with archive.database.write() as session:
+        session.scalars(select(Region).order_by(Region.id)).first().kind = "picture"
+    assert fetch(client, f"documents/{letter.id}", format="txt").decode() == "Yours, Zoë 👩\u200d🔬\n"
+    for format, name in (("page", "ImageRegion"), ("alto", "Illustration"), ("hocr", "ocr_photo")):
+        content = fetch(client, f"documents/{letter.id}", format=format)
+        if format != "hocr":
+            content = unpack(content)[f"Letter_ to_Anna-0001.{format}.xml"]
+        assert name in content.decode()
+        assert "Dear" not in content.decode()
+
+
 def test_a_searchable_pdf_shows_the_pages(client: TestClient, letter: Document):
     pdf = pypdf.PdfReader(io.BytesIO(fetch(client, f"documents/{letter.id}", format="pdf")))
     assert len(pdf.pages) == 2

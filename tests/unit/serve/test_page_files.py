@@ -1,5 +1,6 @@
 """The files of the page in the browser, and how they are served."""
 
+import ast
 import gzip
 import json
 import re
@@ -113,6 +114,26 @@ def test_every_text_that_the_page_asks_for_exists_and_every_one_is_used():
     assert asked - set(english) == set()
     unused = [key for key in english if f'"{key}"' not in source and not is_built(key, source)]
     assert unused == []
+
+
+def codes_in(source: str) -> set[str]:
+    """Codes that errors of a module are raised with."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            found += [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        if isinstance(node, ast.arguments):
+            defaults = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+            found += [default for argument, default in defaults if argument.arg == "code"]
+    return {node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_code_of_a_problem_has_its_words_in_each_language(language: str):
+    sources = (STATIC.parents[1]).rglob("*.py")
+    codes = {code for path in sources for code in codes_in(path.read_text(encoding="utf-8"))}
+    assert len(codes) > 30
+    assert {key for key in texts(language) if key.startswith("problem.")} == {f"problem.{code}" for code in codes}
 
 
 def is_built(key: str, source: str) -> bool:

@@ -1,3 +1,4 @@
+import pytest
 from serve_pages import PROVENANCE, box, found_line, found_page, new_page, read_page
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -165,3 +166,24 @@ def test_a_page_of_two_thousand_lines_keeps_them_when_it_is_read_again(archive: 
         read_page(session, page, *lines, fingerprint="two")
         assert [row.id for row in live_lines(session, page.id)] == ids
         assert page.line_count == 2000
+
+
+@pytest.mark.parametrize("kind", ["picture", "ignore"])
+def test_lines_that_are_found_in_a_region_that_is_not_text_are_dropped_and_the_region_stays(
+    archive: Archive, kind: str
+):
+    with archive.database.write() as session:
+        page = new_page(session)
+        read_page(session, page, found_line("one", 100), found_line("stain", 400))
+        shape = [[50, 380], [950, 380], [950, 480], [50, 480]]
+        region = Region(page_id=page.id, kind=kind, polygon=shape)
+        session.add(region)
+        session.flush()
+        live_lines(session, page.id)[1].region_id = region.id
+        session.flush()
+        assert read_layout(session, page).page.text == "one"
+        read_page(session, page, found_line("one", 100), found_line("stain", 400), found_line("stains", 430))
+        assert texts(session, page) == ["one"]
+        assert session.get(Region, region.id) is not None
+        kinds = [found.kind for found in read_layout(session, page).page.regions]
+        assert kinds == (["text", "picture"] if kind == "picture" else ["text"])

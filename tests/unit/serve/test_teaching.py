@@ -107,10 +107,11 @@ def test_checked_lines_teach_unless_they_are_in_the_bin_or_empty(archive: Archiv
         assert checked_lines(session, collection) == []
 
 
-def test_lines_in_a_region_to_ignore_neither_teach_nor_are_proofread(archive: Archive):
+@pytest.mark.parametrize("kind", ["ignore", "picture"])
+def test_lines_in_a_region_that_is_not_text_neither_teach_nor_are_proofread(archive: Archive, kind: str):
     collection = fill(archive)
     with archive.database.write() as session:
-        session.execute(update(Region).values(kind="ignore"))
+        session.execute(update(Region).values(kind=kind))
         assert checked_lines(session, collection) == []
         assert choose_review(session, collection, 0.0).line_ids == []
 

@@ -44,7 +44,8 @@ def find_user(session: Session, who: int | str) -> User:
     """
     user = session.scalar(select(User).where((User.id if isinstance(who, int) else User.name) == who))
     if user is None:
-        raise NotFoundError(f"there is no user {who}", hint=None if isinstance(who, int) else "quill serve users list")
+        hint = None if isinstance(who, int) else "quill serve users list"
+        raise NotFoundError(f"there is no user {who}", hint=hint, code="gone")
     return user
 
 
@@ -63,9 +64,9 @@ def add_user(session: Session, name: str, role: Role, hashed: str) -> User:
     """
     if not has_accounts(session) and role != "admin":
         hint = "it is needed to make others"
-        raise RequestError(f"the first account must be an admin, not {role}", hint=hint)
+        raise RequestError(f"the first account must be an admin, not {role}", hint=hint, code="first-admin")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise ConflictError(f"there is a user {name} already")
+        raise ConflictError(f"there is a user {name} already", code="user-exists", name=name)
     user = User(name=name, role=role, password_hash=hashed)
     session.add(user)
     session.flush()
@@ -80,7 +81,8 @@ def check_name(name: str) -> str:
     """
     name = name.strip()
     if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise RequestError(f"{name!r} cannot be a name", hint=f"1 to {_LONGEST_NAME} characters that show")
+        hint = f"1 to {_LONGEST_NAME} characters that show"
+        raise RequestError(f"{name!r} cannot be a name", hint=hint, code="user-name", most=_LONGEST_NAME)
     return name
 
 
@@ -173,4 +175,5 @@ def check_role(role: str) -> Role:
 def _keep_admin(session: Session, user: User) -> None:
     if user.role == "admin" and not user.disabled and count_admins(session) == 1:
         hint = "make another one an admin first"
-        raise ConflictError(f"{user.name} is the only admin who can log in", hint=hint)
+        message = f"{user.name} is the only admin who can log in"
+        raise ConflictError(message, hint=hint, code="last-admin", name=user.name)

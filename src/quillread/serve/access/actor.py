@@ -58,9 +58,9 @@ class Actor:
         """
         has = self.role_in(session, collection_id)
         if has == "none":
-            raise NotFoundError(f"there is no collection {collection_id}")
+            raise NotFoundError(f"there is no collection {collection_id}", code="gone")
         if ROLES.index(has) < ROLES.index(role):
-            raise DeniedError(f"{self.name} is {has} of this collection, and {role} is needed")
+            raise DeniedError(f"{self.name} is {has} of this collection, and {role} is needed", code="denied")
 
     def check_all(self, role: Role) -> None:
         """Refuse whoever has less than a role in the whole archive.
@@ -73,7 +73,7 @@ class Actor:
             who = f"the token is for collection {self.collection_id}" if self.collection_id else f"{self.name} is {has}"
             if has == "none" and not self.collection_id:
                 who = f"{self.name} has no role in the archive as a whole"
-            raise DeniedError(f"{who}, and {role} of all collections is needed")
+            raise DeniedError(f"{who}, and {role} of all collections is needed", code="denied")
 
     def visible(self) -> ColumnElement[bool]:
         """The condition on `Collection` for those that they may see."""

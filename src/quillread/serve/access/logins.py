@@ -163,7 +163,8 @@ def _check_limit(session: Session, keys: Sequence[str], most: int) -> None:
         times = session.scalars(chosen.order_by(LoginFailure.id.desc()).limit(most)).all()
         if len(times) >= most:
             wait = (times[-1] + _WINDOW - now()).total_seconds()
-            raise BusyError("there were too many attempts to log in", retry_after=max(1, int(wait)))
+            message = "there were too many attempts to log in"
+            raise BusyError(message, retry_after=max(1, int(wait)), code="too-many-logins")
 
 
 def _begin_attempt(session: Session, name: str, address: str, keys: Sequence[str], most: int) -> _Attempt:

@@ -30,9 +30,10 @@ def hash_password(password: str, name: str) -> str:
         RequestError: If it is too short or too long, or the name.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise RequestError(f"a password has {SHORTEST} to {LONGEST:,} characters, this one {len(password):,}")
+        message = f"a password has {SHORTEST} to {LONGEST:,} characters, this one {len(password):,}"
+        raise RequestError(message, code="password-length", least=SHORTEST, most=LONGEST)
     if password.casefold() == name.casefold():
-        raise RequestError("the password is the name", hint="take another one")
+        raise RequestError("the password is the name", hint="take another one", code="password-is-name")
     return _POOL.submit(_HASHER.hash, _normal(password)).result()
 
 

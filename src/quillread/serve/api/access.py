@@ -235,7 +235,8 @@ def remove_user(archive: TheArchive, actor: TheActor, user_id: _Id) -> None:
     with archive.database.write() as session:
         user = accounts.find_user(session, user_id)
         if archive.config.needs_accounts and user.role == "admin" and accounts.count_admins(session) == 1:
-            raise DeniedError(f"{user.name} is the only admin, and this server needs one")
+            message = f"{user.name} is the only admin, and this server needs one"
+            raise DeniedError(message, code="last-admin", name=user.name)
         accounts.remove_user(session, user)
         audit(session, actor, "user.remove", user=user.name)
 

@@ -1,10 +1,11 @@
 """Pages: listed, moved, put into the bin and back."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Response, status
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from quillread.serve.api.documents import Position, listed
@@ -16,6 +17,7 @@ from quillread.serve.archive.pages import (
     list_collection_pages,
     list_document_pages,
     move_page,
+    move_to_collection,
     neighbours,
     number_of,
     place_page,
@@ -93,6 +95,38 @@ class PagesChange(BaseModel):
     """Whether they are in the bin."""
     document_id: Id | None = None
     """Where they are moved to, in the order in which they are named."""
+    positions: list[Position] | None = None
+    """With `document_id`: the position that each is to have there, such as those from which they were moved. If not
+    given, they come after the pages that are there."""
+
+    @model_validator(mode="after")
+    def _check_positions(self) -> Self:
+        if self.positions is None:
+            return self
+        if self.document_id is None or len(self.positions) != len(self.page_ids):
+            raise ValueError("positions are one for each of page_ids, in the document of document_id")
+        return self
+
+
+class PagesTaken(BaseModel):
+    """Which pages a collection takes."""
+
+    page_ids: PageIds
+
+
+class MovedDocument(BaseModel):
+    """Where the pages of a document are now."""
+
+    from_id: int
+    """The document that they were in."""
+    document_id: int
+    """The same if it was moved as a whole; else a new one of its name."""
+
+
+class MovedDocuments(BaseModel):
+    """Where pages are now that were moved."""
+
+    items: list[MovedDocument]
 
 
 @router.get("/documents/{document_id}/pages", response_model=PageList)
@@ -139,14 +173,27 @@ def list_in_collection(
 @router.patch("/pages", status_code=status.HTTP_204_NO_CONTENT)
 def change_pages(archive: TheArchive, actor: TheActor, body: PagesChange) -> None:
     """Put pages into the bin or take them out, or move them to another document: all of them, or none."""
+    places: Sequence[int | None] = body.positions or [None] * len(body.page_ids)
     with archive.database.write() as session:
-        for id in body.page_ids:
+        for id, position in zip(body.page_ids, places, strict=True):
             page = find_page(session, actor, id, "editor", deleted=body.deleted is not None)
             if body.deleted is not None:
                 bin_page(session, actor, page, into=body.deleted)
             if body.document_id is not None:
                 move_page(session, actor, page, body.document_id)
+                page.position = page.position if position is None else position
                 tell(session, "page.changed", page.document.collection_id, page=page.id, document=page.document_id)
+
+
+@router.post("/collections/{collection_id}/pages")
+def take_pages(archive: TheArchive, actor: TheActor, collection_id: int, body: PagesTaken) -> MovedDocuments:
+    """Move pages of other collections here, with their documents and in their order: all of them, or none.
+
+    A document all of whose pages are named is moved itself; the others' pages go into new documents of the same names.
+    """
+    with archive.database.write() as session:
+        pages = [find_page(session, actor, id, "editor") for id in dict.fromkeys(body.page_ids)]
+        return MovedDocuments.model_validate({"items": move_to_collection(session, actor, pages, collection_id)})
 
 
 @router.get("/pages/{page_id}")

@@ -238,10 +238,10 @@ def _add_beginning(router: APIRouter, folder: UploadFolder) -> None:
             raise HTTPException(412, f"tus {_VERSION} is spoken here", headers={"Tus-Version": _VERSION})
         if int(request.headers.get("content-length") or 0) > 0 or "upload-concat" in request.headers:
             raise RequestError("bytes come by PATCH, in one upload", hint="creation-with-upload is not supported")
+        metadata = _read_metadata(upload_metadata)
         if upload_length > archive.config.limits.upload_bytes:
             message = f"{upload_length:,} bytes are more than the limit of {archive.config.limits.upload_bytes:,}"
-            raise TooLargeError(message, hint="cut it into several")
-        metadata = _read_metadata(upload_metadata)
+            raise TooLargeError(message, hint="cut it into several", code="file-too-large", name=metadata["filename"])
         with archive.database.read() as session:
             check_target(session, actor, _target_of(metadata))
         folder.expire()

@@ -122,7 +122,8 @@ def teach(archive: TheArchive, actor: TheActor, collection_id: int, body: NewLes
         collection = find_collection(session, actor, collection_id, "editor")
         session.refresh(collection, with_for_update=True)  # two requests at once make one job
         if running := _running(session, collection_id):
-            raise ConflictError(f"job {running} teaches this collection already", job_id=running)
+            message = f"job {running} teaches this collection already"
+            raise ConflictError(message, code="teaching-already", job_id=running)
         check_base(models_of(collection))
         check_enough(checked_lines(session, collection_id))
         options: dict[str, Any] = {"minutes": body.minutes} if body and body.minutes else {}

@@ -88,7 +88,7 @@ async def upload_files(request: Request, archive: TheArchive, actor: TheActor, c
             async for chunk in request.stream():
                 await run_in_threadpool(form.write, chunk)
         except ClientDisconnect as error:
-            raise RequestError("the upload was cut off", hint="upload it again") from error
+            raise RequestError("the upload was cut off", hint="upload it again", code="upload-cut-off") from error
         await run_in_threadpool(form.finish)
         target = Target(collection_id, form.number("document_id"), form.switch("read"))
         begin = partial(accept_files, archive, actor, target, form.uploads, upload_id=form.key("upload"))
@@ -165,7 +165,7 @@ class _Form(AbstractContextManager["_Form"]):
         """
         self._telling(self._parser.finalize)
         if not self._has_ended:
-            raise RequestError("the upload was cut off", hint="upload it again")
+            raise RequestError("the upload was cut off", hint="upload it again", code="upload-cut-off")
         if not self.uploads:
             raise RequestError("the upload has no file", hint="send files in the field file")
 
@@ -241,8 +241,9 @@ class _Form(AbstractContextManager["_Form"]):
         elif self._file is not None:
             limits = self._limits
             if self._size > limits.upload_bytes:
-                message = f"{self.uploads[-1].name}: is larger than the limit of {limits.upload_bytes:,} bytes"
-                raise TooLargeError(message, hint="cut it into several")
+                name = self.uploads[-1].name
+                message = f"{name}: is larger than the limit of {limits.upload_bytes:,} bytes"
+                raise TooLargeError(message, hint="cut it into several", code="file-too-large", name=name)
             if self._total > max(limits.archive_bytes, limits.upload_bytes):
                 raise TooLargeError(f"an upload may have {limits.archive_bytes:,} bytes", hint="make several of it")
             self._file.write(data[start:end])

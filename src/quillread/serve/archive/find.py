@@ -33,7 +33,7 @@ def find_collection(
     collection = _get(session, Collection, id)
     actor.check(session, collection.id, role)
     if collection.deleted and not _may_be_binned(actor, deleted):
-        raise NotFoundError(f"collection {id} is in the bin", hint="restore it first")
+        raise NotFoundError(f"collection {id} is in the bin", hint="restore it first", code="gone")
     return collection
 
 
@@ -42,7 +42,7 @@ def find_document(session: Session, actor: Actor, id: int, role: Role = "reader"
     document = _get(session, Document, id)
     find_collection(session, actor, document.collection_id, role, deleted=deleted)
     if document.deleted and not _may_be_binned(actor, deleted):
-        raise NotFoundError(f"document {id} is in the bin", hint="restore it first")
+        raise NotFoundError(f"document {id} is in the bin", hint="restore it first", code="gone")
     return document
 
 
@@ -51,7 +51,7 @@ def find_page(session: Session, actor: Actor, id: int, role: Role = "reader", *,
     page = _get(session, Page, id)
     find_document(session, actor, page.document_id, role, deleted=deleted)
     if page.deleted and not _may_be_binned(actor, deleted):
-        raise NotFoundError(f"page {id} is in the bin", hint="restore it first")
+        raise NotFoundError(f"page {id} is in the bin", hint="restore it first", code="gone")
     return page
 
 
@@ -60,7 +60,7 @@ def find_line(session: Session, actor: Actor, id: int, role: Role = "reader", *,
     line = _get(session, Line, id)
     find_page(session, actor, line.page_id, role)
     if line.deleted and not _may_be_binned(actor, deleted):
-        raise NotFoundError(f"line {id} was deleted", hint="restore it first")
+        raise NotFoundError(f"line {id} was deleted", hint="restore it first", code="gone")
     return line
 
 
@@ -84,5 +84,5 @@ def _may_be_binned(actor: Actor, deleted: bool) -> bool:
 def _get(session: Session, kind: type[_Row], id: int) -> _Row:
     row = session.get(kind, id) if is_id(id) else None
     if row is None:
-        raise NotFoundError(f"there is no {kind.__name__.lower()} {id}")
+        raise NotFoundError(f"there is no {kind.__name__.lower()} {id}", code="gone")
     return row

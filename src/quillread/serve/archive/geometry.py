@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quillread.images.geometry import polyline_length
 from quillread.serve.faults import RequestError
-from quillread.types import Point
+from quillread.types import Line, Point
 
 _MOST_POINTS = 1_000
 _LEAST_LENGTH = 2.0
@@ -33,9 +33,11 @@ class ShapeError(RequestError):
 
     status: ClassVar[int] = 422
 
-    def __init__(self, message: str, *, hint: str | None = None, point: Point | None = None) -> None:
-        facts: dict[str, Any] = {} if point is None else {"point": [round(value, 1) for value in point]}
-        super().__init__(message, hint=hint, **facts)
+    def __init__(
+        self, message: str, *, code: str, hint: str | None = None, point: Point | None = None, **facts: Any
+    ) -> None:
+        place = {} if point is None else {"point": [round(value, 1) for value in point]}
+        super().__init__(message, hint=hint, code=code, **place, **facts)
 
 
 def fit_baseline(points: Shape, size: tuple[int, int], *, strict: bool = True) -> tuple[Point, ...]:
@@ -53,7 +55,8 @@ def fit_baseline(points: Shape, size: tuple[int, int], *, strict: bool = True) -
     pieces = [piece for side in pairwise(given) if (piece := _clip_side(*side, size))]
     found = _without_repeats([point for piece in pieces for point in piece])
     if len(found) < 2 or polyline_length(found) < _LEAST_LENGTH:
-        raise ShapeError(f"the baseline has no length on the page of {size[0]} x {size[1]} pixels", point=given[0])
+        message = f"the baseline has no length on the page of {size[0]} x {size[1]} pixels"
+        raise ShapeError(message, code="shape-off-page", point=given[0])
     if strict:
         _refuse_crossing(found, "baseline", closed=False)
     return tuple(found)
@@ -76,7 +79,8 @@ def fit_polygon(points: Shape, size: tuple[int, int], what: str = "polygon") -> 
     _refuse_crossing(given, what, closed=True)
     found = clip_polygon(given, size)
     if not found:
-        raise ShapeError(f"the {what} has no area on the page of {size[0]} x {size[1]} pixels", point=given[0])
+        message = f"the {what} has no area on the page of {size[0]} x {size[1]} pixels"
+        raise ShapeError(message, code="shape-off-page", point=given[0])
     return found
 
 
@@ -88,6 +92,12 @@ def clip_polygon(points: Sequence[Point], size: tuple[int, int]) -> tuple[Point,
     found = _without_repeats(found)
     is_large = len(found) > 2 and cv2.contourArea(np.array(found, np.float32)) >= _LEAST_AREA
     return tuple(found) if is_large else ()
+
+
+def lies_in(line: Line, polygon: Sequence[Sequence[float]]) -> bool:
+    """Whether the middle of a line, halfway between the ends of its baseline, lies in an outline."""
+    x, y = np.mean([line.baseline[0], line.baseline[-1]], axis=0).tolist()
+    return len(polygon) > 2 and cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), False) >= 0
 
 
 def cut(points: Sequence[Point], axis: int, bound: float, sign: float) -> list[Point]:
@@ -114,12 +124,15 @@ def cut(points: Sequence[Point], axis: int, bound: float, sign: float) -> list[P
 
 def _checked(points: Shape, what: str, least: int) -> list[Point]:
     if len(points) > _MOST_POINTS:
-        raise ShapeError(f"the {what} has {len(points):,} points, and may have {_MOST_POINTS:,}", hint="simplify it")
+        message = f"the {what} has {len(points):,} points, and may have {_MOST_POINTS:,}"
+        raise ShapeError(message, hint="simplify it", code="shape-most-points", most=_MOST_POINTS)
     if len(points) < least:
-        raise ShapeError(f"the {what} has {len(points)} points, and needs {least}")
+        message = f"the {what} has {len(points)} points, and needs {least}"
+        raise ShapeError(message, code="shape-few-points", least=least)
     for point in points:
         if not all(math.isfinite(value) and abs(value) < 1e7 for value in point):
-            raise ShapeError(f"the {what} has coordinates that are not on any page: {list(point)}")
+            message = f"the {what} has coordinates that are not on any page: {list(point)}"
+            raise ShapeError(message, code="shape-off-page")
     return [(float(x), float(y)) for x, y in points]
 
 
@@ -158,7 +171,8 @@ def _refuse_crossing(points: Sequence[Point], what: str, *, closed: bool) -> Non
             row, column = np.argwhere(crossing)[0]
             point = _meeting(starts[some][row], ends[some][row], starts[column], ends[column])
             hint = "draw it so that it goes round the writing once"
-            raise ShapeError(f"the {what} crosses itself at ({point[0]:.0f}, {point[1]:.0f})", hint=hint, point=point)
+            message = f"the {what} crosses itself at ({point[0]:.0f}, {point[1]:.0f})"
+            raise ShapeError(message, hint=hint, code="shape-crosses", point=point)
 
 
 def _crosses(

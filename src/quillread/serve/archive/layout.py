@@ -17,7 +17,7 @@ from quillread.images.crop import check_extent
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.find import find_region
-from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
+from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon, lies_in
 from quillread.serve.archive.indexing import index_states, unindex_lines
 from quillread.serve.archive.layouts import LineState, live_lines, load_lines, place_of
 from quillread.serve.archive.lines import lock_line, lock_page
@@ -63,6 +63,7 @@ def check_version(session: Session, page: Page, version: int) -> None:
         raise ConflictError(
             f"the layout of page {page.id} has changed: it is at version {page.version}, not {version}",
             hint="look at its lines again",
+            code="changed-meanwhile",
             current=show_page(session, page),
         )
 
@@ -206,13 +207,14 @@ def add_region(session: Session, actor: Actor, page_id: int, version: int, polyg
     regions = select(func.count(Region.id), func.max(Region.position)).where(Region.page_id == page.id)
     count, last = session.execute(regions).one()
     if count >= _MOST_REGIONS:
-        raise TooLargeError(f"page {page.id} has {count:,} regions, and may have {_MOST_REGIONS:,}")
+        message = f"page {page.id} has {count:,} regions, and may have {_MOST_REGIONS:,}"
+        raise TooLargeError(message, code="most-regions", most=_MOST_REGIONS)
     outline = pack_points(fit_polygon(polygon, _size(page)))
     region = Region(page_id=page.id, position=-1 if last is None else last, kind=kind, polygon=outline)
     region.position += 1
     session.add(region)
     session.flush()
-    taken = [row for row in live_lines(session, page.id) if _lies_in(place_of(row), outline)]
+    taken = [row for row in live_lines(session, page.id) if lies_in(place_of(row), outline)]
     for row in taken:
         row.region_id = region.id
     end(session, actor, page, "region.add", region=region.id)
@@ -275,11 +277,12 @@ def shape_of(
         outline = fit_polygon(polygon, size) if drawn else clip_polygon([(x, y) for x, y in polygon], size)
     outline = outline or clip_polygon(_band(page, others, base), size)
     if not outline:
-        raise ShapeError("there is no room on the page above and below the baseline", point=base[0])
+        message = "there is no room on the page above and below the baseline"
+        raise ShapeError(message, code="shape-no-room", point=base[0])
     try:
         check_extent(types.Line(base, Polygon(outline)), *size)
     except ImageError as error:
-        raise ShapeError(error.message, hint="draw it shorter") from error
+        raise ShapeError(error.message, hint="draw it shorter", code="line-too-large") from error
     return {"baseline": pack_points(base), "polygon": pack_points(outline)}
 
 
@@ -287,7 +290,8 @@ def check_room(session: Session, page: Page, count: int = 1) -> None:
     """Refuse more lines than a page may have."""
     most = session.info["limits"].page_lines
     if page.line_count + count > most:
-        raise TooLargeError(f"page {page.id} has {page.line_count:,} lines, and may have {most:,}")
+        message = f"page {page.id} has {page.line_count:,} lines, and may have {most:,}"
+        raise TooLargeError(message, code="most-lines", most=most)
 
 
 def shift(session: Session, page: Page, position: int) -> None:
@@ -311,7 +315,7 @@ def _free(session: Session, page: Page, position: int) -> int:
 
 def _size(page: Page) -> tuple[int, int]:
     if not page.width or not page.height:
-        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it")
+        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it", code="no-image")
     return page.width, page.height
 
 
@@ -328,21 +332,16 @@ def _region_of(session: Session, page: Page, region_id: int | None) -> int | Non
     if region_id is not None:
         region = session.get(Region, region_id)
         if region is None or region.page_id != page.id:
-            raise NotFoundError(f"page {page.id} has no region {region_id}")
+            raise NotFoundError(f"page {page.id} has no region {region_id}", code="gone")
     return region_id
 
 
 def _around(session: Session, line: types.Line, page: Page) -> int | None:
     """The smallest region that a line lies in."""
     regions = session.scalars(select(Region).where(Region.page_id == page.id))
-    found = [region for region in regions if _lies_in(line, region.polygon)]
+    found = [region for region in regions if lies_in(line, region.polygon)]
     found.sort(key=lambda region: cv2.contourArea(np.array(region.polygon, np.float32)))
     return found[0].id if found else None
-
-
-def _lies_in(line: types.Line, polygon: Sequence[Sequence[float]]) -> bool:
-    x, y = np.mean([line.baseline[0], line.baseline[-1]], axis=0).tolist()
-    return len(polygon) > 2 and cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), False) >= 0
 
 
 def _place_among(rows: Sequence[Line], line: types.Line) -> int:

@@ -137,9 +137,13 @@ def live_lines(session: Session, page_id: int) -> list[Line]:
     return list(session.scalars(chosen.order_by(Line.position, Line.id)))
 
 
+NOT_TEXT = ("picture", "ignore")
+"""Kinds of regions whose lines are not read, taught, proofread or exported."""
+
+
 def is_ignored() -> ColumnElement[bool]:
-    """The condition on `Line` for those in regions to ignore: they are not read, taught, proofread or exported."""
-    return select(Region.id).where(Region.id == Line.region_id, Region.kind == "ignore").correlate(Line).exists()
+    """The condition on `Line` for those in regions that are not text."""
+    return select(Region.id).where(Region.id == Line.region_id, Region.kind.in_(NOT_TEXT)).correlate(Line).exists()
 
 
 def read_layout(
@@ -156,11 +160,13 @@ def read_layout(
 
     Returns:
         Regions in reading order. A region whose lines are not read one after the other comes as several, of which the
-        first has its id; lines of no region make regions of their own. Regions to ignore are not among them.
+        first has its id; lines of no region make regions of their own. Pictures follow, without lines; regions to
+        ignore are not among them.
     """
     wanted = None if line_ids is None else set(line_ids)
-    regions = {region.id: region for region in session.scalars(select(Region).where(Region.page_id == page.id))}
-    ignored = {id for id, region in regions.items() if region.kind == "ignore"}
+    of_page = select(Region).where(Region.page_id == page.id).order_by(Region.position, Region.id)
+    regions = {region.id: region for region in session.scalars(of_page)}
+    ignored = {id for id, region in regions.items() if region.kind in NOT_TEXT}
     rows = [
         row
         for row in live_lines(session, page.id)
@@ -175,7 +181,9 @@ def read_layout(
             found.append(types.Region(Polygon(outline), lines, kind=_kind_of(row)))
         else:
             named.add(row.id)
-            found.append(types.Region(Polygon(unpack_points(row.polygon)), lines, row.xml_id, _kind_of(row)))
+            found.append(_named(row, lines))
+    if wanted is None:
+        found += [_named(region) for region in regions.values() if region.kind == "picture"]
     made = types.Page(
         source=page.source_name,
         number=number,
@@ -186,6 +194,10 @@ def read_layout(
         label=page.label,
     )
     return Layout(made, tuple(row.id for row in rows))
+
+
+def _named(region: Region, lines: tuple[types.Line, ...] = ()) -> types.Region:
+    return types.Region(Polygon(unpack_points(region.polygon)), lines, region.xml_id, _kind_of(region))
 
 
 def _kind_of(region: Region | None) -> RegionKind:

@@ -42,13 +42,16 @@ def clean_text(text: str, limit: int) -> str:
     """
     if len(text) > limit:
         hint = "a line has some 60 characters: split it, or write the rest into the lines below"
-        raise TooLargeError(f"the text has {len(text):,} characters, and a line may have {limit:,}", hint=hint)
+        message = f"the text has {len(text):,} characters, and a line may have {limit:,}"
+        raise TooLargeError(message, hint=hint, code="text-too-long", has=len(text), most=limit)
     text = _LINE_ENDS.sub(" ", text)
     for index, character in enumerate(text):
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise RequestError(
                 f"text: character {index + 1} is U+{ord(character):04X}, which is not writing",
                 hint="remove control characters",
+                code="text-control",
+                number=index + 1,
             )
     return line_text(text)
 
@@ -190,6 +193,7 @@ def _check_revision(state: LineState, revision: int) -> None:
         raise ConflictError(
             f"line {state.row.id} has changed: it is at revision {state.row.revision}, not {revision}",
             hint="compare your text with `current`, and save it with that revision",
+            code="changed-meanwhile",
             current=show_line(state),
         )
 

@@ -51,7 +51,8 @@ def check_models(session: Session, actor: Actor, options: Mapping[str, Any]) -> 
     names = _names_in(options)
     found = set(session.scalars(select(Model.name).where(Model.name.in_(names), usable(actor)))) if names else set()
     if missing := sorted(names - found):
-        raise NotFoundError(f"options.models: there is no model {missing[0]!r} in the archive", hint="see GET /models")
+        message = f"options.models: there is no model {missing[0]!r} in the archive"
+        raise NotFoundError(message, hint="see GET /models", code="model-gone", name=missing[0])
 
 
 def place_models(archive: Archive, session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def model_folder(archive: Archive, session: Session, name: str) -> Path:
     bare = name.removeprefix(PREFIX)
     blob = session.scalar(select(Model.blob).where(Model.name == bare))
     if blob is None:
-        raise NotFoundError(f"there is no model {bare!r} in the archive", hint="choose another for the collection")
+        message = f"there is no model {bare!r} in the archive"
+        raise NotFoundError(message, hint="choose another for the collection", code="model-gone", name=bare)
     folder = archive.config.data / "models" / blob
     if not folder.is_dir():
         limits = archive.config.limits

@@ -1,14 +1,15 @@
 """Pages: moved, put into the bin and back; and how they are listed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import Actor
-from quillread.serve.archive.documents import gone_after
+from quillread.serve.archive.documents import create_document, gone_after, move_document
 from quillread.serve.archive.events import audit, tell
-from quillread.serve.archive.find import find_document
+from quillread.serve.archive.find import find_collection, find_document
 from quillread.serve.archive.indexing import rescope_pages
 from quillread.serve.database.base import now
 from quillread.serve.database.schema import Document, Page
@@ -107,18 +108,57 @@ def next_position(session: Session, document_id: int) -> int:
 
 def move_page(session: Session, actor: Actor, page: Page, document_id: int) -> None:
     """Move a page to another document that the actor may change, after those that it has."""
-    if document_id == page.document_id:
-        return
+    if document_id != page.document_id:
+        _put_into(session, actor, page, find_document(session, actor, document_id, "editor"))
+
+
+def move_to_collection(
+    session: Session, actor: Actor, pages: Iterable[Page], collection_id: int
+) -> list[dict[str, int]]:
+    """Move pages to another collection that the actor may change, in documents as they are in now.
+
+    A document all of whose pages move goes itself, with those that are in the bin. Of others, the pages go into a new
+    document of the same name. Documents and pages keep their order; those that are in the collection stay. Jobs go on
+    with the pages wherever they are.
+
+    Returns:
+        Members of `MovedDocument`.
+    """
+    find_collection(session, actor, collection_id, "editor")
+    parts: dict[Document, list[Page]] = {}
+    for page in pages:
+        parts.setdefault(page.document, []).append(page)
+    moved = []
+    for document in sorted(parts, key=lambda one: (one.collection_id, one.position, one.id)):
+        if document.collection_id == collection_id:
+            continue
+        there = document
+        if len(parts[document]) == _count_pages(session, document):
+            move_document(session, actor, document, collection_id)
+            tell(session, "document.changed", collection_id, document=document.id)
+        else:
+            there = create_document(session, actor, collection_id, document.name)
+            for page in sorted(parts[document], key=lambda one: (one.position, one.id)):
+                _put_into(session, actor, page, there)
+        moved.append({"from_id": document.id, "document_id": there.id})
+    return moved
+
+
+def _put_into(session: Session, actor: Actor, page: Page, document: Document) -> None:
     before = page.document.collection_id
-    document = find_document(session, actor, document_id, "editor")
-    page.position = next_position(session, document_id)
+    page.position = next_position(session, document.id)
     page.document = document
     session.flush()
     rescope_pages(session, document, Page.id == page.id)
     if document.collection_id != before:
         tell(session, "page.deleted", before, page=page.id)
-        tell(session, "page.created", document.collection_id, page=page.id, document=document_id)
-    audit(session, actor, "page.move", before, page=page.id, document=document_id)
+        tell(session, "page.created", document.collection_id, page=page.id, document=document.id)
+    audit(session, actor, "page.move", before, page=page.id, document=document.id)
+
+
+def _count_pages(session: Session, document: Document) -> int:
+    chosen = select(func.count(Page.id)).where(Page.document_id == document.id, Page.deleted.is_(None))
+    return session.scalar(chosen) or 0
 
 
 def place_page(session: Session, page: Page, position: int) -> None:

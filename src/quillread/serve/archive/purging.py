@@ -177,7 +177,8 @@ def use_of_disk(archive: Archive, actor: Actor) -> Usage:
 
 def _check_binned(what: str, deleted: Iterable[object]) -> None:
     if not any(deleted):
-        raise RequestError(f"{what} is not in the bin", hint="only what is in the bin is deleted for good")
+        hint = "only what is in the bin is deleted for good"
+        raise RequestError(f"{what} is not in the bin", hint=hint, code="not-in-bin")
 
 
 def _binned(kind: type[Page] | type[Document] | type[Collection], id: int) -> Select[Any]:
@@ -199,7 +200,8 @@ def _hold_binned(session: Session, still: Select[Any]) -> None:
         ConflictError: If it was restored meanwhile.
     """
     if session.scalar(still.with_for_update(read=True)) is None:
-        raise ConflictError("it was restored meanwhile", hint="what was deleted for good before that is lost")
+        hint = "what was deleted for good before that is lost"
+        raise ConflictError("it was restored meanwhile", hint=hint, code="restored-meanwhile")
 
 
 def _purge_pages(archive: Archive, chosen: ColumnElement[bool], still: Select[Any]) -> list[Stored]:

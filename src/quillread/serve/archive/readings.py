@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.serve.archive.events import tell
+from quillread.serve.archive.geometry import lies_in
 from quillread.serve.archive.indexing import index_lines
-from quillread.serve.archive.layouts import is_ignored, live_lines, place_of
+from quillread.serve.archive.layouts import NOT_TEXT, is_ignored, live_lines, place_of
 from quillread.serve.archive.matching import match_lines
 from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points, pack_reading
@@ -43,6 +44,7 @@ def apply_reading(
         line_ids: Of the lines that were read along, in the order of `read.lines`; the layout stays, and lines that
             were deleted or moved meanwhile are skipped. None: lines were found. Then those that a person or an import
             has placed or given a text stay where they are; others become those that were found, or go.
+            Those that were found in pictures and regions to ignore are dropped.
     """
     session.refresh(page, with_for_update=True)
     document = session.get_one(Document, page.document_id)
@@ -178,13 +180,15 @@ def _replace_layout(
         The lines that were read, new and old, with what was read in them.
     """
     stays = [row.drawn or known[row.id].is_own for row in rows]
+    chosen = select(Region.polygon).where(Region.page_id == page.id, Region.kind.in_(NOT_TEXT))
+    pictures = session.scalars(chosen).all()
     matches = match_lines(read.lines, [place_of(row) for row in rows], stays)
     number, texts, regions = 0, list[tuple[Line, Transcript | None]](), list[_Found]()
     for region in read.regions:
         found = _Found(region)
         for line in region.lines:
             old = matches.same.get(number)
-            if number not in matches.covered:
+            if number not in matches.covered and not any(lies_in(line, picture) for picture in pictures):
                 row = _line(page, line) if old is None else rows[old]
                 if old is not None and not stays[old]:
                     _move(row, line)
@@ -234,7 +238,8 @@ def _drop_empty(session: Session, ids: Iterable[int | None]) -> None:
     """Delete those of some regions that hold no line; regions without lines before are not its concern."""
     chosen = {id for id in ids if id is not None}
     full = select(Line.region_id).where(Line.region_id.in_(chosen))
-    session.execute(delete(Region).where(Region.id.in_(chosen), Region.id.not_in(full)))
+    empty = delete(Region).where(Region.id.in_(chosen), Region.id.not_in(full), Region.kind.not_in(NOT_TEXT))
+    session.execute(empty)
 
 
 def _order(found: list[Line], rows: Sequence[Line], kept: set[int]) -> list[Line]:

@@ -91,11 +91,12 @@ def merge_lines(session: Session, actor: Actor, page_id: int, version: int, line
     """
     page, ids = begin(session, actor, page_id, version), set(line_ids)
     if not 2 <= len(ids) <= _MOST_MERGED:
-        raise RequestError(f"line_ids: 2 to {_MOST_MERGED} different lines can be merged, got {len(ids)}")
+        message = f"line_ids: 2 to {_MOST_MERGED} different lines can be merged, got {len(ids)}"
+        raise RequestError(message, code="join-how-many", most=_MOST_MERGED)
     chosen = select(Line).where(Line.page_id == page.id, Line.id.in_(ids), Line.deleted.is_(None))
     rows = list(session.scalars(chosen))
     if missing := sorted(ids - {row.id for row in rows}):
-        raise NotFoundError(f"page {page.id} has no line {missing[0]}")
+        raise NotFoundError(f"page {page.id} has no line {missing[0]}", code="gone")
     along = _in_row(rows, [row.id for row in live_lines(session, page.id)])
     states = load_lines(session, _as_read(along))
     shape = shape_of(page, [], _join_baselines(along), _join_polygons(along), drawn=False)
@@ -129,7 +130,7 @@ def _split_baseline(points: Sequence[Point], axis: int, at: float) -> tuple[list
             return [[*points[: index + 1], place], [place, *points[index + 1 :]]], math.copysign(1.0, b[axis] - a[axis])
     name, ends = "xy"[axis], sorted((points[0][axis], points[-1][axis]))
     message = f"{name} = {at:g} is not between the ends of the baseline, {ends[0]:g} and {ends[1]:g}"
-    raise ShapeError(message, hint="a line that runs down the page is split at a y")
+    raise ShapeError(message, hint="a line that runs down the page is split at a y", code="split-off-line")
 
 
 def _split_text(
@@ -228,6 +229,9 @@ def _in_row(rows: list[Line], order: list[int]) -> list[Line]:
             raise ShapeError(
                 f"lines {first} and {second} of the page stand one above the other: only lines in a row can be joined",
                 hint="delete the one that is not needed",
+                code="join-not-in-row",
+                first=first,
+                second=second,
                 point=(float(after.baseline[0][0]), float(after.baseline[0][1])),
             )
     return along

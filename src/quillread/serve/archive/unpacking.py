@@ -94,7 +94,7 @@ def _opened(path: Path, limits: ServeLimits) -> Iterator[zipfile.ZipFile]:
             with zipfile.ZipFile(file) as archive:
                 yield archive
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
-        raise RequestError(f"the zip is damaged: {error}", hint=_HINT) from error
+        raise RequestError(f"the zip is damaged: {error}", hint=_HINT, code="zip-damaged") from error
 
 
 def _check_directory(file: BinaryIO, limits: ServeLimits) -> None:
@@ -107,16 +107,18 @@ def _check_directory(file: BinaryIO, limits: ServeLimits) -> None:
     end = file.read()
     place = end.rfind(b"PK\x05\x06")
     if place < 0 or len(end) < place + 22:
-        raise RequestError("the zip is damaged: it has no end", hint="upload it again")
+        raise RequestError("the zip is damaged: it has no end", hint="upload it again", code="zip-damaged")
     count, length = (int.from_bytes(end[place + at : place + at + n], "little") for at, n in ((10, 2), (12, 4)))
     if end[max(0, place - 20) : place].startswith(b"PK\x06\x07"):
         file.seek(int.from_bytes(end[place - 12 : place - 4], "little"))
         wide = file.read(56)
         if not wide.startswith(b"PK\x06\x06"):
-            raise RequestError("the zip is damaged: its end is not where it says", hint="upload it again")
+            message = "the zip is damaged: its end is not where it says"
+            raise RequestError(message, hint="upload it again", code="zip-damaged")
         count, length = (int.from_bytes(wide[at : at + 8], "little") for at in (32, 40))
     if count > 2 * limits.archive_files or length > 2 * limits.archive_files * _DIRECTORY_ENTRY:
-        raise TooLargeError(f"the zip holds more than {limits.archive_files:,} files", hint="make several of it")
+        message = f"the zip holds more than {limits.archive_files:,} files"
+        raise TooLargeError(message, hint="make several of it", code="zip-too-large")
 
 
 def _chosen(archive: zipfile.ZipFile, packed: int, limits: ServeLimits) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -124,11 +126,11 @@ def _chosen(archive: zipfile.ZipFile, packed: int, limits: ServeLimits) -> dict[
     files = [info for info in archive.infolist() if not info.is_dir()]
     if len(files) > limits.archive_files:
         message = f"the zip holds {len(files):,} files, and {limits.archive_files:,} are allowed"
-        raise TooLargeError(message, hint="make several of it")
+        raise TooLargeError(message, hint="make several of it", code="zip-too-large")
     total = sum(info.file_size for info in files)
     if total > limits.archive_bytes or (total > _LARGE and total > _MOST_RATIO * packed):
         message = f"the zip of {packed:,} bytes holds {total:,}, more than is allowed"
-        raise TooLargeError(message, hint="make several of it")
+        raise TooLargeError(message, hint="make several of it", code="zip-too-large")
     chosen = {}
     for info in files:
         name = _checked(info)
@@ -155,9 +157,11 @@ def _checked(info: zipfile.ZipInfo) -> PurePosixPath:
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise RequestError(f"{shown} in the zip is a link or a device, not a file", hint=_HINT)
     if info.flag_bits & 1:
-        raise RequestError(f"{shown} in the zip is encrypted", hint="make it without a password")
+        hint = "make it without a password"
+        raise RequestError(f"{shown} in the zip is encrypted", hint=hint, code="zip-encrypted", name=shown)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RequestError(f"{shown} in the zip is compressed in a way that is not supported", hint="use deflate")
     if path.suffix.lower() in _ARCHIVES:
-        raise RequestError(f"{shown} in the zip is an archive itself", hint="unpack it, and upload its parts")
+        hint = "unpack it, and upload its parts"
+        raise RequestError(f"{shown} in the zip is an archive itself", hint=hint, code="zip-in-zip", name=shown)
     return path

@@ -104,8 +104,9 @@ def fault_of(error: BaseException) -> RequestError:
     """What a request is answered with that met a database that cannot be used."""
     told = str(getattr(error, "orig", error))
     if "disk is full" in told or "No space left" in told:
-        return FullError("nothing was changed: the disk of the server is full", hint="free some space, and try again")
-    return NotReadyError("the database cannot be reached", hint="try again in a moment")
+        hint = "free some space, and try again"
+        return FullError("nothing was changed: the disk of the server is full", hint=hint, code="disk-full")
+    return NotReadyError("the database cannot be reached", hint="try again in a moment", code="database-away")
 
 
 def _make_engine(address: str | URL) -> Engine:

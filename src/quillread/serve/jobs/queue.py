@@ -179,7 +179,7 @@ def cancel(session: Session, job: Job) -> None:
     settle_pages(session, [task.page_id for task in tasks if task.page_id and "line_ids" not in task.payload])
     session.refresh(job, with_for_update=True)
     if job.finished is not None:
-        raise ConflictError(f"job {job.id} has ended: {job.state}")
+        raise ConflictError(f"job {job.id} has ended: {job.state}", code="job-ended")
     job.cancelled = True
     end_job(session, job)
 
@@ -198,7 +198,7 @@ def retry(session: Session, job: Job) -> None:
     _set_states(session, [task.page_id for task in tasks if task.page_id and "line_ids" not in task.payload], "waiting")
     session.refresh(job, with_for_update=True)
     if not tasks or job.cancelled:
-        raise ConflictError(f"job {job.id} has no task to try again: {job.state}")
+        raise ConflictError(f"job {job.id} has no task to try again: {job.state}", code="job-nothing-to-retry")
     job.failed -= len(tasks)
     job.state, job.finished, job.fault = "waiting", None, None
     tell(session, "job.progress", job.collection_id, **facts(job, read_clock(session)))

@@ -122,7 +122,8 @@ def accept_address(archive: Archive, actor: Actor, target: Target, address: str)
         BusyError: If too many jobs wait.
     """
     if archive.config.web.allow == "off":
-        raise DeniedError("this server asks nothing of the web", hint="download the file, and upload it")
+        hint = "download the file, and upload it"
+        raise DeniedError("this server asks nothing of the web", hint=hint, code="web-off")
     parse_address(address)
     with archive.database.write() as session:
         check_target(session, actor, target)
@@ -154,14 +155,16 @@ def _look_at(archive: Archive, upload: Upload) -> str:
     size = upload.path.stat().st_size
     if size > limits.upload_bytes:
         message = f"{upload.name}: has {size:,} bytes, more than the limit of {limits.upload_bytes:,}"
-        raise TooLargeError(message, hint="cut it into several")
+        raise TooLargeError(message, hint="cut it into several", code="file-too-large", name=upload.name)
     with upload.path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
-        raise RequestError(f"{upload.name}: is empty (0 bytes)", hint="copy or export it again")
+        message = f"{upload.name}: is empty (0 bytes)"
+        raise RequestError(message, hint="copy or export it again", code="file-empty", name=upload.name)
     media_type = media_type_of(head)
     if media_type is None:
-        raise RequestError(f"{upload.name}: is of no kind that can be imported", hint=f"{_SUPPORTED} can")
+        message = f"{upload.name}: is of no kind that can be imported"
+        raise RequestError(message, hint=f"{_SUPPORTED} can", code="file-kind", name=upload.name)
     if media_type == "application/zip":
         check_zip(upload.path, limits)
     return media_type

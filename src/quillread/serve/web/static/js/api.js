@@ -1,5 +1,7 @@
 // Talking with the server.
 
+import { problemText } from "./i18n.js";
+
 const BASE = new URL("api/v1/", document.baseURI);
 
 /** An answer that is a problem (RFC 9457). */
@@ -10,12 +12,13 @@ export class Problem extends Error {
    * @param {number} wait Seconds after which to try again; 0 if not said.
    */
   constructor(status, body, wait = 0) {
-    super(body.detail || body.title || `HTTP ${status}`);
+    const own = problemText(body);
+    super(own ?? (body.detail || body.title || `HTTP ${status}`));
     this.status = status;
     this.body = body;
     this.wait = wait;
     /** @type {string|null} */
-    this.hint = body.hint ?? null;
+    this.hint = own === null ? (body.hint ?? null) : null;
   }
 
   /** Whether the same request may do later. */

@@ -32,6 +32,12 @@ export function openDialog(title, content, facts = {}) {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) close();
     });
+    dialog.addEventListener("keydown", (event) => {
+      // As in a field of text; the space bar opens the list.
+      if (event.key !== "Enter" || !(event.target instanceof HTMLSelectElement) || !event.target.form) return;
+      event.preventDefault();
+      event.target.form.requestSubmit();
+    });
     document.body.append(dialog);
     dialog.showModal();
     // Not the cross: with it Enter would give up what the dialog is about.

@@ -44,6 +44,15 @@ export function t(key, values = {}) {
   });
 }
 
+/**
+ * The page's own words for a problem that the server has answered with; null if it has none for its code.
+ * @param {Record<string, any>} problem
+ */
+export function problemText(problem) {
+  const key = `problem.${problem.code}`;
+  return key in texts ? t(key, problem) : null;
+}
+
 /** @param {number} value */
 export const number = (value) => value.toLocaleString(language);
 

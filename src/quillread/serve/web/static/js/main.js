@@ -8,6 +8,7 @@ import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe, whoAmI } from "./session.js";
 import { outbox } from "./outbox.js";
+import { acceptDrops } from "./views/drops.js";
 
 /** @typedef {import("./types.js").Address} Address */
 /** @typedef {import("./types.js").View} View */
@@ -123,6 +124,7 @@ async function start() {
   });
   addEventListener("hashchange", route);
   addEventListener("keydown", key);
+  acceptDrops(() => view);
   addEventListener("unhandledrejection", (event) => {
     if (event.reason instanceof Problem || event.reason instanceof Offline) toast(faultText(event.reason), { kind: "error" });
   });

@@ -184,7 +184,7 @@
  * @typedef {object} View
  * @property {() => void} [close]
  * @property {number} [collection] That it is about, for searching.
- * @property {boolean} [readOnly] Whether nothing may be changed.
+ * @property {boolean} [readOnly] Whether nothing may be changed; if false, files that are dropped go into the collection.
  * @property {() => Promise<void>} [export] Asks how to export what is shown.
  * @property {(address: Address) => boolean} [follow] Takes a new address without being built anew; true if it did.
  */

@@ -45,7 +45,8 @@ export function editorBar(editor) {
 
   const isAlone = editor.document.page_count === 1;
   const name = page.label || (isAlone ? "" : t("page.number", { n: page.number ?? 0 }));
-  label.textContent = isAlone ? name : `${name} (${t("jobs.progress", { done: page.number ?? 0, total: editor.document.page_count })})`;
+  const place = { n: page.number ?? 0, all: editor.document.page_count };
+  label.textContent = isAlone ? name : page.label ? t("page.labelled", { ...place, label: page.label }) : t("page.numberOf", place);
   document.title = [name, editor.document.name, "Quillread"].filter(Boolean).join(" · ");
 
   return {

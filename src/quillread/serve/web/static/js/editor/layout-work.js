@@ -10,12 +10,9 @@ import { boxOf } from "./textpane.js";
 /** @typedef {import("../types.js").Line} Line */
 
 /** @typedef {import("./layout-calls.js").Call} Call */
-/** @typedef {[line: number, region: number|null][]} Places */
 /** @typedef {() => Promise<any>} Undo False if it cannot be done. */
 
 const PAUSE = 500; // of moving by keys, before it is saved
-
-export const REGION_KINDS = ["text", "margin", "heading", "table", "picture", "ignore"];
 
 export class LayoutWork {
   /**
@@ -27,9 +24,7 @@ export class LayoutWork {
     this.activate = activate;
     /** @type {number[]} */
     this.lines = [];
-    /** @type {number|null} */
-    this.region = null;
-    /** @type {number|null} A point of the baseline. */
+    /** @type {number|null} A point of the baseline, or a corner of the region that is chosen. */
     this.point = null;
     /** @type {Undo[]} */
     this.undos = [];
@@ -65,9 +60,14 @@ export class LayoutWork {
       const isMoved = (/** @type {number} */ i) => this.point === null || (i === this.point && id === this.line?.id);
       this.moved.set(id, this.baselineOf(line).map(([px, py], i) => (isMoved(i) ? [px + x * size, py + y * size] : [px, py])));
     }
+    this.saveSoon();
+    this.draw();
+  }
+
+  /** Save once nothing is moved any more. */
+  saveSoon() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.save(), PAUSE);
-    this.draw();
   }
 
   /**
@@ -183,7 +183,6 @@ export class LayoutWork {
   }
 
   remove() {
-    if (this.region !== null) return this.removeRegion(this.region);
     const { line } = this;
     if (line && this.point !== null) {
       const points = this.baselineOf(line);
@@ -235,122 +234,6 @@ export class LayoutWork {
       if (line) announce(t("layout.nowAt", { n: this.sheet.placeOf(line.id) + 1 }));
       this.draw();
     });
-  }
-
-  /** @param {number} id */
-  chooseRegion(id) {
-    this.region = id;
-    this.lines = [];
-    this.point = null;
-    this.draw();
-    this.focus();
-    const region = this.sheet.regions.find((one) => one.id === id);
-    if (region) announce(t(`region.${region.kind}`));
-  }
-
-  nextRegion() {
-    const { regions } = this.sheet;
-    if (!regions.length) return toast(t("layout.noRegions"));
-    const at = regions.findIndex((region) => region.id === this.region);
-    this.chooseRegion(regions[(at + 1) % regions.length].id);
-  }
-
-  nextKind() {
-    const region = this.sheet.regions.find((one) => one.id === this.region);
-    if (region) this.setKind(region.id, REGION_KINDS[(REGION_KINDS.indexOf(region.kind) + 1) % REGION_KINDS.length]);
-  }
-
-  /**
-   * @param {number} id
-   * @param {string} kind
-   */
-  setKind(id, kind) {
-    const before = this.sheet.regions.find((region) => region.id === id)?.kind;
-    this.setRegion(id, { kind }, { kind: before });
-    announce(t(`region.${kind}`));
-  }
-
-  /**
-   * @param {number} id
-   * @param {any} facts
-   * @param {any} before
-   */
-  setRegion(id, facts, before) {
-    this.queue(async () => {
-      await change(this.sheet, "PATCH", `regions/${id}`, facts);
-      this.undos.push(() => change(this.sheet, "PATCH", `regions/${id}`, before));
-      this.draw();
-    });
-  }
-
-  /** A region around the lines that are chosen. */
-  regionAround() {
-    const boxes = this.lines.map((id) => boxOf(/** @type {Line} */ (this.sheet.byId.get(id)?.line)));
-    if (!boxes.length) return;
-    const [left, top] = [Math.min(...boxes.map((box) => box[0])), Math.min(...boxes.map((box) => box[1]))];
-    const [right, bottom] = [Math.max(...boxes.map((box) => box[2])), Math.max(...boxes.map((box) => box[3]))];
-    this.addRegion([[left, top], [right, top], [right, bottom], [left, bottom]]); // prettier-ignore
-  }
-
-  /** @param {Point[]} polygon */
-  addRegion(polygon) {
-    this.queue(async () => {
-      const before = this.regionsOf();
-      const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind: "text" });
-      const { id } = answer.regions[0];
-      this.undos.push(async () => {
-        await change(this.sheet, "DELETE", `regions/${id}`);
-        await this.putInRegions(before);
-      });
-      this.chooseRegion(id);
-    });
-  }
-
-  /** @param {number} id */
-  removeRegion(id) {
-    const region = this.sheet.regions.find((one) => one.id === id);
-    if (!region) return;
-    this.queue(async () => {
-      const before = this.regionsOf();
-      await change(this.sheet, "DELETE", `regions/${id}`);
-      this.region = null;
-      this.undos.push(async () => {
-        const { polygon, kind } = region;
-        const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/regions`, { polygon, kind });
-        const again = answer.regions[0].id;
-        await this.putInRegions(before.map(([line, own]) => [line, own === id ? again : own]));
-      });
-      this.draw();
-      announce(t("layout.regionDeleted"));
-    });
-  }
-
-  /** @param {number|null} region */
-  moveTo(region) {
-    const ids = [...this.lines];
-    this.queue(async () => {
-      const before = this.regionsOf(ids);
-      await this.putInRegions(ids.map((id) => [id, region]));
-      this.undos.push(() => this.putInRegions(before));
-      this.draw();
-    });
-  }
-
-  /**
-   * @param {number[]} [ids] Of some lines; of all if not given.
-   * @returns {Places}
-   */
-  regionsOf(ids = this.sheet.rows.map((row) => row.line.id)) {
-    return this.linesOf(ids).map((line) => [line.id, line.region_id]);
-  }
-
-  /**
-   * Put lines into regions: those that are still there, and elsewhere.
-   * @param {Places} places
-   */
-  async putInRegions(places) {
-    const wanted = places.filter(([id, region]) => this.linesOf([id]).some((line) => line.region_id !== region));
-    if (wanted.length) await changeAll(this.sheet, wanted.map(([id, region_id]) => ["PATCH", `lines/${id}/layout`, { region_id }]));
   }
 }
 

@@ -5,7 +5,8 @@ import { fill, h, svg } from "../dom.js";
 import { announce } from "../dialog.js";
 import { t } from "../i18n.js";
 import { keyCap } from "./keys.js";
-import { LayoutWork, moved, REGION_KINDS } from "./layout-work.js";
+import { REGION_KINDS, RegionWork } from "./layout-regions.js";
+import { moved } from "./layout-work.js";
 import { acceptReorder } from "./reorder.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -17,7 +18,7 @@ import { acceptReorder } from "./reorder.js";
 /** As it was when the layout was last left. @type {Tool} */
 let lastTool = "select";
 
-export class LayoutTool extends LayoutWork {
+export class LayoutTool extends RegionWork {
   /**
    * @param {Sheet} sheet
    * @param {ImageView} view
@@ -110,18 +111,17 @@ export class LayoutTool extends LayoutWork {
     const scale = this.view.scale || 1;
     const shapes = [];
     for (const region of this.sheet.regions) {
-      shapes.push(svg("polygon", { class: `region kind-${region.kind}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(region.polygon) }));
+      shapes.push(svg("polygon", { class: `region kind-${region.kind}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(this.outlineOf(region)) }));
     }
     for (const id of this.lines) {
       const row = this.sheet.byId.get(id);
       if (row) shapes.push(svg("polyline", { class: "baseline chosen", "data-line": id, points: pointsOf(this.baselineOf(row.line)) }));
     }
-    const { line } = this;
-    if (line && this.tool === "select" && this.region === null) {
-      this.baselineOf(line).forEach(([x, y], i) => shapes.push(svg("circle", { class: `handle${i === this.point ? " chosen" : ""}`, "data-point": i, cx: x, cy: y, r: (i === this.point ? 8 : 6) / scale })));
-    }
-    const region = this.sheet.regions.find((one) => one.id === this.region);
-    region?.polygon.forEach(([x, y], i) => shapes.push(svg("circle", { class: "handle", "data-corner": i, cx: x, cy: y, r: 6 / scale })));
+    const { chosen, line } = this;
+    const handle = (/** @type {string} */ what, /** @type {number} */ i, /** @type {Point} */ [x, y]) =>
+      svg("circle", { class: `handle${i === this.point ? " chosen" : ""}`, [`data-${what}`]: i, cx: x, cy: y, r: (i === this.point ? 8 : 6) / scale });
+    if (chosen) shapes.push(...this.outlineOf(chosen).map((corner, i) => handle("corner", i, corner)));
+    else if (line && this.tool === "select") shapes.push(...this.baselineOf(line).map((point, i) => handle("point", i, point)));
     if (this.drawn.length) shapes.push(svg(this.tool === "region" ? "polygon" : "polyline", { class: "being-drawn", points: pointsOf(this.drawn) }));
     this.layer.replaceChildren(...shapes);
     this.view.root.classList.toggle("drawing", this.tool !== "select");
@@ -133,7 +133,7 @@ export class LayoutTool extends LayoutWork {
     const button = (/** @type {string} */ key, /** @type {string} */ shortcut, /** @type {() => void} */ run, /** @type {{on?: boolean, off?: boolean}} */ facts = {}) =>
       h("button", { type: "button", class: "plain small toggle", "data-key": key, disabled: facts.off, "aria-pressed": facts.on === undefined ? null : String(facts.on), "aria-keyshortcuts": shortcut, title: `${t(`layout.${key}`)} (${shortcut})`, onclick: run }, t(`layout.${key}`)); // prettier-ignore
     const n = this.lines.length;
-    const region = this.sheet.regions.find((one) => one.id === this.region);
+    const region = this.chosen;
     const select = (/** @type {string} */ key, /** @type {[string|number, string][]} */ options, /** @type {string|number} */ value, /** @type {(value: string) => void} */ run) => {
       const list = h("select", { class: "small", "aria-label": t(`layout.${key}`), "data-key": key }, options.map(([name, label]) => h("option", { value: name, selected: name === value }, label)));
       list.addEventListener("change", () => run(list.value));
@@ -146,8 +146,8 @@ export class LayoutTool extends LayoutWork {
       h("span", { class: "rule" }),
       button("split", "S", () => this.split(), { off: n !== 1 }),
       button("join", "J", () => this.join(), { off: n < 1 }),
-      button("earlier", "Alt+↑", () => this.order(-1), { off: n !== 1 }),
-      button("later", "Alt+↓", () => this.order(1), { off: n !== 1 }),
+      button("earlier", "Alt+↑", () => this.order(-1), { off: n !== 1 && !region }),
+      button("later", "Alt+↓", () => this.order(1), { off: n !== 1 && !region }),
       region ? select("kind", REGION_KINDS.map((kind) => [kind, t(`region.${kind}`)]), region.kind, (kind) => this.setKind(region.id, kind)) : null,
       !region && n && this.sheet.regions.length ? select("moveTo", [["", t("layout.noRegion")], ...this.sheet.regions.map((one, i) => /** @type {[number, string]} */ ([one.id, `${i + 1} ${t(`region.${one.kind}`)}`]))], this.line?.region_id ?? "", (id) => this.moveTo(id ? Number(id) : null)) : null,
       button("delete", "Delete", () => this.remove(), { off: !n && !region }),
@@ -155,7 +155,12 @@ export class LayoutTool extends LayoutWork {
       h("button", { type: "button", class: "small primary", "data-key": "done", onclick: this.leave }, t("layout.done"))); // prettier-ignore
     if (focused) /** @type {HTMLElement|null} */ (this.bar.querySelector(`[data-key="${focused}"]`))?.focus();
     const caps = (/** @type {[string, string][]} */ entries) => entries.map(([key, label]) => h("span", null, keyCap(key), ` ${t(`layout.help.${label}`)} `));
-    fill(this.help, this.tool === "select" ? caps([["ArrowDown", "walk"], ["P", "point"], ["Shift+ArrowUp", "nudge"], ["N", "new"], ["R", "region"], ["Ctrl+Z", "undo"], ["Escape", "leave"]]) : caps([["Enter", "finish"], ["Escape", "leave"]])); // prettier-ignore
+    /** @type {[string, string][]} */
+    const shown = this.tool !== "select" ? [["Enter", "finish"]] : [
+      ...(/** @type {[string, string][]} */ (region ? [["P", "corner"], ["Shift+ArrowUp", "nudge"], ["Alt+ArrowUp", "order"], ["K", "kind"]] : [["ArrowDown", "walk"], ["P", "point"], ["Shift+ArrowUp", "nudge"], ["N", "new"]])),
+      ["R", "region"], ["Ctrl+Z", "undo"],
+    ]; // prettier-ignore
+    fill(this.help, caps([...shown, ["Escape", "leave"]]));
   }
 
   /** @param {Tool} tool */
@@ -228,13 +233,15 @@ export class LayoutTool extends LayoutWork {
    * @param {number} i
    */
   dragCorner(event, i) {
-    const region = this.sheet.regions.find((one) => one.id === this.region);
-    if (!region) return;
-    const before = region.polygon;
+    const { chosen } = this;
+    if (!chosen) return;
+    this.point = i;
     this.drag(event, (at) => {
-      region.polygon = region.polygon.map((point, j) => (j === i ? at : point));
+      this.reshaped.set(chosen.id, this.outlineOf(chosen).map((corner, j) => (j === i ? at : corner)));
       this.draw();
-    }, (hasMoved) => hasMoved && this.setRegion(region.id, { polygon: region.polygon }, { polygon: before })); // prettier-ignore
+    }, (hasMoved) => hasMoved && this.save()); // prettier-ignore
+    this.draw();
+    this.surface.focus({ preventScroll: true });
   }
 
   /**
@@ -326,13 +333,17 @@ export class LayoutTool extends LayoutWork {
     announce(t("layout.at", { n: to + 1, text: rows[to].line.text }));
   }
 
+  /** Choose the next point of the baseline, or corner of the region; after the last one, all of it. */
   nextPoint() {
-    const { line } = this;
-    if (!line) return;
-    const n = this.baselineOf(line).length;
-    this.point = this.point === null ? 0 : this.point + 1 >= n ? null : this.point + 1;
+    const { chosen, line } = this;
+    const points = chosen ? this.outlineOf(chosen) : line ? this.baselineOf(line) : [];
+    if (!points.length) return;
+    const next = this.point === null ? 0 : this.point + 1;
+    this.point = next < points.length ? next : null;
     this.draw();
-    announce(this.point === null ? t("layout.wholeLine") : t("layout.pointOf", { n: this.point + 1, all: n }));
+    const place = { n: next + 1, all: points.length };
+    if (this.point === null) announce(t(chosen ? "layout.wholeRegion" : "layout.wholeLine"));
+    else announce(t(chosen ? "layout.cornerOf" : "layout.pointOf", place));
   }
 }
 

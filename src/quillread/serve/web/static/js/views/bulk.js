@@ -1,13 +1,16 @@
 // What is done with several pages at once.
 
 import { h } from "../dom.js";
-import { call } from "../api.js";
+import { all, call, get } from "../api.js";
 import { buttons, openDialog, tellFault, toast } from "../dialog.js";
 import { t } from "../i18n.js";
+import { mayAs } from "../session.js";
 import { tellJob } from "./jobs.js";
 
 /** @typedef {import("../types.js").Page} Page */
 /** @typedef {import("../types.js").ArchiveDocument} ArchiveDocument */
+/** @typedef {import("../types.js").Collection} Collection */
+/** @typedef {{from_id: number, document_id: number}} Moved Where the pages of a document are now: the same one, or a new one. */
 
 /**
  * Have pages read again.
@@ -48,39 +51,77 @@ export function restoreDocument(document, done) {
 }
 
 /**
- * Move pages to another document, perhaps a new one.
+ * Move pages to another document, perhaps a new one, or to another collection.
  * @param {Page[]} pages
  * @param {ArchiveDocument[]} documents
  * @param {number} collection
  * @param {() => Promise<void>} done
  */
 export async function movePages(pages, documents, collection, done) {
-  const target = await openDialog(t("move.title"), (close) => {
-    const name = h("input", { id: "move-name", dir: "auto", maxlength: "500" });
-    const naming = h("div", { class: "stack", hidden: documents.length > 0 }, h("label", { for: "move-name" }, t("move.newName")), name);
-    const select = h("select", { id: "move-to", autofocus: true }, documents.map((one) => h("option", { value: one.id }, one.name)), h("option", { value: "" }, t("move.new")));
-    select.addEventListener("change", () => (naming.hidden = select.value !== ""));
-    const take = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      if (select.value || name.value.trim()) close(select.value ? Number(select.value) : name.value.trim());
-    };
-    return [h("form", { class: "stack", onsubmit: take }, h("label", { for: "move-to" }, t("move.to", { n: pages.length })), select, naming, buttons(() => close(), h("button", { class: "primary" }, t("move.button"))))];
-  });
-  if (target === undefined) return;
-  const to = typeof target === "number" ? target : (await call("POST", `collections/${collection}/documents`, { body: { name: target } })).id;
-  await change(pages, { document_id: to });
+  /** @type {Collection[]} */
+  const others = (await all("collections")).filter((one) => one.id !== collection && mayAs(one.role, "editor"));
+  const target = await askTarget(pages.length, documents, others);
+  if (!target) return;
+  /** @type {Moved[]} */
+  let moved;
+  if (target.collection) moved = (await call("POST", `collections/${target.collection}/pages`, { body: { page_ids: idsOf(pages) } })).items;
+  else {
+    const to = target.document ?? (await call("POST", `collections/${collection}/documents`, { body: { name: target.name } })).id;
+    await change(pages, { document_id: to });
+    moved = [...new Set(pages.map((page) => page.document_id))].filter((from_id) => from_id !== to).map((from_id) => ({ from_id, document_id: to }));
+  }
+  const known = new Map(documents.map((one) => [one.id, one]));
   await done();
-  toast(t("move.done", { n: pages.length }), { action: t("undo"), run: () => void moveBack(pages).then(done, tellFault) });
+  toast(t("move.done", { n: pages.length, name: target.name }), { action: t("undo"), run: () => void moveBack(pages, moved, known).then(done, tellFault) });
 }
 
 /**
- * Put pages back into the documents that they came from.
- * @param {Page[]} pages As they were.
+ * Ask where pages are to go.
+ * @param {number} n Pages.
+ * @param {ArchiveDocument[]} documents Of their collection.
+ * @param {Collection[]} others
+ * @returns {Promise<{name: string, document?: number, collection?: number}|undefined>} With neither, a new document.
  */
-async function moveBack(pages) {
-  for (const from of new Set(pages.map((page) => page.document_id))) {
-    await change(pages.filter((page) => page.document_id === from), { document_id: from }); // prettier-ignore
+function askTarget(n, documents, others) {
+  return openDialog(t("move.title"), (close) => {
+    const name = h("input", { id: "move-name", dir: "auto", maxlength: "500" });
+    const naming = h("div", { class: "stack" }, h("label", { for: "move-name" }, t("move.newName")), name);
+    const hint = h("p", { class: "hint", id: "move-hint" }, t("move.keep"));
+    const options = (/** @type {string} */ kind, /** @type {{id: number, name: string}[]} */ some) =>
+      some.length ? h("optgroup", { label: t(`move.${kind}`) }, some.map((one) => h("option", { value: `${kind} ${one.id}` }, one.name))) : null;
+    const select = h("select", { id: "move-to", autofocus: true }, options("document", documents), options("collection", others), h("option", { value: "" }, t("move.new")));
+    const follow = () => {
+      naming.hidden = select.value !== "";
+      hint.hidden = !select.value.startsWith("collection");
+      select.setAttribute("aria-describedby", hint.hidden ? "" : hint.id);
+    };
+    const take = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      const [kind, id] = select.value.split(" ");
+      const chosen = kind ? select.selectedOptions[0].text : name.value.trim();
+      if (chosen) close({ name: chosen, ...(kind ? { [kind]: Number(id) } : {}) });
+    };
+    select.addEventListener("change", follow);
+    follow();
+    return [h("form", { class: "stack", onsubmit: take }, h("label", { for: "move-to" }, t("move.to", { n })), select, hint, naming, buttons(() => close(), h("button", { class: "primary" }, t("move.button"))))];
+  });
+}
+
+/**
+ * Put pages back to where they came from, and documents that were moved or made for them.
+ * @param {Page[]} pages As they were.
+ * @param {Moved[]} moved
+ * @param {Map<number, ArchiveDocument>} documents As they were.
+ */
+async function moveBack(pages, moved, documents) {
+  for (const { from_id, document_id } of moved) {
+    const before = documents.get(from_id);
+    const some = pages.filter((page) => page.document_id === from_id);
+    if (from_id === document_id && before) await call("PATCH", `documents/${from_id}`, { body: { collection_id: before.collection_id, position: before.position } });
+    else await change(some, { document_id: from_id, positions: some.map((page) => page.position) });
   }
+  const made = new Set(moved.map((one) => one.document_id).filter((id) => !documents.has(id)));
+  for (const id of made) if (!(await get(`documents/${id}`)).page_count) await call("DELETE", `documents/${id}`); // nothing was added since
 }
 
 /** @param {Page[]} pages */
@@ -89,6 +130,6 @@ const idsOf = (pages) => pages.map((page) => page.id);
 /**
  * All of them, or none.
  * @param {Page[]} pages
- * @param {{deleted?: boolean, document_id?: number}} to
+ * @param {{deleted?: boolean, document_id?: number, positions?: number[]}} to
  */
 const change = (pages, to) => call("PATCH", "pages", { body: { page_ids: idsOf(pages), ...to } });

@@ -5,13 +5,13 @@ import { all, call, get, part, parts } from "../api.js";
 import { announce, askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { holdKeys } from "../editor/held.js";
-import { percent, t } from "../i18n.js";
+import { number, percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 import { deletePages, movePages, readAgain, restoreDocument } from "./bulk.js";
 import { PageGrid } from "./grid.js";
 import { hearJob, loadJobs } from "./jobs.js";
 import { readOnlyMark, shellBar } from "./shell.js";
-import { acceptDrops, addAddress, addFiles, chooseFiles } from "./upload.js";
+import { addAddress, addFiles, chooseFiles } from "./upload.js";
 
 /** @typedef {import("../types.js").Page} Page */
 /** @typedef {import("../types.js").Collection} Collection */
@@ -65,7 +65,6 @@ class CollectionScreen {
     this.grid.addEventListener("select", () => this.showTray());
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
-    this.stopDrops = this.mayEdit ? acceptDrops(this.root, (chosen) => addFiles(this.id, chosen)) : () => {};
     this.stop = watch(this.id, (kind, data) => this.hear(kind, data), (missed) => missed && this.reload());
     this.drawHead();
     await this.load();
@@ -155,7 +154,7 @@ class CollectionScreen {
     const counts = Object.fromEntries(Object.entries(FILTERS).map(([name, holds]) => [name, pages.filter(holds).length]));
     const chosen = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.filter : undefined;
     fill(/** @type {HTMLElement} */ (this.chips), pages.length ? Object.keys(FILTERS).filter((name) => counts[name] || name === "all" || name === this.filter).map((name) =>
-      h("button", { type: "button", class: "chip", "data-filter": name, "aria-pressed": String(name === this.filter), onclick: () => this.setFilter(name) }, t(`filter.${name}`), h("span", { class: "count" }, counts[name].toLocaleString()))) : []); // prettier-ignore
+      h("button", { type: "button", class: "chip", "data-filter": name, "aria-pressed": String(name === this.filter), onclick: () => this.setFilter(name) }, t(`filter.${name}`), h("span", { class: "count" }, number(counts[name])))) : []); // prettier-ignore
     if (chosen) /** @type {HTMLElement|null} */ (this.chips?.querySelector(`[data-filter="${chosen}"]`))?.focus();
   }
 
@@ -327,7 +326,6 @@ class CollectionScreen {
     clearTimeout(this.timer);
     cancelAnimationFrame(this.drawing);
     this.stop?.();
-    this.stopDrops?.();
     this.grid?.close();
   }
 }

@@ -2,13 +2,12 @@
 
 import { fill, h, icon } from "../dom.js";
 import { all, call } from "../api.js";
-import { askText, menuButton, openDialog, buttons, tellFault, toast } from "../dialog.js";
+import { askText, menuButton, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { percent, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 import { hearJob, loadJobs } from "./jobs.js";
 import { shellBar } from "./shell.js";
-import { acceptDrops, addFiles } from "./upload.js";
 
 /** @typedef {import("../types.js").Collection} Collection */
 
@@ -88,21 +87,7 @@ export async function show(root) {
     if (query) location.hash = `#/search?q=${encodeURIComponent(query)}`;
   }
 
-  /** @param {import("./upload.js").Chosen} chosen */
-  async function dropped(chosen) {
-    const target = await chooseCollection(collections.filter((one) => mayAs(one.role, "editor")), chosen.name);
-    if (!target) return;
-    try {
-      const id = typeof target === "number" ? target : (await call("POST", "collections", { body: { name: target } })).id;
-      location.hash = `#/collection/${id}`;
-      await addFiles(id, chosen);
-    } catch (error) {
-      tellFault(error);
-    }
-  }
-
   draw();
-  const stopDrops = mayMake ? acceptDrops(root, dropped) : () => {};
   let timer = 0;
   const soon = () => {
     clearTimeout(timer);
@@ -112,26 +97,5 @@ export async function show(root) {
     hearJob(kind, data);
     if (/^(collection|document)\./.test(kind) || kind === "page.read") soon();
   }, (missed) => missed && (soon(), loadJobs(null).catch(() => {}))); // prettier-ignore
-  return { close: () => (stop(), stopDrops(), clearTimeout(timer)) };
-}
-
-/**
- * Ask where dropped files are to go.
- * @param {Collection[]} collections
- * @param {string} name Proposed for a new one.
- * @returns {Promise<number|string|undefined>} An id, or the name of a new one.
- */
-function chooseCollection(collections, name) {
-  return openDialog(t("upload.where"), (close) => {
-    const input = h("input", { id: "new-name", value: name, dir: "auto", maxlength: "200", autofocus: true, onfocus: () => input.select() });
-    const select = h("select", { id: "target" },
-      h("option", { value: "" }, t("collections.new")), collections.map((one) => h("option", { value: one.id }, one.name))); // prettier-ignore
-    const naming = h("div", { class: "stack" }, h("label", { for: "new-name" }, t("name")), input);
-    select.addEventListener("change", () => (naming.hidden = select.value !== ""));
-    const done = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      if (select.value || input.value.trim()) close(select.value ? Number(select.value) : input.value.trim());
-    };
-    return [h("form", { class: "stack", onsubmit: done }, h("label", { for: "target" }, t("upload.collection")), select, naming, buttons(() => close(), h("button", { class: "primary" }, t("upload.add"))))];
-  });
+  return { close: () => (stop(), clearTimeout(timer)) };
 }

@@ -131,7 +131,7 @@ class Review {
     field.addEventListener("keydown", (event) => this.key(event, line));
     field.addEventListener("input", () => this.edit(line));
     fill(card,
-      h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, `${this.at + 1} / ${this.queue.length}`)),
+      h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, t("jobs.progress", { done: this.at + 1, total: this.queue.length }))),
       h("img", { class: "review-strip", src: images.line(id, 160, line.revision), alt: t("review.image") }),
       shown, field, this.note,
       readings.length ? h("ol", { class: "readings" }, readings.map((reading, i) => h("li", null, h("button", { type: "button", class: "plain reading", onclick: () => this.takeReading(line, reading.text) }, keyCap(`Alt+${i + 1}`), h("span", { class: "reading-text", dir: "auto" }, differences(reading.text, line.text).map((piece) => (piece.differs ? h("mark", null, piece.text) : piece.text))))))) : null,

@@ -1,9 +1,9 @@
 // Files that are dropped or chosen, on their way to the server: small ones together in one request, large ones in pieces
 // that are taken up again where they stopped (tus 1.0).
 
-import { h, icon } from "../dom.js";
+import { h } from "../dom.js";
 import { address, call, Offline, Problem } from "../api.js";
-import { faultText, tellFault, toast } from "../dialog.js";
+import { faultText, toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../storage.js";
 import { noteJob, tellJob } from "./jobs.js";
@@ -29,38 +29,6 @@ const ATTEMPTS = 40; // of a piece, with up to ten seconds between them
 const OF_FILES = [400, 413, 415, 422]; // answers that say that a file cannot be taken
 
 /**
- * Take files that are dropped anywhere on a screen.
- * @param {HTMLElement} root
- * @param {(chosen: Chosen) => void} take
- * @returns {() => void} Ends it.
- */
-export function acceptDrops(root, take) {
-  const ends = new AbortController();
-  const { signal } = ends;
-  const veil = h("div", { class: "drop-veil", hidden: true }, h("div", null, icon("upload"), h("strong", null, t("upload.drop"))));
-  root.append(veil);
-  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-  let depth = 0;
-  addEventListener("dragenter", (event) => hasFiles(event) && (depth++, (veil.hidden = false)), { signal });
-  addEventListener("dragleave", (event) => hasFiles(event) && --depth <= 0 && ((depth = 0), (veil.hidden = true)), { signal });
-  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault(), { signal });
-  addEventListener("drop", async (event) => {
-    if (!hasFiles(event) || !event.dataTransfer) return;
-    event.preventDefault();
-    depth = 0;
-    veil.hidden = true;
-    try {
-      const chosen = await dropped(event.dataTransfer);
-      if (chosen.groups.length) take(chosen);
-      else toast(t("upload.nothing"), { kind: "error" });
-    } catch (error) {
-      tellFault(error);
-    }
-  }, { signal }); // prettier-ignore
-  return () => (ends.abort(), veil.remove());
-}
-
-/**
  * Let files be chosen.
  * @param {boolean} folder
  * @returns {Promise<Chosen>}
@@ -78,39 +46,6 @@ export function chooseFiles(folder) {
 
 /** @param {string} name */
 const stem = (name) => name.replace(/\.[^.]+$/, "").slice(0, 200) || t("collections.new");
-
-/**
- * The files of what was dropped, folders walked.
- * @param {DataTransfer} transfer
- * @returns {Promise<Chosen>}
- */
-async function dropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
-  if (!entries.length) return group([...transfer.files].map((file) => ({ file, folder: [] })));
-  /** @type {Found[]} */
-  const found = [];
-  for (const entry of entries) await walk(entry, [], found);
-  return group(found);
-}
-
-/**
- * @param {FileSystemEntry} entry
- * @param {string[]} folder That it lies in.
- * @param {Found[]} found
- */
-async function walk(entry, folder, found) {
-  if (entry.isFile) {
-    found.push({ file: await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject)), folder });
-    return;
-  }
-  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
-  for (;;) {
-    /** @type {FileSystemEntry[]} */
-    const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // some at a time
-    if (!part.length) return;
-    for (const child of part) await walk(child, [...folder, entry.name], found);
-  }
-}
 
 /**
  * Which files become one document: those of one folder, with the XML of folders below it that hold nothing else.

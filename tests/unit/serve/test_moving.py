@@ -1,0 +1,137 @@
+"""Pages that move to another collection, and back."""
+
+from collections.abc import Callable
+
+from fastapi.testclient import TestClient
+from serve_readers import add_scans
+from sqlalchemy import select
+
+from quillread.serve.archive.home import Archive
+from quillread.serve.database.schema import Event, Page
+from quillread.serve.jobs.crew import Crew
+
+MakePage = Callable[..., int]
+LogIn = Callable[[str], TestClient]
+
+
+def make_collection(client: TestClient, name: str) -> int:
+    return int(client.post("/api/v1/collections", json={"name": name}).json()["id"])
+
+
+def make_document(client: TestClient, collection: int, name: str) -> int:
+    return int(client.post(f"/api/v1/collections/{collection}/documents", json={"name": name}).json()["id"])
+
+
+def contents(client: TestClient, collection: int) -> list[tuple[str, list[int]]]:
+    """Documents of a collection with their pages, in their order."""
+    found = []
+    for document in client.get(f"/api/v1/collections/{collection}/documents").json()["items"]:
+        pages = client.get(f"/api/v1/documents/{document['id']}/pages").json()["items"]
+        found.append((document["name"], [page["id"] for page in pages]))
+    return found
+
+
+def test_pages_move_to_another_collection_in_their_documents_and_in_their_order(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    first, second, third = (make_document(client, collection, name) for name in "abc")
+    pages = {document: [make_page(document, position=i) for i in (1, 2, 3)] for document in (first, second, third)}
+    other = make_collection(client, "Others")
+    make_page(make_document(client, other, "z"))
+    chosen = [pages[third][2], *reversed(pages[second]), pages[third][0]]
+    answer = client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": chosen})
+    assert answer.status_code == 200
+    assert contents(client, collection) == [("a", pages[first]), ("c", pages[third][1:2])]
+    assert contents(client, other)[1:] == [("b", pages[second]), ("c", [pages[third][0], pages[third][2]])]
+    moved = {item["from_id"]: item["document_id"] for item in answer.json()["items"]}
+    assert moved[second] == second
+    assert moved[third] not in (first, second, third)
+    again = client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": chosen})
+    assert again.json()["items"] == []
+
+
+def test_pages_move_to_another_collection_all_or_none(client: TestClient, collection: int, make_page: MakePage):
+    document = make_document(client, collection, "a")
+    pages = [make_page(document, position=i) for i in (1, 2)]
+    other = make_collection(client, "Others")
+    for path, ids in ((other, [pages[0], 999]), (4711, pages[:1])):
+        assert client.post(f"/api/v1/collections/{path}/pages", json={"page_ids": ids}).status_code == 404
+    client.delete(f"/api/v1/pages/{pages[1]}")
+    assert client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": pages}).status_code == 404
+    assert contents(client, collection) == [("a", pages[:1])]
+    assert contents(client, other) == []
+
+
+def test_a_document_that_moves_as_a_whole_takes_its_pages_in_the_bin_along(
+    client: TestClient, collection: int, make_page: MakePage
+):
+    document = make_document(client, collection, "a")
+    kept, binned = (make_page(document, position=i) for i in (1, 2))
+    client.delete(f"/api/v1/pages/{binned}")
+    other = make_collection(client, "Others")
+    client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": [kept]})
+    client.post(f"/api/v1/pages/{binned}/restore")
+    assert contents(client, other) == [("a", [kept, binned])]
+
+
+def test_pages_go_back_to_the_places_that_they_had(client: TestClient, collection: int, make_page: MakePage):
+    document, there = (make_document(client, collection, name) for name in "ab")
+    pages = [make_page(document, position=i) for i in (1, 2, 2, 9)]
+    body = {"page_ids": [pages[1], pages[0]]}
+    assert client.patch("/api/v1/pages", json=body | {"document_id": there}).status_code == 204
+    back = body | {"document_id": document, "positions": [2, 1]}
+    assert client.patch("/api/v1/pages", json=back).status_code == 204
+    assert contents(client, collection) == [("a", pages), ("b", [])]
+    for wrong in ({"positions": [1, 2]}, {"positions": [1], "document_id": there}):
+        assert client.patch("/api/v1/pages", json=body | wrong).status_code == 422
+
+
+def test_whoever_moves_pages_is_an_editor_of_both_collections(
+    make_page: MakePage, log_in: LogIn, users: dict[str, int]
+):
+    admin = log_in("admin")
+    mine, theirs = (make_collection(admin, name) for name in ("mine", "theirs"))
+    page = make_page(make_document(admin, mine, "a"))
+    body = {"page_ids": [page]}
+    assert log_in("reader").post(f"/api/v1/collections/{theirs}/pages", json=body).status_code == 403
+    editor = log_in("editor")
+    for hidden in (theirs, mine):
+        admin.put(f"/api/v1/collections/{hidden}/members/{users['editor']}", json={"role": "none"})
+        assert editor.post(f"/api/v1/collections/{theirs}/pages", json=body).status_code == 404
+        admin.put(f"/api/v1/collections/{hidden}/members/{users['editor']}", json={"role": "editor"})
+    admin.put(f"/api/v1/collections/{theirs}/members/{users['editor']}", json={"role": "reader"})
+    assert editor.post(f"/api/v1/collections/{theirs}/pages", json=body).status_code == 403
+    admin.put(f"/api/v1/collections/{theirs}/members/{users['editor']}", json={"role": "editor"})
+    assert editor.post(f"/api/v1/collections/{theirs}/pages", json=body).status_code == 200
+
+
+def test_texts_history_originals_and_search_go_with_the_pages(archive: Archive, client: TestClient, crew: Crew):
+    pages = [page.id for page in add_scans(archive, ["a.png", "b.png"])]
+    client.post("/api/v1/pages/read", json={"page_ids": pages})
+    crew.work_off()
+    line = client.get(f"/api/v1/pages/{pages[0]}/lines").json()["lines"][0]
+    headers = {"If-Match": f'"{line["revision"]}"'}
+    client.put(f"/api/v1/lines/{line['id']}/text", json={"text": "Zwiebelfisch", "checked": True}, headers=headers)
+    original = client.get(f"/api/v1/pages/{pages[0]}/original").content
+    other = make_collection(client, "Others")
+    client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": pages[:1]})
+    (hit,) = client.get("/api/v1/search", params={"q": "zwiebelfisch", "collection_id": other}).json()["items"]
+    assert hit["line_id"] == line["id"]
+    versions = client.get(f"/api/v1/lines/{line['id']}/versions").json()["items"]
+    assert [version["kind"] for version in versions] == ["machine", "person"]
+    assert client.get(f"/api/v1/pages/{pages[0]}/original").content == original
+
+
+def test_a_job_reads_pages_that_were_moved_meanwhile_and_tells_where_they_are(
+    archive: Archive, client: TestClient, crew: Crew
+):
+    pages = [page.id for page in add_scans(archive, ["a.png", "b.png"])]
+    job = client.post("/api/v1/pages/read", json={"page_ids": pages}).json()
+    other = make_collection(client, "Others")
+    client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": pages[1:]})
+    crew.work_off()
+    assert client.get(f"/api/v1/jobs/{job['id']}").json()["state"] == "done"
+    with archive.database.read() as session:
+        assert set(session.scalars(select(Page.state))) == {"read"}
+        told = session.execute(select(Event.collection_id, Event.data).where(Event.kind == "page.read")).all()
+    assert {data["page"]: where for where, data in told} == {pages[0]: job["collection_id"], pages[1]: other}
