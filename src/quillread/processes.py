@@ -5,7 +5,6 @@ reader with its model, and then takes one job at a time. Jobs and results travel
 The limits guard against accidents. They are not a sandbox: whoever takes over a worker has the rights of the user.
 """
 
-import os
 import selectors
 import signal
 import time
@@ -41,11 +40,6 @@ from quillread.worker import (
 
 _STARTS = 3
 _WATCH_SECONDS = 0.1
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

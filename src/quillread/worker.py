@@ -38,6 +38,12 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 _LEAVING_SECONDS = 5.0
 _STALLED_SECONDS = 60.0
 
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 Parts = Sequence[bytes | bytearray | memoryview]
 """A message as it travels: the pickle, then its buffers."""
 

@@ -15,7 +15,7 @@ from quillread.config import read_yaml
 from quillread.errors import ExitCode
 from quillread.extras import require_installed
 from quillread.formats.export import FORMATS
-from quillread.processes import usable_cores
+from quillread.worker import usable_cores
 
 if TYPE_CHECKING:
     from quillread.batch.cluster.progress import Progress

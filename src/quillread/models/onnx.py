@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quillread.decode.ctc import LogProbs
 from quillread.errors import ModelError
-from quillread.processes import usable_cores
+from quillread.worker import usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -14,9 +14,9 @@ from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
 from quillread.images.tones import as_positive
 from quillread.pages.segment import Segmenter
-from quillread.processes import usable_cores
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
+from quillread.worker import usable_cores
 
 
 class PageTranscriber:

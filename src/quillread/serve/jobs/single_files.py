@@ -15,12 +15,13 @@ from quillread.batch.outputs import file_writer
 from quillread.errors import Fault, WorkerTimeoutError
 from quillread.files import storable_name
 from quillread.options import ReadOptions
-from quillread.processes import Limits, Worker, usable_cores
+from quillread.processes import Limits, Worker
 from quillread.reader import Reader
 from quillread.serve.config import ServeConfig
 from quillread.serve.faults import BusyError
 from quillread.serve.jobs.reading import PageReaders, ReaderMaker
 from quillread.types import PageWriter
+from quillread.worker import usable_cores
 
 MOST_WORKERS = 2
 _KEPT_SECONDS = 600.0
