@@ -115,6 +115,9 @@ def test_a_base_that_was_moved_is_named_once(place: Path, capsys: pytest.Capture
     renewed = ("models", "adapter", place / "small", place / "new", "--base", place / "bases" / "published")
     assert quill(*renewed) == 0
     assert quill("evaluate", "--model", place / "new", "--data", place / "lines") == 0
+    card = (place / "new" / "README.md").read_text(encoding="utf-8")
+    assert card.count("## Adapters") == 1
+    assert "read beside published" in card
 
 
 @pytest.mark.parametrize("source", ["run", "small"])
@@ -162,3 +165,17 @@ def test_adapters_are_no_base_of_others(place: Path, capsys: pytest.CaptureFixtu
     small = pack(place)
     assert quill("models", "adapter", place / "run", place / "new", "--base", small) == 2
     assert "adapters are read beside a whole model" in capsys.readouterr().err
+
+
+def test_a_folder_of_peft_needs_no_run(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(next((trained / "run").glob("checkpoint-*")), tmp_path / "hand")
+    assert quill("models", "adapter", tmp_path / "hand", tmp_path / "small") == 0
+    assert read_info(tmp_path / "small").name == "hand"
+    assert not (tmp_path / "small" / "README.md").exists()
+    assert quill("evaluate", "--model", tmp_path / "small", "--data", trained / "lines") == 0
+    settings = tmp_path / "hand" / "adapter_config.json"
+    nameless = json.loads(settings.read_text(encoding="utf-8")) | {"base_model_name_or_path": None}
+    settings.write_text(json.dumps(nameless), encoding="utf-8")
+    assert quill("models", "adapter", tmp_path / "hand", tmp_path / "other") == 2
+    assert "does not say which model" in capsys.readouterr().err
+    assert quill("models", "adapter", tmp_path / "hand", tmp_path / "other", "--base", trained / "start") == 0

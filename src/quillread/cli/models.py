@@ -50,23 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number type of the matrices: int8 is a quarter of the size and fastest (default: %(default)s)",
     )
     export.set_defaults(run=run_export)
-    text = "write the low-rank adapters of a training by themselves: a few megabytes, read beside their model"
-    adapter = actions.add_parser("adapter", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    adapter.add_argument(
-        "source",
-        metavar="RUN|FOLDER",
-        type=Path,
-        help="folder of a run with tuning.lora, of one of its checkpoints, or of adapters that PEFT or this command "
-        "wrote",
-    )
-    adapter.add_argument("target", metavar="DEST", type=Path, help="folder to make")
-    adapter.add_argument(
-        "--base",
-        metavar="NAME",
-        help="the model that they belong to: a folder, or org/name@revision of the Hugging Face hub (default: as "
-        "recorded)",
-    )
-    adapter.set_defaults(run=run_adapter)
+    _add_adapter(actions)
     text = "copy a compact model with eight-bit weights: a quarter of the size, faster on a CPU"
     quantise = actions.add_parser("quantise", help=text, description=f"{text[0].upper()}{text[1:]}.")
     quantise.add_argument("source", metavar="SRC", help="name or folder of a compact model")
@@ -111,6 +95,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--last", type=positive_number, default=2, metavar="N", help="how many checkpoints (default: %(default)s)"
     )
     average.set_defaults(run=run_average)
+
+
+def _add_adapter(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "write the low-rank adapters of a training by themselves: a few megabytes, read beside their model"
+    adapter = actions.add_parser("adapter", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    adapter.add_argument(
+        "source",
+        metavar="RUN|FOLDER",
+        type=Path,
+        help="folder of a run with tuning.lora, of one of its checkpoints, or of adapters that PEFT or this command "
+        "wrote",
+    )
+    adapter.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    adapter.add_argument(
+        "--base",
+        metavar="NAME",
+        help="the model that they belong to: a folder, or org/name@revision of the Hugging Face hub (default: as "
+        "recorded)",
+    )
+    adapter.set_defaults(run=run_adapter)
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from quillread.types import Calibration
 
 log = logging.getLogger(__name__)
 
+_HEADING = "\n## Adapters\n\n"
 _BESIDE = (GENERATION_NAME, "preprocessor_config.json")
 """Settings of a trained model that differ from those of its base, as plain transformers takes them."""
 
@@ -81,9 +82,7 @@ def write_adapter(source: Path, target: Path, base: str | None = None) -> None:
         for name in _BESIDE:
             if (parts.settings / name).is_file():
                 shutil.copy(parts.settings / name, part)
-        if (parts.settings / CARD_NAME).is_file() and parts.settings != parts.adapters:
-            told = (parts.settings / CARD_NAME).read_text(encoding="utf-8", errors="replace")
-            (part / CARD_NAME).write_text(f"{told}{_told_of(record)}", encoding="utf-8")
+        _write_card(parts, record, part)
         open_trocr(part)
     log.info("%s: adapters of %s", target, record.name)
 
@@ -175,10 +174,20 @@ def _write_settings(parts: _Parts, base: Base, folder: Path) -> None:
     write_json(folder / ADAPTERS_CONFIG_NAME, values)
 
 
+def _write_card(parts: _Parts, base: Base, folder: Path) -> None:
+    """Write the card of the model, and what the folder holds of it; that of PEFT says nothing of a training."""
+    card = parts.settings / CARD_NAME
+    is_ours = (parts.settings / BASE_NAME).is_file()
+    if not card.is_file() or (parts.settings == parts.adapters and not is_ours):
+        return
+    told = card.read_text(encoding="utf-8", errors="replace").partition(_HEADING)[0]
+    (folder / CARD_NAME).write_text(f"{told}{_HEADING}{_told_of(base)}", encoding="utf-8")
+
+
 def _told_of(base: Base) -> str:
     where = f" ({base.folder}, seen from this folder)" if base.folder else ""
     return (
-        f"\n## Adapters\n\nThis folder holds low-rank adapters, made by `quill models adapter`. They are read beside "
+        f"This folder holds low-rank adapters, made by `quill models adapter`. They are read beside "
         f"{base.name}{where}, whose weights have the SHA-256 in `{BASE_NAME}`. PEFT loads them, too; preprocessing and "
         "canvas, which it does not know, are in `quillread.json`.\n"
     )
