@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -75,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args)
     for module in ("torch", "transformers", "accelerate"):
         require(module, "train")
+    from quillread.train import ranks
     from quillread.train.finetune import finetune, finetune_folds
 
     # What was chosen for this machine is told without being asked for.
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
             say(f"interrupted; go on with: {again}")
             return ExitCode(128 + (result.signal or signal.SIGINT))
-        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+        if ranks.is_first():  # of several processes one speaks for all
             print(result.model)
             say(f"to read with it: quill read --model {result.model} PAGE")
             if config.family == "compact":

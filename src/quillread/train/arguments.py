@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from quillread.train import ranks
 from quillread.train.batch_workers import usable_workers
 from quillread.train.config import TrainConfig
 
@@ -14,7 +15,7 @@ _MOST_WORKERS = 12
 
 
 def training_arguments(
-    config: TrainConfig, output: Path, steps_per_epoch: int, processes: int, *, validates: bool, progress: bool
+    config: TrainConfig, output: Path, steps_per_epoch: int, *, validates: bool, progress: bool
 ) -> TrainingArguments:
     """Translate the settings of a run.
 
@@ -22,7 +23,6 @@ def training_arguments(
         config: Settings.
         output: Folder of the run.
         steps_per_epoch: Steps of the optimiser in an epoch.
-        processes: Training processes that share a step.
         validates: Whether there are validation lines: the best checkpoint is kept then.
         progress: Show a progress bar.
     """
@@ -35,7 +35,7 @@ def training_arguments(
         kwargs = {"num_decay_steps": round(steps * schedule.decay), "decay_type": "linear"}
     arguments = TrainingArguments(
         output_dir=str(output),
-        per_device_train_batch_size=-(-config.batch_size // processes),
+        per_device_train_batch_size=-(-config.batch_size // ranks.count()),
         num_train_epochs=config.epochs,
         max_steps=steps,
         learning_rate=schedule.learning_rate,
@@ -60,7 +60,7 @@ def training_arguments(
         disable_tqdm=not progress,
         ddp_find_unused_parameters=False,
         seed=config.seed,
-        dataloader_num_workers=choose_workers(config.workers, processes),
+        dataloader_num_workers=choose_workers(config.workers, ranks.count_here()),
         remove_unused_columns=False,
     )
     # A process uses one GPU: `torchrun` starts one for each. torch's DataParallel, which transformers would
@@ -70,7 +70,12 @@ def training_arguments(
 
 
 def choose_workers(workers: int | None, processes: int) -> int:
-    """Processes that make batches beside each training process: as set, or fitted to the machine."""
+    """Processes that make batches beside each training process: as set, or fitted to the machine.
+
+    Args:
+        workers: As set.
+        processes: Training processes on this machine, which share its cores.
+    """
     if workers is None and torch.cuda.is_available():
         workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))
     # On a CPU more than one would take the cores from the training.

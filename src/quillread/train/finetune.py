@@ -1,12 +1,11 @@
 """One training run, from sources to a model folder."""
 
-import atexit
 import logging
-import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -15,10 +14,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import TrainerCallback
 
+from quillread import config as configs
 from quillread.errors import ConfigError, DataError, ModelError, TrainingError
 from quillread.images.preprocess import StepCache
 from quillread.models.compact.network import count_parameters
-from quillread.train.arguments import precision_name, training_arguments
+from quillread.train import ranks
+from quillread.train.arguments import choose_precision, precision_name, training_arguments
 from quillread.train.callbacks import (
     EndInTime,
     RecordMetrics,
@@ -38,10 +39,12 @@ from quillread.train.outcome import write_model
 from quillread.train.plan import LineKey
 from quillread.train.run_folder import (
     CONFIG_NAME,
+    OF_A_MACHINE,
     check_free,
     check_same_data,
     check_same_settings,
     delete_run,
+    fingerprints,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
@@ -96,12 +99,22 @@ def finetune(
         OutputError: If a checkpoint or the model cannot be written.
         TrainingError: If the training diverges, learns nothing, or does not fit into the memory.
     """
-    if config.batch_size < _processes():
-        raise ConfigError(f"batch_size {config.batch_size} is less than the {_processes()} processes that share it")
-    if _processes() > 1:
-        atexit.register(_part)
-    config, checkpoint = _enter(config.settled().pinned(), output, resume=resume, overwrite=overwrite)
-    config, family, lines = _open(config, output, resume=resume)
+    if config.batch_size < ranks.count():
+        raise ConfigError(f"batch_size {config.batch_size} is less than the {ranks.count()} processes that share it")
+    with ranks.naming_losses():
+        ranks.join()
+        return _run(config.settled().pinned(), output, resume=resume, overwrite=overwrite, progress=progress)
+
+
+def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, progress: bool) -> TrainResult:
+    """Train; one of several processes does nothing before all of them can."""
+    config, checkpoint = ranks.together(lambda: _enter(config, output, resume=resume, overwrite=overwrite))
+    ranks.check_shared(output)
+    # File systems of networks do not show all machines the same at the same time.
+    name = ranks.decided_by_first(checkpoint and checkpoint.name)
+    checkpoint = output / name if name else None
+    config, family, lines = ranks.together(lambda: _open(config, output, resume=resume))
+    ranks.check_same(_facts(config, lines))
     stop, record = StopOnSignal(), RecordMetrics(output)
     trainer = _make_trainer(config, output, family, lines, [record, stop], overwrite=overwrite, progress=progress)
     config = _fitted(config, output, lines, trainer)
@@ -158,10 +171,6 @@ def finetune_folds(
             return
 
 
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))  # set by `torchrun`
-
-
 def _enter(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool) -> tuple[TrainConfig, Path | None]:
     """Check that the run may be in its folder.
 
@@ -172,7 +181,7 @@ def _enter(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool) 
         check_free(output, config, overwrite=overwrite)
         return config, None
     config = check_same_settings(config, output)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if ranks.is_first():
         clear_unfinished(output)
     checkpoint = find_checkpoint(output)
     if checkpoint is None:
@@ -196,6 +205,14 @@ def _open(config: TrainConfig, output: Path, *, resume: bool) -> tuple[TrainConf
     return config, family, lines
 
 
+def _facts(config: TrainConfig, lines: RunLines) -> dict[str, Any]:
+    """What all machines of a run must have in common; of one machine, each file is looked at once."""
+    if not ranks.is_first_here():
+        return {}
+    own = {name: value for name, value in configs.dump(config).items() if name not in OF_A_MACHINE}
+    return {**own, "precision": choose_precision(config.precision), **fingerprints(config, lines)}
+
+
 def _make_trainer(
     config: TrainConfig,
     output: Path,
@@ -209,12 +226,12 @@ def _make_trainer(
     """Make the trainer of a run and its loader; the run that the folder held is deleted."""
     validates = bool(lines.validation)
     steps = lines.plan.batches_per_epoch
-    args = training_arguments(config, output, steps, _processes(), validates=validates, progress=progress)
+    args = training_arguments(config, output, steps, validates=validates, progress=progress)
     if overwrite:  # now that everything the run needs is open
         with args.main_process_first(local=False):
             if args.process_index == 0:
                 delete_run(output)
-    sampler = PlanSampler(lines.plan, args.process_index, _processes())
+    sampler = PlanSampler(lines.plan, args.process_index, ranks.count())
     dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
     clock = EndInTime(config.minutes) if config.minutes else None
@@ -281,12 +298,6 @@ def _train(config: TrainConfig, trainer: LineTrainer, checkpoint: Path | None) -
         raise ModelError(f"{checkpoint}: holds a pickle that is more than tensors", hint=hint) from error
 
 
-def _part() -> None:
-    """Close what joins the processes of `torchrun`; torch now and then aborts one that exits without doing so."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
 @dataclass(frozen=True, slots=True)
 class _Start:
     """The model that a run started from."""
@@ -351,7 +362,7 @@ def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
     items = [dataset[key] for key in keys[::processes]]
     batch = {name: value for name, value in collate_readable(family.form, items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
-    beside = 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    beside = 1 if device.type == "cuda" else ranks.count_here()
     size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside, distributed=processes > 1)
     return min(gather_object([size])) if processes > 1 else size
 

@@ -30,6 +30,8 @@ DATA_NAME = "data.json"
 _MAY_CHANGE = ("root", "workers", "epochs", "minutes", "patience", "micro_batch", "cache", "in_memory",
                "keep_checkpoints", "validate_steps")  # fmt: skip
 """Settings that a resumed run may have other than the first: none changes what an epoch is made of."""
+OF_A_MACHINE = ("root", "workers", "cache", "in_memory")
+"""Settings that machines which share a run may each have in their own way."""
 
 _LOOKED_AT = 32
 """Images of each source whose pixels are part of its fingerprint; all would take long."""
@@ -75,7 +77,7 @@ def delete_run(output: Path) -> None:
 def record_run(config: TrainConfig, lines: RunLines, output: Path) -> None:
     """Write the settings and the fingerprint of the data: `quill train --config train.json` does the run again."""
     write_json(output / CONFIG_NAME, configs.dump(config))
-    write_json(output / DATA_NAME, _fingerprints(config, lines))
+    write_json(output / DATA_NAME, fingerprints(config, lines))
 
 
 def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
@@ -119,7 +121,7 @@ def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
         return  # a run of a version that did not record its data
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{output / DATA_NAME}: cannot be read: {error}") from error
-    now = _fingerprints(config, lines)
+    now = fingerprints(config, lines)
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise DataError(
@@ -133,7 +135,7 @@ def _as_written_now(name: str) -> str:
     return str(parse_spec(name)) if "{root}" in name else name
 
 
-def _fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
+def fingerprints(config: TrainConfig, lines: RunLines) -> dict[str, str]:
     """Digests by the name of what they are of: each source and validation set, the models a run starts from."""
     prints = {str(spec): _digest_source(source) for spec, source in zip(config.data, lines.sources, strict=True)}
     for part in lines.validation:

@@ -28,6 +28,7 @@ from transformers import (
 from quillread.errors import OutputError, TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
+from quillread.train import ranks
 from quillread.train.callbacks import CountSkips, EndInTime, StopSpeechless
 from quillread.train.checkpoint import checkpoint_folder, drop_old, find_best, seal_checkpoint
 from quillread.train.config import ScheduleConfig
@@ -227,8 +228,10 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             self.family.load_weights(best)
 
     def _find_best(self) -> Path | None:
-        metric = f"eval_{self.args.metric_for_best_model}"
-        return find_best(Path(self.args.output_dir), self.state.log_history, metric)
+        metric, output = f"eval_{self.args.metric_for_best_model}", Path(self.args.output_dir)
+        best = find_best(output, self.state.log_history, metric) if self.is_world_process_zero() else None
+        name = ranks.decided_by_first(best and best.name)
+        return output / name if name else None
 
     @property
     def mixed(self) -> torch.dtype | None:
