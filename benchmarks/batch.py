@@ -2,12 +2,17 @@
 
     python benchmarks/batch.py --root DIR --json benchmarks/results/batch.json
 
+    python benchmarks/batch.py --root DIR --lines --memory 1000 10000 --json benchmarks/results/batch_memory.json
+
 Pages per second are those of the reading, from when the workers are asked for until the last page is in the ledger, and
-in brackets of the whole command with the start of Ray. The arms take turns. All must read the same text.
+in brackets of the whole command with the start of Ray. The arms take turns. All must read the same text. With --memory
+nothing is measured but the memory of the driver, a worker and the node with its object store, over runs of so many
+pages.
 """
 
 import argparse
 import json
+import resource
 import shutil
 import signal
 import statistics
@@ -20,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset
-from jobs import EXAMPLES, copy_pages, watch
+from jobs import EXAMPLES, children, copy_pages, watch
 from record import describe_machine, save
 
 from quillread.batch.cluster.ledger import Ledger
@@ -32,6 +37,8 @@ from quillread.images.read import is_readable_name
 _QUILL = (sys.executable, "-m", "quillread.cli.main")
 _STARTED = "000000-0000.parquet"
 """The part with the first pages."""
+_SAMPLES = 20
+"""Of the memory over a run that are kept, about."""
 
 
 def main() -> None:
@@ -43,6 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument("--addresses", type=int, default=1_000_000, metavar="N", help="of the list; 0 for none")
     parser.add_argument("--lines", action="store_true", help="the images are single lines")
+    parser.add_argument("--memory", type=int, nargs="+", default=[], metavar="N", help="pages of runs; nothing else")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     args = parser.parse_args()
     originals = sorted(path for path in args.root.rglob("*") if path.is_file() and is_readable_name(path))
@@ -52,16 +60,27 @@ def main() -> None:
     flags = ["--lines"] if args.lines else []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        copy_pages(originals, args.pages, place / "pages")
-        figures: dict[str, Any] = {"pages": args.pages, "originals": len(originals), "repeats": args.repeats}
-        figures["arms"] = measure(place, args.workers, args.repeats, args.pages, flags)
-        figures["ledger_seconds_per_page"] = measure_ledger(place / "ledger", 10_000)
-        if args.addresses:
-            figures["addresses"] = args.addresses
-            figures["seconds_to_first_page"] = measure_start(place, originals[0], args.addresses, flags)
+        if args.memory:
+            figures: dict[str, Any] = {"runs": [measure_memory(place, originals, n, flags) for n in args.memory]}
+        else:
+            figures = measure_all(place, originals, args, flags)
     print(json.dumps(figures, indent=2))
     if args.json:
-        save(args.json, "batch", machine, figures)
+        save(args.json, "batch_memory" if args.memory else "batch", machine, figures)
+
+
+def measure_all(
+    place: Path, originals: Sequence[Path], args: argparse.Namespace, flags: Sequence[str]
+) -> dict[str, Any]:
+    """Speed, memory of the driver, the ledger and the start."""
+    copy_pages(originals, args.pages, place / "pages")
+    figures: dict[str, Any] = {"pages": args.pages, "originals": len(originals), "repeats": args.repeats}
+    figures["arms"] = measure(place, args.workers, args.repeats, args.pages, flags)
+    figures["ledger_seconds_per_page"] = measure_ledger(place / "ledger", 10_000)
+    if args.addresses:
+        figures["addresses"] = args.addresses
+        figures["seconds_to_first_page"] = measure_start(place, originals[0], args.addresses, flags)
+    return figures
 
 
 def measure(
@@ -162,6 +181,51 @@ def measure_start(place: Path, page: Path, count: int, flags: Sequence[str]) -> 
     process.send_signal(signal.SIGINT)
     process.wait()
     return round(seconds, 2)
+
+
+def measure_memory(place: Path, originals: Sequence[Path], count: int, flags: Sequence[str]) -> dict[str, Any]:
+    """Memory over a run of one worker, in megabytes."""
+    pages, target = place / f"pages-{count}", place / f"target-{count}"
+    copy_pages(originals, count, pages)
+    command = [*_QUILL, "batch", str(pages), "--output", str(target), "--max-workers", "1", *flags]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    series = []
+    while process.poll() is None:
+        series.append({"seconds": round(time.perf_counter() - start, 1), **resident(process.pid)})
+        time.sleep(1)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: ended with exit code {process.returncode}")
+    rows = pyarrow.dataset.dataset(str(target / "pages"), partitioning="hive").count_rows()
+    peaks = {name: max(sample[name] for sample in series) for name in ("driver", "worker", "node")}
+    kept = series[:: max(1, len(series) // _SAMPLES)]
+    return {"pages": count, "rows": rows, "seconds": series[-1]["seconds"], "peaks": peaks, "series": kept}
+
+
+def resident(pid: int) -> dict[str, float]:
+    """Resident memory of a driver, of the workers below it, and of the node with its object store."""
+    found = {"driver": megabytes(pid), "worker": 0.0, "node": 0.0}
+    waiting = children(pid)
+    while waiting:
+        number = waiting.pop()
+        waiting += children(number)
+        try:
+            command = Path(f"/proc/{number}/cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        name = "worker" if command.startswith(b"ray::_Actor") else "node" if b"raylet/raylet" in command else None
+        if name:
+            found[name] = round(found[name] + megabytes(number), 1)
+    return found
+
+
+def megabytes(pid: int) -> float:
+    """Resident memory of a process now."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):  # it ended meanwhile
+        return 0.0
+    return round(pages * resource.getpagesize() / 1e6, 1)
 
 
 if __name__ == "__main__":

@@ -131,15 +131,61 @@ def listening(folder: Path) -> set[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
-def test_ray_on_this_machine_listens_to_this_machine_alone(scans: Path):
+@pytest.mark.parametrize("flags", [[], ["--dashboard"]], ids=["alone", "with its dashboard"])
+def test_ray_on_this_machine_listens_to_this_machine_alone(flags: list[str], scans: Path):
     folder = scans.parent
-    process = start("scans", "--output", "out", folder=folder, BARS_SECONDS="0.2")
+    if flags:
+        require_dashboard()
+    process = start("scans", "--output", "out", *flags, folder=folder, BARS_SECONDS="0.2")
     wait(lambda: noted(folder) or process.poll() is not None)
     found = listening(folder)
     code, told = finish(process)
     assert code == 0, told
     assert found
     assert found <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+def require_dashboard() -> None:
+    if not os.environ.get("QUILLREAD_REQUIRES_RAY"):
+        for module in ("aiohttp_cors", "opencensus"):
+            pytest.importorskip(module, reason="needs Ray's dashboard: pip install 'quillread[dashboard]'")
+
+
+def fetch(address: str) -> dict[str, float]:
+    """Figures of Quillread at an address for Prometheus, each summed up over the processes that tell it."""
+    import httpx
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[str, float] = {}
+    with contextlib.suppress(httpx.TransportError):  # it is not there yet
+        for family in text_string_to_metric_families(httpx.get(address).text):
+            for sample in family.samples:
+                if "quillread" in sample.name and "le" not in sample.labels:
+                    found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+def test_ray_tells_pages_failures_seconds_and_the_queue(scans: Path):
+    require_dashboard()
+    (scans / "a-bad.png").write_text("no image", encoding="utf-8")
+    arguments = ("scans", "--output", "out", "--max-workers", "1", "--dashboard")
+    process = start(*arguments, folder=scans.parent, BARS_SECONDS="0.5", RAY_metrics_report_interval_ms="500")
+    assert process.stderr is not None
+    told = next(line for line in iter(process.stderr.readline, "") if "metrics for Prometheus" in line)
+    address, found = told.split()[-1], dict[str, float]()
+
+    def has_read_some() -> bool:
+        found.update(fetch(address))
+        return found.get("ray_quillread_pages_read_total", 0) >= 3 or process.poll() is not None
+
+    wait(has_read_some)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+    pages, failed = found["ray_quillread_pages_read_total"], found["ray_quillread_pages_failed_total"]
+    assert (failed, found["ray_quillread_workers"]) == (1, 1)
+    assert found["ray_quillread_page_seconds_count"] == pages + failed
+    assert found["ray_quillread_page_seconds_sum"] > 0.5 * pages
+    assert 0 < found["ray_quillread_queue"] < 50
 
 
 def test_nothing_of_ray_is_left_behind(scans: Path, tmp_path: Path):

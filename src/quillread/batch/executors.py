@@ -3,11 +3,12 @@
 Source of the shape: a pure page function that an executor is handed (OCRmyPDF).
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from quillread.errors import Fault
 from quillread.images.document import Document
@@ -82,6 +83,12 @@ class PageWorker:
         jpeg = scan.jpeg() if job.with_image else None
         image = scan.image if job.with_image else None
         return PageResult(len(document), scan.page, image, scan.points, jpeg, scan.missing)
+
+    def beside(self) -> Self:
+        """Another one that reads with the same models, in another thread and with a document of its own."""
+        other = copy.copy(self)
+        other._document = other._key = None
+        return other
 
     def close(self) -> None:
         """Close the document."""

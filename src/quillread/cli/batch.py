@@ -1,6 +1,7 @@
 """`quill batch`: many pages from any store into one data set, on this machine or on a cluster of Ray."""
 
 import argparse
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -89,7 +90,17 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         "--gpus-per-worker", type=float, default=0.0, metavar="N", help="GPUs that a worker takes, such as 0.5"
     )
     group.add_argument(
+        "--pages-at-once",
+        type=positive_number,
+        metavar="N",
+        help="pages that a worker reads at the same time, whose lines TrOCR reads together (default: 4 with TrOCR on a "
+        "GPU, or else 1)",
+    )
+    group.add_argument(
         "--runtime-env", type=Path, metavar="FILE", help="YAML file of a runtime environment of Ray for the workers"
+    )
+    group.add_argument(
+        "--dashboard", action="store_true", help="start Ray's dashboard, for this machine alone, and say where it is"
     )
 
 
@@ -108,9 +119,20 @@ def run(args: argparse.Namespace) -> int:
         cpus_per_worker=args.cpus_per_worker,
         gpus_per_worker=args.gpus_per_worker,
         runtime_env=read_yaml(args.runtime_env) if args.runtime_env else {},
+        dashboard=args.dashboard,
     )
+    logging.getLogger("quillread.batch.cluster.metrics").setLevel(logging.INFO)  # where the dashboard is
     options = read_options(args)
-    config = BatchConfig(tuple(args.sources), args.output, options, args.column, args.format, args.retry_failed, pool)
+    config = BatchConfig(
+        tuple(args.sources),
+        args.output,
+        options,
+        args.column,
+        args.format,
+        args.retry_failed,
+        pool,
+        abreast=args.pages_at_once,
+    )
     line = LiveLine()
     try:
         progress = read_batch(config, lambda now: line.show(_shown(now, args.price)))

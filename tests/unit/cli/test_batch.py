@@ -14,6 +14,8 @@ from quillread.batch.cluster.batch import Progress
 from quillread.batch.cluster.ledger import Ledger
 from quillread.cli.batch_target import summarise
 from quillread.cli.main import main
+from quillread.models.catalog import ModelEntry
+from quillread.models.model_folder import ModelInfo
 
 
 class NoRay:
@@ -28,15 +30,16 @@ class NoRay:
 
 @pytest.fixture(autouse=True)
 def local(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Read in this process; gives the settings of the pool."""
+    """Read in this process; gives the settings of the pool and of its workers."""
     given: dict[str, Any] = {}
 
     def make(config: Any, worker: Any, cargo: Any) -> LocalPool:
-        given["pool"] = config
+        given.update(pool=config, worker=worker)
         return LocalPool(worker, FrailBars())
 
     monkeypatch.setattr("quillread.cli.batch._NEEDED", ("pyarrow", "fsspec"))
     monkeypatch.setattr(reading, "running_ray", lambda config, cargo: NoRay())
+    monkeypatch.setattr(reading, "RunMetrics", lambda: lambda progress: None)
     monkeypatch.setattr(reading, "RayPool", make)
     return given
 
@@ -69,11 +72,28 @@ def test_pages_that_failed_are_counted_and_tell_in_the_exit_code(scans: Path, ca
 
 def test_flags_of_workers_reach_the_pool(scans: Path, local: dict[str, Any]):
     flags = "--min-workers 2 --max-workers 7 --cpus-per-worker 0.5 --gpus-per-worker 0.25 --address auto"
+    flags += " --pages-at-once 3"
     (scans.parent / "env.yaml").write_text("env_vars: {A: b}", encoding="utf-8")
     assert batch("scans", "--lines", "-o", "out", *flags.split(), "--runtime-env", "env.yaml") == 0
     pool = local["pool"]
     assert (pool.min_workers, pool.max_workers, pool.cpus_per_worker, pool.gpus_per_worker) == (2, 7, 0.5, 0.25)
     assert (pool.address, pool.runtime_env) == ("auto", {"env_vars": {"A": "b"}})
+    assert local["worker"].abreast == 3
+
+
+def test_the_dashboard_of_a_cluster_is_not_started_here(scans: Path, capsys: pytest.CaptureFixture[str]):
+    assert batch("scans", "-o", "out", "--address", "auto", "--dashboard") == 2
+    assert "drop --dashboard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "pages"), [("--gpus-per-worker 1", 4), ("", 1)])
+def test_a_worker_with_trocr_on_a_gpu_reads_several_pages_at_once(
+    scans: Path, local: dict[str, Any], monkeypatch: pytest.MonkeyPatch, flags: str, pages: int
+):
+    trocr = ModelEntry("toy", scans, ModelInfo(family="trocr", name="toy"), 0)
+    monkeypatch.setattr(reading, "describe", lambda name: trocr)
+    assert batch("scans", "--lines", "-o", "out", *flags.split()) == 0
+    assert local["worker"].abreast == pages
 
 
 def test_fewer_workers_at_most_than_at_least_are_refused(scans: Path, capsys: pytest.CaptureFixture[str]):

@@ -110,21 +110,16 @@ class Batch:
         ledger: Of the target.
         plan: Of the inputs; it has not been started.
         retry_failed: Whether pages that failed in earlier runs are read again.
-        on_progress: Told now and then how far it is.
+
+    Attributes:
+        listeners: Told now and then how far it is.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        plan: Plan,
-        *,
-        retry_failed: bool = False,
-        on_progress: Callable[[Progress], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, plan: Plan, *, retry_failed: bool = False) -> None:
         self._ledger = ledger
         self._plan = plan
         self._retry = retry_failed
-        self._on_progress = on_progress
+        self.listeners: list[Callable[[Progress], None]] = []
         self._done: set[str] = set()
         """Names of tasks that are done."""
         self._failed: dict[str, Mapping[str, Any]] = {}
@@ -303,7 +298,8 @@ class Batch:
         progress.is_whole = self._plan.is_whole
         if now - self._committed > _COMMIT_SECONDS:
             self._commit()
-        self._on_progress(progress)
+        for tell in self.listeners:
+            tell(progress)
         if ended or now - self._told > _TELL_SECONDS:
             self._told = now
             self._ledger.tell({**progress.plain(), "ended": ended})

@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from quillread.batch.cluster.metrics import PageMetrics, check_dashboard, tell_dashboard
 from quillread.batch.cluster.shipping import Cargo, unpack
 from quillread.batch.cluster.tasks import Task
 from quillread.batch.cluster.worker import TaskWorker, WorkerConfig
@@ -57,8 +58,12 @@ class PoolConfig:
     gpus_per_worker: float = 0.0
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     """What Ray prepares on each machine before a worker starts."""
+    dashboard: bool = False
+    """Whether a Ray that is started on this machine has its dashboard, for this machine alone."""
 
     def __post_init__(self) -> None:
+        if self.dashboard and self.address is not None:
+            raise UsageError("a cluster of Ray that runs already has its own dashboard", hint="drop --dashboard")
         if not 1 <= self.min_workers <= self.max_workers:
             got = f"got {self.min_workers} to {self.max_workers}"
             raise UsageError(f"the workers must be at least 1, and at most as many as the most, {got}")
@@ -106,7 +111,7 @@ class _Actor:
     def start(self, config: WorkerConfig, cargo: Cargo, make: Callable[[ReadOptions], PageWorker]) -> str:
         """Load the models: not when it is made, as Ray keeps no error of that. Return the version of Quillread."""
         options = unpack(config.options, cargo)
-        self._worker = TaskWorker(replace(config, options=options), make(options))
+        self._worker = TaskWorker(replace(config, options=options), make(options), PageMetrics())
         return __version__
 
     def do(self, task: Task) -> dict[str, Any]:
@@ -288,9 +293,11 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
         cargo: What its object store is to hold.
 
     Raises:
-        MissingExtraError: If Ray is not installed.
+        MissingExtraError: If Ray is not installed, or the packages of its dashboard are not where that is asked for.
         UsageError: If there is no cluster at the address.
     """
+    if config.dashboard:
+        check_dashboard()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before it is imported
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.runtime_env:
@@ -308,7 +315,7 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
             # What workers fetch and unpack goes with the rest of this Ray, although they are killed in the end.
             os.environ["TMPDIR"] = settings["_temp_dir"]
         try:
-            ray.init(**settings)
+            context = ray.init(**settings)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = config.address or "this machine"
             raise UsageError(f"Ray cannot be reached or started at {where}: {error}", hint="check --address") from error
@@ -319,6 +326,8 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
         stack.callback(ray.shutdown)
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has its own, which would end the command without a word
+        if config.dashboard:
+            tell_dashboard(context.dashboard_url, ray.nodes())
         yield
 
 
@@ -337,7 +346,8 @@ def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str
     return {
         "address": "local",
         "num_cpus": max(1, math.ceil(config.max_workers * config.cpus_per_worker)),
-        "include_dashboard": False,
+        "include_dashboard": config.dashboard,
+        "dashboard_host": "127.0.0.1",
         "object_store_memory": _STORE_BYTES + cargo.size,
         "_temp_dir": stack.enter_context(folder),
     }

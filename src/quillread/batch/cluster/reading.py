@@ -6,6 +6,7 @@ from typing import Any
 
 from quillread.batch.cluster.batch import Batch, Progress
 from quillread.batch.cluster.ledger import LEDGER, Ledger
+from quillread.batch.cluster.metrics import RunMetrics
 from quillread.batch.cluster.plan import Plan
 from quillread.batch.cluster.pool import Pool, PoolConfig, RayPool, running_ray
 from quillread.batch.cluster.rows import column_names
@@ -14,7 +15,11 @@ from quillread.batch.cluster.sources import Source, absolute_arguments
 from quillread.batch.cluster.store import Store
 from quillread.batch.cluster.tasks import FILES, ROOM
 from quillread.batch.cluster.worker import WorkerConfig
+from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions
+
+_FILL_A_GPU = 4
+"""Pages whose lines fill a batch of TrOCR; meanwhile the lines of others are found on the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class BatchConfig:
     """Of the files of each page or document."""
     retry_failed: bool = False
     pool: PoolConfig = field(default_factory=PoolConfig)
+    abreast: int | None = None
+    """Pages that a worker reads at the same time; if not given, as many as fill a GPU, and one without a GPU."""
 
 
 def read_batch(
@@ -61,9 +68,10 @@ def read_batch(
     ledger = Ledger(store)
     ledger.open(_settings(config, types, provenance))
     ledger.claim({**Progress().plain(), "ended": False})
-    worker = WorkerConfig(options, _absolute(store), provenance, types, config.formats)
+    worker = WorkerConfig(options, _absolute(store), provenance, types, config.formats, _abreast(config))
     plan = Plan(ledger, source.items)
-    batch = Batch(ledger, plan, retry_failed=config.retry_failed, on_progress=on_progress)
+    batch = Batch(ledger, plan, retry_failed=config.retry_failed)
+    batch.listeners.append(on_progress)
     try:
         with ledger.signs_of_life():
             store.clear_parts((LEDGER, ROOM, FILES))
@@ -74,6 +82,7 @@ def read_batch(
             else:
                 cargo = pack(options)
                 with running_ray(config.pool, cargo):
+                    batch.listeners.append(RunMetrics())
                     _run(batch, RayPool(config.pool, worker, cargo))
     finally:
         plan.close()
@@ -86,6 +95,15 @@ def _run(batch: Batch, pool: Pool) -> None:
         batch.run(pool)
     finally:
         pool.close()
+
+
+def _abreast(config: BatchConfig) -> int:
+    """Pages that a worker reads at the same time. Compact models read line by line: more would gain nothing."""
+    if config.abreast is not None:
+        return config.abreast
+    on_gpu = config.pool.gpus_per_worker > 0
+    is_trocr = any(describe(name).info.family == "trocr" for name in config.options.models)
+    return _FILL_A_GPU if on_gpu and is_trocr else 1
 
 
 def _settings(config: BatchConfig, types: Mapping[str, str], provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,38 +2,34 @@
 
 import dataclasses
 import json
+import queue
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quillread.batch.cluster.archives import OpenZip, read_span
+from quillread.batch.cluster.fetching import Sources
 from quillread.batch.cluster.ledger import LEDGER, begun_name
 from quillread.batch.cluster.rows import RowMaker, from_parquet, schema_of, to_parquet
-from quillread.batch.cluster.store import Store, is_local, open_files, patiently, reason_of
+from quillread.batch.cluster.store import Store, reason_of
 from quillread.batch.cluster.tasks import FILES, LONG, Item, Spread, Task
-from quillread.batch.cluster.work import Work
+from quillread.batch.cluster.work import Desk, Work, record_of
 from quillread.batch.executors import PageJob, PageResult, PageWorker
 from quillread.batch.journal import load_page
 from quillread.batch.outputs import Tee, file_writer
-from quillread.errors import Fault, ImageError, QuillreadError
+from quillread.errors import Fault, QuillreadError
 from quillread.formats.export import FORMATS
-from quillread.images.web import is_address
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse
 from quillread.types import DocumentInfo, Page, Scan
 
 DEADLY = 3
 """Times that a page is begun by workers that are lost with it, before it is parked."""
-_MOST_BYTES = 2_000_000_000
-"""Of a file of a store."""
 _FIRST = "first"
 """In the counts of pages begun: that the loss of the first worker is counted."""
-_IN_MEMORY = 64_000_000
-"""Bytes of a file beyond which it is fetched to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,8 @@ class WorkerConfig:
     """Of the user's columns."""
     formats: tuple[str, ...] = ()
     """Of the files of each page or document."""
+    abreast: int = 1
+    """Pages that a worker reads at the same time: their lines fill the batches of a network together."""
 
 
 class TaskWorker:
@@ -57,41 +55,78 @@ class TaskWorker:
     Args:
         config: What all workers share.
         pages: Reads pages.
+        on_page: Told of each page that was read how many seconds it took, and whether it failed.
     """
 
-    def __init__(self, config: WorkerConfig, pages: PageWorker) -> None:
+    def __init__(
+        self, config: WorkerConfig, pages: PageWorker, on_page: Callable[[float, bool], None] = lambda *_: None
+    ) -> None:
         self._config = config
-        self._pages = pages
+        self._on_page = on_page
         self._store = Store(config.target)
         self._rows = RowMaker(config.provenance, config.types)
         self._schema = schema_of(config.types)
-        self._sources = Sources()
+        self._desks = [Desk(one, Sources()) for one in (pages, *(pages.beside() for _ in range(config.abreast - 1)))]
         self._with_images = any(FORMATS[name].shows_images for name in config.formats)
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Do a task; return the record of it, with which it counts as done once it is in the ledger."""
         start = time.monotonic()
-        work = Work(task, self._begun(task), self._earlier(task))
         with tempfile.TemporaryDirectory(prefix="quillread-task-") as folder:
-            for work.place, item in enumerate(task.items):
-                place = Path(folder, str(work.place))
-                if task.joins:
-                    self._join(work, item, place)
-                elif not work.is_read(item):
-                    self._read(work, item, place)
-                if work.place not in work.worse:
-                    self._send(place)
+            works = self._do_all(self._shared_out(task), Path(folder))
         if not task.joins:
-            if work.pages:
-                lines = b"\n".join(json.dumps(page).encode() for page in work.pages)
-                self._store.write(_pages_name(task.name), lines)
-            self._store.write(task.part, to_parquet(work.rows, self._schema))
-        return work.record(time.monotonic() - start)
+            pages = [page for work in works for page in work.pages]
+            if pages:
+                self._store.write(_pages_name(task.name), b"\n".join(json.dumps(page).encode() for page in pages))
+            self._store.write(task.part, to_parquet([row for work in works for row in work.rows], self._schema))
+        return record_of(task, works, time.monotonic() - start)
 
     def close(self) -> None:
         """Let go of files."""
-        self._pages.close()
-        self._sources.close()
+        for desk in self._desks:
+            desk.pages.close()
+            desk.sources.close()
+
+    def _shared_out(self, task: Task) -> list[Work]:
+        """What can be read at the same time: the inputs of a task, or parts of a long document."""
+        begun, earlier = self._begun(task), self._earlier(task)
+        parts = [(task, place, item) for place, item in enumerate(task.items)]
+        if task.pages is not None and not task.careful:
+            first, stop = task.pages
+            size = -(-(stop - first) // self._config.abreast)
+            starts = range(first, stop, size)
+            parts = [(replace(task, pages=(at, min(at + size, stop))), 0, task.items[0]) for at in starts]
+        return [Work(part, place, item, begun, earlier) for part, place, item in parts]
+
+    def _do_all(self, works: list[Work], folder: Path) -> list[Work]:
+        free: queue.SimpleQueue[Desk] = queue.SimpleQueue()
+        for desk in self._desks:
+            free.put(desk)
+
+        def do(work: Work, place: Path) -> None:
+            desk = free.get()
+            try:
+                self._do(work, desk, place)
+            finally:
+                free.put(desk)
+
+        places = [folder / str(number) for number in range(len(works))]
+        # A page that kills its worker is found by what is read alone.
+        if self._config.abreast == 1 or any(work.task.careful for work in works):
+            for work, place in zip(works, places, strict=True):
+                do(work, place)
+        else:
+            with ThreadPoolExecutor(self._config.abreast) as threads:
+                list(threads.map(do, works, places))
+        return works
+
+    def _do(self, work: Work, desk: Desk, folder: Path) -> None:
+        if work.task.joins:
+            self._join(work, desk, folder)
+        elif not work.is_read():
+            self._read(work, desk, folder)
+        if not work.is_worse:
+            self._send(folder)
 
     def _begun(self, task: Task) -> dict[str, int]:
         """How often each page was begun by workers that were lost."""
@@ -108,11 +143,11 @@ class TaskWorker:
         content = self._store.read(task.part) if task.again else None
         return None if content is None else from_parquet(content)
 
-    def _read(self, work: Work, item: Item, folder: Path) -> None:
-        task, options = work.task, self._config.options
-        opened = self._open(work, item)
+    def _read(self, work: Work, desk: Desk, folder: Path) -> None:
+        task, item, options = work.task, work.item, self._config.options
+        opened = self._open(work, desk)
         if isinstance(opened, Fault):
-            self._miss(work, item, opened, folder)
+            self._miss(work, opened, folder)
             return
         source, count = opened
         chosen = options.selected(count)
@@ -126,53 +161,58 @@ class TaskWorker:
         info = DocumentInfo(item.name, count, self._config.provenance)
         try:
             if chosen:
-                deliver(self._scans(work, item, source, count, chosen), writer, info, len(chosen))
+                deliver(self._scans(work, desk, source, count, chosen), writer, info, len(chosen))
         finally:
             writer.abort()
-        work.take_faults(writer.faults)
+        work.faults += writer.faults
         if task.pages is not None:
             message = "{where}: the document now ends at page " + str(count)
             gone = [index for index in self._part_of(task) if index >= count]
-            self._add_missing(work, item, gone, lambda where: Fault("input", message.format(where=where)))
+            self._add_missing(work, gone, lambda where: Fault("input", message.format(where=where)))
 
     def _part_of(self, task: Task) -> list[int]:
         """Indices of the pages of a long document that a task reads."""
         return self._config.options.selected(task.count)[slice(*task.pages or (0, 0))]
 
-    def _miss(self, work: Work, item: Item, fault: Fault, folder: Path) -> None:
+    def _miss(self, work: Work, fault: Fault, folder: Path) -> None:
         """Enter an input that cannot be opened; what an earlier run read of it is kept."""
         if work.task.pages is not None:
-            self._add_missing(work, item, self._part_of(work.task), lambda _: fault)
+            self._add_missing(work, self._part_of(work.task), lambda _: fault)
             return
-        known = [row for row in work.earlier_of(item) if row["page"] is not None]
+        item = work.item
+        known = [row for row in work.earlier_rows() if row["page"] is not None]
         if known:
             work.rows += known
             return
-        work.add(self._rows.of_input(item, fault))
+        work.rows.append(self._rows.of_input(item, fault))
+        self._on_page(0.0, True)
         writer = self._writer(item, folder)
         refuse(writer, item.name, fault, self._config.provenance)
         writer.abort()
 
-    def _add_missing(self, work: Work, item: Item, indices: Sequence[int], explain_one: Callable[[str], Fault]) -> None:
+    def _add_missing(self, work: Work, indices: Sequence[int], explain_one: Callable[[str], Fault]) -> None:
         """Enter pages of a long document that are there no more."""
+        name = work.item.name
         for number in (index + 1 for index in indices):
-            page = Page(item.name, number, 0, 0, fault=explain_one(f"{item.name}, page {number}"))
-            self._add(work, item, PageResult(work.task.count, page), page, 0.0)
+            page = Page(name, number, 0, 0, fault=explain_one(f"{name}, page {number}"))
+            self._add(work, PageResult(work.task.count, page), page, 0.0)
 
-    def _add(self, work: Work, item: Item, result: PageResult, page: Page, seconds: float) -> None:
-        kept = work.kept.get(item.page_id(page.number))
+    def _add(self, work: Work, result: PageResult, page: Page, seconds: float) -> None:
+        self._on_page(seconds, page.fault is not None)
+        kept = work.kept.get(work.item.page_id(page.number))
         if kept is None or page.fault is None:
-            work.add(self._rows.of_page(item, page, seconds))
+            work.rows.append(self._rows.of_page(work.item, page, seconds))
         else:  # that a page cannot be read this time is no reason to lose what was read of it
-            work.add(kept)
+            work.rows.append(kept)
             if self._config.formats:
-                work.worse.add(work.place)
-                work.take_faults([page.fault])
+                work.is_worse = True
+                work.faults.append(page.fault)
         if work.task.pages is not None and self._joins:
             work.pages.append({"page": dataclasses.asdict(page), "points": result.points})
 
-    def _open(self, work: Work, item: Item) -> tuple[Path | str | bytes, int] | Fault:
+    def _open(self, work: Work, desk: Desk) -> tuple[Path | str | bytes, int] | Fault:
         """What an input is read from and the number of its pages, or why it cannot be read."""
+        item = work.item
         if item.fault is not None:
             return item.fault
         where = item.page_id(None)
@@ -180,19 +220,20 @@ class TaskWorker:
             return _deadly(item.name)
         self._note(work, where)
         try:
-            source = self._sources.open(item)
+            source = desk.sources.open(item)
         except Exception as error:  # what is wrong with one input must not lose the others
             return _explain(error, item.name)
-        found = self._pages(PageJob(0, item.name, source, None, is_named=item.is_named))
+        found = desk.pages(PageJob(0, item.name, source, None, is_named=item.is_named))
         return found.fault or (source, found.count)
 
     def _scans(
-        self, work: Work, item: Item, source: Path | str | bytes, count: int, indices: Sequence[int]
+        self, work: Work, desk: Desk, source: Path | str | bytes, count: int, indices: Sequence[int]
     ) -> Iterator[Scan]:
+        item = work.item
         for index in indices:
             key, number = item.page_id(index + 1), index + 1
             if key in work.kept and not self._config.formats:
-                work.add(work.kept[key])
+                work.rows.append(work.kept[key])
                 continue
             start = time.monotonic()
             if work.begun.get(key, 0) >= DEADLY:
@@ -201,20 +242,21 @@ class TaskWorker:
             else:
                 self._note(work, key)
                 job = PageJob(0, item.name, source, index, None, self._with_images, item.is_named)
-                result = self._pages(job)
+                result = desk.pages(job)
             page = result.page or Page(item.name, number, 0, 0, fault=result.fault)
-            self._add(work, item, result, page, time.monotonic() - start)
+            self._add(work, result, page, time.monotonic() - start)
             yield replace(result, page=page).scan()
 
     @property
     def _joins(self) -> bool:
         return any(not FORMATS[name].a_file_a_page for name in self._config.formats)
 
-    def _join(self, work: Work, item: Item, folder: Path) -> None:
+    def _join(self, work: Work, desk: Desk, folder: Path) -> None:
         """Write the files of a long document, whose pages were read by several tasks."""
-        opened = self._open(work, item)
+        item = work.item
+        opened = self._open(work, desk)
         if isinstance(opened, Fault):  # it was there when its pages were read, and their rows stay
-            work.take_faults([opened])
+            work.faults.append(opened)
             return
         source, count = opened
         parent = work.task.name.removesuffix("-files")
@@ -223,19 +265,21 @@ class TaskWorker:
         info = DocumentInfo(item.name, work.task.count, self._config.provenance)
         try:
             expected = len(self._config.options.selected(work.task.count))
-            deliver(self._known(item, source, count, names), writer, info, expected)
+            deliver(self._known(item, desk, source, count, names), writer, info, expected)
         finally:
             writer.abort()
-        work.take_faults(writer.faults)
+        work.faults += writer.faults
 
-    def _known(self, item: Item, source: Path | str | bytes, count: int, names: Sequence[str]) -> Iterator[Scan]:
+    def _known(
+        self, item: Item, desk: Desk, source: Path | str | bytes, count: int, names: Sequence[str]
+    ) -> Iterator[Scan]:
         for name in names:
             for line in (self._store.read(_pages_name(name)) or b"").splitlines():
                 found = json.loads(line)
                 page = load_page(found["page"])
                 if self._with_images and page.fault is None and page.number <= count:
                     job = PageJob(0, item.name, source, page.number - 1, page, True, item.is_named)
-                    yield self._pages(job).scan()
+                    yield desk.pages(job).scan()
                 else:
                     yield Scan(page, points=found["points"] and tuple(found["points"]))
 
@@ -256,67 +300,6 @@ class TaskWorker:
         """Put the files that were written where they belong."""
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             self._store.put(path, f"{FILES}/{path.relative_to(folder).as_posix()}")
-
-
-class Sources:
-    """Gets the content of inputs, and keeps that of the last one, whose pages may be in several tasks."""
-
-    def __init__(self) -> None:
-        self._key: bytes | None = None
-        self._found: Path | str | bytes = b""
-        self._zip: OpenZip | None = None
-        self._fetched = ExitStack()
-
-    def open(self, item: Item) -> Path | str | bytes:
-        """What an input is read from: a path, an address of the web, or content.
-
-        Raises:
-            ImageError: If it cannot be had.
-        """
-        if self._key != item.key:
-            self._key = None
-            self._fetched.close()
-            self._found = self._get(item)
-            self._key = item.key
-        return self._found
-
-    def close(self) -> None:
-        """Let go of files."""
-        self._fetched.close()
-        if self._zip is not None:
-            self._zip.close()
-            self._zip = None
-
-    def _get(self, item: Item) -> Path | str | bytes:
-        if item.span is not None:
-            span = item.span
-            if span[1] > _MOST_BYTES:
-                raise ImageError(f"{item.name}: is larger than {_MOST_BYTES:,} bytes", hint="unpack the archive")
-            return patiently(lambda: read_span(item.place, span))
-        if item.member:
-            return self._unzipped(item)
-        if is_address(item.place):
-            return item.place
-        files, path = open_files(item.place)
-        if is_local(files):
-            return Path(path)
-        size = patiently(lambda: files.size(path))
-        if size > _MOST_BYTES:
-            raise ImageError(f"{item.name}: is larger than {_MOST_BYTES:,} bytes", hint="split it")
-        if size <= _IN_MEMORY:
-            content: bytes = patiently(lambda: files.cat_file(path))
-            return content
-        place = Path(self._fetched.enter_context(tempfile.TemporaryDirectory(prefix="quillread-fetched-")), "file")
-        patiently(lambda: files.get_file(path, str(place)))
-        return place
-
-    def _unzipped(self, item: Item) -> bytes:
-        if self._zip is None or self._zip.address != item.place:
-            if self._zip is not None:
-                self._zip.close()
-                self._zip = None
-            self._zip = OpenZip(item.place)
-        return self._zip.read(item.member, _MOST_BYTES)
 
 
 def _explain(error: Exception, name: str) -> Fault:

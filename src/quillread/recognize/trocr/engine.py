@@ -131,6 +131,66 @@ Ranking = Callable[[Sequence[Hypothesis]], list[Hypothesis]]
 """Orders the readings of one line, the favourite of the search first, by what they are worth."""
 
 
+class _Asked:
+    """Images that a thread wants to be read, and what came of them."""
+
+    def __init__(self, images: Sequence[UInt8Image]) -> None:
+        self.images = images
+        self.is_done = False
+        self._read: list[list[Written]] = []
+        self._error: Exception | None = None
+
+    def settle(self, read: list[list[Written]], error: Exception | None = None) -> None:
+        """Take what was written for each image, or why nothing was."""
+        self.is_done, self._read, self._error = True, read, error
+
+    def result(self) -> list[list[Written]]:
+        """What was written for each image."""
+        if self._error is not None:
+            raise self._error
+        return self._read
+
+
+class _Turns:
+    """Lets threads that share a network take turns; whoever has the turn reads for all that wait.
+
+    So the lines of several pages, each read by a thread of its own, fill the batches of the network together.
+
+    Args:
+        read: Reads images, with what was written for each; by one thread at a time.
+    """
+
+    def __init__(self, read: Callable[[Sequence[UInt8Image]], list[list[Written]]]) -> None:
+        self._read = read
+        self._turn = threading.Lock()
+        self._asking = threading.Lock()
+        self._waiting: list[_Asked] = []
+
+    def __call__(self, images: Sequence[UInt8Image]) -> list[list[Written]]:
+        """Read images."""
+        own = _Asked(images)
+        with self._asking:
+            self._waiting.append(own)
+        with self._turn:
+            if not own.is_done:
+                with self._asking:
+                    others, self._waiting = [asked for asked in self._waiting if asked is not own], []
+                self._serve([own, *others])
+        return own.result()
+
+    def _serve(self, asked: Sequence[_Asked]) -> None:
+        try:
+            read = iter(self._read([image for one in asked for image in one.images]))
+            for one in asked:
+                one.settle(list(itertools.islice(read, len(one.images))))
+        except Exception as error:
+            if len(asked) == 1:
+                asked[0].settle([], error)
+                return
+            for one in asked:  # what is wrong with the lines of one page must not lose the others
+                self._serve([one])
+
+
 class TrocrEngine:
     """The TrOCR family.
 
@@ -138,7 +198,8 @@ class TrocrEngine:
     what the search adds to them, and the attention that tells where they are.
 
     Every image has the size of the canvas, so what is read in a line does not depend on the lines beside it. Lines of
-    like length are read together: short ones do not wait for long ones. Threads that share an engine take turns.
+    like length are read together: short ones do not wait for long ones. Threads that share an engine take turns, and
+    their lines are read together.
 
     Args:
         backend: The network.
@@ -152,26 +213,27 @@ class TrocrEngine:
         self._canvas = info.canvas or backend.canvas
         self._rank = rank or list
         self._readings = max(1 + info.generate.alternatives, _LEAST_READINGS if rank else 1)
-        self._turn = threading.Lock()
+        self._write = _Turns(self._write_sorted)
 
     def __call__(self, images: Sequence[UInt8Image]) -> list[Hypothesis]:
         """Read line images, uint8 RGB (H, W, 3) each; positions in pixels of the image."""
         lines = [cut_line(image, self._config, self._canvas) for image in images]
         parts = [part.image for line in lines for part in line]
-        order = sorted(range(len(parts)), key=lambda i: parts[i].shape[1] / parts[i].shape[0])
-        with self._turn:
-            written = self._backend.write(
-                (LinePicture(parts[i], pad_to_canvas(parts[i], self._canvas)) for i in order), self._readings
-            )
-        read = {
-            i: self._decide(options, parts[i], padded_width(parts[i].shape, self._canvas))
-            for i, options in zip(order, written, strict=True)
-        }
-        readings = iter(read[i] for i in range(len(parts)))
+        readings = (
+            self._decide(options, part, padded_width(part.shape, self._canvas))
+            for part, options in zip(parts, self._write(parts), strict=True)
+        )
         joined = [join_parts(line, [next(readings) for _ in line], self._config.alternatives) for line in lines]
         if self._config.rows != "flag":
             return joined
         return [replace(reading, rows=count_rows(image)) for reading, image in zip(joined, images, strict=True)]
+
+    def _write_sorted(self, parts: Sequence[UInt8Image]) -> list[list[Written]]:
+        """Have the backend read parts by their length."""
+        order = sorted(range(len(parts)), key=lambda i: parts[i].shape[1] / parts[i].shape[0])
+        pictures = (LinePicture(parts[i], pad_to_canvas(parts[i], self._canvas)) for i in order)
+        written = dict(zip(order, self._backend.write(pictures, self._readings), strict=True))
+        return [written[i] for i in range(len(parts))]
 
     def _decide(self, options: Sequence[Written], image: UInt8Image, padded_width: int) -> Hypothesis:
         """Make one reading of the texts that were written for an image, the first of which is the best one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from batches import WORDS, FrailBars, read_bars, rows, texts, write_bars
 from readings import write_document, written
+from webserver import Answer, serve
 
 from quillread.cli.main import main
 from quillread.errors import DataError, UsageError
@@ -63,6 +64,21 @@ def test_a_long_document_among_images_is_spread_over_several_parts(here: Path):
     assert [found["book.pdf", i + 1] for i in range(40)] == [WORDS[i % 7] if i != 20 else "" for i in range(40)]
     assert len(list((here / "out" / "pages").rglob("*-000-*.parquet"))) == 3
     assert (progress.pages, progress.failed, progress.spread_left) == (43, 1, 0)
+
+
+@pytest.mark.slow
+def test_a_document_of_two_thousand_pages_keeps_no_image_waiting(here: Path):
+    list(write_bars(here / "scans", 5))
+    write_document(here / "scans" / "a-book.pdf", [WORDS[i % 7] for i in range(2000)])
+    pages = FrailBars()
+    progress = read_bars("scans", target="out", pages=pages)
+    found = texts("out")
+    assert [found["a-book.pdf", i + 1] for i in range(2000)] == [WORDS[i % 7] for i in range(2000)]
+    assert [found[f"page-{i:03}.png", 1] for i in range(5)] == list(WORDS[:5])
+    assert (len(found), progress.pages, progress.failed, progress.spread_left) == (2005, 2005, 0, 0)
+    # Other workers may read its pages, and have the images meanwhile.
+    assert len(list((here / "out" / "pages").rglob("*-000-*.parquet"))) == 125
+    assert pages.read.index(("scans/page-004.png", 0)) < 100
 
 
 def test_only_the_pages_that_are_selected_are_read_of_a_long_document(here: Path):
@@ -280,6 +296,20 @@ def test_an_input_named_twice_is_read_once(here: Path):
     (here / "list.txt").write_text("\n".join([*names, names[0], f"./{names[1]}"]), encoding="utf-8")
     progress = read_bars("list.txt", target="out")
     assert (len(texts("out")), progress.doubles) == (3, 2)
+
+
+def test_dead_addresses_of_a_table_have_rows_with_their_faults(here: Path):
+    with serve() as site:
+        list(write_bars(here, 1))
+        site.add("/there.png", Answer((here / "page-000.png").read_bytes()))
+        addresses = ["page-000.png", "nowhere.png", f"{site.address}/gone.png", f"{site.address}/there.png"]
+        (here / "list.csv").write_text("path\n" + "\n".join(addresses), encoding="utf-8")
+        progress = read_bars("list.csv", target="out")
+    found = {row["source"]: row for row in rows("out")}
+    assert (progress.pages, progress.failed) == (len(found), 2) == (4, 2)
+    assert "no such file" in found["nowhere.png"]["fault"]["message"]
+    assert "404" in found[addresses[2]]["fault"]["message"]
+    assert [found[address]["text"] for address in addresses] == [WORDS[0], "", "", WORDS[0]]
 
 
 def test_columns_of_a_table_are_carried_through(here: Path):

@@ -19,9 +19,9 @@ from batches import read_bars, rows
 from webserver import Answer, Names, WebServer, serve
 
 from quillread.batch.cluster import store as stores
+from quillread.batch.cluster.fetching import Sources
 from quillread.batch.cluster.sources import Source
 from quillread.batch.cluster.tasks import Item
-from quillread.batch.cluster.worker import Sources
 from quillread.errors import DataError, ImageError, UsageError
 from quillread.images.document import ReadConfig
 from quillread.images.web import WebConfig

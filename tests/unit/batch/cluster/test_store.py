@@ -1,14 +1,19 @@
 """Stores that fail, throttle and refuse, and a bucket as the target of a batch."""
 
+import itertools
 import os
 import socket
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from batches import WORDS, read_bars, write_bars
 
+from quillread.batch.cluster import store as stores
 from quillread.batch.cluster.store import Store, patiently
 from quillread.errors import DataError, InputError, OutputError
 
@@ -192,3 +197,53 @@ def test_a_bucket_without_permission_is_told(target: bool, bucket: str, here: Pa
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", refuse)
     with pytest.raises((DataError, InputError, OutputError), match="Access Denied"):
         read_bars(*(["scans"] if target else [f"{bucket}/scans"]), target=f"{bucket}/out" if target else here / "out")
+
+
+_PATIENCE = 0.5
+"""Seconds that the client waits for an answer."""
+
+
+@pytest.fixture
+def frail(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Have the server refuse requests and say nothing, as one with too much to do; counts what it did."""
+    import fsspec
+    import s3fs
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+
+    done: Counter[str] = Counter()
+    numbers, answer = itertools.count(1), DomainDispatcherApplication.__call__
+
+    def answer_or_not(app: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        number = next(numbers)
+        if done["recovered"]:
+            return answer(app, environ, start_response)
+        if number % 3 == 0:
+            done["throttled"] += 1
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("503 Slow Down", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
+        if number % 8 == 0:
+            done["stalled"] += 1
+            time.sleep(2 * _PATIENCE)  # what was asked for may be done all the same
+        return answer(app, environ, start_response)
+
+    config = {"read_timeout": _PATIENCE, "retries": {"max_attempts": 0}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": config})
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    monkeypatch.setattr(stores, "_WAITS", (0.05,) * 8)
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(DomainDispatcherApplication, "__call__", answer_or_not)
+    return done
+
+
+def test_a_store_that_throttles_and_stalls_loses_no_page_and_doubles_none(frail: Counter[str], bucket: str, here: Path):
+    list(write_bars(here / "scans", 9))
+    upload(here / "scans", bucket)
+    progress = read_bars(f"{bucket}/scans", target=f"{bucket}/out", formats=("txt",))
+    assert min(frail["throttled"], frail["stalled"]) > 3
+    assert (progress.pages, progress.failed, progress.unwritten) == (9, 0, [])
+    frail["recovered"] = 1
+    assert texts_of(bucket) == {f"page-{i:03}.png": WORDS[i % 7] for i in range(9)}
+    assert [Store(bucket).read(f"out/files/page-{i:03}.txt") for i in range(9)] == [
+        f"{WORDS[i % 7]}\n".encode() for i in range(9)
+    ]

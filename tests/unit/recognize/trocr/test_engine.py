@@ -1,5 +1,8 @@
 import itertools
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -315,3 +318,50 @@ def test_a_line_that_fits_is_read_whole(model: Trocr, counted: list[tuple[int, .
     image = line_image("short", 32)
     assert read(model, [image], split_long=8.0) == read(model, [image])
     assert counted == [image.shape[:2]] * 2
+
+
+class Slow:
+    """A backend whose first reading lasts until it is let go; wide images, where told, are too much for it."""
+
+    def __init__(self, backend: TorchTrocr, widest: int = 10**9) -> None:
+        self.canvas, self.spell, self._backend, self._widest = backend.canvas, backend.spell, backend, widest
+        self.batches: list[int] = []
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def write(self, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:
+        pictures = list(lines)
+        self.batches.append(len(pictures))
+        self.begun.set()
+        assert self.go.wait(60)
+        if any(picture.image.shape[1] > self._widest for picture in pictures):
+            raise MemoryError("too wide")
+        return self._backend.write(pictures, readings)
+
+
+def read_side_by_side(backend: Slow, pages: list[list[np.ndarray]]) -> list[list[str] | BaseException]:
+    """Read the lines of several pages, each in a thread of its own; the first one begins before the others."""
+    engine = TrocrEngine(backend, info())
+    with ThreadPoolExecutor(len(pages)) as threads:
+        first = threads.submit(engine, pages[0])
+        assert backend.begun.wait(60)
+        others = [threads.submit(engine, page) for page in pages[1:]]
+        while len(engine._write._waiting) < len(others):
+            time.sleep(0.01)
+        backend.go.set()
+        return [reading.exception() or [line.text for line in reading.result()] for reading in (first, *others)]
+
+
+def test_lines_of_pages_that_wait_are_read_together_and_as_if_alone(model: Trocr):
+    pages = [IMAGES[:1], IMAGES[1:3], IMAGES[2:], [], IMAGES]
+    slow = Slow(TorchTrocr(model, GenerateConfig()))
+    assert read_side_by_side(slow, pages) == [[line.text for line in read(model, page)] for page in pages]
+    assert slow.batches == [1, 8]
+
+
+def test_an_error_of_one_page_that_waits_is_no_error_of_the_others(model: Trocr):
+    pages = [IMAGES[:1], IMAGES[:1], IMAGES[1:2], IMAGES[2:3]]
+    widest = max(image.shape[1] for page in (pages[1], pages[3]) for image in page)
+    assert widest < IMAGES[1].shape[1]
+    found = read_side_by_side(Slow(TorchTrocr(model, GenerateConfig()), widest), pages)
+    assert isinstance(found[2], MemoryError)
+    assert [found[i] for i in (0, 1, 3)] == [[line.text for line in read(model, pages[i])] for i in (0, 1, 3)]
