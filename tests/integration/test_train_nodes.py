@@ -94,7 +94,7 @@ def train(
             subprocess.Popen(
                 [*node, *program, "train", *map(str, arguments)],
                 cwd=folder,
-                env={**os.environ, **environment, "PYTHONPATH": str(TESTS)},
+                env={**os.environ, **environment},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -347,7 +347,6 @@ def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str
         "address": "local",
         "num_cpus": max(1, math.ceil(config.max_workers * config.cpus_per_worker)),
         "include_dashboard": config.dashboard,
-        "dashboard_host": "127.0.0.1",
         "object_store_memory": _STORE_BYTES + cargo.size,
         "_temp_dir": stack.enter_context(folder),
     }

@@ -86,11 +86,14 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("torch", reason="needs pip install 'quillread[train]'")
+    from liveliness import lively
+
+    from quillread.models.trocr import loading
     from quillread.recognize.trocr import engine
     from quillread.recognize.trocr.torch_backend import TorchTrocr
 
     waiting, batches = [0], []
-    ask, read = engine._Turns.__call__, TorchTrocr._write
+    ask, read, open_model = engine._Turns.__call__, TorchTrocr._write, loading.load_trocr
 
     def count(turns: Any, images: Sequence[Any]) -> Any:
         waiting[0] += 1
@@ -103,6 +106,7 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
         batches.append(len(images))
         return read(backend, images, readings)
 
+    monkeypatch.setattr(loading, "load_trocr", lambda folder: lively(open_model(folder)))
     write_trocr(here / "toy")
     write_document(here / "book.pdf", [WORDS[i % 7] for i in range(20)])
     options = ReadOptions(models=(str(here / "toy"),), lines=True, threads=1)
@@ -116,4 +120,5 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
     monkeypatch.setattr(TorchTrocr, "_write", look)
     read_all("together", SEVERAL)
     assert texts("together") == texts("alone")
+    assert len(set(texts("alone").values())) > 1
     assert (sum(batches), max(batches) > 1) == (20, True)
