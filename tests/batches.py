@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.dataset
 from fakes import bar_line, bar_recognizer, png
 
-from quillread.batch.cluster.batch import Progress
 from quillread.batch.cluster.pool import Done
+from quillread.batch.cluster.progress import Progress
 from quillread.batch.cluster.reading import BatchConfig, read_batch
 from quillread.batch.cluster.tasks import Task
 from quillread.batch.cluster.worker import TaskWorker, WorkerConfig

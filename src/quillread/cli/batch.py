@@ -18,7 +18,7 @@ from quillread.extras import require_installed
 from quillread.formats.export import FORMATS
 
 if TYPE_CHECKING:
-    from quillread.batch.cluster.batch import Progress
+    from quillread.batch.cluster.progress import Progress
 
 _NEEDED = ("ray", "fsspec", "pyarrow")
 ACTIONS = {"status": configure_status, "report": configure_report, "sample": configure_sample}

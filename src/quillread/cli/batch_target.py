@@ -14,7 +14,7 @@ from quillread.extras import require_installed
 from quillread.files import write_text
 
 if TYPE_CHECKING:
-    from quillread.batch.cluster.batch import Progress
+    from quillread.batch.cluster.progress import Progress
 
 
 def configure_status(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +29,8 @@ def configure_status(parser: argparse.ArgumentParser) -> None:
 def status(args: argparse.Namespace) -> int:
     """Tell how far a batch is."""
     require_installed(("fsspec", "pyarrow"), "ray")
-    from quillread.batch.cluster.batch import Progress
     from quillread.batch.cluster.ledger import Ledger, is_alive
+    from quillread.batch.cluster.progress import Progress
     from quillread.batch.cluster.store import Store
 
     ledger = Ledger(Store(args.target))

@@ -10,8 +10,8 @@ from batches import FrailBars, LocalPool, read_bars, write_bars
 from readings import write_document
 
 from quillread.batch.cluster import reading
-from quillread.batch.cluster.batch import Progress
 from quillread.batch.cluster.ledger import Ledger
+from quillread.batch.cluster.progress import Progress
 from quillread.cli.batch_target import summarise
 from quillread.cli.main import main
 from quillread.models.catalog import ModelEntry

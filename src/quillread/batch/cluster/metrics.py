@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from quillread.batch.cluster.batch import Progress
+from quillread.batch.cluster.progress import Progress
 from quillread.extras import require, require_installed
 
 log = logging.getLogger(__name__)

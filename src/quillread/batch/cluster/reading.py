@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quillread.batch.cluster.batch import Batch, Progress
+from quillread.batch.cluster.batch import Batch
 from quillread.batch.cluster.ledger import LEDGER, Ledger
 from quillread.batch.cluster.metrics import RunMetrics
 from quillread.batch.cluster.plan import Plan
 from quillread.batch.cluster.pool import Pool, PoolConfig, RayPool, running_ray
+from quillread.batch.cluster.progress import Progress
 from quillread.batch.cluster.rows import column_names
 from quillread.batch.cluster.shipping import pack
 from quillread.batch.cluster.sources import Source, absolute_arguments
