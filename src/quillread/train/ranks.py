@@ -98,9 +98,9 @@ def together(call: Callable[[], T]) -> T:
     found = gather_object([(socket.gethostname(), failed)])
     if failed is not None:
         raise failed
-    for machine, error in found:
-        if error is not None:
-            raise type(error)(f"{machine}: {error.message}", hint=error.hint)
+    for machine, other in found:
+        if other is not None:
+            raise type(other)(f"{machine}: {other.message}", hint=other.hint)
     return result
 
 

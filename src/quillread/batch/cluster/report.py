@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from quillread.batch.cluster.fetching import Sources
 from quillread.batch.cluster.finished import Finished
 from quillread.batch.cluster.progress import Progress
-from quillread.batch.cluster.worker import Sources
 from quillread.evaluate.report_figures import embed_picture
 from quillread.evaluate.report_html import draw_page, draw_table
 from quillread.evaluate.report_text import percent
