@@ -104,7 +104,9 @@ def read_alone(place: Path) -> Texts:
     texts: Texts = {}
     for path in (place / "alone").rglob("*.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
-        texts |= {(Path(document["source"]).name, page["number"]): page["text"] for page in document["pages"]}
+        for page in document["pages"]:
+            text = "\n".join(line["text"] for line in page["lines"])
+            texts[Path(document["source"]).name, page["number"]] = text
     return texts
 
 
