@@ -155,7 +155,7 @@ def run_round(place: Path, target: Path, cluster: Cluster, rng: random.Random, m
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
     """Start a driver."""
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def find_workers(cluster: Cluster) -> list[int]:
