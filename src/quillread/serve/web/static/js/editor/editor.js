@@ -25,6 +25,8 @@ import { wordAt } from "./words.js";
 
 const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
 
+const HURRY = 120; // ms between lines, below which nobody looks at the image: a key that is held down repeats after 30
+
 /** The document that was left by turning pages. @type {number|null} */
 let leftBehind = null;
 
@@ -50,6 +52,8 @@ export class Editor {
     this.layout = null;
     this.frame = 0;
     this.moving = 0;
+    this.activatedAt = -Infinity;
+    this.isHurried = false;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -127,14 +131,21 @@ export class Editor {
 
   /** @param {number} id */
   activated(id) {
-    // The text is painted first; the image follows.
-    this.moving ||= requestAnimationFrame(() => setTimeout(() => {
-      this.moving = 0;
-      if (this.pane.active !== null && !this.ends.signal.aborted) this.view.activate(this.pane.active);
-      this.lightWord();
-    })); // prettier-ignore
+    const now = performance.now();
+    this.isHurried = now - this.activatedAt < HURRY;
+    this.activatedAt = now;
+    this.moving ||= requestAnimationFrame(() => setTimeout(() => this.follow())); // the text is painted first
     this.showReadings();
     if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
+  }
+
+  /** The image follows the text; while lines go by as fast as keys repeat, it waits for the last of them. */
+  follow() {
+    if (this.ends.signal.aborted) return;
+    if (this.isHurried && performance.now() - this.activatedAt < HURRY) return void setTimeout(() => this.follow(), HURRY);
+    this.moving = 0;
+    if (this.pane.active !== null) this.view.activate(this.pane.active);
+    this.lightWord();
   }
 
   showReadings() {

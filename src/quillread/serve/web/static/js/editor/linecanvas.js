@@ -17,8 +17,7 @@ const LOOKS = {
   none: { colour: "#777777", dash: [1, 4] },
 };
 const BASELINE = "#7a4fb5";
-const CROWD = 500; // from which on their boxes will do
-const MANY = 150; // lines in sight, from which on all are drawn through, as thin as can be: dashes take the longest, and then widths
+const MANY = 150; // lines in sight, from which on their boxes will do, drawn through, as thin as can be: dashes take the longest, then widths and points
 
 /**
  * Lines of one pixel of the screen are drawn several times as fast as wider ones.
@@ -26,6 +25,12 @@ const MANY = 150; // lines in sight, from which on all are drawn through, as thi
  * @param {number} seen
  */
 const widthOf = (width, seen) => (seen < MANY ? width : 1 / (devicePixelRatio || 1));
+
+/**
+ * @param {Place} one
+ * @param {Place} other
+ */
+const isSame = (one, other) => one.x === other.x && one.y === other.y && one.scale === other.scale;
 
 export class LineCanvas {
   /** @param {import("./sheet.js").Sheet} sheet */
@@ -56,8 +61,9 @@ export class LineCanvas {
     this.frame ||= requestAnimationFrame(() => this.draw());
   }
 
-  /** @param {Place} [place] */
+  /** @param {Place} [place] Where the page lies now: if all is drawn there, nothing is done. */
   draw(place) {
+    if (place && !this.frame && !this.timer && this.canvas.style.transform === "" && isSame(place, this.place)) return;
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
     this.frame = this.timer = 0;
@@ -129,7 +135,7 @@ export class LineCanvas {
       for (const i of seen) {
         const { line } = this.sheet.rows[i];
         if (standing(line) !== name) continue;
-        if (seen.length < CROWD) this.trace(ink, line.polygon.length ? line.polygon : line.baseline, true);
+        if (seen.length < MANY) this.trace(ink, line.polygon.length ? line.polygon : line.baseline, true);
         else this.traceBox(ink, this.boxes[i]);
       }
       ink.setLineDash(seen.length < MANY ? look.dash : []);

@@ -63,6 +63,7 @@ export class ImageView extends EventTarget {
     this.ownZoom = false;
     this.isHeld = false;
     this.isMoving = false;
+    this.isJump = false; // to where it is at once: the lines are drawn there, rather than moved and then drawn
     this.wentAt = 0;
     /** @type {number|null} */
     this.active = null;
@@ -105,9 +106,12 @@ export class ImageView extends EventTarget {
     viewer.addHandler("open-failed", () => this.failed());
     viewer.addHandler("tile-load-failed", () => this.failed());
     viewer.addHandler("canvas-click", (event) => event.quick && this.pick(/** @type {MouseEvent} */ (event.originalEvent)));
-    viewer.addHandler("animation-start", () => (this.isMoving = true));
-    viewer.addHandler("animation-finish", () => ((this.isMoving = false), this.place()));
-    viewer.addHandler("resize", () => this.place());
+    viewer.addHandler("animation-start", () => (this.isMoving = !this.isJump));
+    viewer.addHandler("animation-finish", () => {
+      if (this.isMoving) (this.isMoving = false), this.place();
+      this.isJump = false;
+    });
+    viewer.addHandler("resize", () => (this.place(), this.lines.later()));
     viewer.addHandler("update-viewport", () => this.place());
     for (const name of /** @type {const} */ (["canvas-scroll", "canvas-pinch", "canvas-double-click"])) viewer.addHandler(name, () => (this.ownZoom = true));
   }
@@ -189,6 +193,7 @@ export class ImageView extends EventTarget {
     // Who goes on quickly does not wait for the image to glide.
     const isQuick = performance.now() - this.wentAt < 700;
     this.wentAt = performance.now();
+    this.isJump = !this.isMoving && (atOnce || isQuick || movesLess());
     viewport.fitBounds(new this.kit.Rect(x * unit, y * unit, width * unit, height * unit), atOnce || isQuick || movesLess());
   }
 
