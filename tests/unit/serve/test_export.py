@@ -22,6 +22,7 @@ from quillread.serve.access.actor import OWNER
 from quillread.serve.archive.exporting import ALL_FORMATS, Selection, export, safe_name
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.readings import add_import
+from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Document, Page, Region
 
 MakePage = Callable[..., int]
@@ -161,7 +162,11 @@ def test_ground_truth_lines_are_read_back(client: TestClient, letter: Document, 
 def test_a_page_that_could_not_be_read_says_so(archive: Archive, client: TestClient, letter: Document):
     with archive.database.write() as session:
         fault = {"kind": "image", "message": "damaged", "hint": None}
-        session.add(Page(document_id=letter.id, position=9, state="failed", fault=fault))
+        page = Page(document_id=letter.id, position=9, state="failed", fault=fault, width=100, height=100)
+        session.add(page)
+        session.flush()
+        corners = pack_points([(10, 10), (90, 10), (90, 90), (10, 90)])
+        session.add(Region(page_id=page.id, position=0, kind="picture", polygon=corners))
     text = fetch(client, f"documents/{letter.id}", format="txt").decode()
     assert text.endswith("[page 3 could not be read]\n")
     for name in ALL_FORMATS:

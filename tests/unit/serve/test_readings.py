@@ -157,6 +157,14 @@ def test_an_import_keeps_ids_and_its_text_is_not_overwritten(archive: Archive):
         assert versions(session, row) == [("import", "Ground truth"), ("machine", "Grund")]
 
 
+def test_lines_that_a_file_has_in_a_picture_are_text(archive: Archive):
+    with archive.database.write() as session:
+        page = new_page(session)
+        region = types.Region(box(50, 50, 900, 900), (found_line("Legend", 100),), "r_map", "picture")
+        add_import(session, page, types.Page("a.jpg", 1, 1000, 1000, (region,)), "a.xml")
+        assert read_layout(session, page).page.text == "Legend"
+
+
 def test_a_page_of_two_thousand_lines_keeps_them_when_it_is_read_again(archive: Archive):
     lines = [found_line(f"line {i}", 40.0 * (i % 250), 100.0 + 90 * (i // 250), step=8) for i in range(2000)]
     with archive.database.write() as session:

@@ -148,7 +148,7 @@ class _Work:
             if page is None:
                 return None
             layout = read_layout(session, page, checked=self.checked, number=number).page
-        if page.fault is not None and not layout.regions:
+        if page.fault is not None and not layout.lines:
             layout = replace(layout, fault=Fault(**page.fault))
         return page, layout
 

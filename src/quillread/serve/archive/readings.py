@@ -1,7 +1,7 @@
 """Putting into a page what a machine has read on it, or a file says of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import case, delete, func, insert, select, update
@@ -83,7 +83,9 @@ def add_import(session: Session, page: Page, known: types.Page, author: str, use
         user_id: Who has brought it.
     """
     document = session.get_one(Document, page.document_id)
-    regions = [_region(page, region, position) for position, region in enumerate(known.regions)]
+    # Other programs tell less finely what a region is: where lines are known, there is text.
+    said = [replace(r, kind="text") if r.lines and r.kind in NOT_TEXT else r for r in known.regions]
+    regions = [_region(page, region, position) for position, region in enumerate(said)]
     session.add_all(regions)
     session.flush()
     rows: list[Line] = []
