@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; reading the validation lines takes one of them longer than another."""
-_LOOKS = 10
+_LOOKS = 50
 """Times that a process looks for a file that another wrote: file systems of networks show it a little later."""
 _LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
 
@@ -44,10 +44,19 @@ def is_first() -> bool:
 
 
 def join() -> None:
-    """Connect this process to the others; it waits for those that have not started yet."""
+    """Connect this process to the others; it waits for those that have not started yet.
+
+    Raises:
+        ConfigError: If they cannot be connected by what the environment says.
+    """
     if count() > 1:
         atexit.register(_part)
-        PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+        if state.num_processes != count():
+            raise ConfigError(
+                f"WORLD_SIZE says that {count()} processes train, but they are not connected",
+                hint="start them with torchrun or accelerate launch, which say all that it takes",
+            )
 
 
 def _part() -> None:
@@ -150,7 +159,8 @@ def check_shared(folder: Path) -> None:
         machines = gather_object([None if _is_seen(sign) else socket.gethostname()])
     finally:
         if is_first():
-            sign.unlink(missing_ok=True)
+            with suppress(OSError):  # why it is not there is being said
+                sign.unlink()
     if blind := sorted({machine for machine in machines if machine}):
         raise ConfigError(
             f"{folder}: is not the same folder on all machines: what the first one writes is not seen on "
@@ -160,12 +170,13 @@ def check_shared(folder: Path) -> None:
 
 
 def _write_sign(sign: Path) -> None:
-    if is_first():
-        try:
-            sign.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # By each process: NFS goes on saying for a while that a folder is not there where it was looked for before.
+        sign.parent.mkdir(parents=True, exist_ok=True)
+        if is_first():
             sign.touch()
-        except OSError as error:
-            raise OutputError(f"{sign.parent}: cannot be written: {error.strerror or error}") from error
+    except OSError as error:
+        raise OutputError(f"{sign.parent}: cannot be written: {error.strerror or error}") from error
 
 
 def _is_seen(sign: Path) -> bool:

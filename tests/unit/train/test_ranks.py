@@ -2,11 +2,12 @@
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from quillread.errors import ConfigError, DataError, QuillreadError, TrainingError
+from quillread.errors import ConfigError, DataError, OutputError, QuillreadError, TrainingError
 from quillread.train import arguments, ranks
 from quillread.train.arguments import training_arguments
 from quillread.train.config import TrainConfig
@@ -79,3 +80,19 @@ def test_processes_share_the_cores_of_their_own_machine_only(monkeypatch: pytest
     monkeypatch.setattr(ranks, "count_here", lambda: 8)
     args = training_arguments(TrainConfig(batch_size=32), tmp_path, 4, validates=False, progress=False)
     assert (sharing, args.per_device_train_batch_size) == ([8], 2)
+
+
+def test_processes_that_no_launcher_connects_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "PartialState", lambda **_: SimpleNamespace(num_processes=1))
+    with pytest.raises(ConfigError, match="2 processes train, but they are not connected"):
+        ranks.join()
+
+
+def test_a_run_whose_output_is_a_file_says_that_it_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "gather_object", lambda own: [*own, ("far", None)])
+    monkeypatch.setattr(ranks, "broadcast_object_list", list)
+    (tmp_path / "run").touch()
+    with pytest.raises(OutputError, match="run: cannot be written"):
+        ranks.check_shared(tmp_path / "run")

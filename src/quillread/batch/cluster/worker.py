@@ -91,7 +91,9 @@ class TaskWorker:
         """What can be read at the same time: the inputs of a task, or parts of a long document."""
         begun, earlier = self._begun(task), self._earlier(task)
         parts = [(task, place, item) for place, item in enumerate(task.items)]
-        if task.pages is not None and not task.careful:
+        # What an earlier run has read whole is taken as a whole.
+        is_read = earlier is not None and not any(row["fault"] for row in earlier)
+        if task.pages is not None and not task.careful and not is_read:
             first, stop = task.pages
             size = -(-(stop - first) // self._config.abreast)
             starts = range(first, stop, size)

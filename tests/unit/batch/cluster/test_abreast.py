@@ -11,6 +11,7 @@ from batches import WORDS, FrailBars, LocalPool, read_bars, rows, texts, write_b
 from fakes import write_trocr
 from readings import write_document, written
 
+from quillread.batch.cluster.ledger import Ledger
 from quillread.batch.cluster.reading import BatchConfig, read_batch
 from quillread.batch.executors import PageJob, PageResult, make_worker
 from quillread.options import ReadOptions
@@ -57,6 +58,16 @@ def test_pages_that_failed_are_read_again_several_at_once(scans: Path):
     (scans / "bad.png").write_bytes((scans / "page-000.png").read_bytes())
     progress = read_bars("scans", target="out", abreast=SEVERAL, formats=("txt",), retry_failed=True)
     assert (len(texts("out")), progress.pages, progress.failed) == (50, 50, 1)
+
+
+def test_rows_that_a_killed_run_has_mended_are_there_once(scans: Path, monkeypatch: pytest.MonkeyPatch):
+    read_bars("scans/book.pdf", target="out", abreast=SEVERAL)
+    write_document(scans / "book.pdf", ["dead"] * 39)
+    with monkeypatch.context() as killed:  # before it notes what it has done
+        killed.setattr(Ledger, "commit", lambda *_: None)
+        read_bars("scans/book.pdf", target="out", abreast=SEVERAL, retry_failed=True)
+    progress = read_bars("scans/book.pdf", target="out", abreast=SEVERAL, retry_failed=True)
+    assert (len(rows("out")), progress.pages, progress.failed) == (39, 39, 0)
 
 
 def test_a_page_that_kills_a_worker_that_reads_several_is_found(scans: Path):
@@ -106,7 +117,7 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
         batches.append(len(images))
         return read(backend, images, readings)
 
-    monkeypatch.setattr(loading, "load_trocr", lambda folder: lively(open_model(folder)))
+    monkeypatch.setattr(loading, "load_trocr", lambda folder, **told: lively(open_model(folder, **told)))
     write_trocr(here / "toy")
     write_document(here / "book.pdf", [WORDS[i % 7] for i in range(20)])
     options = ReadOptions(models=(str(here / "toy"),), lines=True, threads=1)
