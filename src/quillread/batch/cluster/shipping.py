@@ -5,14 +5,18 @@ is: it may be as large as the pages.
 """
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from quillread.config import dump
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, split_weight
 from quillread.models.catalog import SHIPPED, resolve
+from quillread.models.trocr.adapter_folder import find_base, read_base
+from quillread.models.trocr.files import BASE_NAME, is_adapter
 from quillread.options import ReadOptions
 
 _NONE = "none"
@@ -38,14 +42,13 @@ def pack(options: ReadOptions) -> Cargo:
     """Read the files that options name.
 
     Raises:
-        ModelError: If there is no such model.
+        ModelError: If there is no such model, or adapters do not belong to the one that they name.
     """
     folders: dict[str, dict[str, bytes]] = {}
     models, files = {}, {}
     for name in options.models:
         if name not in SHIPPED:
-            found = sorted(path for path in resolve(name).iterdir() if path.is_file() and path.name[0] != ".")
-            models[name] = _add(folders, {path.name: path.read_bytes() for path in found})
+            models[name] = _add_model(folders, resolve(name))
     languages = (split_weight(written)[0] for written in options.lm or ())
     paths = [name for name in languages if name not in (AUTO, _NONE, *SHIPPED_LANGUAGES)]
     paths += map(str, options.lexicons)
@@ -81,6 +84,16 @@ def unpack(options: ReadOptions, cargo: Cargo) -> ReadOptions:
         lexicons=tuple(Path(placed(str(path))) for path in options.lexicons),
         segmenter=placed(options.segmenter),
     )
+
+
+def _add_model(folders: dict[str, dict[str, bytes]], folder: Path) -> str:
+    """Add a model; to adapters the one that they belong to, which they find beside them where they arrive."""
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    contents = {path.name: path.read_bytes() for path in found}
+    if is_adapter(folder):
+        base = replace(read_base(folder), folder=f"../{_add_model(folders, find_base(folder))}")
+        contents[BASE_NAME] = json.dumps(dump(base)).encode()
+    return _add(folders, contents)
 
 
 def _add(folders: dict[str, dict[str, bytes]], contents: dict[str, bytes]) -> str:

@@ -7,6 +7,7 @@ from fakes import write_bar_folder
 
 from quillread.batch.cluster import shipping
 from quillread.batch.cluster.shipping import Cargo, pack, unpack
+from quillread.models.trocr.adapter_folder import Base, digest_weights, find_base, write_base
 from quillread.options import ReadOptions
 
 
@@ -63,3 +64,19 @@ def test_files_of_equal_names_stay_apart(machine: Path, tmp_path: Path):
     options = ReadOptions(lm=("fr",), lexicons=tuple(paths))
     found = unpack(options, pack(options)).lexicons
     assert [path.read_text(encoding="utf-8") for path in found] == ["words 0", "words 1"]
+
+
+def test_adapters_travel_with_the_model_that_they_belong_to(machine: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    base, adapters = home / "base", home / "far" / "adapters"
+    for folder, name in ((base, "model.safetensors"), (adapters, "adapter_model.safetensors")):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(name.encode())
+        (folder / "config.json").write_text('{"model_type": "vision-encoder-decoder"}', encoding="utf-8")
+    (adapters / "adapter_config.json").write_text("{}", encoding="utf-8")
+    write_base(Base("base", digest_weights(base), folder="../../base"), adapters)
+    options = ReadOptions(models=(str(adapters),))
+    cargo = pack(options)
+    home.rename(tmp_path / "gone")
+    (there,) = unpack(options, cargo).models
+    assert (find_base(Path(there)) / "model.safetensors").read_bytes() == b"model.safetensors"
