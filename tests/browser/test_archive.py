@@ -142,6 +142,30 @@ def test_a_whole_document_that_moves_is_the_same_there_and_has_its_place_again_a
     assert (documents(here), documents(there)) == ([document["id"], later], [])
 
 
+def test_documents_that_are_not_neighbours_have_their_places_again_after_undo(served: Served, tab: Any):
+    here = served.new_collection("Upper row", 1)
+    (first,) = (one["id"] for one in served.call("GET", f"collections/{here}/documents")["items"])
+    names = ("Second", "Third", "Fourth")
+    others = [served.call("POST", f"collections/{here}/documents", json={"name": name})["id"] for name in names]
+    served.call("PATCH", f"pages/{served.new_page()}", json={"document_id": others[1]})
+    there = served.call("POST", "collections", json={"name": "Lower row"})["id"]
+
+    def documents(collection: int) -> list[int]:
+        return [one["id"] for one in served.call("GET", f"collections/{collection}/documents")["items"]]
+
+    open_collection(tab, served, here)
+    tab.keyboard.press(" ")
+    tab.keyboard.press("Shift+ArrowRight")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    tab.locator("#move-to").select_option(label="Lower row")
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".toast")).to_contain_text("2 pages moved to Lower row")
+    assert (documents(here), documents(there)) == ([others[0], others[2]], [first, others[1]])
+    tab.get_by_role("button", name="Undo").press("Enter")
+    expect(tab.locator(".cell")).to_have_count(2)
+    assert (documents(here), documents(there)) == ([first, *others], [])
+
+
 def test_filters_show_what_they_say(served: Served, tab: Any):
     collection = served.new_collection("Mixed", 2)
     page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]

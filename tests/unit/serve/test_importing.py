@@ -449,6 +449,29 @@ def test_an_import_on_a_full_disk_goes_on_when_there_is_space(
     assert document["page_count"] == 3
 
 
+def test_pages_that_are_moved_while_their_document_is_imported_are_read(
+    client: TestClient, archive: Archive, collection: int
+):
+    upload(client, collection, {"a.zip": zipped({f"{number}.png": picture(colour=number) for number in range(4)})})
+    other = client.post("/api/v1/collections", json={"name": "Others"}).json()["id"]
+    moved: list[int] = []
+
+    def move_two(_told: Any) -> None:
+        (document,) = documents_of(client, collection)
+        if document["page_count"] == 3 and not moved:
+            moved.extend(page["id"] for page in pages_of(client, document["id"])[:2])
+            assert client.post(f"/api/v1/collections/{other}/pages", json={"page_ids": moved}).status_code == 200
+
+    with archive.database.write() as session:
+        claimed = claim(session, "import", "test")
+    assert isinstance(claimed, Claim)
+    importing.run_import(archive, claimed, move_two, lambda: False)
+    with archive.database.read() as session:
+        jobs = session.execute(select(Job.collection_id, Job.total).where(Job.kind == "read")).all()
+        assert set(session.scalars(select(Page.state))) == {"waiting"}
+    assert sorted(tuple(job) for job in jobs) == sorted([(collection, 2), (other, 2)])
+
+
 def test_a_document_that_is_deleted_for_good_ends_its_import(client: TestClient, archive: Archive, collection: int):
     document = client.post(f"/api/v1/collections/{collection}/documents", json={"name": "a"}).json()["id"]
     answer = upload(client, collection, {"b.png": picture()}, document_id=document)

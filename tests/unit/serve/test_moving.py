@@ -1,8 +1,10 @@
 """Pages that move to another collection, and back."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from fastapi.testclient import TestClient
+from serve_pages import found_line, read_page
 from serve_readers import add_scans
 from sqlalchemy import select
 
@@ -135,3 +137,17 @@ def test_a_job_reads_pages_that_were_moved_meanwhile_and_tells_where_they_are(
         assert set(session.scalars(select(Page.state))) == {"read"}
         told = session.execute(select(Event.collection_id, Event.data).where(Event.kind == "page.read")).all()
     assert {data["page"]: where for where, data in told} == {pages[0]: job["collection_id"], pages[1]: other}
+
+
+def test_lines_that_are_read_while_their_document_moves_are_found_where_it_is(archive: Archive, client: TestClient):
+    (page,) = add_scans(archive, ["a.png"])
+    other = make_collection(client, "Others")
+    with ThreadPoolExecutor(1) as pool:
+        with archive.database.write() as session:
+            read_page(session, session.get_one(Page, page.id), found_line("Zwiebelfisch", 0.0))
+            address, body = f"/api/v1/documents/{page.document_id}", {"collection_id": other}
+            moving = pool.submit(client.patch, address, json=body)
+            wait([moving], timeout=1)
+        assert moving.result(timeout=30).status_code == 200
+    (hit,) = client.get("/api/v1/search", params={"q": "zwiebelfisch", "collection_id": other}).json()["items"]
+    assert hit["page_id"] == page.id

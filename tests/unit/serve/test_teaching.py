@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from quillread.errors import ConfigError
 from quillread.serve.access.actor import OWNER
 from quillread.serve.archive import teaching
+from quillread.serve.archive.documents import move_document
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.lines import save_text
 from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
@@ -125,6 +126,18 @@ def test_lines_that_models_were_taught_with_are_known(archive: Archive):
         session.add(Model(name="other", blob="a" * 64, family="compact", card={"_taught": [9]}))
     with archive.database.read() as session:
         assert taught_before(session, collection) == {1, 2, 3}
+
+
+def test_lines_that_the_model_of_another_collection_was_taught_with_are_known_once_they_move(archive: Archive):
+    there = fill(archive)
+    with archive.database.write() as session:
+        here = new_page(session, "Diaries").document.collection_id
+        card = {"_taught": [1, 2]}
+        session.add(Model(name="letters", blob="a" * 64, family="compact", collection_id=there, card=card))
+        move_document(session, OWNER, session.get_one(Page, 1).document, here)
+    with archive.database.read() as session:
+        assert taught_before(session, here) == {1, 2}
+        assert taught_before(session, there) == set()
 
 
 def test_the_fewest_lines_are_proofread_for_a_target(archive: Archive):

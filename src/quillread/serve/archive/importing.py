@@ -1,6 +1,7 @@
 """What rows come of files: documents and pages, each made once however often an import runs."""
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -54,15 +55,11 @@ def find_origins(session: Session, key: str, document_id: int | None) -> set[str
     return {origin for origin in session.scalars(chosen.where(Page.origin.startswith(f"{key}/"))) if origin}
 
 
-def find_unread(session: Session, document_id: int, key: str) -> list[Page]:
-    """The pages of a document that an import has made and that nobody reads yet, in their order."""
-    chosen = select(Page).where(
-        Page.document_id == document_id,
-        Page.state == "new",
-        Page.origin.startswith(f"{key}/"),
-        Page.deleted.is_(None),
-    )
-    return list(session.scalars(chosen.order_by(Page.position, Page.id)))
+def find_unread(session: Session, key: str) -> list[list[Page]]:
+    """The pages that an import has made and that nobody reads yet, by the document that they are in by now."""
+    chosen = select(Page).where(Page.state == "new", Page.origin.startswith(f"{key}/"), Page.deleted.is_(None))
+    pages = session.scalars(chosen.order_by(Page.document_id, Page.position, Page.id))
+    return [list(some) for _, some in groupby(pages, key=lambda page: page.document_id)]
 
 
 def begin_document(archive: Archive, actor: Actor, collection_id: int, name: str, origin: str) -> int | None:

@@ -118,8 +118,8 @@ def move_to_collection(
     """Move pages to another collection that the actor may change, in documents as they are in now.
 
     A document all of whose pages move goes itself, with those that are in the bin. Of others, the pages go into a new
-    document of the same name. Documents and pages keep their order; those that are in the collection stay. Jobs go on
-    with the pages wherever they are.
+    document of the same name. Documents and pages keep their order; those that are in the collection stay. Pages
+    that wait are read wherever they are; an export that waits finds only those of its own collection.
 
     Returns:
         Members of `MovedDocument`.

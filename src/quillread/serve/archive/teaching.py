@@ -61,9 +61,12 @@ def checked_lines(session: Session, collection_id: int) -> list[Checked]:
 
 
 def taught_before(session: Session, collection_id: int) -> set[int]:
-    """Lines of a collection that some model of the archive was taught with: what it reads in them proves nothing."""
-    cards = session.scalars(select(Model.card).where(Model.collection_id == collection_id))
-    return {id for card in cards for id in card.get("_taught", ())}
+    """Lines of a collection that some model of the archive was taught with: what it reads in them proves nothing.
+
+    Models of other collections count, too: lines move, and a collection may be read with the model of another.
+    """
+    taught = {id for card in session.scalars(select(Model.card)) for id in card.get("_taught", ())}
+    return taught.intersection(session.scalars(_lines(collection_id).with_only_columns(Line.id)))
 
 
 def hold_back(lines: Sequence[Checked], taught: Some[int] = ()) -> tuple[list[Checked], list[Checked]]:

@@ -254,9 +254,8 @@ def _let_read(running: _Import) -> bool:
     while running.claim.payload.get("read", True):
         try:
             with running.archive.database.write() as session:
-                for document_id in running.document_ids:
-                    if pages := find_unread(session, document_id, running.key):
-                        enqueue_reading(session, running.actor, pages)
+                for pages in find_unread(session, running.key):
+                    enqueue_reading(session, running.actor, pages)
             break
         except BusyError as error:  # too many jobs wait: some will end
             for _ in range(error.retry_after * 4):

@@ -114,7 +114,8 @@ function askTarget(n, documents, others) {
  * @param {Map<number, ArchiveDocument>} documents As they were.
  */
 async function moveBack(pages, moved, documents) {
-  for (const { from_id, document_id } of moved) {
+  // The last first: each goes before the document that has its place now, and those after it stay in their order.
+  for (const { from_id, document_id } of [...moved].reverse()) {
     const before = documents.get(from_id);
     const some = pages.filter((page) => page.document_id === from_id);
     if (from_id === document_id && before) await call("PATCH", `documents/${from_id}`, { body: { collection_id: before.collection_id, position: before.position } });
