@@ -531,7 +531,7 @@ def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: An
     served.call("PATCH", f"pages/{third}", json={"document_id": other})
     first, second, _ = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
     editor = EditorDriver(tab, served, first).open()
-    for page, name, toasts in ((second, "Page 2 (2 of 2)", 0), (third, "<b>Box</b> two", 1)):
+    for page, name, toasts in ((second, "Page 2 of 2", 0), (third, "<b>Box</b> two", 1)):
         editor.press("PageDown")
         expect(tab).to_have_url(re.compile(f"#/page/{page}$"))
         expect(tab.locator("h1")).to_contain_text(name)  # until then the page before is there
@@ -543,3 +543,11 @@ def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: An
     expect(tab.locator(".toast").last).to_contain_text("last page of the collection")
     editor.press("PageUp")
     expect(tab).to_have_url(re.compile(f"#/page/{second}$"))
+
+
+def test_the_image_follows_the_last_of_many_lines_that_go_by_fast(editor: EditorDriver):
+    editor.open()
+    editor.tab.locator(".stage canvas").first.wait_for()
+    editor.press(*["ArrowDown"] * 12)
+    (x, y), *_ = editor.served.lines(editor.page)[12]["polygon"]
+    expect(editor.tab.locator(".line-mark")).to_have_attribute("points", re.compile(f"^{x:g},{y:g} "))

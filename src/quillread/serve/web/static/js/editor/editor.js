@@ -54,6 +54,7 @@ export class Editor {
     this.moving = 0;
     this.activatedAt = -Infinity;
     this.isHurried = false;
+    this.waiting = 0;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -134,18 +135,22 @@ export class Editor {
     const now = performance.now();
     this.isHurried = now - this.activatedAt < HURRY;
     this.activatedAt = now;
-    this.moving ||= requestAnimationFrame(() => setTimeout(() => this.follow())); // the text is painted first
+    // The text is painted first.
+    this.moving ||= requestAnimationFrame(() => setTimeout(() => {
+      this.moving = 0;
+      this.follow();
+      this.lightWord();
+    })); // prettier-ignore
     this.showReadings();
     if (document.activeElement === this.pane.field) this.layout?.follow(id); // not if lines were only loaded anew
   }
 
   /** The image follows the text; while lines go by as fast as keys repeat, it waits for the last of them. */
   follow() {
+    clearTimeout(this.waiting);
     if (this.ends.signal.aborted) return;
-    if (this.isHurried && performance.now() - this.activatedAt < HURRY) return void setTimeout(() => this.follow(), HURRY);
-    this.moving = 0;
-    if (this.pane.active !== null) this.view.activate(this.pane.active);
-    this.lightWord();
+    if (this.isHurried && performance.now() - this.activatedAt < HURRY) this.waiting = setTimeout(() => this.follow(), HURRY);
+    else if (this.pane.active !== null) this.view.activate(this.pane.active);
   }
 
   showReadings() {
