@@ -337,3 +337,30 @@ def test_two_thousand_lines_are_shown_and_put_in_order(archive: Archive, client:
     assert len(ids) == 2000
     assert drawing.change("PUT", f"pages/{drawing.id}/order", {"line_ids": ids[::-1]}).is_success
     assert [line["id"] for line in drawing.lines] == ids[::-1]
+
+
+def area(top: float, bottom: float) -> list[list[float]]:
+    return [[50, top], [950, top], [950, bottom], [50, bottom]]
+
+
+def test_lines_outside_a_picture_leave_it_when_it_is_drawn_anew_and_come_back_with_it(drawing: Drawing):
+    place = f"regions/{drawing.lines[0]['region_id']}"
+    outer = drawing.change("POST", f"pages/{drawing.id}/regions", {"polygon": area(180, 260), "kind": "margin"})
+    (region,) = outer.json()["regions"]
+    drawing.change("PATCH", f"lines/{drawing.lines[1]['id']}/layout", {"region_id": drawing.lines[0]["region_id"]})
+    picture = drawing.lines[0]["region_id"]
+    assert drawing.change("PATCH", place, {"kind": "picture"}).json()["lines"] == []
+    moved = drawing.change("PATCH", place, {"polygon": area(90, 160)}).json()["lines"]
+    assert [line["text"] for line in moved] == ["three", "four"]
+    assert [line["region_id"] for line in drawing.lines] == [picture, region["id"], None]
+    drawing.change("PATCH", place, {"polygon": area(0, 1000)})
+    assert [line["region_id"] for line in drawing.lines] == [picture, region["id"], picture]
+
+
+def test_lines_outside_a_region_leave_it_when_it_becomes_a_picture(drawing: Drawing):
+    region = drawing.lines[0]["region_id"]
+    drawing.change("PATCH", f"regions/{region}", {"polygon": area(90, 160)})
+    assert [line["region_id"] for line in drawing.lines] == [region, region, region]
+    moved = drawing.change("PATCH", f"regions/{region}", {"kind": "ignore"}).json()["lines"]
+    assert [line["text"] for line in moved] == ["three", "four"]
+    assert [line["region_id"] for line in drawing.lines] == [region, None, None]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.lines import LineOut, RegionOut, show_region, tag
 from quillread.serve.api.request import IfMatch, TheActor, TheArchive
-from quillread.serve.archive import layout, split_merge
+from quillread.serve.archive import layout, regions, split_merge
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layout import Changed
 from quillread.serve.archive.lines import show_line
@@ -166,7 +166,7 @@ def post_region(archive: TheArchive, actor: TheActor, page_id: int, body: NewReg
     """Draw a region; lines whose middle lies in it belong to it from now on."""
 
     def change(session: Session) -> Changed:
-        return layout.add_region(session, actor, page_id, version, body.polygon, body.kind)
+        return regions.add_region(session, actor, page_id, version, body.polygon, body.kind)
 
     return _answer(archive, actor, change, status=201)
 
@@ -177,13 +177,13 @@ def patch_region(
 ) -> Response:
     """Draw a region anew, say what it is, or put it and its lines elsewhere in the reading order."""
     given = body.model_dump(exclude_unset=True)
-    return _answer(archive, actor, lambda session: layout.change_region(session, actor, region_id, version, given))
+    return _answer(archive, actor, lambda session: regions.change_region(session, actor, region_id, version, given))
 
 
 @router.delete("/regions/{region_id}", response_model=LayoutOut)
 def delete_region(archive: TheArchive, actor: TheActor, region_id: int, version: IfMatch) -> Response:
     """Delete a region; its lines stay."""
-    return _answer(archive, actor, lambda session: layout.delete_region(session, actor, region_id, version))
+    return _answer(archive, actor, lambda session: regions.delete_region(session, actor, region_id, version))
 
 
 def _answer(
