@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from httpx import Response
 from serve_pages import found_line, new_page, read_page
 from sqlalchemy import select
 
+from quillread.serve.archive.checking import check
 from quillread.serve.archive.geometry import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.layout import check_room
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
+from quillread.serve.faults import TooLargeError
 from quillread.types import Line
 
 
@@ -364,3 +368,24 @@ def test_lines_outside_a_region_leave_it_when_it_becomes_a_picture(drawing: Draw
     moved = drawing.change("PATCH", f"regions/{region}", {"kind": "ignore"}).json()["lines"]
     assert [line["text"] for line in moved] == ["three", "four"]
     assert [line["region_id"] for line in drawing.lines] == [region, None, None]
+
+
+def test_lines_in_a_picture_are_not_counted(archive: Archive, drawing: Drawing):
+    def counts() -> tuple[int, int, int]:
+        page = drawing.page()
+        return page.line_count, page.checked_count, page.doubtful_count
+
+    body = {"polygon": area(180, 260), "kind": "picture"}
+    (region,) = drawing.change("POST", f"pages/{drawing.id}/regions", body).json()["regions"]
+    one, hidden, four = drawing.lines
+    for line in (one, hidden, four):
+        drawing.save(line, line["text"])
+    assert counts() == (2, 2, 0)
+    assert not list(check(archive))
+    with archive.database.write() as session:
+        session.info["limits"] = replace(session.info["limits"], page_lines=3)
+        page = session.get_one(Page, drawing.id)
+        with pytest.raises(TooLargeError, match="3 lines"):
+            check_room(session, page)
+    drawing.change("PATCH", f"regions/{region['id']}", {"kind": "text"})
+    assert counts() == (3, 3, 0)

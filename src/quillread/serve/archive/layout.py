@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from quillread import types
@@ -17,7 +17,7 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
 from quillread.serve.archive.indexing import index_states, unindex_lines
-from quillread.serve.archive.layouts import LineState, live_lines, load_lines, place_of, regions_around
+from quillread.serve.archive.layouts import LineState, is_ignored, live_lines, load_lines, place_of, regions_around
 from quillread.serve.archive.lines import lock_line, lock_page
 from quillread.serve.archive.pages import show_page
 from quillread.serve.archive.readings import recount
@@ -223,8 +223,10 @@ def shape_of(
 def check_room(session: Session, page: Page, count: int = 1) -> None:
     """Refuse more lines than a page may have."""
     most = session.info["limits"].page_lines
-    if page.line_count + count > most:
-        message = f"page {page.id} has {page.line_count:,} lines, and may have {most:,}"
+    hidden = select(func.count(Line.id)).where(Line.page_id == page.id, Line.deleted.is_(None), is_ignored())
+    lines = page.line_count + session.execute(hidden).scalar_one()
+    if lines + count > most:
+        message = f"page {page.id} has {lines:,} lines, and may have {most:,}"
         raise TooLargeError(message, code="most-lines", most=most)
 
 

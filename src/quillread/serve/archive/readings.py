@@ -112,14 +112,14 @@ def add_import(session: Session, page: Page, known: types.Page, author: str, use
 
 
 def recount(session: Session, page: Page) -> None:
-    """Count the lines of a page anew."""
+    """Count the lines of a page anew, without those in pictures and regions to ignore."""
     session.flush()
     doubtful = Line.confidence < DOUBTFUL
     counts = select(
         func.count(Line.id),
         func.coalesce(func.sum(case((Line.checked, 1), else_=0)), 0),
         func.coalesce(func.sum(case((~Line.checked & doubtful, 1), else_=0)), 0),
-    ).where(Line.page_id == page.id, Line.deleted.is_(None))
+    ).where(Line.page_id == page.id, Line.deleted.is_(None), ~is_ignored())
     page.line_count, page.checked_count, page.doubtful_count = session.execute(counts).one()
 
 
