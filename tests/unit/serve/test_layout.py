@@ -389,3 +389,25 @@ def test_lines_in_a_picture_are_not_counted(archive: Archive, drawing: Drawing):
             check_room(session, page)
     drawing.change("PATCH", f"regions/{region['id']}", {"kind": "text"})
     assert counts() == (3, 3, 0)
+
+
+@pytest.mark.parametrize("way", ["kind", "outline", "delete", "around", "move"])
+def test_a_line_drawn_in_a_picture_is_read_when_it_becomes_text(drawing: Drawing, way: str):
+    body = {"polygon": area(480, 800), "kind": "picture"}
+    (region,) = drawing.change("POST", f"pages/{drawing.id}/regions", body).json()["regions"]
+    place, lines = f"regions/{region['id']}", f"pages/{drawing.id}/lines"
+    # what is asked for at once finds the line in a picture, and reads nothing
+    (line,) = drawing.change("POST", lines, {"baseline": straight(600)}, read=False).json()["lines"]
+    drawing.change("PATCH", place, {"kind": "ignore"})
+    assert drawing.waiting() == []
+    if way == "kind":
+        drawing.change("PATCH", place, {"kind": "text"})
+    elif way == "outline":
+        drawing.change("PATCH", place, {"polygon": area(650, 800)})
+    elif way == "delete":
+        drawing.change("DELETE", place)
+    elif way == "around":
+        drawing.change("POST", f"pages/{drawing.id}/regions", {"polygon": area(550, 650)})
+    else:
+        drawing.change("PATCH", f"lines/{line['id']}/layout", {"region_id": None})
+    assert drawing.waiting() == [[line["id"]]]

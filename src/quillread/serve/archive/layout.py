@@ -17,7 +17,15 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
 from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
 from quillread.serve.archive.indexing import index_states, unindex_lines
-from quillread.serve.archive.layouts import LineState, is_ignored, live_lines, load_lines, place_of, regions_around
+from quillread.serve.archive.layouts import (
+    LineState,
+    hidden_lines,
+    is_ignored,
+    live_lines,
+    load_lines,
+    place_of,
+    regions_around,
+)
 from quillread.serve.archive.lines import lock_line, lock_page
 from quillread.serve.archive.pages import show_page
 from quillread.serve.archive.readings import recount
@@ -135,7 +143,11 @@ def move_line(session: Session, actor: Actor, line_id: int, version: int, given:
         row.drawn = True
         changed.to_read = [row.id]
     if "region_id" in given:
+        hidden = hidden_lines(session, page.id)
         row.region_id = _region_of(session, page, given["region_id"])
+        session.flush()
+        if row.id in hidden - hidden_lines(session, page.id):
+            changed.to_read = [row.id]
     if given.get("position") is not None:
         row.position = _free(session, page, given["position"])
     end(session, actor, page, "move", line=row.id)

@@ -148,6 +148,12 @@ def is_ignored() -> ColumnElement[bool]:
     return select(Region.id).where(Region.id == Line.region_id, Region.kind.in_(NOT_TEXT)).correlate(Line).exists()
 
 
+def hidden_lines(session: Session, page_id: int) -> set[int]:
+    """Lines of a page that were never read as they are in regions that are not text."""
+    mine = (Line.page_id == page_id, Line.deleted.is_(None), Line.current_id.is_(None))
+    return set(session.scalars(select(Line.id).where(*mine, is_ignored())))
+
+
 def regions_around(regions: Iterable[Region], line: types.Line) -> list[Region]:
     """Those of some regions that a line lies in, the smallest first."""
     found = [region for region in regions if lies_in(line, region.polygon)]

@@ -10,7 +10,7 @@ from quillread.serve.access.actor import Actor
 from quillread.serve.archive.find import find_region
 from quillread.serve.archive.geometry import Shape, fit_polygon, lies_in
 from quillread.serve.archive.layout import Changed, begin, end, region_around, size_of
-from quillread.serve.archive.layouts import NOT_TEXT, live_lines, load_lines, place_of
+from quillread.serve.archive.layouts import NOT_TEXT, hidden_lines, live_lines, load_lines, place_of
 from quillread.serve.database.readings import pack_points
 from quillread.serve.database.schema import Line, Page, Region
 from quillread.serve.faults import TooLargeError
@@ -37,11 +37,12 @@ def add_region(session: Session, actor: Actor, page_id: int, version: int, polyg
     region.position += 1
     session.add(region)
     session.flush()
+    hidden = hidden_lines(session, page.id)
     taken = [row for row in live_lines(session, page.id) if lies_in(place_of(row), outline)]
     for row in taken:
         row.region_id = region.id
     end(session, actor, page, "region.add", region=region.id)
-    return Changed(page, load_lines(session, taken), [region])
+    return Changed(page, load_lines(session, taken), [region], _shown(session, page, hidden))
 
 
 def change_region(session: Session, actor: Actor, region_id: int, version: int, given: Mapping[str, Any]) -> Changed:
@@ -63,6 +64,7 @@ def change_region(session: Session, actor: Actor, region_id: int, version: int, 
     region = find_region(session, actor, region_id, "editor")
     page = begin(session, actor, region.page_id, version)
     session.refresh(region)
+    hidden = hidden_lines(session, page.id)
     before = region.kind, region.polygon
     if given.get("polygon") is not None:
         region.polygon = pack_points(fit_polygon(given["polygon"], size_of(page)))
@@ -72,17 +74,23 @@ def change_region(session: Session, actor: Actor, region_id: int, version: int, 
     if given.get("position") is not None:
         _order_regions(session, page, region, given["position"])
     end(session, actor, page, "region.change", region=region.id)
-    return Changed(page, load_lines(session, moved), [region])
+    return Changed(page, load_lines(session, moved), [region], _shown(session, page, hidden))
 
 
 def delete_region(session: Session, actor: Actor, region_id: int, version: int) -> Changed:
     """Delete a region; its lines stay, without one."""
     region = find_region(session, actor, region_id, "editor")
     page = begin(session, actor, region.page_id, version)
+    hidden = hidden_lines(session, page.id)
     session.execute(update(Line).where(Line.region_id == region_id).values(region_id=None))
     session.execute(delete(Region).where(Region.id == region_id))
     end(session, actor, page, "region.delete", region=region_id)
-    return Changed(page)
+    return Changed(page, to_read=_shown(session, page, hidden))
+
+
+def _shown(session: Session, page: Page, hidden: set[int]) -> list[int]:
+    """Those of some lines that were never read which a change has brought out of regions that are not text."""
+    return sorted(hidden - hidden_lines(session, page.id))
 
 
 def _part_lines(
