@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from httpx import Response
 from serve_pages import found_line, new_page, read_page
 from sqlalchemy import select
 
+from quillread.serve.archive.checking import check
 from quillread.serve.archive.geometry import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.layout import check_room
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
+from quillread.serve.faults import TooLargeError
 from quillread.types import Line
 
 
@@ -337,3 +341,73 @@ def test_two_thousand_lines_are_shown_and_put_in_order(archive: Archive, client:
     assert len(ids) == 2000
     assert drawing.change("PUT", f"pages/{drawing.id}/order", {"line_ids": ids[::-1]}).is_success
     assert [line["id"] for line in drawing.lines] == ids[::-1]
+
+
+def area(top: float, bottom: float) -> list[list[float]]:
+    return [[50, top], [950, top], [950, bottom], [50, bottom]]
+
+
+def test_lines_outside_a_picture_leave_it_when_it_is_drawn_anew_and_come_back_with_it(drawing: Drawing):
+    place = f"regions/{drawing.lines[0]['region_id']}"
+    outer = drawing.change("POST", f"pages/{drawing.id}/regions", {"polygon": area(180, 260), "kind": "margin"})
+    (region,) = outer.json()["regions"]
+    drawing.change("PATCH", f"lines/{drawing.lines[1]['id']}/layout", {"region_id": drawing.lines[0]["region_id"]})
+    picture = drawing.lines[0]["region_id"]
+    assert drawing.change("PATCH", place, {"kind": "picture"}).json()["lines"] == []
+    moved = drawing.change("PATCH", place, {"polygon": area(90, 160)}).json()["lines"]
+    assert [line["text"] for line in moved] == ["three", "four"]
+    assert [line["region_id"] for line in drawing.lines] == [picture, region["id"], None]
+    drawing.change("PATCH", place, {"polygon": area(0, 1000)})
+    assert [line["region_id"] for line in drawing.lines] == [picture, region["id"], picture]
+
+
+def test_lines_outside_a_region_leave_it_when_it_becomes_a_picture(drawing: Drawing):
+    region = drawing.lines[0]["region_id"]
+    drawing.change("PATCH", f"regions/{region}", {"polygon": area(90, 160)})
+    assert [line["region_id"] for line in drawing.lines] == [region, region, region]
+    moved = drawing.change("PATCH", f"regions/{region}", {"kind": "ignore"}).json()["lines"]
+    assert [line["text"] for line in moved] == ["three", "four"]
+    assert [line["region_id"] for line in drawing.lines] == [region, None, None]
+
+
+def test_lines_in_a_picture_are_not_counted(archive: Archive, drawing: Drawing):
+    def counts() -> tuple[int, int, int]:
+        page = drawing.page()
+        return page.line_count, page.checked_count, page.doubtful_count
+
+    body = {"polygon": area(180, 260), "kind": "picture"}
+    (region,) = drawing.change("POST", f"pages/{drawing.id}/regions", body).json()["regions"]
+    one, hidden, four = drawing.lines
+    for line in (one, hidden, four):
+        drawing.save(line, line["text"])
+    assert counts() == (2, 2, 0)
+    assert not list(check(archive))
+    with archive.database.write() as session:
+        session.info["limits"] = replace(session.info["limits"], page_lines=3)
+        page = session.get_one(Page, drawing.id)
+        with pytest.raises(TooLargeError, match="3 lines"):
+            check_room(session, page)
+    drawing.change("PATCH", f"regions/{region['id']}", {"kind": "text"})
+    assert counts() == (3, 3, 0)
+
+
+@pytest.mark.parametrize("way", ["kind", "outline", "delete", "around", "move"])
+def test_a_line_drawn_in_a_picture_is_read_when_it_becomes_text(drawing: Drawing, way: str):
+    body = {"polygon": area(480, 800), "kind": "picture"}
+    (region,) = drawing.change("POST", f"pages/{drawing.id}/regions", body).json()["regions"]
+    place, lines = f"regions/{region['id']}", f"pages/{drawing.id}/lines"
+    # what is asked for at once finds the line in a picture, and reads nothing
+    (line,) = drawing.change("POST", lines, {"baseline": straight(600)}, read=False).json()["lines"]
+    drawing.change("PATCH", place, {"kind": "ignore"})
+    assert drawing.waiting() == []
+    if way == "kind":
+        drawing.change("PATCH", place, {"kind": "text"})
+    elif way == "outline":
+        drawing.change("PATCH", place, {"polygon": area(650, 800)})
+    elif way == "delete":
+        drawing.change("DELETE", place)
+    elif way == "around":
+        drawing.change("POST", f"pages/{drawing.id}/regions", {"polygon": area(550, 650)})
+    else:
+        drawing.change("PATCH", f"lines/{line['id']}/layout", {"region_id": None})
+    assert drawing.waiting() == [[line["id"]]]

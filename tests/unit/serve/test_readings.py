@@ -195,3 +195,54 @@ def test_lines_that_are_found_in_a_region_that_is_not_text_are_dropped_and_the_r
         assert session.get(Region, region.id) is not None
         kinds = [found.kind for found in read_layout(session, page).page.regions]
         assert kinds == (["text", "picture"] if kind == "picture" else ["text"])
+
+
+def add_region(session: Session, page: Page, kind: str, top: float, bottom: float) -> Region:
+    shape = [[50, top], [950, top], [950, bottom], [50, bottom]]
+    region = Region(page_id=page.id, kind=kind, polygon=shape)
+    session.add(region)
+    session.flush()
+    return region
+
+
+def test_the_text_around_a_picture_leaves_it_and_the_picture_keeps_its_outline(archive: Archive):
+    with archive.database.write() as session:
+        page = new_page(session)
+        read_page(session, page, found_line("one", 100), found_line("two", 200), found_line("stain", 400))
+        picture = add_region(session, page, "picture", 380, 480)
+        outline = picture.polygon
+        for row in live_lines(session, page.id):
+            row.region_id = picture.id
+        correct(session, live_lines(session, page.id)[1], "zwei")
+        assert read_layout(session, page).page.text == ""
+        read_page(session, page, found_line("one", 100), found_line("two", 200), found_line("stain", 400))
+        assert read_layout(session, page).page.text == "one\nzwei"
+        assert session.get_one(Region, picture.id).polygon == outline
+
+
+def test_a_caption_that_a_person_has_put_into_a_region_of_text_in_a_picture_stays(archive: Archive):
+    with archive.database.write() as session:
+        page = new_page(session)
+        lines = found_line("one", 100), found_line("stain", 400), found_line("caption", 500), found_line("title", 600)
+        read_page(session, page, *lines)
+        picture, caption = add_region(session, page, "picture", 380, 680), add_region(session, page, "text", 480, 560)
+        _, stain, row, title = live_lines(session, page.id)
+        stain.region_id = picture.id
+        row.region_id = title.region_id = caption.id  # the title lies outside it, and was moved there
+        session.flush()
+        read_page(session, page, *lines, found_line("below", 518, 700))
+        assert texts(session, page) == ["one", "caption", "title", "below"]
+        assert [line.region_id == caption.id for line in live_lines(session, page.id)] == [False, True, True, True]
+        assert caption.polygon[0] == [50, 480]
+
+
+def test_a_region_of_text_that_a_picture_has_emptied_brings_no_lines_back(archive: Archive):
+    with archive.database.write() as session:
+        page = new_page(session)
+        read_page(session, page, found_line("one", 100), found_line("stain", 400))
+        picture = add_region(session, page, "picture", 380, 480)
+        add_region(session, page, "text", 390, 470)
+        live_lines(session, page.id)[1].region_id = picture.id
+        session.flush()
+        read_page(session, page, found_line("one", 100), found_line("stain", 400))
+        assert texts(session, page) == ["one"]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from quillread.serve.access.actor import Actor
 from quillread.serve.api.lines import LineOut, RegionOut, show_region, tag
 from quillread.serve.api.request import IfMatch, TheActor, TheArchive
-from quillread.serve.archive import layout, split_merge
+from quillread.serve.archive import layout, regions, split_merge
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layout import Changed
 from quillread.serve.archive.lines import show_line
@@ -26,7 +26,7 @@ Shape = Annotated[list[Coordinates], Field(max_length=10_000)]
 Id = Annotated[int, Field(ge=1, lt=1 << 62)]
 Ids = Annotated[list[Id], Field(max_length=100_000)]
 Position = Annotated[int, Field(ge=0, lt=1 << 30)]
-Read = Annotated[bool, Query(description="Whether lines that are new or were moved are read at once")]
+Read = Annotated[bool, Query(description="Whether lines that are new, were moved or become text are read at once")]
 
 
 class NewLine(BaseModel):
@@ -162,28 +162,40 @@ def order_lines(archive: TheArchive, actor: TheActor, page_id: int, body: LineId
 
 
 @router.post("/pages/{page_id}/regions", response_model=LayoutOut, status_code=201)
-def post_region(archive: TheArchive, actor: TheActor, page_id: int, body: NewRegion, version: IfMatch) -> Response:
+def post_region(
+    archive: TheArchive, actor: TheActor, page_id: int, body: NewRegion, version: IfMatch, read: Read = True
+) -> Response:
     """Draw a region; lines whose middle lies in it belong to it from now on."""
 
     def change(session: Session) -> Changed:
-        return layout.add_region(session, actor, page_id, version, body.polygon, body.kind)
+        return regions.add_region(session, actor, page_id, version, body.polygon, body.kind)
 
-    return _answer(archive, actor, change, status=201)
+    return _answer(archive, actor, change, read=read, status=201)
 
 
 @router.patch("/regions/{region_id}", response_model=LayoutOut)
 def patch_region(
-    archive: TheArchive, actor: TheActor, region_id: int, body: RegionChange, version: IfMatch
+    archive: TheArchive, actor: TheActor, region_id: int, body: RegionChange, version: IfMatch, read: Read = True
 ) -> Response:
     """Draw a region anew, say what it is, or put it and its lines elsewhere in the reading order."""
     given = body.model_dump(exclude_unset=True)
-    return _answer(archive, actor, lambda session: layout.change_region(session, actor, region_id, version, given))
+
+    def change(session: Session) -> Changed:
+        return regions.change_region(session, actor, region_id, version, given)
+
+    return _answer(archive, actor, change, read=read)
 
 
 @router.delete("/regions/{region_id}", response_model=LayoutOut)
-def delete_region(archive: TheArchive, actor: TheActor, region_id: int, version: IfMatch) -> Response:
+def delete_region(
+    archive: TheArchive, actor: TheActor, region_id: int, version: IfMatch, read: Read = True
+) -> Response:
     """Delete a region; its lines stay."""
-    return _answer(archive, actor, lambda session: layout.delete_region(session, actor, region_id, version))
+
+    def change(session: Session) -> Changed:
+        return regions.delete_region(session, actor, region_id, version)
+
+    return _answer(archive, actor, change, read=read)
 
 
 def _answer(

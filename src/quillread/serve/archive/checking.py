@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from quillread.errors import InputError
 from quillread.serve.archive.blobs import drop_blobs, find_unused, sweep
 from quillread.serve.archive.home import Archive
+from quillread.serve.archive.layouts import is_ignored
 from quillread.serve.archive.readings import DOUBTFUL, recount
 from quillread.serve.database.schema import Blob, Job, Line, LineVersion, Model, Page
 from quillread.serve.storage import Stored
@@ -75,7 +76,7 @@ def _check_counts(archive: Archive, mends: bool) -> Iterator[Finding]:
             func.sum(case((Line.checked, 1), else_=0)).label("checked"),
             func.sum(case((is_doubtful, 1), else_=0)).label("doubtful"),
         )
-        .where(Line.deleted.is_(None))
+        .where(Line.deleted.is_(None), ~is_ignored())
         .group_by(Line.page_id)
         .subquery()
     )

@@ -1,12 +1,11 @@
-"""Changes of a page's layout: lines and regions drawn, moved, put in order, deleted and taken back."""
+"""Changes of a page's layout: lines drawn, moved, put in order, deleted and taken back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from quillread import types
@@ -16,10 +15,17 @@ from quillread.formats.xml_io import rectangle
 from quillread.images.crop import check_extent
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.events import audit, tell
-from quillread.serve.archive.find import find_region
-from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon, lies_in
+from quillread.serve.archive.geometry import Shape, ShapeError, clip_polygon, fit_baseline, fit_polygon
 from quillread.serve.archive.indexing import index_states, unindex_lines
-from quillread.serve.archive.layouts import LineState, live_lines, load_lines, place_of
+from quillread.serve.archive.layouts import (
+    LineState,
+    hidden_lines,
+    is_ignored,
+    live_lines,
+    load_lines,
+    place_of,
+    regions_around,
+)
 from quillread.serve.archive.lines import lock_line, lock_page
 from quillread.serve.archive.pages import show_page
 from quillread.serve.archive.readings import recount
@@ -29,7 +35,6 @@ from quillread.serve.database.schema import Document, Line, Page, Region
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
 from quillread.types import Point, Polygon
 
-_MOST_REGIONS = 1_000
 _NEIGHBOURS = 100
 """Lines that tell how far apart lines stand where one is drawn."""
 
@@ -103,7 +108,7 @@ def add_line(
     row = Line(page_id=page.id, drawn=True, **shape_of(page, rows, baseline, given.get("polygon")))
     place = place_of(row)
     row.region_id = _region_of(
-        session, page, given["region_id"] if "region_id" in given else _around(session, place, page)
+        session, page, given["region_id"] if "region_id" in given else region_around(session, place, page)
     )
     position = given.get("position")
     row.position = _free(session, page, _place_among(rows, place) if position is None else position)
@@ -138,7 +143,11 @@ def move_line(session: Session, actor: Actor, line_id: int, version: int, given:
         row.drawn = True
         changed.to_read = [row.id]
     if "region_id" in given:
+        hidden = hidden_lines(session, page.id)
         row.region_id = _region_of(session, page, given["region_id"])
+        session.flush()
+        if row.id in hidden - hidden_lines(session, page.id):
+            changed.to_read = [row.id]
     if given.get("position") is not None:
         row.position = _free(session, page, given["position"])
     end(session, actor, page, "move", line=row.id)
@@ -195,69 +204,6 @@ def order_lines(session: Session, actor: Actor, page_id: int, version: int, line
     return Changed(page)
 
 
-def add_region(session: Session, actor: Actor, page_id: int, version: int, polygon: Shape, kind: str) -> Changed:
-    """Draw a region; lines whose middle lies in it belong to it from now on.
-
-    Raises:
-        ConflictError: If the layout is another by now.
-        ShapeError: If the polygon cannot be.
-        TooLargeError: If the page has as many regions as it may.
-    """
-    page = begin(session, actor, page_id, version)
-    regions = select(func.count(Region.id), func.max(Region.position)).where(Region.page_id == page.id)
-    count, last = session.execute(regions).one()
-    if count >= _MOST_REGIONS:
-        message = f"page {page.id} has {count:,} regions, and may have {_MOST_REGIONS:,}"
-        raise TooLargeError(message, code="most-regions", most=_MOST_REGIONS)
-    outline = pack_points(fit_polygon(polygon, _size(page)))
-    region = Region(page_id=page.id, position=-1 if last is None else last, kind=kind, polygon=outline)
-    region.position += 1
-    session.add(region)
-    session.flush()
-    taken = [row for row in live_lines(session, page.id) if lies_in(place_of(row), outline)]
-    for row in taken:
-        row.region_id = region.id
-    end(session, actor, page, "region.add", region=region.id)
-    return Changed(page, load_lines(session, taken), [region])
-
-
-def change_region(session: Session, actor: Actor, region_id: int, version: int, given: Mapping[str, Any]) -> Changed:
-    """Draw a region anew, say what it is, or put it and its lines elsewhere in the reading order.
-
-    Args:
-        session: That changes the archive.
-        actor: Whoever does.
-        region_id: Of the region.
-        version: Of the layout as they have seen it.
-        given: Any of `polygon`, `kind`, `position` (from 0, among the regions).
-
-    Raises:
-        ConflictError: If the layout is another by now.
-        ShapeError: If the polygon cannot be.
-    """
-    region = find_region(session, actor, region_id, "editor")
-    page = begin(session, actor, region.page_id, version)
-    session.refresh(region)
-    if given.get("polygon") is not None:
-        region.polygon = pack_points(fit_polygon(given["polygon"], _size(page)))
-    if given.get("kind") is not None:
-        region.kind = given["kind"]
-    if given.get("position") is not None:
-        _order_regions(session, page, region, given["position"])
-    end(session, actor, page, "region.change", region=region.id)
-    return Changed(page, regions=[region])
-
-
-def delete_region(session: Session, actor: Actor, region_id: int, version: int) -> Changed:
-    """Delete a region; its lines stay, without one."""
-    region = find_region(session, actor, region_id, "editor")
-    page = begin(session, actor, region.page_id, version)
-    session.execute(update(Line).where(Line.region_id == region_id).values(region_id=None))
-    session.execute(delete(Region).where(Region.id == region_id))
-    end(session, actor, page, "region.delete", region=region_id)
-    return Changed(page)
-
-
 def shape_of(
     page: Page, others: Sequence[Line], baseline: Shape, polygon: Shape | None, *, drawn: bool = True
 ) -> dict[str, Any]:
@@ -270,7 +216,7 @@ def shape_of(
         polygon: Outline of the line.
         drawn: Whether someone has just drawn it: then a polygon that crosses itself, or has no area, is refused.
     """
-    size = _size(page)
+    size = size_of(page)
     base = fit_baseline(baseline, size, strict=drawn)
     outline: tuple[Point, ...] = ()
     if polygon is not None:
@@ -289,8 +235,10 @@ def shape_of(
 def check_room(session: Session, page: Page, count: int = 1) -> None:
     """Refuse more lines than a page may have."""
     most = session.info["limits"].page_lines
-    if page.line_count + count > most:
-        message = f"page {page.id} has {page.line_count:,} lines, and may have {most:,}"
+    hidden = select(func.count(Line.id)).where(Line.page_id == page.id, Line.deleted.is_(None), is_ignored())
+    lines = page.line_count + session.execute(hidden).scalar_one()
+    if lines + count > most:
+        message = f"page {page.id} has {lines:,} lines, and may have {most:,}"
         raise TooLargeError(message, code="most-lines", most=most)
 
 
@@ -300,23 +248,30 @@ def shift(session: Session, page: Page, position: int) -> None:
     session.execute(later.values(position=Line.position + 1))
 
 
+def size_of(page: Page) -> tuple[int, int]:
+    """Width and height of a page on which something is drawn."""
+    if not page.width or not page.height:
+        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it", code="no-image")
+    return page.width, page.height
+
+
+def region_around(session: Session, line: types.Line, page: Page) -> int | None:
+    """The smallest region that a line lies in."""
+    found = regions_around(session.scalars(select(Region).where(Region.page_id == page.id)), line)
+    return found[0].id if found else None
+
+
 def _draw(page: Page, others: Sequence[Line], row: Line, baseline: Shape | None, polygon: Shape | None) -> None:
     if baseline is not None:
         row.baseline, row.polygon = shape_of(page, others, baseline, polygon).values()
     elif polygon is not None:
-        row.polygon = pack_points(fit_polygon(polygon, _size(page)))
+        row.polygon = pack_points(fit_polygon(polygon, size_of(page)))
 
 
 def _free(session: Session, page: Page, position: int) -> int:
     session.flush()
     shift(session, page, position)
     return position
-
-
-def _size(page: Page) -> tuple[int, int]:
-    if not page.width or not page.height:
-        raise RequestError(f"page {page.id} has no image, so nothing can be drawn on it", code="no-image")
-    return page.width, page.height
 
 
 def _band(page: Page, others: Sequence[Line], baseline: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -334,14 +289,6 @@ def _region_of(session: Session, page: Page, region_id: int | None) -> int | Non
         if region is None or region.page_id != page.id:
             raise NotFoundError(f"page {page.id} has no region {region_id}", code="gone")
     return region_id
-
-
-def _around(session: Session, line: types.Line, page: Page) -> int | None:
-    """The smallest region that a line lies in."""
-    regions = session.scalars(select(Region).where(Region.page_id == page.id))
-    found = [region for region in regions if lies_in(line, region.polygon)]
-    found.sort(key=lambda region: cv2.contourArea(np.array(region.polygon, np.float32)))
-    return found[0].id if found else None
 
 
 def _place_among(rows: Sequence[Line], line: types.Line) -> int:
@@ -363,17 +310,3 @@ def _place_among(rows: Sequence[Line], line: types.Line) -> int:
     if above is not None:
         return above[1] + 1
     return below[1] if below is not None else rows[-1].position + 1
-
-
-def _order_regions(session: Session, page: Page, region: Region, position: int) -> None:
-    """Put a region before that which has a place among all, with its lines."""
-    chosen = select(Region).where(Region.page_id == page.id).order_by(Region.position, Region.id)
-    others = [other for other in session.scalars(chosen) if other.id != region.id]
-    others.insert(min(position, len(others)), region)
-    rank: dict[int | None, int] = {}
-    for place, other in enumerate(others):
-        other.position = rank[other.id] = place
-    rows = live_lines(session, page.id)
-    rows.sort(key=lambda row: rank.get(row.region_id, len(rank)))  # lines of no region come last
-    for place, row in enumerate(rows):
-        row.position = place

@@ -6,12 +6,14 @@ from functools import cached_property
 from itertools import groupby
 from typing import cast
 
+import cv2
 import numpy as np
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.formats.xml_io import rectangle
+from quillread.serve.archive.geometry import lies_in
 from quillread.serve.archive.views import Box
 from quillread.serve.archive.words import PlacedWord, as_words, draft_confidences, place_words, read_words
 from quillread.serve.database.readings import unpack_points, unpack_reading
@@ -144,6 +146,18 @@ NOT_TEXT = ("picture", "ignore")
 def is_ignored() -> ColumnElement[bool]:
     """The condition on `Line` for those in regions that are not text."""
     return select(Region.id).where(Region.id == Line.region_id, Region.kind.in_(NOT_TEXT)).correlate(Line).exists()
+
+
+def hidden_lines(session: Session, page_id: int) -> set[int]:
+    """Lines of a page that were never read as they are in regions that are not text."""
+    mine = (Line.page_id == page_id, Line.deleted.is_(None), Line.current_id.is_(None))
+    return set(session.scalars(select(Line.id).where(*mine, is_ignored())))
+
+
+def regions_around(regions: Iterable[Region], line: types.Line) -> list[Region]:
+    """Those of some regions that a line lies in, the smallest first."""
+    found = [region for region in regions if lies_in(line, region.polygon)]
+    return sorted(found, key=lambda region: cv2.contourArea(np.array(region.polygon, np.float32)))
 
 
 def read_layout(

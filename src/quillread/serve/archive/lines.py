@@ -13,11 +13,11 @@ from quillread.serve.access.actor import Actor, Role
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.find import find_line, find_page, is_id
 from quillread.serve.archive.indexing import index_lines
-from quillread.serve.archive.layouts import LineState, load_lines
+from quillread.serve.archive.layouts import NOT_TEXT, LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
 from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points
-from quillread.serve.database.schema import Document, Line, LineVersion, Page
+from quillread.serve.database.schema import Document, Line, LineVersion, Page, Region
 from quillread.serve.faults import ConflictError, NotFoundError, RequestError, TooLargeError
 from quillread.text.normalise import line_text
 
@@ -215,8 +215,10 @@ def _write(session: Session, actor: Actor, state: LineState, text: str, checked:
         sure = state.machine.confidence  # a draft leaves the line in doubt until someone has checked it
     row.confidence = sure
     row.revision += 1
-    page.checked_count += row.checked - before[0]
-    page.doubtful_count += is_doubtful(row) - before[1]
+    region = None if row.region_id is None else session.get(Region, row.region_id)
+    if region is None or region.kind not in NOT_TEXT:
+        page.checked_count += row.checked - before[0]
+        page.doubtful_count += is_doubtful(row) - before[1]
     index_lines(session, document, [(row.id, text, ())])
     told = {"page": page.id, "line": row.id, "revision": row.revision, "by": actor.name}
     tell(session, "line.changed", document.collection_id, **told)

@@ -11,7 +11,7 @@ from quillread import types
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.geometry import lies_in
 from quillread.serve.archive.indexing import index_lines
-from quillread.serve.archive.layouts import NOT_TEXT, is_ignored, live_lines, place_of
+from quillread.serve.archive.layouts import NOT_TEXT, is_ignored, live_lines, place_of, regions_around
 from quillread.serve.archive.matching import match_lines
 from quillread.serve.database.base import now
 from quillread.serve.database.readings import pack_points, pack_reading
@@ -44,7 +44,7 @@ def apply_reading(
         line_ids: Of the lines that were read along, in the order of `read.lines`; the layout stays, and lines that
             were deleted or moved meanwhile are skipped. None: lines were found. Then those that a person or an import
             has placed or given a text stay where they are; others become those that were found, or go.
-            Those that were found in pictures and regions to ignore are dropped.
+            Those that were found in pictures and regions to ignore are dropped, but not in regions of text in these.
     """
     session.refresh(page, with_for_update=True)
     document = session.get_one(Document, page.document_id)
@@ -114,14 +114,14 @@ def add_import(session: Session, page: Page, known: types.Page, author: str, use
 
 
 def recount(session: Session, page: Page) -> None:
-    """Count the lines of a page anew."""
+    """Count the lines of a page anew, without those in pictures and regions to ignore."""
     session.flush()
     doubtful = Line.confidence < DOUBTFUL
     counts = select(
         func.count(Line.id),
         func.coalesce(func.sum(case((Line.checked, 1), else_=0)), 0),
         func.coalesce(func.sum(case((~Line.checked & doubtful, 1), else_=0)), 0),
-    ).where(Line.page_id == page.id, Line.deleted.is_(None))
+    ).where(Line.page_id == page.id, Line.deleted.is_(None), ~is_ignored())
     page.line_count, page.checked_count, page.doubtful_count = session.execute(counts).one()
 
 
@@ -182,19 +182,23 @@ def _replace_layout(
         The lines that were read, new and old, with what was read in them.
     """
     stays = [row.drawn or known[row.id].is_own for row in rows]
-    chosen = select(Region.polygon).where(Region.page_id == page.id, Region.kind.in_(NOT_TEXT))
-    pictures = session.scalars(chosen).all()
+    places = _Places(session, page, rows)
     matches = match_lines(read.lines, [place_of(row) for row in rows], stays)
     number, texts, regions = 0, list[tuple[Line, Transcript | None]](), list[_Found]()
     for region in read.regions:
         found = _Found(region)
         for line in region.lines:
             old = matches.same.get(number)
-            if number not in matches.covered and not any(lies_in(line, picture) for picture in pictures):
-                row = _line(page, line) if old is None else rows[old]
+            row = None if old is None else rows[old]
+            in_picture, is_text, region_id = places.find(line, row)
+            if number not in matches.covered and is_text:
+                row = row or _line(page, line)
                 if old is not None and not stays[old]:
                     _move(row, line)
-                found.rows.append(row)
+                if in_picture:
+                    row.region_id = region_id
+                else:
+                    found.rows.append(row)
                 texts.append((row, line.transcript))
             number += 1
         regions.append(found)
@@ -213,9 +217,38 @@ def _replace_layout(
     return texts
 
 
+class _Places:
+    """The regions of a page that say whether a line found on it is text: pictures, and regions of text in them."""
+
+    def __init__(self, session: Session, page: Page, rows: Sequence[Line]) -> None:
+        full = {row.region_id for row in rows}
+        regions = session.scalars(select(Region).where(Region.page_id == page.id)).all()
+        self._pictures = {region.id: region for region in regions if region.kind in NOT_TEXT}
+        # a region that a picture has taken all lines from is what was found before a person said what it is
+        self._all = [region for region in regions if region.id in self._pictures or region.id in full]
+
+    def find(self, line: types.Line, row: Line | None) -> tuple[bool, bool, int | None]:
+        """Find where a line lies.
+
+        Args:
+            line: As it was found.
+            row: The line of the page that it is; one that has been put into a region of text stays there.
+
+        Returns:
+            Whether it lies in a picture; whether it is text; and if both, the region that it belongs to.
+        """
+        if not any(lies_in(line, region.polygon) for region in self._pictures.values()):
+            return False, True, None
+        if row is not None and row.region_id not in self._pictures:
+            return True, True, row.region_id
+        inner = regions_around(self._all, line)[0]
+        return True, inner.id not in self._pictures, inner.id
+
+
 def _place_regions(session: Session, page: Page, regions: Sequence[_Found], kept: set[int]) -> None:
-    """Give lines that were found their regions: those that their lines have had, or new ones."""
-    old = {region.id: region for region in session.scalars(select(Region).where(Region.page_id == page.id))}
+    """Give lines that were found outside pictures their regions: those of text that they have had, or new ones."""
+    chosen = select(Region).where(Region.page_id == page.id, Region.kind.not_in(NOT_TEXT))
+    old = {region.id: region for region in session.scalars(chosen)}
     fixed = {row.region_id for found in regions for row in found.rows if row.id in kept}
     taken: set[int] = set()
     for position, found in enumerate(found for found in regions if found.rows):
@@ -232,7 +265,7 @@ def _place_regions(session: Session, page: Page, regions: Sequence[_Found], kept
         region.position = position
         taken.add(region.id)
         for row in found.rows:
-            if row.id not in kept or row.region_id is None:
+            if row.id not in kept or row.region_id not in old:
                 row.region_id = region.id
 
 

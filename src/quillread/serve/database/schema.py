@@ -177,6 +177,7 @@ class Page(Base):
     drawn: Mapped[bool] = mapped_column(default=False)
     """Whether a person or an import has made the layout, so that a new reading goes along its lines."""
     line_count: Mapped[int] = mapped_column(default=0)
+    """Lines of text: none of the counts has those in pictures and regions to ignore."""
     checked_count: Mapped[int] = mapped_column(default=0)
     """Lines that a person has taken as right."""
     doubtful_count: Mapped[int] = mapped_column(default=0)
