@@ -50,6 +50,8 @@ def move_document(session: Session, actor: Actor, document: Document, collection
     if collection_id == before:
         return
     find_collection(session, actor, collection_id, "editor")
+    # A reading that ends now is waited for, lest its lines be indexed under the old collection.
+    session.execute(select(Page.id).where(Page.document_id == document.id).order_by(Page.id).with_for_update())
     document.position = next_position(session, collection_id)
     document.collection_id = collection_id
     session.flush()
