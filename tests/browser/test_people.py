@@ -270,6 +270,7 @@ def test_an_open_page_that_moves_to_where_one_only_reads_is_read_only(team: Serv
     with tab.expect_response(lambda answer: answer.url.endswith(f"events?collection_id={there}")):
         team.call("POST", f"collections/{there}/pages", json={"page_ids": [3]})
     expect(tab.locator(".read-only")).to_have_text("Read only")
+    tab.wait_for_timeout(300)  # the server begins to tell just after it has answered
     team.call("PATCH", "pages/3", json={"document_id": document})
     expect(tab.locator(".read-only")).to_have_count(0)
 
