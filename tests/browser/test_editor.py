@@ -551,3 +551,27 @@ def test_the_image_follows_the_last_of_many_lines_that_go_by_fast(editor: Editor
     editor.press(*["ArrowDown"] * 12)
     (x, y), *_ = editor.served.lines(editor.page)[12]["polygon"]
     expect(editor.tab.locator(".line-mark")).to_have_attribute("points", re.compile(f"^{x:g},{y:g} "))
+
+
+@pytest.mark.parametrize("pages", [1, 2], ids=["with its document", "out of its document"])
+def test_an_open_page_that_moves_to_another_collection_is_edited_on_and_hears_of_others(
+    served: Served, tab: Any, pages: int
+):
+    here = served.new_collection(f"Left by {pages}", pages)
+    there = served.call("POST", "collections", json={"name": f"Entered by {pages}"})["id"]
+    page = served.call("GET", f"collections/{here}/pages")["items"][0]["id"]
+    editor = EditorDriver(tab, served, page).open()
+    first, second, *_ = served.lines(page)
+    editor.type("before ")
+    with tab.expect_response(lambda answer: answer.url.endswith(f"events?collection_id={there}")):
+        served.call("POST", f"collections/{there}/pages", json={"page_ids": [page]})
+    expect(tab.locator(f".editor-bar a[href='#/collection/{there}']")).to_be_visible()
+    expect(tab.locator(".page-status .banner")).to_have_count(0)
+    editor.type("and after ")
+    assert editor.saved()[0]["text"] == "before and after " + first["text"]
+    change(served, second, "by another")
+    expect(tab.locator("li.line").nth(1)).to_contain_text("by another")
+    served.call("DELETE", f"pages/{page}")
+    expect(tab.locator(".page-status .banner")).to_contain_text("Another person has deleted this")
+    served.call("POST", f"pages/{page}/restore")
+    expect(tab.locator(".page-status .banner")).to_have_count(0)

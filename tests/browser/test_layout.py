@@ -294,6 +294,21 @@ def test_a_whole_region_is_moved_by_keys(editor: EditorDriver):
     editor.wait_until(lambda: regions_of(editor)[made] == [[x + 25, y + 4] for x, y in before])
 
 
+def test_keys_are_for_a_line_that_is_added_while_a_region_is_chosen(editor: EditorDriver):
+    make_region(editor)
+    before = regions_of(editor)
+    known = {line["id"] for line in editor.served.lines(editor.page)}
+    editor.press("n")
+    editor.wait_for_lines(len(known) + 1)
+    expect(editor.tab.locator(".region.chosen")).to_have_count(0)
+    (added,) = (line for line in editor.served.lines(editor.page) if line["id"] not in known)
+    editor.press("Shift+ArrowDown")
+    editor.wait_until(lambda: line_of(editor, added["id"])["baseline"][0][1] == added["baseline"][0][1] + 4)
+    editor.press("Delete")
+    editor.wait_for_lines(len(known))
+    assert regions_of(editor) == before
+
+
 def test_a_region_that_would_cross_itself_is_refused_and_shown_as_it_was(editor: EditorDriver):
     made = make_region(editor)
     before = regions_of(editor)[made]

@@ -259,6 +259,22 @@ def test_a_reader_is_offered_nothing_that_is_refused(team: Served, tab: Any):
     assert refused == []
 
 
+def test_an_open_page_that_moves_to_where_one_only_reads_is_read_only(team: Served, tab: Any):
+    there = team.call("POST", "collections", json={"name": "Kept as it is"})["id"]
+    team.call("PUT", f"collections/{there}/members/2", json={"role": "reader"})
+    document = team.call("GET", "pages/3")["document_id"]
+    with tab.expect_response(lambda answer: answer.url.endswith("events?collection_id=1")):
+        log_in(tab, team, "editor", "page/3")
+    tab.locator("textarea.field:focus").wait_for()
+    expect(tab.locator(".read-only")).to_have_count(0)
+    with tab.expect_response(lambda answer: answer.url.endswith(f"events?collection_id={there}")):
+        team.call("POST", f"collections/{there}/pages", json={"page_ids": [3]})
+    expect(tab.locator(".read-only")).to_have_text("Read only")
+    tab.wait_for_timeout(300)  # the server begins to tell just after it has answered
+    team.call("PATCH", "pages/3", json={"document_id": document})
+    expect(tab.locator(".read-only")).to_have_count(0)
+
+
 # --- members, tokens, accounts
 
 

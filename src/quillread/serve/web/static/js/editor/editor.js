@@ -73,7 +73,7 @@ export class Editor {
     this.fitDock();
     if (this.mode !== "strips") this.view.open().catch(tellFault);
     const { page } = sheet;
-    this.stop = watch(page.collection_id, (kind, data) => this.hear(kind, data), (missed) => this.reconnected(missed));
+    this.stop = this.watch();
     if (page.state === "waiting" || page.state === "new") call("POST", `pages/${this.id}/look`).catch(() => {});
   }
 
@@ -214,6 +214,11 @@ export class Editor {
     this.main.classList.toggle("layouts", this.layout !== null);
   }
 
+  /** Hear what happens in the collection. */
+  watch() {
+    return watch(this.collection.id, (kind, data) => this.hear(kind, data), (missed) => this.reconnected(missed));
+  }
+
   /**
    * @param {string} kind
    * @param {any} data
@@ -221,13 +226,11 @@ export class Editor {
   async hear(kind, data) {
     const { page } = this.sheet;
     const isOurs = kind.startsWith("page.") ? data.page === this.id : kind.startsWith("document.") ? data.document === page.document_id : data.collection === page.collection_id;
-    if (/\.(deleted|restored)$/.test(kind)) {
-      if (isOurs) this.showStatus(kind.endsWith("deleted"));
-      return;
-    }
-    if (data.page !== this.id) return;
+    const isPlace = /\.(deleted|restored|moved)$/.test(kind);
+    if (isPlace ? !isOurs : data.page !== this.id) return;
     try {
-      if (kind === "line.changed") await this.heardLine(data);
+      if (isPlace) await this.findAgain();
+      else if (kind === "line.changed") await this.heardLine(data);
       else if (kind === "page.read" || (kind === "layout.changed" && data.version > this.sheet.page.version)) await this.sheet.load();
       else if (kind === "page.reading" || kind === "page.failed" || kind === "page.changed") await this.reloadPage();
     } catch (error) {
@@ -245,6 +248,26 @@ export class Editor {
     if (line.id === this.pane.active) toast(text);
   }
 
+  /** Load the page anew, and follow it into another collection: one that it leaves is told no more than that it is gone. */
+  async findAgain() {
+    await this.sheet.load();
+    const { page } = this.sheet;
+    if (page.collection_id === this.collection.id) return;
+    const [collection, document_] = await Promise.all([get(`collections/${page.collection_id}`), get(`documents/${page.document_id}`)]);
+    if (this.ends.signal.aborted || collection.id === this.collection.id) return;
+    if (mayAs(collection.role, "editor") !== this.mayEdit) return location.reload(); // another editor: all of it is built for what one may do
+    this.collection = collection;
+    this.document = document_;
+    this.stop();
+    this.stop = this.watch();
+    this.dock.setSigns(this.signs());
+    const { bar } = this;
+    this.bar = editorBar(this);
+    this.bar.showLayout(this.layout !== null);
+    bar.root.replaceWith(this.bar.root);
+    bar.close();
+  }
+
   async reloadPage() {
     const page = await get(`pages/${this.id}`);
     this.sheet.page = { ...this.sheet.page, state: page.state, fault: page.fault, next_id: page.next_id, previous_id: page.previous_id };
@@ -255,7 +278,7 @@ export class Editor {
   async reconnected(missed) {
     if (outbox.isOffline) outbox.tryAgain();
     try {
-      if (missed) await this.sheet.load();
+      if (missed) await this.findAgain();
     } catch (error) {
       if (error instanceof Problem && error.status === 404) this.showStatus(true);
     }
@@ -345,7 +368,9 @@ export async function show(root, address) {
     leftBehind = null;
     releaseKeys(sheet.id, editor.hands);
     return {
-      collection: page.collection_id,
+      get collection() {
+        return editor.collection.id; // the page may move
+      },
       readOnly: !editor.mayEdit,
       close: () => editor.close(),
       follow: (next) => (editor.begin(next), true),

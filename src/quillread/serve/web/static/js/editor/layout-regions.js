@@ -21,8 +21,6 @@ export class RegionWork extends LayoutWork {
    */
   constructor(sheet, activate) {
     super(sheet, activate);
-    /** @type {number|null} */
-    this.region = null;
     /** @type {Map<number, Point[]>} Outlines of regions that are moved and not yet saved. */
     this.reshaped = new Map();
   }

@@ -24,6 +24,8 @@ export class LayoutWork {
     this.activate = activate;
     /** @type {number[]} */
     this.lines = [];
+    /** @type {number|null} The region that is chosen: keys are for it then, and for no line. */
+    this.region = null;
     /** @type {number|null} A point of the baseline, or a corner of the region that is chosen. */
     this.point = null;
     /** @type {Undo[]} */
@@ -133,6 +135,7 @@ export class LayoutWork {
       const [line] = lines;
       this.undos.push(() => change(this.sheet, "DELETE", `lines/${line.id}`));
       this.lines = [line.id];
+      this.region = null;
       this.point = null;
       this.activate(line.id);
       this.draw();
