@@ -210,7 +210,7 @@ def test_files_that_cannot_be_taken_are_named_and_do_not_keep_others_out(served:
     files[5].write_text("this is no image", encoding="utf-8")
     choose(tab, *files)
     error = tab.locator(".toast.error")
-    expect(error).to_contain_text("2 files were refused: 2.jpg: is empty")
+    expect(error).to_contain_text("2 files were refused: 2.jpg is empty.")
     expect(error).to_contain_text("5.jpg")
     expect(tab.locator(".cell")).to_have_count(5, timeout=60_000)
     expect(tab.locator(".toast", has_text="5 files sent")).to_have_count(1)
