@@ -99,12 +99,12 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
     pytest.importorskip("torch", reason="needs pip install 'quillread[train]'")
     from liveliness import lively
 
-    from quillread.models.trocr import loading
+    from quillread.models.trocr import adapters
     from quillread.recognize.trocr import engine
     from quillread.recognize.trocr.torch_backend import TorchTrocr
 
     waiting, batches = [0], []
-    ask, read, open_model = engine._Turns.__call__, TorchTrocr._write, loading.load_trocr
+    ask, read, open_model = engine._Turns.__call__, TorchTrocr._write, adapters.load_trocr
 
     def count(turns: Any, images: Sequence[Any]) -> Any:
         waiting[0] += 1
@@ -117,7 +117,7 @@ def test_trocr_reads_lines_of_several_pages_in_one_batch_with_the_same_texts(
         batches.append(len(images))
         return read(backend, images, readings)
 
-    monkeypatch.setattr(loading, "load_trocr", lambda folder, **told: lively(open_model(folder, **told)))
+    monkeypatch.setattr(adapters, "load_trocr", lambda folder, **told: lively(open_model(folder, **told)))
     write_trocr(here / "toy")
     write_document(here / "book.pdf", [WORDS[i % 7] for i in range(20)])
     options = ReadOptions(models=(str(here / "toy"),), lines=True, threads=1)
