@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from quillread import config
 from quillread.errors import ConfigError, ModelError
@@ -13,6 +13,8 @@ from quillread.images.preprocess import PreprocessConfig
 from quillread.language.choice import LanguageSettings
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.types import Calibration, ErrorCurve
+
+Record = TypeVar("Record")
 
 INFO_NAME = "quillread.json"
 ONNX_NAME = "model.onnx"
@@ -72,8 +74,17 @@ def read_info(folder: Path) -> ModelInfo:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if isinstance(values, dict) and values.get("format", 1) != 1:
         raise ModelError(f"{path}: has format {values['format']}", hint="it needs a newer version of quillread")
+    return build_record(ModelInfo, values, path)
+
+
+def build_record(kind: type[Record], values: Any, path: Path) -> Record:
+    """Make a dataclass of what a file of a model folder says.
+
+    Raises:
+        ModelError: If it says something else.
+    """
     try:
-        return config.build(ModelInfo, values, str(path))
+        return config.build(kind, values, str(path))
     except ConfigError as error:
         raise ModelError(error.message) from error
 

@@ -119,18 +119,20 @@ def training_view(config: TrainConfig) -> tuple[LookMaker, Callable[[UInt8Image]
         but for the range of the numbers.
     """
     if config.family == "compact":
-        ink = config.compact.ink
-        return compact_looks(
-            config
-        ), lambda look: np.uint8(255) - np.asarray((ink_pixels(look, ink).clip(0, 1) * 255).astype(np.uint8))
+
+        def see_ink(look: UInt8Image) -> UInt8Image:
+            ink = ink_pixels(look, config.compact.ink).clip(0, 1)
+            return np.asarray(255 - (255 * ink).astype(np.uint8), np.uint8)
+
+        return compact_looks(config), see_ink
     canvas, resample = _canvas_of(config)
 
-    def see(look: UInt8Image) -> UInt8Image:
+    def see_canvas(look: UInt8Image) -> UInt8Image:
         padded = pad_to_canvas(look, canvas)
         return np.asarray(Image.fromarray(padded).resize((canvas.width, canvas.height), resample))
 
     grey = "grayscale" in config.preprocess.steps
-    return trocr_looks(config, (config.trocr.canvas,), resample, grey=grey), see
+    return trocr_looks(config, (config.trocr.canvas,), resample, grey=grey), see_canvas
 
 
 def _canvas_of(config: TrainConfig) -> tuple[CanvasConfig, int]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quillread import config
-from quillread.errors import ConfigError, ModelError
+from quillread.errors import ModelError
 from quillread.files import write_json
 from quillread.models.catalog import digest, fetch_model
+from quillread.models.model_folder import build_record
 from quillread.models.trocr.files import BASE_NAME, find_weights, is_adapter, read_json, refuse_adapter
 
 
@@ -48,10 +49,7 @@ def read_base(folder: Path) -> Base:
             f"{folder}: holds adapters, and lacks {BASE_NAME}, which says what they belong to",
             hint=f"make a folder with it: quill models adapter {folder} DEST --base MODEL",
         )
-    try:
-        return config.build(Base, read_json(path), str(path))
-    except ConfigError as error:
-        raise ModelError(error.message) from error
+    return build_record(Base, read_json(path), path)
 
 
 def write_base(base: Base, folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from quillread import config
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_json
+from quillread.models.model_folder import build_record
 from quillread.models.trocr.files import read_json
 
 ENCODER_NAME = "encoder.onnx"
@@ -77,10 +78,7 @@ def read_facts(folder: Path) -> TrocrFacts:
     for name in (ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: lacks {name}", hint="it was not exported or copied whole: export it again")
-    try:
-        return config.build(TrocrFacts, values, str(path))
-    except ConfigError as error:
-        raise ModelError(error.message) from error
+    return build_record(TrocrFacts, values, path)
 
 
 def write_facts(facts: TrocrFacts, folder: Path) -> None:
