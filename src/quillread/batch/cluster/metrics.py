@@ -47,7 +47,7 @@ class RunMetrics:
 
     def __call__(self, progress: Progress) -> None:
         """Tell how far the run is."""
-        self._queue.set(progress.planned - progress.inputs + progress.spread_left)
+        self._queue.set(progress.left)
         self._workers.set(progress.workers)
 
 

@@ -49,10 +49,14 @@ class Progress:
         return (self.pages - self.earlier) / self.seconds if self.seconds else 0.0
 
     @property
+    def left(self) -> int:
+        """Inputs that are listed and not read yet, and pages that are left of long documents."""
+        return self.planned - self.inputs + self.spread_left
+
+    @property
     def seconds_left(self) -> float | None:
         """Until the end, as far as pages are known of; None while inputs are being listed."""
-        left = self.planned - self.inputs + self.spread_left
-        return left / self.rate if self.is_whole and self.rate else None
+        return self.left / self.rate if self.is_whole and self.rate else None
 
     def cost(self, price: float) -> float | None:
         """Of 1,000 pages, where a worker costs `price` an hour."""
