@@ -42,8 +42,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Files of tests side by side: half of their time they wait. A process of them may take 3 GB.
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE)
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

@@ -54,7 +54,7 @@ def open_ours(
     family: Any = open_family(config, None)
     if tokens:
         family.model.network.generation_config.update(max_length=tokens + 1, min_length=tokens + 1)
-    args = training_arguments(config, output, MANY_STEPS, 1, validates=False, progress=False)
+    args = training_arguments(config, output, MANY_STEPS, validates=False, progress=False)
     weighted = [batch | {"weights": (batch["labels"] >= 0).sum(1).float()} for batch in batches]
     repeated = [weighted[min(step, len(weighted) - 1)] for step in range(MANY_STEPS)]
     on_gpu = torch.cuda.is_available()

@@ -216,6 +216,9 @@ class EditorDriver:
 
     def open(self, query: str = "") -> "EditorDriver":
         self.tab.goto(f"{self.served.address}/#/page/{self.page}{query}")
+        # The page before has a field too, until this one is there.
+        for line in self.served.lines(self.page)[:1]:
+            self.tab.locator(f'li.line[data-id="{line["id"]}"]').wait_for(state="attached")
         self.tab.locator("textarea.field").wait_for()
         return self
 

@@ -249,6 +249,21 @@ def test_keys_pressed_while_the_next_page_loads_wait_for_it_in_their_order(serve
     assert [line["checked"] for line in served.lines(third)[:2]] == [True, False]
 
 
+def test_keys_pressed_after_leaving_a_page_that_loads_take_no_line_as_right(served: Served, tab: Any):
+    first, second = pages_of(served, "Left before it came", 2)
+    held: list[Any] = []
+    tab.route(f"**/api/v1/pages/{second}/lines", lambda route: held.append(route))
+    editor = EditorDriver(tab, served, first).open()
+    editor.press("PageDown", "x", "Escape", "Enter", "y")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    tab.locator("li.line .text", has_text="x").first.wait_for()
+    tab.locator("header.bar :focus").wait_for()
+    editor.saved()
+    line = served.lines(second)[0]
+    assert (line["text"][0], line["checked"]) == ("x", False)
+
+
 def test_keys_pressed_as_a_page_is_opened_from_its_collection_wait_for_it(served: Served, tab: Any):
     collection = served.new_collection("Opened in haste", 1)
     (page,) = (one["id"] for one in served.call("GET", f"collections/{collection}/pages")["items"])

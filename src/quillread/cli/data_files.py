@@ -103,6 +103,9 @@ def add_convert(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--split", action="append", choices=SPLITS, help="split to write (default: train); may be repeated"
     )
     parser.add_argument("--height", type=positive_number, metavar="N", help="scale higher images down to N pixels")
+    parser.add_argument(
+        "--webp", type=_quality, metavar="QUALITY", help="write images as WebP, 1 to 100: far smaller, with some loss"
+    )
     parser.set_defaults(run=_run_convert)
 
 
@@ -149,7 +152,7 @@ def _run_convert(args: argparse.Namespace) -> int:
         source = open_source(spec, split)
         texts[split] = [source.text(i) for i in range(len(source))]
         _refuse_repetition(spec, split, texts)
-        left_out += _write(source, range(len(source)), split, args.output, args.height)
+        left_out += _write(source, range(len(source)), split, args.output, args.height, args.webp)
     print(f"hub:{args.output}")
     return _LEFT_OUT if left_out else 0
 
@@ -170,7 +173,7 @@ def _run_split(args: argparse.Namespace) -> int:
     groups = [source.group(i) for i in range(len(source))]
     _tell_ungrouped(groups)
     parts = divide(groups, shares, np.random.default_rng(args.seed))
-    left_out = sum(_write(source, rows, split, args.output, None) for split, rows in parts.items())
+    left_out = sum(_write(source, rows, split, args.output) for split, rows in parts.items())
     print(f"hub:{args.output}")
     return _LEFT_OUT if left_out else 0
 
@@ -181,11 +184,18 @@ def _parse(args: argparse.Namespace) -> "DataSpec":
     return parse_spec(with_columns([args.spec], args)[0])
 
 
-def _write(source: "Source", rows: Sequence[int], split: str, output: Path, height: int | None) -> int:
+def _write(
+    source: "Source",
+    rows: Sequence[int],
+    split: str,
+    output: Path,
+    height: int | None = None,
+    quality: int | None = None,
+) -> int:
     """Write one split and say what became of it; returns the number of lines skipped."""
     from quillread.data.parquet import write_parquet
 
-    report = write_parquet(source, rows, output, split, height=height, progress=ProgressLine("lines"))
+    report = write_parquet(source, rows, output, split, height=height, quality=quality, progress=ProgressLine("lines"))
     groups = len({source.group(i) for i in rows} - {""})
     print(
         f"{split}: {report.lines:,} lines"
@@ -249,6 +259,13 @@ def _share(text: str) -> float:
         value = 0.0
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text!r}")
+    return value
+
+
+def _quality(text: str) -> int:
+    value = positive_number(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must be 1 to 100, got {text!r}")
     return value
 
 

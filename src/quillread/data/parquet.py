@@ -23,6 +23,8 @@ _GROUP_BYTES = 32_000_000
 _SHARD_BYTES = 256_000_000
 _KEPT = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 """How files begin that every reader of images opens: PNG, JPEG, GIF, WebP, BMP, TIFF. A PDF is none of them."""
+_WEBP_PIXELS = 16_383
+"""More the format has no room for, in either direction."""
 _STRINGS = ("text", "id", "group")
 
 
@@ -43,6 +45,7 @@ def write_parquet(
     split: str,
     *,
     height: int | None = None,
+    quality: int | None = None,
     shard_bytes: int = _SHARD_BYTES,
     progress: Progress | None = None,
 ) -> WriteReport:
@@ -58,6 +61,7 @@ def write_parquet(
         folder: Where the files go; made if it is not there.
         split: Name of the split.
         height: Images higher than so many pixels are scaled down to it; None leaves all as they are.
+        quality: All images become WebP of this quality, 1 to 100, which loses something; None keeps every pixel.
         shard_bytes: Size of the images in one file, roughly.
         progress: Called after each line.
 
@@ -70,7 +74,7 @@ def write_parquet(
         with _Shards(folder, split, shard_bytes) as shards:
             for done, index in enumerate(indices, 1):
                 try:
-                    shards.add(_row(source, index, height))
+                    shards.add(_row(source, index, height, quality))
                 except DataError as error:
                     unreadable.append(error.message)
                 if progress:
@@ -195,14 +199,15 @@ def _schema(arrow: Any) -> Any:
     )
 
 
-def _row(source: Source, index: int, height: int | None) -> dict[str, Any]:
+def _row(source: Source, index: int, height: int | None, quality: int | None) -> dict[str, Any]:
     # Decoded even where the file is copied: this is when a damaged one is found.
     sample = source.sample(index, np.random.default_rng(index))
     content, name = source.stored(index) if isinstance(source, RowSource) else (b"", None)
-    if height is not None and sample.image.shape[0] > height:
-        content = _encode(scale_to_height(sample.image, height, sample.image.shape[1]))
-    elif not content.startswith(_KEPT):
-        content = _encode(sample.image)
+    image, is_high = sample.image, height is not None and sample.image.shape[0] > height
+    if is_high:
+        image = scale_to_height(image, height, image.shape[1])
+    if is_high or quality is not None or not content.startswith(_KEPT):
+        content = _encode(image, quality)
     row = {"text": sample.text, "id": sample.id, "group": sample.group}
     try:
         "".join((*row.values(), name or "")).encode()
@@ -211,7 +216,10 @@ def _row(source: Source, index: int, height: int | None) -> dict[str, Any]:
     return {"image": {"bytes": content, "path": name}, **row}
 
 
-def _encode(image: UInt8Image) -> bytes:
-    """Make a PNG, a grey one where nothing is lost by it."""
+def _encode(image: UInt8Image, quality: int | None) -> bytes:
+    """Make a PNG, a grey one where nothing is lost by it, or a WebP if a quality is given and it is not too wide."""
     is_grey = bool((image == image[:, :, :1]).all())
-    return cv2.imencode(".png", image[:, :, 0] if is_grey else image[:, :, ::-1])[1].tobytes()
+    pixels = image[:, :, 0] if is_grey else image[:, :, ::-1]
+    if quality is not None and max(image.shape) <= _WEBP_PIXELS:
+        return cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+    return cv2.imencode(".png", pixels)[1].tobytes()

@@ -49,6 +49,18 @@ def test_convert_writes_each_split_and_names_the_set(lines: Path, tmp_path: Path
     )
 
 
+def test_convert_makes_small_copies(lines: Path, tmp_path: Path):
+    assert quill("convert", lines, "--output", tmp_path / "set", "--webp", 30) == 0
+    assert texts(tmp_path / "set") == [f"text {i}" for i in range(20)]
+
+
+@pytest.mark.parametrize("quality", ["0", "101", "good"])
+def test_convert_refuses_a_quality_that_is_none(quality: str, lines: Path, tmp_path: Path):
+    with pytest.raises(SystemExit, match="2"):
+        quill("convert", lines, "--output", tmp_path / "set", "--webp", quality)
+    assert not (tmp_path / "set").exists()
+
+
 def test_convert_scales_to_a_height(lines: Path, tmp_path: Path):
     quill("convert", lines, "--output", tmp_path / "set", "--height", 20)
     assert opened(tmp_path / "set").sample(0, np.random.default_rng(0)).image.shape[0] == 20

@@ -153,3 +153,26 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file: cannot be written"):
         write_parquet(rows("one"), [0], tmp_path / "file", "train")
+
+
+@pytest.mark.parametrize("height", [None, 40])
+def test_a_quality_makes_small_copies_of_all_images(height: int | None, tmp_path: Path):
+    image = np.random.default_rng(0).integers(0, 255, (80, 200, 3)).astype(np.uint8)
+    source = RowSource("mine", [Row("x", png(image), "one"), Row("y", png(line_image("two")), "two")])
+    (coloured, grey) = stored(write_parquet(source, [0, 1], tmp_path, "train", height=height, quality=20).files)
+    for row in (coloured, grey):
+        assert row["image"]["bytes"][:4] == b"RIFF"  # type: ignore[index]
+    assert len(coloured["image"]["bytes"]) < len(png(image)) / 5  # type: ignore[index]
+    read = open_source(parse_spec(f"hub:{tmp_path}"), "train")
+    back = read.sample(1, RNG).image
+    assert back.shape[0] == (height or line_image("two").shape[0])
+    if height is None:
+        assert np.abs(back.astype(int) - line_image("two")).mean() < 10
+
+
+def test_an_image_wider_than_webp_has_room_for_stays_whole(tmp_path: Path):
+    image = np.full((20, 20_000, 3), 255, np.uint8)
+    image[:, ::2] = 0
+    source = RowSource("mine", [Row("x", png(image), "one")])
+    write_parquet(source, [0], tmp_path, "train", quality=20)
+    assert np.array_equal(open_source(parse_spec(f"hub:{tmp_path}"), "train").sample(0, RNG).image, image)

@@ -85,6 +85,7 @@ export function releaseKeys(page, hands) {
     const press = /** @type {Press} */ (presses.shift());
     if ("text" in press) hands.type(press.text);
     else hands.run(press.action);
+    if ("action" in press && press.action === "leave") return; // what was pressed after it was for no line
   }
   /** @type {Hold|null} */ (hold)?.presses.unshift(...presses);
 }
