@@ -4,8 +4,8 @@
 
 PACK is what `pack.py` wrote, whole or in those of its parts that hold what the runs need. `open` starts from random
 weights and has only data that is for any use; `builtin` goes on from the weights that ship, with all data but the
-medieval; `medieval` goes on from a model of `open` (`--open FOLDER`). OUT/NAME is the folder of each run, OUT/NAME.log what
-it told. Eight-bit weights, confidences and figures are made from OUT/NAME/model elsewhere: they need no GPU.
+medieval; `medieval` goes on from a model of `open` (`--open FOLDER`). OUT/NAME is the folder of each run, OUT/NAME.log
+what it told. Eight-bit weights, confidences and figures are made from OUT/NAME/model elsewhere: they need no GPU.
 """
 
 import argparse
@@ -38,7 +38,8 @@ FROM_RANDOM = ("schedule.learning_rate=2.0e-3", "schedule.warmup=0.05", "shortcu
 GOING_ON = ("schedule.learning_rate=6.0e-4", "schedule.warmup=0.03", "shortcut=0", "batch_size=128")
 RUNS = {
     "open": Run(
-        {"hooker": 0.20, "copiste": 0.20, "timeus": 0.14, "poilus": 0.03, "lettres": 0.15, "registres": 0.11, "fonts": 0.17},
+        {"hooker": 0.20, "copiste": 0.20, "timeus": 0.14, "poilus": 0.03}
+        | {"lettres": 0.15, "registres": 0.11, "fonts": 0.17},
         MODERN,
         ("start=null", *FROM_RANDOM),
     ),

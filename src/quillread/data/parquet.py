@@ -203,10 +203,10 @@ def _row(source: Source, index: int, height: int | None, quality: int | None) ->
     # Decoded even where the file is copied: this is when a damaged one is found.
     sample = source.sample(index, np.random.default_rng(index))
     content, name = source.stored(index) if isinstance(source, RowSource) else (b"", None)
-    image, is_high = sample.image, height is not None and sample.image.shape[0] > height
-    if is_high:
+    image = sample.image
+    if height is not None and image.shape[0] > height:
         image = scale_to_height(image, height, image.shape[1])
-    if is_high or quality is not None or not content.startswith(_KEPT):
+    if image is not sample.image or quality is not None or not content.startswith(_KEPT):
         content = _encode(image, quality)
     row = {"text": sample.text, "id": sample.id, "group": sample.group}
     try:
