@@ -1,10 +1,12 @@
 """A database that is away for a while loses nothing."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from postgres import Server, postgres_server
@@ -144,3 +146,13 @@ def test_a_full_disk_is_told_to_who_changes_something_and_not_to_who_reads(
     assert answer.status_code == 507
     assert "disk of the server is full" in answer.json()["detail"]
     assert client.get("/api/v1/collections", headers=headers).json()["items"] == []
+
+
+def test_a_connection_that_is_used_as_the_archive_is_closed_goes_with_its_user(config: ServeConfig):
+    archive = Archive(config)
+    with archive.database.read() as session:
+        connection = session.connection().connection.dbapi_connection
+        archive.close()
+        assert session.scalars(select(Job.id)).all() == []
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        connection.execute("SELECT 1")

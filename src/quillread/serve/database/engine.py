@@ -61,7 +61,8 @@ class Database:
             yield session
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; one that a thread still uses, as soon as it lets go of it."""
+        event.listen(self.engine.pool, "checkin", lambda _, record: record.invalidate())
         self.engine.dispose()
 
 
