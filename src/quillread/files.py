@@ -1,9 +1,11 @@
 """Writing files: whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -99,15 +101,68 @@ def clear_parts(folder: Path) -> None:
 
 
 def _clear(path: str) -> None:
+    with suppress(OSError), _locked(path, os.O_RDWR):
+        os.unlink(path)  # noqa: PTH108  names may hold what a Path would change
+
+
+@contextmanager
+def _locked(path: str, flags: int) -> Iterator[None]:
+    """Hold the lock of a file or folder whose program was killed.
+
+    Raises:
+        OSError: If another program holds it, or nothing tells whether one does.
+    """
     if fcntl is None:
-        return  # nothing tells whether it is still written
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unfinished_folder(folder: Path) -> Iterator[Path]:
+    """Make an empty folder beside a place, to be written and moved there; what is still there at the end is removed.
+
+    Those of programs that were killed while they wrote to the same place go first: nobody holds their lock any more.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    _clear_folders(folder)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    held = _lock_folder(part)
+    try:
+        if not part.is_dir():  # taken for a remainder before it was locked
+            part.mkdir()
+        yield part
+    finally:  # Ctrl-C too
+        shutil.rmtree(part, ignore_errors=True)
+        while held:
+            os.close(held.pop())
+
+
+def _lock_folder(folder: Path) -> list[int]:
+    """Lock a folder, as `_lock` does a file."""
+    if fcntl is None:
+        return []
+    held: list[int] = []
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)  # noqa: PTH108  names may hold what a Path would change
-        finally:
-            os.close(descriptor)
+        held.append(os.open(folder, os.O_RDONLY))
+        fcntl.flock(held[0], fcntl.LOCK_EX)
+    return held
+
+
+def _clear_folders(folder: Path) -> None:
+    left = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.part")
+    with suppress(OSError), os.scandir(folder.parent) as entries:
+        for entry in entries:
+            if left.fullmatch(entry.name):
+                with suppress(OSError), _locked(entry.path, os.O_RDONLY):
+                    shutil.rmtree(entry.path)
 
 
 def _lock(file: BinaryIO) -> list[int]:

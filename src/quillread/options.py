@@ -16,7 +16,9 @@ from quillread.images.crop import CropConfig
 from quillread.images.document import ReadConfig
 from quillread.images.sheet import SheetConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, LanguageConfig, resolve_language, split_weight
-from quillread.models.catalog import content_of, describe, digest, file_digest, pin, resolve
+from quillread.models.catalog import SHIPPED, describe, digest, file_digest, pin, resolve
+from quillread.models.model_folder import CARD_NAME
+from quillread.models.trocr.adapter_folder import model_folders
 from quillread.models.trocr.settings import GenerateChanges
 from quillread.pages.segment import segmenter_content
 from quillread.version import __version__
@@ -139,7 +141,7 @@ class ReadOptions:
     def settings(self) -> dict[str, Any]:
         """What results depend on, as plain data, beside models and other files."""
         values = {name: value for name, value in configs.dump(self).items() if name not in _ELSEWHERE}
-        values["generate"] = self.generate.given
+        values["generate"] = {name: value for name, value in self.generate.given.items() if name != "draft"}
         for name in ("web", "max_memory", "max_seconds"):
             del values["read"][name]
         return values
@@ -198,6 +200,25 @@ class Provenance(Mapping[str, Any]):
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
+def content_of(name: str) -> str:
+    """Tell what a model is by its content: two names of equal content read alike.
+
+    Returns:
+        The revision of a model of the hub; SHA-256 of the files of others, cards left aside; for adapters those of the
+        model that they belong to, too.
+
+    Raises:
+        ModelError: If there is no such model, or a file of it cannot be read.
+    """
+    folder = resolve(name)
+    if folder != Path(name) and name not in SHIPPED:
+        return folder.name  # the hub's cache names its folders by the revision
+    first, *others = (
+        digest(path for path in part.iterdir() if path.name != CARD_NAME) for part in model_folders(folder)
+    )
+    return hashlib.sha256("\n".join([first, *others]).encode()).hexdigest() if others else first
+
+
 def _without_names(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_names(v) for k, v in value.items() if k != ("name" if "content" in value else "model")}
@@ -250,7 +271,7 @@ def files_stamp(options: ReadOptions) -> tuple[tuple[str, int, int], ...]:
     Raises:
         ModelError: If there is no such model or language model.
     """
-    files = [path for name in options.models for path in resolve(name).glob("*")]
+    files = [path for name in options.models for folder in model_folders(resolve(name)) for path in folder.glob("*")]
     files += [resolve_language(split_weight(n)[0]) for n in options.lm or () if n not in (AUTO, _NONE)]
     files += [*options.lexicons, *(list_layouts(options.segmentation) if options.segmentation else ())]
     files += [Path(options.segmenter)] if options.segmenter.endswith(".onnx") else []

@@ -237,8 +237,9 @@ def test_options_that_name_nothing_else_have_no_languages_or_line_finder():
         {"read": {"web": {"allow": "any"}}},
         {"read": {"max_memory": 3_000_000_000, "max_seconds": 5}},
         {"generate": {"beams": None}},
+        {"generate": {"draft": False}},
     ],
-    ids=["threads", "the default languages", "the default model", "the web", "limits", "a setting left open"],
+    ids=["threads", "the default languages", "the default model", "the web", "limits", "a setting left open", "drafts"],
 )
 def test_what_changes_no_reading_keeps_the_fingerprint(changes: dict[str, Any]):
     assert fingerprint(**changes) == fingerprint()

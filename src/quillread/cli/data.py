@@ -52,7 +52,10 @@ def model_limits(name: str, max_tokens: int | None = None) -> "Limits":
 
 def _positions(folder: "Path") -> int:
     from quillread.models.trocr.files import read_config
+    from quillread.models.trocr.onnx_folder import is_exported, read_facts
 
+    if is_exported(folder):
+        return read_facts(folder).positions
     decoder = read_config(folder).get("decoder")
     positions = decoder.get("max_position_embeddings") if isinstance(decoder, dict) else None
     if not isinstance(positions, int):

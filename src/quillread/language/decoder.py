@@ -112,7 +112,10 @@ class LanguageRescorer:
         self._choice = choice
 
     def __call__(self, readings: Sequence[Hypothesis]) -> list[Hypothesis]:
-        """Order readings of one line, the decoder's favourite first, by what they are worth in the language."""
+        """Order readings of one line, the decoder's favourite first, by what they are worth in the language.
+
+        Each gets its share; none does where the line is in no language, and the order stays.
+        """
         tongue = self._choice.choose(readings[0].text)
         if tongue is None:
             return list(readings)
@@ -120,10 +123,11 @@ class LanguageRescorer:
         order = sorted(range(len(readings)), key=lambda i: -scores[i])
         if not self._choice.accepts(tongue, readings[order[0]].text):
             return list(readings)
-        ranked, shares = [readings[i] for i in order], to_shares([scores[i] for i in order])
-        of_words = word_shares([reading.text for reading in ranked], shares)
-        emissions = tuple(replace(e, share=s) for e, s in zip(ranked[0].emissions, of_words, strict=True))
-        return [replace(ranked[0], emissions=emissions, share=shares[0]), *ranked[1:]]
+        shares = to_shares([scores[i] for i in order])
+        best, *others = (replace(readings[i], share=share) for i, share in zip(order, shares, strict=True))
+        of_words = word_shares([best.text, *(other.text for other in others)], shares)
+        emissions = tuple(replace(e, share=s) for e, s in zip(best.emissions, of_words, strict=True))
+        return [replace(best, emissions=emissions), *others]
 
 
 def to_shares(scores: Sequence[float]) -> list[float]:

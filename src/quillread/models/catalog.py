@@ -12,7 +12,7 @@ from pathlib import Path
 from quillread.config import suggest
 from quillread.errors import ModelError
 from quillread.extras import require
-from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, ModelInfo, read_info
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, read_info
 from quillread.models.trocr.files import (
     ADAPTERS_CONFIG_NAME,
     ADAPTERS_NAME,
@@ -224,21 +224,6 @@ def describe(name: str) -> ModelEntry:
     if not onnx.is_file():
         raise ModelError(f"{folder}: lacks its weights, {ONNX_NAME}", hint="the folder was not copied whole")
     return ModelEntry(name, folder, info, onnx.stat().st_size)
-
-
-def content_of(name: str) -> str:
-    """Tell what a model is by its content: two names of equal content read alike.
-
-    Returns:
-        The revision of a model of the hub; SHA-256 of the files of others, cards left aside.
-
-    Raises:
-        ModelError: If there is no such model, or a file of it cannot be read.
-    """
-    folder = resolve(name)
-    if folder != Path(name) and name not in SHIPPED:
-        return folder.name  # the hub's cache names its folders by the revision
-    return digest(path for path in folder.iterdir() if path.name != CARD_NAME)
 
 
 def digest(paths: Iterable[Path]) -> str:

@@ -10,7 +10,7 @@ from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 from quillread.models.onnx import OnnxBackend
-from quillread.models.trocr.onnx_folder import is_exported
+from quillread.models.trocr.onnx_folder import FACTS_NAME, is_exported
 from quillread.models.trocr.settings import DEFAULT_TOKENS, GenerateChanges
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
 from quillread.recognize.ensemble import LineReader, VaryingReader
@@ -76,8 +76,11 @@ def load(
             )
         if asked.static_cache is not None:
             raise UsageError(f"{name}: an exported model has its own cache", hint="drop generate.static_cache")
-        engine = load_exported(entry, threads, rank, draft=asked.draft is not False)
+        engine = load_exported(entry, threads, rank, draft=asked.draft)
     else:
+        if asked.draft:
+            hint = "drop generate.draft, or export the model: quill models export"
+            raise UsageError(f"{name}: only exported models follow drafts", hint=hint)
         engine = load_trocr(entry, threads, rank, asked.precision or "fp32", static_cache=bool(asked.static_cache))
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
@@ -141,21 +144,32 @@ def load_trocr(
 
 
 def load_exported(
-    entry: ModelEntry, threads: int = 0, rank: Ranking | None = None, *, draft: bool = True
+    entry: ModelEntry, threads: int = 0, rank: Ranking | None = None, *, draft: bool | None = None
 ) -> LineEngine:
     """Load a TrOCR network that was exported; see `load_trocr`, and `GenerateChanges` for `draft`.
 
     Raises:
-        ModelError: If it is damaged.
+        ModelError: If it is damaged, or its files do not belong together.
+        UsageError: If drafts are asked for where the search does not follow them.
     """
     from quillread.models.trocr.onnx_network import OnnxTrocr
 
     network = OnnxTrocr(entry.folder, threads)
-    config = entry.info.generate
+    config, canvas = entry.info.generate, entry.info.canvas
+    size = (network.facts.height, network.facts.width)
+    if canvas is not None and (canvas.height, canvas.width) != size:
+        raise ModelError(
+            f"{entry.folder}: {INFO_NAME} and {FACTS_NAME} do not belong together: a canvas of {canvas.height} x "
+            f"{canvas.width} pixels in the one, of {size[0]} x {size[1]} in the other",
+            hint="copy all files of one export",
+        )
     if config.max_tokens is None and network.facts.max_tokens <= DEFAULT_TOKENS:
         _warn_of_cuts(entry, network.facts.max_tokens)
-    greedy = (config.beams or network.facts.beams) == 1 and rank is None
-    drafter = _open_drafter(threads) if draft and greedy else None
+    greedy = config.count_beams(network.facts.beams, 1 + config.alternatives) == 1 and rank is None
+    if draft and not greedy:
+        hint = "drop generate.draft, or read with generate.beams=1, without other readings or a language"
+        raise UsageError(f"{entry.name}: only greedy search follows drafts", hint=hint)
+    drafter = _open_drafter(threads) if draft is not False and greedy else None
     return TrocrEngine(ExportedTrocr(network, config, drafter), entry.info, rank)
 
 

@@ -11,7 +11,8 @@ from quillread.language.choice import LanguageChoice, LanguageSettings
 from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import describe
 from quillread.models.model_folder import ModelInfo
-from quillread.recognize.load import load_compact, load_trocr
+from quillread.models.trocr.onnx_folder import is_exported
+from quillread.recognize.load import load_compact, load_exported, load_trocr
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.charset import Charset
 from quillread.types import UInt8Image
@@ -50,7 +51,11 @@ class Recorder:
             # One record a line: rows and parts would be read by themselves.
             whole = replace(entry.info.generate, rows="ignore", split_long=None)
             entry = replace(entry, info=replace(entry.info, generate=whole))
-            engine = load_trocr(entry, threads, self._keep_readings)
+            engine = (
+                load_exported(entry, threads, self._keep_readings)
+                if is_exported(entry.folder)
+                else load_trocr(entry, threads, self._keep_readings)
+            )
         self._recognizer = LineRecognizer(engine, entry.info)
 
     def __call__(self, image: UInt8Image) -> Record:

@@ -62,8 +62,9 @@ class TrainResult:
     finished: bool
     """False if it was interrupted; `resume` goes on."""
     metrics: dict[str, float]
-    """Of the model, read as users will: `eval_cer` and `eval_wer` as the text is, `eval_cer_spacing` and
-    `eval_wer_spacing` with spacing around punctuation ignored, `eval_SOURCE_cer_spacing`."""
+    """Of the model, read as users will, but for a run of TrOCR that was interrupted: `eval_cer` and `eval_wer` as the
+    text is, `eval_cer_spacing` and `eval_wer_spacing` with spacing around punctuation ignored,
+    `eval_SOURCE_cer_spacing`."""
     signal: int | None = None
     """The signal that interrupted it; None if none did."""
 
@@ -125,10 +126,11 @@ def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, pr
     finally:
         stop.release()
     finished = not stop.stopped or trainer.state.global_step >= trainer.args.max_steps
-    # What is reported is read as users will; after Ctrl-C nobody wants to wait for that.
-    read, metrics = _judge(config, output, trainer, start, limited=not finished)
+    # What is reported is read as users will; after Ctrl-C nobody wants to wait for TrOCR to do that.
+    limited = not finished and config.family == "trocr"
+    read, metrics = _judge(config, output, trainer, start, limited=limited)
     if trainer.is_world_process_zero():
-        write_model(config, output / "model", lines, trainer, metrics, read)
+        write_model(config, output / "model", lines, trainer, metrics, read, limited=limited)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
     trainer.accelerator.wait_for_everyone()
     return TrainResult(output / "model", finished, metrics, None if finished else stop.signal)

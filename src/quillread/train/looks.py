@@ -11,6 +11,7 @@ from quillread.images.augment import AUGMENT_HEIGHT, AugmentConfig, augment
 from quillread.images.fit import CanvasConfig, ink_pixels, pad_to_canvas, scale_to_height
 from quillread.images.preprocess import PreprocessConfig, StepCache, preprocess
 from quillread.images.tones import to_grey
+from quillread.models.model_folder import INFO_NAME, read_info
 from quillread.models.trocr.files import read_json
 from quillread.train.config import TrainConfig
 from quillread.train.family_settings import SCRATCH_CANVAS
@@ -125,26 +126,43 @@ def training_view(config: TrainConfig) -> tuple[LookMaker, Callable[[UInt8Image]
             return np.asarray(255 - (255 * ink).astype(np.uint8), np.uint8)
 
         return compact_looks(config), see_ink
-    canvas, resample = _canvas_of(config)
+    kept = _kept_canvas(config)
+    own = config.trocr.canvas or kept
+    canvas, resample = _canvas_of(config, own)
 
     def see_canvas(look: UInt8Image) -> UInt8Image:
         padded = pad_to_canvas(look, canvas)
         return np.asarray(Image.fromarray(padded).resize((canvas.width, canvas.height), resample))
 
     grey = "grayscale" in config.preprocess.steps
-    return trocr_looks(config, (config.trocr.canvas,), resample, grey=grey), see_canvas
+    # A model that learns from the one that it starts from gets looks that are large enough for both.
+    canvases = (own, kept) if config.trocr.tuning.distil else (own,)
+    return trocr_looks(config, canvases, resample, grey=grey), see_canvas
 
 
-def _canvas_of(config: TrainConfig) -> tuple[CanvasConfig, int]:
-    """The canvas that lines come to, and the filter on the way: of the start if that is a folder."""
-    canvas, resample = config.trocr.canvas, _BICUBIC if "trocr-small" in (config.start or "") else _BILINEAR
+def _kept_canvas(config: TrainConfig) -> CanvasConfig | None:
+    """The canvas on which the model that a run starts from reads; None where no folder says so."""
+    if not config.start:
+        return SCRATCH_CANVAS
+    folder = Path(config.start)
+    return read_info(folder).canvas if (folder / INFO_NAME).is_file() else None
+
+
+def _canvas_of(config: TrainConfig, canvas: CanvasConfig | None) -> tuple[CanvasConfig, int]:
+    """The canvas that lines come to if it is not known yet, and the filter on the way: of the start if it is a folder.
+
+    Args:
+        config: Of the training.
+        canvas: That of the run, or of what it starts from.
+    """
+    resample = _BICUBIC if "trocr-small" in (config.start or "") else _BILINEAR
     size: object = None
     settings = Path(config.start or "") / "preprocessor_config.json"
     if config.start and settings.is_file():
         values = read_json(settings)
         resample, size = int(values.get("resample", resample)), values.get("size")
-    if canvas is not None or not config.start:
-        return canvas or SCRATCH_CANVAS, resample
+    if canvas is not None:
+        return canvas, resample
     height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
     if isinstance(height, int) and isinstance(width, int):
         return CanvasConfig(height, width), resample

@@ -30,20 +30,25 @@ def write_model(
     trainer: LineTrainer,
     metrics: Mapping[str, float],
     read: Sequence[Sequence[Transcript]],
+    *,
+    limited: bool,
 ) -> None:
     """Write the model folder, with its card.
 
     Confidences, with languages and without, are those of the model that the run started from, or fitted to what was
-    read in the validation lines.
+    read in the validation lines; not where that was `limited`: users read otherwise.
     """
     origin = describe(config.start).info if config.start else None
-    provenance = _provenance(config, trainer, lines, metrics)
+    provenance = {**_provenance(config, trainer, lines, metrics), "validation_limited": limited}
     provenance["trained_on"] = all_marks([provenance, *([origin.provenance] if origin else [])])
     own, start = trainer.family.info, None
     if origin and not config.allow_partial and origin.line_calibration != Calibration():
         start = origin  # its confidences still hold
     known = (start.line_calibration, start.word_calibration) if start else None
-    of_lines, of_words = fit_calibrations(pair_up(lines.validation, read), known)
+    if limited:
+        of_lines, of_words = known or (own.line_calibration, own.word_calibration)
+    else:
+        of_lines, of_words = fit_calibrations(pair_up(lines.validation, read), known)
     info = replace(own, provenance=provenance, line_calibration=of_lines, word_calibration=of_words)
     if start:
         info = replace(info, error_curve=start.error_curve, language=start.language)
@@ -135,4 +140,10 @@ def _measured(provenance: Mapping[str, Any], measured: Mapping[str, float]) -> l
         f"All, as the text is: CER {100 * measured['eval_cer']:.1f} %, WER {100 * measured['eval_wer']:.1f} %.",
     ]
     rows += ["The best checkpoint was chosen on these lines: on others it will do a little worse."]
+    if provenance.get("validation_limited"):
+        rows += [
+            "",
+            "The run was interrupted, and measured as its validations are: with the numbers of the training, and "
+            "little further than the longest of the texts. Confidences are not fitted. `quill train --resume` goes on.",
+        ]
     return rows

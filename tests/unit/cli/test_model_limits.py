@@ -6,6 +6,8 @@ from fakes import line_image, png, write_trocr
 
 from quillread.cli.data import configure, model_limits
 from quillread.errors import ModelError, UsageError
+from quillread.models.catalog import describe
+from quillread.models.trocr.export import export
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,15 @@ def test_more_tokens_than_positions_cannot_be_had(base):
 def test_compact_model_has_no_tokens_to_limit():
     with pytest.raises(UsageError, match="not tokens"):
         model_limits("builtin", 20)
+
+
+def test_an_export_has_the_limits_of_its_model(base, small, tmp_path):
+    for folder in (base, small):
+        export(describe(str(folder)), tmp_path / folder.name, "float32")
+        own, exported = model_limits(str(folder)), model_limits(str(tmp_path / folder.name))
+        for length in (511, 512):
+            assert exported.misfit("a" * length, 1.0) == own.misfit("a" * length, 1.0)
+        assert exported.unknown("the line, naïve") == own.unknown("the line, naïve")
 
 
 def test_decoder_without_positions_is_refused(tmp_path):

@@ -159,9 +159,11 @@ def test_no_splitting_is_asked_for_with_zero():
     assert generate("--split-long", "0", split_long=2.0).split_long is None
 
 
-@pytest.mark.parametrize(("count", "beams"), [(1, 4), (3, 4), (7, 8)])
-def test_alternatives_bring_the_beams_that_they_need(count: int, beams: int):
-    assert generate("--alternatives", str(count)) == GenerateConfig(beams=beams, alternatives=count)
+@pytest.mark.parametrize(("own", "count", "beams"), [(1, 0, 1), (1, 1, 4), (1, 3, 4), (1, 7, 8), (8, 2, 8), (3, 0, 3)])
+def test_alternatives_bring_the_beams_that_they_need_and_narrow_no_search(own: int, count: int, beams: int):
+    config = generate("--alternatives", str(count))
+    assert config == GenerateConfig(alternatives=count)
+    assert config.count_beams(own, 1 + count) == beams
 
 
 def test_alternatives_keep_the_stored_beams():
@@ -171,6 +173,8 @@ def test_alternatives_keep_the_stored_beams():
 def test_more_alternatives_than_beams_are_refused():
     with pytest.raises(ConfigError, match="alternatives"):
         generate("--alternatives", "4", "--beams", "2")
+    with pytest.raises(ConfigError, match=r"generate\.alternatives must be at least 0 and below 100, got 100"):
+        generate("--alternatives", "100")
 
 
 def test_a_compact_model_has_no_such_options(tmp_path: Path):

@@ -58,6 +58,7 @@ def test_readings_are_ordered_by_likelihood_and_language(choice: LanguageChoice)
     assert (first.text, second.text) == (given[1].text, given[0].text)
     assert first.share > 0.5
     assert first.emissions[3].share < first.emissions[0].share == pytest.approx(1)
+    assert first.share + second.share == pytest.approx(1)
 
 
 def test_readings_in_no_language_stay_in_order(choice: LanguageChoice):

@@ -3,9 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import line_image, write_trocr
+from liveliness import write_lively
 
 from quillread.language.catalog import LanguageConfig, LanguageOpener
 from quillread.language.choice import LanguageSettings
+from quillread.models.catalog import describe
+from quillread.models.trocr.export import export
 from quillread.recognize.load import load
 from quillread.recognize.record import Recorder, read_again
 
@@ -28,6 +31,15 @@ def test_readings_of_trocr_are_recorded(tmp_path: Path):
     record = Recorder(str(write_trocr(tmp_path / "trocr")), threads=1)(IMAGE)
     assert record.views == ()
     assert len(record.readings) >= 2
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+def test_readings_of_an_export_are_those_of_its_model(tmp_path: Path):
+    folder = write_lively(tmp_path / "trocr")
+    export(describe(str(folder)), tmp_path / "fast", "float32")
+    of_torch, of_export = (Recorder(str(where), threads=1)(IMAGE).readings for where in (folder, tmp_path / "fast"))
+    assert len(of_export) >= 2
+    assert [reading.text for reading in of_export] == [reading.text for reading in of_torch]
 
 
 @pytest.mark.parametrize("names", [("en",), ("auto",)])

@@ -5,9 +5,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from fakes import write_trocr
 from fastapi.testclient import TestClient
 
-from quillread.models.catalog import resolve
+from quillread.models.catalog import describe, resolve
+from quillread.models.trocr.export import export
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.model_zip import packed
@@ -65,6 +67,26 @@ def test_a_model_is_unpacked_again_when_its_folder_is_gone(archive: Archive, upl
     assert options == {"models": ["builtin", str(folder)], "variants": 2}
     assert {path.name for path in folder.iterdir()} == set(builtin())
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def exported(tmp_path: Path) -> dict[str, bytes]:
+    export(describe(str(write_trocr(tmp_path / "trocr"))), tmp_path / "fast", "int8")
+    return {path.name: path.read_bytes() for path in (tmp_path / "fast").iterdir()}
+
+
+def test_an_export_of_a_trocr_model_is_a_model(archive: Archive, client: TestClient, tmp_path: Path):
+    files = exported(tmp_path)
+    status, made = upload(client, zip_of(files))
+    assert (status, made.get("family")) == (201, "trocr"), made
+    with archive.database.read() as session:
+        assert {path.name for path in model_folder(archive, session, "archive:mine").iterdir()} == set(files)
+
+
+def test_an_export_that_cannot_be_run_is_refused(archive: Archive, client: TestClient, tmp_path: Path):
+    status, answer = upload(client, zip_of(exported(tmp_path) | {"decoder.onnx": b"x" * 99}))
+    assert (status, answer["detail"].partition(": ")[0]) == (422, "decoder.onnx"), answer
+    assert "cannot be loaded as an ONNX model" in answer["detail"]
+    assert str(archive.config.data) not in json.dumps(answer)
 
 
 def test_equal_models_have_one_file(archive: Archive, client: TestClient, uploaded: dict):

@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import line_image, write_trocr
-from runs import train_config
+from runs import TINY_TROCR, train_config
 
+from quillread.config import dump
 from quillread.images.fit import CanvasConfig
+from quillread.models.model_folder import ModelInfo, write_info
 from quillread.models.trocr.loading import load_trocr
 from quillread.models.trocr.pixels import set_canvas
 from quillread.train.compact_form import CompactForm
+from quillread.train.config import TrainConfig
 from quillread.train.looks import training_view
+from quillread.train.trocr.family import TrocrFamily
 from quillread.train.trocr.form import TrocrForm
 
 IMAGE = line_image("a line of words", height=90)
@@ -32,6 +36,35 @@ def test_a_view_of_trocr_has_the_pixels_of_its_batches(
     pixels, _ = TrocrForm(config, model).make(IMAGE, "a line", np.random.default_rng(1))
     looks, see = training_view(config)
     seen = see(looks(IMAGE, np.random.default_rng(1)))
+    assert np.array_equal(pixels, seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1))
+
+
+WIDE = CanvasConfig(128, 512, "pad")
+
+
+@pytest.mark.parametrize("distil", [0.0, 1.0])
+@pytest.mark.parametrize("kept", [WIDE, None], ids=["recorded", "plain"])
+@pytest.mark.parametrize("canvas", [CanvasConfig(32, 128, "pad"), None], ids=["narrow", "own"])
+def test_a_view_has_the_canvas_of_the_start_and_of_a_teacher(
+    tmp_path: Path, canvas: CanvasConfig | None, kept: CanvasConfig | None, distil: float
+):
+    start = write_trocr(tmp_path / "start")
+    if kept:
+        write_info(ModelInfo(family="trocr", name="start", canvas=kept), start)
+    tuning = {"distil": distil}
+    check_view(train_config(family="trocr", start=str(start), canvas=canvas, tuning=tuning))
+
+
+def test_a_view_of_random_weights_has_their_canvas():
+    check_view(train_config(family="trocr", shape=dump(TINY_TROCR)))
+
+
+def check_view(config: TrainConfig) -> None:
+    """Compare what is shown of an image that is higher than any canvas with what the encoder gets."""
+    image = line_image("a line of words", height=600)
+    pixels = TrocrFamily(config).form.make(image, "a line", np.random.default_rng(1))[0]
+    looks, see = training_view(config)
+    seen = see(looks(image, np.random.default_rng(1)))
     assert np.array_equal(pixels, seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1))
 
 

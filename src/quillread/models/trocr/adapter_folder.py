@@ -75,7 +75,7 @@ def find_base(folder: Path) -> Path:
         MissingExtraError: If it is on the hub, whose client is not installed.
     """
     base = read_base(folder)
-    place = _place_of(base, folder)
+    place = locate_base(folder)
     if digest_weights(place) != base.weights:
         raise ModelError(
             f"{place}: has other weights than {base.name}, the model that the adapters in {folder} were trained with",
@@ -84,7 +84,14 @@ def find_base(folder: Path) -> Path:
     return place
 
 
-def _place_of(base: Base, folder: Path) -> Path:
+def locate_base(folder: Path) -> Path:
+    """Find the folder of the model that adapters belong to, whatever it holds now; see `find_base`.
+
+    Raises:
+        ModelError: If it is not there.
+        MissingExtraError: If it is on the hub, whose client is not installed.
+    """
+    base = read_base(folder)
     if base.folder is None:
         return fetch_model(base.name)
     places = (folder / base.folder, folder.absolute().parent / Path(base.folder).name)
@@ -95,6 +102,19 @@ def _place_of(base: Base, folder: Path) -> Path:
         f"{folder}: holds adapters of the model {base.name}, which is not at {places[0]}",
         hint=f"copy it there, or name its folder: quill models adapter {folder} DEST --base MODEL",
     )
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """The folders that a model is read from: its own, and for adapters that of the model that they belong to.
+
+    One of the hub is not among them: `base.json` names its revision, whose files never change.
+
+    Raises:
+        ModelError: If the folder of that model is not there.
+    """
+    if is_adapter(folder) and read_base(folder).folder is not None:
+        return [folder, locate_base(folder)]
+    return [folder]
 
 
 def whole_folder(folder: Path) -> Path:

@@ -6,6 +6,8 @@ must not choose among the dozens of kinds of adapters that PEFT knows, some of w
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,18 @@ def add_to(network: nn.Module, folder: Path) -> None:
     Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
 
     Raises:
-        ModelError: If the adapters are of another kind or damaged, or belong to a network of another shape.
+        ModelError: If the adapters are of another kind or damaged, or belong to a network of another shape, or to a
+            layer that shares its weights.
     """
     settings = read_json(folder / ADAPTERS_CONFIG_NAME)
     scale = _scale(settings, folder)
     layers = _find_targets(network, settings["target_modules"])
+    if shared := shared_layers(network, settings["target_modules"]):
+        raise ModelError(
+            f"{folder}: has an adapter of {shared[0]}, whose weights are those of another layer, too: added to them, "
+            "it would change both",
+            hint="train adapters of other layers",
+        )
     pairs = _read_pairs(folder)
     if different := sorted(layers.keys() ^ pairs.keys()):
         raise ModelError(
@@ -127,14 +136,25 @@ def _scale(settings: dict[str, Any], folder: Path) -> float:
     return float(alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank)
 
 
-def _find_targets(network: nn.Module, targets: list[str]) -> dict[str, nn.Linear]:
-    """The layers that end with one of the names, as PEFT finds them."""
+def shared_layers(network: nn.Module, targets: Sequence[str]) -> list[str]:
+    """Those of the targets whose weights another layer has, too, such as the tokens' scores and their embeddings.
+
+    Beside such a layer an adapter changes it alone; added to the weights, it changes both.
+    """
+    owners = Counter(id(value) for _, value in network.named_parameters(remove_duplicate=False))
+    return [
+        name for name, module in _named_so(network, targets).items() if owners[id(getattr(module, "weight", None))] > 1
+    ]
+
+
+def _find_targets(network: nn.Module, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    return {name: module for name, module in _named_so(network, targets).items() if isinstance(module, nn.Linear)}
+
+
+def _named_so(network: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module]:
+    """The modules that end with one of the names, as PEFT finds them."""
     ends = tuple(f".{target}" for target in targets)
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and f".{name}".endswith(ends)
-    }
+    return {name: module for name, module in network.named_modules() if f".{name}".endswith(ends)}
 
 
 def _read_pairs(folder: Path) -> dict[str, dict[str, Tensor]]:

@@ -104,6 +104,9 @@ def find_facts(model: Trocr, weights: WeightType) -> TrocrFacts:
         if value not in neutral:
             hint = "remove it from generation_config.json, or read the model with torch"
             raise ModelError(f"the generation setting {name} = {value!r} is not known to exported models", hint=hint)
+    if own.no_repeat_ngram_size == 1:
+        hint = "remove it from generation_config.json: it lets no token come twice in a line"
+        raise ModelError("the generation setting no_repeat_ngram_size = 1 is not known to exported models", hint=hint)
     height, width = as_pair(model.network.config.encoder.image_size)
     ends = np.atleast_1d(np.asarray(own.eos_token_id)).tolist()
     tokens = own.max_new_tokens or ((own.max_length or DEFAULT_TOKENS + 1) - 1)
@@ -124,8 +127,17 @@ def find_facts(model: Trocr, weights: WeightType) -> TrocrFacts:
         length_penalty=1.0 if own.length_penalty is None else float(own.length_penalty),
         early_stopping=own.early_stopping or False,
         no_repeat_ngram=own.no_repeat_ngram_size or 0,
+        cleans_spaces=_cleans_spaces(model.tokenizer),
         onnxruntime=version("onnxruntime"),
     )
+
+
+def _cleans_spaces(tokenizer: Any) -> bool:
+    """Whether transformers 5.23 drops spaces before punctuation: of BPE it does so only where it is told twice."""
+    if type(tokenizer.backend_tokenizer.model).__name__ == "BPE":
+        twice = tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
+        return bool(tokenizer.clean_up_tokenization_spaces and twice)
+    return bool(tokenizer.clean_up_tokenization_spaces)
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.errors import ModelError, OutputError
+from quillread.files import unfinished_folder
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -162,19 +163,18 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         OutputError: If it cannot be written.
     """
     folder = folder.absolute()
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
-        part.mkdir(parents=True)
-        yield part
-        if folder.is_dir():
-            folder.rename(old)
-        try:
-            part.rename(folder)
-        except OSError:
-            if old.is_dir():
-                old.rename(folder)
-            raise
+        with unfinished_folder(folder) as part:
+            yield part
+            if folder.is_dir():
+                folder.rename(old)
+            try:
+                part.rename(folder)
+            except OSError:
+                if old.is_dir():
+                    old.rename(folder)
+                raise
         if old.is_dir():
             for path in old.iterdir():
                 if not any(path.match(pattern) for pattern in _OWN) and not (folder / path.name).exists():
@@ -185,8 +185,6 @@ def replace_folder(folder: Path) -> Iterator[Path]:
             f"{folder}: cannot be written: {error.strerror or error}",
             hint="check the path, the free space and the permissions",
         ) from error
-    finally:  # Ctrl-C too
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

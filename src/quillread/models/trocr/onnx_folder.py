@@ -9,12 +9,27 @@ from quillread.errors import ConfigError, ModelError
 from quillread.files import write_json
 from quillread.models.model_folder import build_record
 from quillread.models.trocr.files import read_json
+from quillread.models.trocr.settings import MOST_BEAMS, MOST_COUNT, MOST_PENALTY
 
 ENCODER_NAME = "encoder.onnx"
 DECODER_NAME = "decoder.onnx"
 FACTS_NAME = "trocr.json"
 TOKENIZER_NAME = "tokenizer.json"
 WeightType = Literal["float32", "int8"]
+_RANGES: dict[str, tuple[int, int]] = {
+    "height": (1, 4096),
+    "width": (1, 4096),
+    "resample": (0, 5),  # as Pillow numbers its filters
+    "layers": (1, 1000),
+    "heads": (1, 1000),
+    "head_width": (1, 16_384),
+    "positions": (2, 100_000),
+    "vocabulary": (1, 10**7),
+    "beams": (1, MOST_BEAMS),
+    "max_tokens": (1, 100_000),
+    "length_penalty": (-MOST_PENALTY, MOST_PENALTY),
+    "no_repeat_ngram": (0, MOST_COUNT),
+}
 FORMAT = 1
 """Of the folder; a reader of another one refuses it."""
 
@@ -47,16 +62,26 @@ class TrocrFacts:
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     no_repeat_ngram: int = 0
-    """Sequences of so many tokens are written once only; 0 for no such rule."""
+    """Sequences of so many tokens, at least 2, are written once only; 0 for no such rule."""
+    cleans_spaces: bool = False
+    """Whether spaces before punctuation are dropped, as transformers does for a tokenizer with
+    `clean_up_tokenization_spaces`."""
     opset: int = 17
     onnxruntime: str = ""
     """Version that the files were checked with."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "layers", "heads", "head_width", "positions", "vocabulary", "beams"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} must be from {least} to {most}, got {getattr(self, name)}")
+        if self.no_repeat_ngram == 1:
+            raise ConfigError("no_repeat_ngram must be 0 or at least 2, got 1")
+        if not self.ends:
+            raise ConfigError("ends must name at least one token, got none")
+        for name, token in (("start", self.start), *(("ends", end) for end in self.ends)):
+            if not 0 <= token < self.vocabulary:
+                raise ConfigError(f"{name}: tokens are from 0 to {self.vocabulary - 1}, got {token}")
 
 
 def is_exported(folder: Path) -> bool:

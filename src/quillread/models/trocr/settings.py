@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from quillread.errors import ConfigError
 
-_WIDEST, _MOST = 16_384, 1024
+_WIDEST, MOST_COUNT = 16_384, 1024
 """Bounds of widths and of counts, beyond which no machine holds a network."""
 
 
@@ -35,17 +35,19 @@ class TrocrShape:
                     f"shape: {part}_width {width} must be a multiple of {part}_heads {heads}, at most {_WIDEST}"
                 )
         for name in ("encoder_layers", "decoder_layers", "feed_forward", "patch_height", "patch_width"):
-            if not 1 <= getattr(self, name) <= _MOST:
-                raise ConfigError(f"shape.{name} must be from 1 to {_MOST}, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST_COUNT:
+                raise ConfigError(f"shape.{name} must be from 1 to {MOST_COUNT}, got {getattr(self, name)}")
         if not 8 <= self.max_positions <= _WIDEST or not 0 <= self.dropout < 1:
             raise ConfigError(f"shape: max_positions must be from 8 to {_WIDEST}, dropout at least 0 and below 1")
 
 
 DEFAULT_TOKENS = 20
 """Where transformers stops if nothing says how long a line may be; too soon for many lines."""
-_MOST_BEAMS = 100
+MOST_BEAMS = 100
 """More gain nothing, and each takes memory."""
-_MOST_PENALTY = 100
+_BEAMS = 4
+"""Beams, at least, where several readings are asked for and nothing says how many."""
+MOST_PENALTY = 100
 """Beyond it, lengths to this power are no numbers any more."""
 
 
@@ -56,7 +58,8 @@ class GenerateConfig:
     beams: int | None = None
     """Hypotheses that are followed at once; 1 is greedy; None for the model's own `generation_config`."""
     alternatives: int = 0
-    """Other readings that are given for each line, at most `beams` - 1; fewer if some have the same text."""
+    """Other readings that are given for each line, at most `beams` - 1; fewer if some have the same text. Where `beams`
+    says nothing, at least 4 hypotheses are followed for them, and more if the model's own `generation_config` does."""
     max_tokens: int | None = None
     """Most tokens of a line, never more than the decoder has positions for; None for the model's own
     `generation_config`, or for 20, as in transformers, if that says nothing."""
@@ -64,7 +67,7 @@ class GenerateConfig:
     """With beams: what the log probability of a text is divided by is its number of tokens to this power, so above 0
     longer texts gain; None for the model's own `generation_config`."""
     no_repeat_ngram_size: int | None = None
-    """No run of this many tokens is written twice in a line; 0 for no such rule; None for the model's own
+    """No run of this many tokens, at least 2, is written twice in a line; 0 for no such rule; None for the model's own
     `generation_config`. Handwriting does repeat: `guard_repeats` cuts only what never ends."""
     guard_repeats: bool = False
     """Cut a tail that repeats the same few tokens over and over while the model hardly looks on."""
@@ -77,29 +80,38 @@ class GenerateConfig:
     """What to do with a crop that holds several lines of writing: nothing, warn, or read them one by one."""
 
     def __post_init__(self) -> None:
-        if self.beams is not None and not 1 <= self.beams <= _MOST_BEAMS:
-            raise ConfigError(f"generate.beams must be from 1 to {_MOST_BEAMS}, got {self.beams}")
-        if not 0 <= self.alternatives < max(self.beams or 1, 1):
-            raise ConfigError(
-                f"generate.alternatives must be at least 0 and below generate.beams, got {self.alternatives}"
-            )
+        if self.beams is not None and not 1 <= self.beams <= MOST_BEAMS:
+            raise ConfigError(f"generate.beams must be from 1 to {MOST_BEAMS}, got {self.beams}")
+        if not 0 <= self.alternatives < (self.beams or MOST_BEAMS):
+            limit = "generate.beams" if self.beams else MOST_BEAMS
+            raise ConfigError(f"generate.alternatives must be at least 0 and below {limit}, got {self.alternatives}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"generate.max_tokens must be at least 1, got {self.max_tokens}")
-        if self.length_penalty is not None and not abs(self.length_penalty) <= _MOST_PENALTY:
+        if self.length_penalty is not None and not abs(self.length_penalty) <= MOST_PENALTY:
             raise ConfigError(
-                f"generate.length_penalty must be from -{_MOST_PENALTY} to {_MOST_PENALTY}, got {self.length_penalty}"
+                f"generate.length_penalty must be from -{MOST_PENALTY} to {MOST_PENALTY}, got {self.length_penalty}"
             )
-        if self.no_repeat_ngram_size is not None and not 0 <= self.no_repeat_ngram_size <= _MOST:
-            raise ConfigError(
-                f"generate.no_repeat_ngram_size must be from 0 to {_MOST}, got {self.no_repeat_ngram_size}"
-            )
+        size = self.no_repeat_ngram_size
+        if size is not None and (size == 1 or not 0 <= size <= MOST_COUNT):
+            # Of size 1 the token that starts a text counts, too, which in TrOCR is the one that ends it.
+            raise ConfigError(f"generate.no_repeat_ngram_size must be 0 or from 2 to {MOST_COUNT}, got {size}")
         if self.split_long is not None and self.split_long < 1:
             raise ConfigError(f"generate.split_long must be at least 1, got {self.split_long}")
 
+    def count_beams(self, own: int, readings: int) -> int:
+        """Count the hypotheses that a search follows.
+
+        Args:
+            own: As many as the model's `generation_config` says.
+            readings: How many texts of each line are wanted, at least.
+        """
+        if self.beams is not None:
+            return max(self.beams, readings)
+        # Those of the model are never narrowed: that would change its text.
+        return own if readings == 1 else max(own, _BEAMS, readings)
+
 
 _NOT_STORED = ("draft", "precision", "static_cache")
-_BEAMS = 4
-"""Beams, at least, where alternatives are asked for and nothing says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +131,9 @@ class GenerateChanges:
     rows: Literal["ignore", "flag", "split"] | None = None
     draft: bool | None = None
     """Exported models, greedy search: whether the built-in model reads each line first, and the search follows what it
-    read as far as it would have written the same. The text is the same, and comes sooner; it does, unless this is
-    False. Not stored with a model, as it changes no text."""
+    read as far as it would have written the same. The text is the same, but where two tokens are as likely as each
+    other to the last bits of a float32, and comes sooner; it does, unless this is False. True is refused where no draft
+    can be followed. Not stored with a model, nor counted among what a reading was made with."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Number type of the network, but for exported models, whose type is that of the export; float32 if not given. fp16
     needs a GPU. Not stored with a model: what computes fast depends on the machine."""
@@ -146,6 +159,4 @@ class GenerateChanges:
             given.pop(name, None)
         if given.get("split_long") == 0:
             given["split_long"] = None
-        if given.get("alternatives") and "beams" not in given and stored.beams is None:
-            given["beams"] = max(_BEAMS, given["alternatives"] + 1)
         return replace(stored, **given)

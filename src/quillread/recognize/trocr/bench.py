@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.models.trocr.onnx_folder import TrocrFacts
 from quillread.models.trocr.onnx_network import Cache, Next, OnnxTrocr
 from quillread.recognize.trocr.backend import Written
 from quillread.recognize.trocr.drafts import Draft
@@ -21,6 +22,15 @@ NEVER = np.float32(-1e9)
 def log_sum(log_probs: NDArray[np.float32]) -> float:
     """Log of the sum of some probabilities."""
     return float(np.logaddexp.reduce(log_probs))
+
+
+_STEP = 64
+"""Tokens by which the room for all texts grows: lines may be many times as long as most are."""
+
+
+def bytes_of_line(facts: TrocrFacts, beams: int, length: int) -> int:
+    """Bytes of what is known of a line whose texts have so many tokens, the one that starts them included."""
+    return 2 * facts.layers * facts.heads * facts.head_width * 4 * beams * length
 
 
 @dataclass(slots=True)
@@ -40,19 +50,18 @@ class Bench:
         network: What writes.
         lines: Most of them at a time.
         beams: Texts of each.
-        length: Most tokens of a text that are known, the one that starts it included.
 
     Attributes:
         lines: Most lines at a time.
     """
 
-    def __init__(self, network: OnnxTrocr, lines: int, beams: int, length: int) -> None:
+    def __init__(self, network: OnnxTrocr, lines: int, beams: int) -> None:
         self._network = network
         self._beams = beams
         facts = network.facts
         self.lengths = np.zeros(lines * beams, np.int64)
         """Known tokens of each text."""
-        shape = (lines * beams, facts.heads, length, facts.head_width)
+        shape = (lines * beams, facts.heads, 0, facts.head_width)
         self._past = [np.zeros(shape, np.float32) for _ in range(2 * facts.layers)]
         self._seen: Cache = []
         self.lines = lines
@@ -92,6 +101,7 @@ class Bench:
     def keep(self, row: int, found: Next, count: int) -> None:
         """Make the first new tokens of a text known."""
         start = int(self.lengths[row])
+        self._make_room(start + count)
         for past, new in zip(self._past, found.cache, strict=True):
             past[row, :, start : start + count] = new[row, :, :count]
         self.lengths[row] += count
@@ -117,6 +127,15 @@ class Bench:
             np.array([whole]), np.arange(count)[None], mask.astype(np.float32), [none] * len(self._past), seen
         )
         return log_sum(found.log_probs[0, -1, list(facts.ends)])
+
+    def _make_room(self, length: int) -> None:
+        """Let texts have so many tokens."""
+        room = self._past[0].shape[2]
+        if length <= room:
+            return
+        more = -(-(length - room) // _STEP) * _STEP
+        for i, past in enumerate(self._past):
+            self._past[i] = np.pad(past, ((0, 0), (0, 0), (0, more), (0, 0)))
 
     def _rows(self, at: int) -> slice:
         return slice(at * self._beams, (at + 1) * self._beams)

@@ -1,10 +1,10 @@
 """Reads line images with TrOCR: in parts where they are long or hold several rows."""
 
 import itertools
-import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +79,15 @@ def join_parts(parts: Sequence[Part], readings: Sequence[Hypothesis], alternativ
             emissions.append(Emission(" ", 1.0, emissions[-1].stop, stop or emissions[-1].stop))
         emissions.extend(moved)
     best, *others = _likeliest(readings, alternatives + 1)
-    shares = [reading.share for reading in readings if reading.share is not None]
-    share = math.prod(shares) if shares else None
-    text = "".join(e.text for e in emissions)
-    return Hypothesis(text, tuple(emissions), best[1], tuple(others), share=share)
+    compared = any(reading.share is not None for reading in readings)
+    return Hypothesis(
+        "".join(e.text for e in emissions),
+        tuple(emissions),
+        best.log_probability,
+        tuple((other.text, other.log_probability) for other in others),
+        share=best.share if compared else None,
+        alternative_shares=tuple(other.share for other in others) if compared else (),
+    )
 
 
 def _moved(reading: Hypothesis, part: Part) -> Hypothesis:
@@ -104,24 +109,47 @@ def _without_rims(emissions: Sequence[Emission]) -> Sequence[Emission]:
     return emissions[inked[0] : inked[-1] + 1] if inked else ()
 
 
-def _likeliest(readings: Sequence[Hypothesis], count: int) -> list[tuple[str, float]]:
-    """Join the readings of the parts and their alternatives: the best one first, then the likeliest other texts."""
-    joined = [("", 0.0)]
+class _Option(NamedTuple):
+    """One text of a line or a part of it."""
+
+    text: str
+    log_probability: float
+    share: float
+    """Among the texts that were compared; 1 if none were."""
+
+    def and_then(self, other: "_Option") -> "_Option":
+        """This text, and another one behind it."""
+        text = f"{self.text.strip()} {other.text.strip()}".strip()
+        return _Option(text, self.log_probability + other.log_probability, self.share * other.share)
+
+
+def _options(reading: Hypothesis) -> list[_Option]:
+    """A reading and its alternatives."""
+    texts = ((reading.text, reading.log_probability), *reading.alternatives)
+    shares = (reading.share, *reading.alternative_shares)
+    return [
+        _Option(text, log_probability, 1.0 if share is None else share)
+        for (text, log_probability), share in itertools.zip_longest(texts, shares)
+    ]
+
+
+def _distinct(options: Iterable[_Option], chosen: str) -> list[_Option]:
+    """The texts other than the chosen one, each once, the best first: by their shares, then by how likely they are."""
+    found: dict[str, _Option] = {}
+    for option in sorted(options, key=lambda option: (-option.share, -option.log_probability)):
+        if option.text != chosen:
+            found.setdefault(option.text, option)
+    return list(found.values())
+
+
+def _likeliest(readings: Sequence[Hypothesis], count: int) -> list[_Option]:
+    """Join the readings of the parts and their alternatives: the best one first, then the best other texts."""
+    joined = [_Option("", 0.0, 1.0)]
     for reading in readings:
-        options = [(reading.text, reading.log_probability), *reading.alternatives]
         # The first of each list is what was read, even if the search preferred it for another reason than likelihood.
-        pairs = ((_join(a, b), p + q) for (a, p), (b, q) in itertools.product(joined, options))
-        best, *others = pairs
-        distinct: dict[str, float] = {}
-        for text, log_probability in sorted(others, key=lambda pair: -pair[1]):
-            if text != best[0]:
-                distinct.setdefault(text, log_probability)
-        joined = [best, *itertools.islice(distinct.items(), count - 1)]
+        best, *others = (a.and_then(b) for a, b in itertools.product(joined, _options(reading)))
+        joined = [best, *_distinct(others, best.text)[: count - 1]]
     return joined
-
-
-def _join(a: str, b: str) -> str:
-    return f"{a.strip()} {b.strip()}".strip()
 
 
 _LEAST_READINGS = 5
@@ -238,12 +266,12 @@ class TrocrEngine:
     def _decide(self, options: Sequence[Written], image: UInt8Image, padded_width: int) -> Hypothesis:
         """Make one reading of the texts that were written for an image, the first of which is the best one."""
         best, *others = self._rank([self._spell(written, image, padded_width) for written in options])
-        distinct: dict[str, float] = {}
-        for other in sorted(others, key=lambda other: -other.log_probability):
-            if other.text != best.text:
-                distinct.setdefault(other.text, other.log_probability)
-        alternatives = tuple(distinct.items())[: self._config.alternatives]
-        return replace(best, alternatives=alternatives)
+        distinct = _distinct((_options(other)[0] for other in others), best.text)[: self._config.alternatives]
+        return replace(
+            best,
+            alternatives=tuple((other.text, other.log_probability) for other in distinct),
+            alternative_shares=() if best.share is None else tuple(other.share for other in distinct),
+        )
 
     def _spell(self, written: Written, image: UInt8Image, padded_width: int) -> Hypothesis:
         """Turn tokens into characters on the image."""

@@ -1,24 +1,37 @@
 """Reads line images with an exported TrOCR model, without torch."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
+from quillread.errors import QuillreadError
 from quillread.images.fit import CanvasConfig
 from quillread.models.trocr.onnx_network import OnnxTrocr
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.trocr.backend import LinePicture, Written
 from quillread.recognize.trocr.beams import Beams
-from quillread.recognize.trocr.bench import Bench, Task, Writer, write_lines
+from quillread.recognize.trocr.bench import Bench, Task, Writer, bytes_of_line, write_lines
 from quillread.recognize.trocr.drafts import Draft
 from quillread.recognize.trocr.greedy import Greedy
 from quillread.recognize.trocr.search import SearchConfig
 from quillread.types import UInt8Image
 
+log = logging.getLogger(__name__)
+
 _SEEN = 240e6
 """Bytes that may be taken by what is seen in the lines that are written at the same time."""
+_KNOWN = 1e9
+"""Bytes that may be taken by what is known of their texts if all become as long as they may. With four beams of 512
+tokens in TrOCR-base as many lines fit into it as into `_SEEN`."""
 _MOST_LINES = 8
 _AT_ONCE = 8
 """Lines that are drafted at once."""
+
+_CLEANED = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
+    (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+"""What transformers 5.23 replaces one after the other, in `PreTrainedTokenizerBase.clean_up_tokenization`."""
 
 Drafter = Callable[[Sequence[UInt8Image]], list[str]]
 """Reads line images, uint8 RGB (H, W, 3) each."""
@@ -40,6 +53,7 @@ class ExportedTrocr:
         self._network = network
         self._config = config
         self._drafter = drafter
+        self._is_told = False
 
     def write(self, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:
         """Read lines; see `TrocrBackend`."""
@@ -48,8 +62,9 @@ class ExportedTrocr:
         first = next(tasks, None)
         if first is None:
             return []
-        room = max(1, min(_MOST_LINES, int(_SEEN // sum(each.nbytes for each in first.seen))))
-        bench = Bench(self._network, room, search.beams, search.max_tokens + 1)
+        longest = bytes_of_line(self._network.facts, search.beams, search.max_tokens + 1)
+        room = min(_SEEN // sum(each.nbytes for each in first.seen), _KNOWN // longest)
+        bench = Bench(self._network, max(1, min(_MOST_LINES, int(room))), search.beams)
 
         def sit(task: Task) -> Writer:
             return Greedy(task, search) if search.beams == 1 else Beams(task, search, readings)
@@ -63,13 +78,12 @@ class ExportedTrocr:
         spelt: list[str] = self._network.tokenizer.decode_batch(
             [list(text) for text in texts], skip_special_tokens=True
         )
-        return spelt
+        return [_clean_spaces(text) for text in spelt] if self._network.facts.cleans_spaces else spelt
 
     def _search(self, readings: int) -> SearchConfig:
         facts, config = self._network.facts, self._config
-        beams = config.beams or facts.beams
         return SearchConfig(
-            beams=max(beams, readings),
+            beams=config.count_beams(facts.beams, readings),
             max_tokens=min(config.max_tokens or facts.max_tokens, facts.positions - 1),
             start=facts.start,
             ends=facts.ends,
@@ -83,8 +97,26 @@ class ExportedTrocr:
     def _tasks(self, lines: Iterator[LinePicture], *, drafts: bool) -> Iterator[Task]:
         number = 0
         while part := list(islice(lines, _AT_ONCE)):
-            texts = self._drafter([line.image for line in part]) if drafts and self._drafter else [None] * len(part)
+            texts = self._read_before([line.image for line in part]) if drafts else [""] * len(part)
             for line, text in zip(part, texts, strict=True):
                 draft = Draft(text, self._network.tokenizer) if text else None
                 yield Task(number, self._network.look(self._network.pixels(line.padded)), draft)
                 number += 1
+
+    def _read_before(self, images: Sequence[UInt8Image]) -> list[str]:
+        """Drafts of lines; empty where there are none."""
+        if self._drafter is None:
+            return [""] * len(images)
+        try:
+            return self._drafter(images)
+        except QuillreadError as error:  # the lines can be read without
+            if not self._is_told:
+                log.warning("lines are read without drafts, more slowly: %s", error)
+            self._is_told = True
+            return [""] * len(images)
+
+
+def _clean_spaces(text: str) -> str:
+    for found, replacement in _CLEANED:
+        text = text.replace(found, replacement)
+    return text

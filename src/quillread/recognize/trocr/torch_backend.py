@@ -104,7 +104,7 @@ def _settings(network: Any, config: GenerateConfig, readings: int) -> dict[str, 
         "use_cache": True,
     }
     if config.beams is not None or readings > 1:
-        told["num_beams"] = max(config.beams or own.num_beams or 1, readings)
+        told["num_beams"] = config.count_beams(own.num_beams or 1, readings)
     if config.no_repeat_ngram_size is not None:
         told["no_repeat_ngram_size"] = config.no_repeat_ngram_size
     if config.length_penalty is not None and told.get("num_beams", own.num_beams or 1) > 1:

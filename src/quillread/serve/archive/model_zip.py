@@ -16,6 +16,8 @@ import numpy as np
 
 from quillread.errors import ModelError, OutputError, WorkerError
 from quillread.models.catalog import ModelEntry, describe, is_model_file
+from quillread.models.trocr.onnx_folder import is_exported
+from quillread.models.trocr.settings import GenerateChanges
 from quillread.models.trocr.trust import check_settings
 from quillread.processes import Limits, Worker
 from quillread.recognize.ensemble import LineReader
@@ -28,8 +30,8 @@ _MOST_DIRECTORY = 1_000_000
 _PICKLES = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|h5|msgpack|npy|npz|joblib)", re.IGNORECASE)
 _CODE = re.compile(r".*\.(py|pyc|pyd|so|dll|dylib|exe|sh|bat|ps1|jar|js)", re.IGNORECASE)
 _HINT = "zip the folder of a model, as quill train writes it"
-_TRIAL = Limits(memory=4_000_000_000, seconds=60)
-"""What it may take to load a compact model and to read an empty line with it."""
+_TRIAL_MEMORY, _TRIAL_SECONDS = 4_000_000_000, 60
+"""What it may take to load an ONNX model and to read an empty line with it, in bytes beside its weights."""
 
 
 @contextmanager
@@ -78,17 +80,17 @@ def packed(folder: Path) -> Iterator[Path]:
 
 
 def check_model(folder: Path) -> ModelEntry:
-    """Look at an unpacked model: that it is whole, names no code, and if it is compact, that it reads a line.
+    """Look at an unpacked model: that it is whole, names no code, and if it is an ONNX file, that it reads a line.
 
     Raises:
         ModelError: Saying what is wrong with it, without the path of the folder.
     """
     try:
         entry = describe(str(folder))
-        if entry.info.family == "trocr":
+        if entry.info.family == "trocr" and not is_exported(folder):
             check_settings(folder)
         else:
-            _try(folder)
+            _try(entry)
     except ModelError as error:
         raise ModelError(_without(folder, error.message), hint=error.hint and _without(folder, error.hint)) from error
     except WorkerError as error:
@@ -176,8 +178,13 @@ def _without(folder: Path, message: str) -> str:
     return message.replace(f"{folder}/", "").replace(str(folder), "the model")
 
 
-def _try(folder: Path) -> None:
-    with Worker(partial(load, str(folder), threads=1), _look, limits=_TRIAL, threads=1) as worker:
+def _try(entry: ModelEntry) -> None:
+    # A network that has not learnt to end its lines would fill all positions of one.
+    shortest = GenerateChanges(max_tokens=1, draft=False) if entry.info.family == "trocr" else None
+    make = partial(load, str(entry.folder), threads=1, generate=shortest)
+    # The weights are in memory twice while they are loaded.
+    limits = Limits(memory=_TRIAL_MEMORY + 2 * entry.size, seconds=_TRIAL_SECONDS)
+    with Worker(make, _look, limits=limits, threads=1) as worker:
         worker.submit(None)
         outcome = worker.result()
     if outcome.error is not None:

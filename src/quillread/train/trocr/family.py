@@ -17,6 +17,7 @@ from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
 from quillread.models.trocr.adapters import open_trocr
 from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
+from quillread.models.trocr.onnx_folder import is_exported
 from quillread.models.trocr.pixels import look_up_tables, set_canvas
 from quillread.models.trocr.scratch import new_trocr
 from quillread.recognize.recognizer import LineRecognizer
@@ -258,6 +259,11 @@ def _open_model(config: TrainConfig) -> tuple[Trocr, ModelInfo]:
         info = read_info(folder) if (folder / INFO_NAME).is_file() else ModelInfo(family="trocr", name=config.start)
         if info.family != "trocr":
             raise ModelError(f"{config.start}: is not a TrOCR model", hint=f"set family={info.family}")
+        if is_exported(folder):
+            raise ModelError(
+                f"{config.start}: is an export, which is read with and cannot be trained",
+                hint="start from the model that it was made of",
+            )
         return open_trocr(folder, allow_partial=config.allow_partial), info
     canvas = config.trocr.canvas or SCRATCH_CANVAS
     model = new_trocr(config.trocr.shape, canvas, config.trocr.tokenizer, config.seed)

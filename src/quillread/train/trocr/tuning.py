@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
+from quillread.models.trocr.adapters import shared_layers
 from quillread.models.trocr.files import ADAPTERS_NAME
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
 from quillread.train.family_settings import LoraConfig
@@ -115,10 +116,16 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> nn.Module:
     """Freeze a network and put low-rank adapters beside some of its layers, in place.
 
     Raises:
-        ConfigError: If no layer has one of the names.
+        ConfigError: If no layer has one of the names, or one that has shares its weights with another.
     """
     peft = require("peft", "train")
     targets = list(config.targets)
+    if shared := shared_layers(network, targets):
+        raise ConfigError(
+            f"tuning.lora.targets: the weights of {shared[0]} are those of another layer, too: merged into them, an "
+            "adapter would make another model than the one that was measured",
+            hint="drop this layer from the targets",
+        )
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
     )

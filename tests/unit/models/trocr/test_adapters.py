@@ -14,13 +14,14 @@ from transformers import VisionEncoderDecoderModel, ViTImageProcessorPil
 
 from quillread.errors import ModelError
 from quillread.images.fit import CanvasConfig
-from quillread.models.catalog import content_of, describe
+from quillread.models.catalog import describe
 from quillread.models.model_folder import ModelInfo, write_info
 from quillread.models.trocr.adapter_folder import Base, digest_weights, find_base, write_base
 from quillread.models.trocr.adapters import open_trocr
 from quillread.models.trocr.export import export
 from quillread.models.trocr.files import ADAPTERS_CONFIG_NAME, ADAPTERS_NAME, BASE_NAME
 from quillread.models.trocr.loading import load_trocr
+from quillread.options import ReadOptions, content_of, files_stamp
 from quillread.recognize.load import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # PEFT 0.21 asks transformers by a name of old
@@ -121,6 +122,24 @@ def test_its_content_tells_of_its_base(folder: Path):
     assert content_of(str(folder)) != before
 
 
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "generation_config.json", "tokenizer_config.json"])
+def test_other_files_of_its_base_are_other_content_and_another_reader(base: Path, folder: Path, name: str):
+    options = ReadOptions(models=(str(folder),), lm=("none",), lines=True)
+    before, stamp = content_of(str(folder)), files_stamp(options)
+    assert (content_of(str(folder)), files_stamp(options)) == (before, stamp)
+    edit_json(base / name, note="changed")
+    assert content_of(str(folder)) != before
+    assert files_stamp(options) != stamp
+
+
+def test_its_content_does_not_tell_where_its_base_is(tmp_path: Path, base: Path, folder: Path):
+    before = content_of(str(folder))
+    (tmp_path / "elsewhere").mkdir()
+    for part in (base, folder):
+        part.rename(tmp_path / "elsewhere" / part.name)
+    assert content_of(str(tmp_path / "elsewhere" / folder.name)) == before
+
+
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
 def test_an_export_has_the_adapters_in_its_weights(tmp_path: Path, base: Path, folder: Path):
     export(describe(str(folder)), tmp_path / "exported", "float32")  # refuses what computes something else
@@ -211,6 +230,13 @@ def test_numbers_that_are_not_finite_are_refused(folder: Path):
     name = max(load_file(folder / ADAPTERS_NAME))
     edit_tensors(folder, **{name: torch.full_like(load_file(folder / ADAPTERS_NAME)[name], float("nan"))})
     with pytest.raises(ModelError, match="not finite"):
+        open_trocr(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings")
+def test_adapters_of_a_layer_that_shares_its_weights_are_refused(tmp_path: Path, base: Path):
+    folder = write_adapters(tmp_path / "tied", base, target_modules=["q_proj", "output_projection"])
+    with pytest.raises(ModelError, match=r"decoder\.output_projection, whose weights are those of another layer"):
         open_trocr(folder)
 
 

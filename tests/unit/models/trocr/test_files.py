@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,41 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path):
     with pytest.raises(ModelError), replace_folder(tmp_path / "model"):
         raise ModelError("no")
     assert list(tmp_path.iterdir()) == []
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from quillread.models.trocr.files import replace_folder
+with replace_folder(Path(sys.argv[1])) as part:
+    (part / "encoder.onnx").write_bytes(b"x")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_writing(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start a program that writes to a folder until it is ended."""
+    command = [sys.executable, "-c", WRITING, str(folder)]
+    writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert writer.stdout is not None and writer.stdout.readline() == b"writing\n"
+    return writer
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of files")
+def test_what_a_killed_program_left_goes_and_what_is_written_stays(tmp_path: Path):
+    for name in (".model.note.part", ".models.12.part"):
+        (tmp_path / name).mkdir()
+    others = set(tmp_path.iterdir())
+    with start_writing(tmp_path / "model") as killed, start_writing(tmp_path / "model") as alive:
+        parts = {writer: tmp_path / f".model.{writer.pid}.part" for writer in (killed, alive)}
+        killed.kill()
+        killed.wait()
+        assert set(tmp_path.iterdir()) == {*others, *parts.values()}
+        with replace_folder(tmp_path / "model") as part:
+            assert set(tmp_path.iterdir()) == {*others, parts[alive], part}
+        assert (parts[alive] / "encoder.onnx").read_bytes() == b"x"
+        alive.kill()
+    with replace_folder(tmp_path / "model"):
+        pass
+    assert set(tmp_path.iterdir()) == {*others, tmp_path / "model"}

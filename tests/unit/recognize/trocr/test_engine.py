@@ -195,18 +195,6 @@ def end_of(model: Trocr, image: np.ndarray, tokens: list[int]) -> float:
     return float(output.logits[0, -1].log_softmax(-1)[2])
 
 
-def test_alternatives_are_other_texts_the_likeliest_first(model: Trocr):
-    for reading in read(model, beams=6, alternatives=5, max_tokens=10):
-        texts = [reading.text, *(text for text, _ in reading.alternatives)]
-        scores = [p for _, p in reading.alternatives]
-        assert len(texts) > 2 and len(set(texts)) == len(texts)
-        assert scores == sorted(scores, reverse=True) and all(np.isfinite(scores))
-
-
-def test_alternatives_do_not_change_the_reading(model: Trocr):
-    assert [r.text for r in read(model, beams=4, alternatives=3)] == [r.text for r in read(model, beams=4)]
-
-
 def test_a_limit_beyond_the_positions_of_the_decoder_is_lowered(model: Trocr):
     model.network.config.decoder.max_position_embeddings = 12
     assert all(len(reading.text) <= 60 for reading in read(model, max_tokens=10_000))

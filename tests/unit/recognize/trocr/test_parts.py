@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -107,6 +108,27 @@ def test_alternatives_of_a_line_are_the_likeliest_of_its_parts():
     first, second = reading("a", 0.0, -1.0, ("A", -2.0), ("@", -9.0)), reading("b", 0.0, -1.0, ("B", -1.5))
     joined = join_parts([at(0.0), at(500.0)], [first, second], 3)
     assert joined.alternatives == (("a B", -2.5), ("A b", -3.0), ("A B", -3.5))
+
+
+def compared(hypothesis: Hypothesis, *shares: float) -> Hypothesis:
+    return replace(hypothesis, share=shares[0], alternative_shares=shares[1:])
+
+
+def test_shares_of_a_line_are_those_of_its_parts_together():
+    first = compared(reading("a", 0.0, -1.0, ("A", -2.0)), 0.5, 0.25)
+    second = compared(reading("b", 0.0, -1.0, ("B", -1.5)), 0.25, 0.75)
+    joined = join_parts([at(0.0), at(500.0)], [first, second], 3)
+    assert (joined.text, joined.share) == ("a b", 0.125)
+    assert joined.alternatives == (("a B", -2.5), ("A B", -3.5), ("A b", -3.0))  # the best shares first
+    assert joined.alternative_shares == (0.375, 0.1875, 0.0625)
+
+
+def test_a_part_that_was_not_compared_leaves_the_shares_of_the_others():
+    first = compared(reading("a", 0.0, -1.0, ("A", -2.0)), 0.5, 0.25)
+    joined = join_parts([at(0.0), at(500.0)], [first, reading("b", 0.0, -1.0)], 3)
+    assert (joined.share, joined.alternative_shares) == (0.5, (0.25,))
+    plain = join_parts([at(0.0), at(500.0)], [reading("a", 0.0, -1.0, ("A", -2.0)), reading("b", 0.0, -1.0)], 3)
+    assert (plain.share, plain.alternative_shares) == (None, ())
 
 
 def test_alternatives_of_a_line_differ_from_it_and_from_each_other():

@@ -7,9 +7,10 @@ import torch
 from fakes import line_image, write_trocr
 from runs import train_config
 
-from quillread.errors import ConfigError
+from quillread.errors import ConfigError, ModelError
 from quillread.images.fit import CanvasConfig
 from quillread.models.model_folder import ModelInfo, write_info
+from quillread.models.trocr.onnx_folder import FACTS_NAME
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.train.family_settings import LabelsConfig, LoraConfig, TuningConfig
 from quillread.train.trocr.family import TrocrFamily
@@ -108,6 +109,13 @@ def test_a_teacher_is_neither_trained_nor_saved(start: Path, lora: LoraConfig | 
     assert teacher is not None
     assert not teacher.network.training
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+
+
+def test_an_export_cannot_be_trained(start: Path):
+    (start / FACTS_NAME).write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelError, match="is an export, which is read with and cannot be trained") as caught:
+        open_family(start)
+    assert "the model that it was made of" in str(caught.value.hint)
 
 
 def test_random_weights_have_nothing_to_teach():

@@ -133,6 +133,12 @@ def test_layers_that_are_not_there_get_no_adapters(network: nn.Module):
         add_adapters(network, LoraConfig(targets=("qproj",)))
 
 
+@pytest.mark.parametrize("target", ["output_projection", "decoder.output_projection", "embed_tokens"])
+def test_a_layer_that_shares_its_weights_gets_no_adapter(network: nn.Module, target: str):
+    with pytest.raises(ConfigError, match=rf"tuning\.lora\.targets: the weights of \S*{target} are those of another"):
+        add_adapters(network, LoraConfig(targets=("q_proj", target)))
+
+
 def test_adapters_of_another_network_are_refused(network: nn.Module, tmp_path: Path):
     save_adapters(add_adapters(network, LoraConfig(rank=2)), tmp_path / "saved")
     other = add_adapters(load_trocr(tmp_path / "model").network, LoraConfig(rank=3))

@@ -1,0 +1,76 @@
+"""What is kept of lines that are written side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exports import IMAGES, lively_of, same, write_export
+from fakes import write_trocr
+
+from quillread.models.model_folder import ModelInfo
+from quillread.models.trocr.onnx_folder import TrocrFacts
+from quillread.models.trocr.onnx_network import Cache, Next, OnnxTrocr
+from quillread.models.trocr.settings import GenerateConfig
+from quillread.recognize.trocr import onnx_backend
+from quillread.recognize.trocr.bench import Bench, bytes_of_line
+from quillread.recognize.trocr.engine import TrocrEngine
+from quillread.recognize.trocr.onnx_backend import ExportedTrocr
+
+FACTS = TrocrFacts(
+    weights="float32", height=32, width=32, resample=2, layers=2, heads=2, head_width=3, positions=500, vocabulary=9,
+    start=0, ends=(0,),
+)  # fmt: skip
+
+
+class Silent:
+    """A network that notes what it is told of known tokens."""
+
+    facts = FACTS
+
+    def __init__(self) -> None:
+        self.past: Cache = []
+
+    def step(self, tokens: Any, places: Any, mask: Any, past: Cache, seen: Cache) -> Next:
+        self.past = past
+        return Next(np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0, 0), np.float32), [])
+
+
+def size_of(bench: Bench) -> int:
+    return sum(past.nbytes for past in bench._past)
+
+
+def test_room_grows_with_the_texts_and_loses_nothing_of_them():
+    network, draws = Silent(), np.random.default_rng(0)
+    bench = Bench(network, 2, 2)  # type: ignore[arg-type]
+    kept: list[list[Cache]] = [[], [], [], []]
+    for step in range(150):
+        new = [draws.standard_normal((4, 2, 1, 3), dtype=np.float32) for _ in range(4)]
+        for row in range(4):
+            bench.keep(row, Next(np.empty(0), np.empty(0), new), 1)  # type: ignore[arg-type]
+            kept[row].append([each[row] for each in new])
+        if step == 0:
+            assert size_of(bench) <= 2 * bytes_of_line(FACTS, 2, 64)
+    assert size_of(bench) < 2 * bytes_of_line(FACTS, 2, 150 + 64)
+    bench.run(2, [[1]] * 4)
+    for i, past in enumerate(network.past):
+        wanted = np.stack([np.concatenate([each[i] for each in row], axis=1) for row in kept])
+        assert np.array_equal(past, wanted)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 8])
+def test_lines_with_many_beams_are_written_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int):
+    network = OnnxTrocr(write_export(lively_of(write_trocr(tmp_path / "trocr")), tmp_path / "export"), 1)
+    config = GenerateConfig(beams=3, max_tokens=70)
+    engine = TrocrEngine(ExportedTrocr(network, config), ModelInfo("trocr", "tiny", generate=config))
+    plain, made = engine(IMAGES), []
+
+    class Noted(Bench):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self.lines)
+
+    monkeypatch.setattr(onnx_backend, "Bench", Noted)
+    monkeypatch.setattr(onnx_backend, "_KNOWN", (lines + 0.5) * bytes_of_line(network.facts, 3, 71))
+    same(engine(IMAGES), plain)
+    assert made == [lines]
