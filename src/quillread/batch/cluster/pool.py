@@ -322,6 +322,7 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
         if config.address is None:
             # What workers fetch and unpack goes with the rest of this Ray, although they are killed in the end.
             os.environ["TMPDIR"] = settings["_temp_dir"]
+        stack.callback(ray.shutdown)  # also of what was started before it refused a setting
         try:
             context = ray.init(**settings)
         except (ConnectionError, ValueError, TypeError, RuntimeError, OSError) as error:
@@ -332,7 +333,6 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
             if config.address is None:
                 os.environ.pop("TMPDIR")
                 os.environ.update({} if given is None else {"TMPDIR": given})
-        stack.callback(ray.shutdown)
         if config.address is None:
             _check_gpus(config, ray.cluster_resources())
         for number, handler in handlers.items():

@@ -57,11 +57,13 @@ def test_shares_that_ray_hands_out_are_taken(cpus: float, gpus: float):
 
 def test_a_runtime_environment_that_ray_refuses_is_told(monkeypatch: pytest.MonkeyPatch):
     refusal = TypeError("runtime_env['env_vars'] must be of type Dict[str, str]")
-    monkeypatch.setitem(sys.modules, "ray", FakeRay(refusal=refusal))
+    ray = FakeRay(refusal=refusal)
+    monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(UsageError) as caught, running_ray(PoolConfig(runtime_env={"env_vars": {"A": 1}}), Cargo()):
         pass
     assert "must be of type Dict[str, str]" in caught.value.message
     assert "--runtime-env" in (caught.value.hint or "")
+    assert ray.ended == 1
 
 
 @pytest.mark.parametrize("gpus", [0.0, 1.0])
