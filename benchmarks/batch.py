@@ -153,7 +153,9 @@ def measure_ledger(place: Path, pages: int) -> float:
     plan = Plan(ledger, lambda: iter(items))
     plan.start()
     for task in plan.tasks():
-        if task is not None:
+        if task is None:
+            time.sleep(0.02)
+        else:
             ledger.commit(
                 [{"task": task.name, "block": task.block, "rows": len(task.items), "inputs": len(task.items)}]
             )

@@ -1,11 +1,12 @@
 """A web server on this machine for the tests: answers with what they say, and remembers what it was asked."""
 
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ class Answer:
     """Sent as it is, in place of the status and all headers."""
     endless: bytes = b""
     """Sent after the body again and again, until whoever asked has left."""
+    has_ranges: bool = False
+    """Whether parts of the body may be asked for."""
+
+    def part(self, asked: str) -> "Answer":
+        """The answer with the part of the body that is asked for, as the header `Range` says it."""
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked) if self.has_ranges else None
+        if found is None:
+            return self
+        first, last = map(int, found.groups())
+        headers = {**self.headers, "Content-Range": f"bytes {first}-{last}/{len(self.body)}"}
+        return replace(self, status=206, body=self.body[first : last + 1], headers=headers)
 
 
 class WebServer:
@@ -105,7 +117,7 @@ def serve(certificate: Path | None = None) -> Iterator[WebServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.headers.append(dict(self.headers.items()))
-            answer = site.answer(self.path)
+            answer = site.answer(self.path).part(self.headers.get("Range", ""))
             try:
                 self.send_head(answer)
                 half = len(answer.body) // 2 if answer.wait else len(answer.body)

@@ -32,14 +32,16 @@ class AtomicFile:
     Args:
         path: Its place; missing folders are made. A file that stands there stays as it is until the commit.
         told: Told the place and the SHA-256 of the content just before it stands there; not for devices and pipes.
+        durable: Whether it must be there even if the machine loses its power just after the commit.
 
     Raises:
         OutputError: If it cannot be made.
     """
 
-    def __init__(self, path: Path, told: Callable[[Path, str], None] | None = None) -> None:
+    def __init__(self, path: Path, told: Callable[[Path, str], None] | None = None, *, durable: bool = False) -> None:
         self._path = path
         self._told = told
+        self._durable = durable
         self._held: list[int] = []
         with naming(path):
             self._is_device = path.exists() and not path.is_file()
@@ -58,9 +60,13 @@ class AtomicFile:
                 if self._told and not self._is_device:
                     self.file.seek(0)
                     self._told(self._path, hashlib.file_digest(cast(BufferedRandom, self.file), "sha256").hexdigest())
+                if self._durable and not self._is_device:
+                    os.fsync(self.file.fileno())
                 self.file.close()
                 if not self._is_device:
                     self._part.replace(self._path)
+                if self._durable:
+                    sync_folder(self._path.parent)
         finally:  # Ctrl-C too
             self.discard()
 
@@ -87,6 +93,16 @@ class AtomicFile:
             if self._part.exists():
                 return file
             file.close()  # taken for a remainder before it was locked
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder last through a loss of power, where the system lets folders be opened."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 _PART = re.compile(r"\.quillread-[0-9a-f]{16}\.part")
@@ -194,15 +210,20 @@ def open_own(path: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
     return open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file so that it is there whole or not at all; missing folders are made.
 
     Devices and pipes, such as /dev/stdout, are written to as they are.
 
+    Args:
+        path: Its place.
+        content: What it holds.
+        durable: Whether it must be there even if the machine loses its power just afterwards.
+
     Raises:
         OutputError: If it cannot be written; a file that stood there before is then left as it was.
     """
-    part = AtomicFile(path)
+    part = AtomicFile(path, durable=durable)
     try:
         with naming(path):
             part.file.write(content)

@@ -133,11 +133,18 @@ def run(args: argparse.Namespace) -> int:
         abreast=args.pages_at_once,
     )
     line = LiveLine()
+    last: list[Progress] = []
+
+    def tell(now: "Progress") -> None:
+        last[:] = [now]
+        line.show(_shown(now, args.price))
+
     try:
-        progress = read_batch(config, lambda now: line.show(_shown(now, args.price)))
+        progress = read_batch(config, tell)
     finally:
         line.end()
-    say(summarise(progress, args.price))
+        for reached in last:  # also where a part of SOURCE could not be listed: the rest of it is read
+            say(summarise(reached, args.price))
     return ExitCode.INPUT_FAILED if progress.failed or progress.faults else ExitCode.OK
 
 

@@ -15,6 +15,7 @@ from quillread.data.source import Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec
 from quillread.errors import DataError
 from quillread.images.read import is_readable_name
+from quillread.images.web import is_address
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ def _csv_rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list
     number, line = 0, 1
     try:
         for row in reader:
-            if any(_holds_row(cell, delimiter) for cell in row):
+            if any(holds_row(cell, delimiter) for cell in row):
                 raise csv.Error("it holds another row")
             if any(row):
                 yield row
@@ -229,10 +230,11 @@ def _csv_rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list
         ) from error
 
 
-def _holds_row(cell: str, delimiter: str) -> bool:
-    """Whether a cell of several lines has swallowed a row, to judge by the name of an image."""
+def holds_row(cell: str, delimiter: str) -> bool:
+    """Whether a cell of several lines has swallowed a row, to judge by the name of an image or an address."""
     _, *more = cell.split("\n")
-    return any(is_readable_name(Path(part.strip(' "'))) for line in more for part in line.split(delimiter))
+    parts = (part.strip(' "\r') for line in more for part in line.split(delimiter))
+    return any(is_address(part) or is_readable_name(Path(part)) for part in parts)
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,29 @@ def test_pages_that_failed_are_counted_and_tell_in_the_exit_code(scans: Path, ca
     assert batch("scans", "--lines", "-o", "out") == 3
 
 
+def test_what_was_read_is_told_although_a_part_of_the_source_cannot_be_listed(
+    scans: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert batch("scans", "nowhere", "--lines", "-o", "out") == 3
+    told = capsys.readouterr().err
+    assert "5 pages with 5 lines in the data set" in told
+    assert "nowhere: no such file or folder" in told
+
+
+def test_a_column_where_there_is_no_table_is_refused(scans: Path, capsys: pytest.CaptureFixture[str]):
+    assert batch("scans", "--lines", "-o", "out", "--column", "scan") == 2
+    assert "--column scan: SOURCE names no table" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("action", [["report", "-o", "r.html"], ["sample", "-o", "s.csv"]])
+def test_a_part_that_is_damaged_ends_with_an_error(action: list[str], scans: Path, capsys: pytest.CaptureFixture[str]):
+    read_bars("scans", target="out")
+    min((scans.parent / "out" / "pages").rglob("*.parquet")).write_bytes(b"")
+    assert batch(action[0], "out", *action[1:]) == 3
+    assert "000000-0000.parquet: it is damaged" in capsys.readouterr().err
+
+
 def test_flags_of_workers_reach_the_pool(scans: Path, local: dict[str, Any]):
     flags = "--min-workers 2 --max-workers 7 --cpus-per-worker 0.5 --gpus-per-worker 0.25 --address auto"
     flags += " --pages-at-once 3"

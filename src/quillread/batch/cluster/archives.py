@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from quillread.batch.cluster.store import open_files, open_patiently, reason_of
+from quillread.batch.cluster.store import ending_of, open_files, open_patiently, reason_of, without_query
 from quillread.errors import DataError, ImageError
 
 ARCHIVES = (".zip", ".tar")
@@ -29,7 +29,7 @@ def refuse_packed(address: str) -> None:
     Raises:
         DataError: If an address names such.
     """
-    if address.lower().endswith(_PACKED):
+    if without_query(address).lower().endswith(_PACKED):
         hint = "unpack it, or pack the pages as a zip or an uncompressed tar"
         raise DataError(f"{address}: a page in it cannot be read without unpacking all before it", hint=hint)
 
@@ -43,7 +43,7 @@ def members(address: str) -> Iterator[Member]:
     try:
         # Without much read ahead: of a tar on a store, headers are a small part.
         with open_patiently(address, _AHEAD) as file:
-            if address.lower().endswith(".zip"):
+            if ending_of(address) == ".zip":
                 with zipfile.ZipFile(file) as archive:
                     yield from (Member(info.filename, None) for info in archive.infolist() if not info.is_dir())
                 return

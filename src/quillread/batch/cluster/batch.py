@@ -66,8 +66,7 @@ class Batch:
         """Take up what earlier runs have done."""
         spreads: dict[str, list[Spread]] = {}
         for record in self._ledger.records():
-            self._count(record)
-            if record.get("faults") or record.get("unwritten"):
+            if self._count(record) and (record.get("faults") or record.get("unwritten")):
                 self._failed[record["task"]] = record
             if record.get("spread"):
                 spreads[record["task"]] = spreads_of(record)
@@ -167,15 +166,18 @@ class Batch:
             self._schedule(spreads_of(record))
             self._finish(record)
 
-    def _count(self, record: Mapping[str, Any]) -> None:
+    def _count(self, record: Mapping[str, Any]) -> bool:
+        """Count a record, in place of that of an earlier run; tell whether it counts."""
         name = record["task"]
         before = self._failed.pop(name, None)
         if before is not None:
             self.progress.take(before, -1)
-        elif name in self._done:
-            return  # the same record once more, of a ledger whose files were being merged
+        # Files may have been joined twice, of which the first time counts for nothing.
+        elif name in self._done and (record["rows"] or record["inputs"]):
+            return False  # the same record once more, of a ledger whose files were being merged
         self._done.add(name)
         self.progress.take(record)
+        return True
 
     def _schedule(self, spreads: list[Spread]) -> None:
         """Have the pages of long documents read that are not read yet."""

@@ -17,9 +17,14 @@ _IN_MEMORY = 64_000_000
 
 
 class Sources:
-    """Gets the content of inputs, and keeps that of the last one, whose pages may be in several tasks."""
+    """Gets the content of inputs, and keeps that of the last one, whose pages may be in several tasks.
 
-    def __init__(self) -> None:
+    Args:
+        folder: For large files; that for temporary files if not given.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._key: bytes | None = None
         self._found: Path | str | bytes = b""
         self._zip: OpenZip | None = None
@@ -64,7 +69,8 @@ class Sources:
         if size <= _IN_MEMORY:
             content: bytes = patiently(lambda: files.cat_file(path))
             return content
-        place = Path(self._fetched.enter_context(tempfile.TemporaryDirectory(prefix="quillread-fetched-")), "file")
+        fetched = tempfile.TemporaryDirectory(prefix="quillread-fetched-", dir=self._folder)
+        place = Path(self._fetched.enter_context(fetched), "file")
         patiently(lambda: files.get_file(path, str(place)))
         return place
 

@@ -1,14 +1,13 @@
 """The rows of a target that count: those of parts that are in its ledger, a part at a time."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from quillread.batch.cluster.ledger import Ledger
+from quillread.batch.cluster.rows import from_parquet
 from quillread.batch.cluster.store import Store
 from quillread.batch.cluster.tasks import Item, Task
-from quillread.errors import UsageError
-from quillread.extras import require
+from quillread.errors import DataError, UsageError
 
 
 class Finished:
@@ -39,17 +38,21 @@ class Finished:
 
         Raises:
             UsageError: If a part that the ledger names is gone.
+            DataError: If one is damaged.
         """
         for record in self.records():
             if not record["rows"]:
                 continue
             part = Task(record["task"], record["block"], ()).part
             content = self.store.read(part)
+            hint = "put it back, or read the batch again into another folder"
             if content is None:
-                message = f"{self.store.address}: the ledger names {part}, which is gone"
-                raise UsageError(message, hint="put it back, or read the batch again into another folder")
-            table = require("pyarrow.parquet", "ray").read_table(io.BytesIO(content), columns=list(columns))
-            for row in table.to_pylist():
+                raise UsageError(f"{self.store.address}: the ledger names {part}, which is gone", hint=hint)
+            try:
+                rows = from_parquet(content, columns)
+            except DataError as error:
+                raise DataError(f"{self.store.address}/{part}: {error.message}", hint=hint) from error
+            for row in rows:
                 yield {**row, "task": record["task"]}
 
     def item(self, task: str, source: str) -> Item | None:

@@ -38,6 +38,8 @@ _SIGN_SECONDS = 5.0
 """Between two signs of life."""
 _MERGED = 64
 """Files of records beyond which a resumed run makes one of them."""
+_TRIES = 5
+"""Times that records are listed which another run puts together meanwhile."""
 _TOGETHER = 500
 """Files of records of a run of which it makes one."""
 
@@ -77,6 +79,9 @@ class Ledger:
         if found is None and self._store.create(SETTINGS, content):
             return False
         found = found or self.settings()  # another run was quicker
+        if found is None:  # it was killed before it wrote them
+            self._store.write(SETTINGS, content)
+            return False
         if differences := list(_differences(found, json.loads(content))):
             hint = "write into another folder, or run it as before"
             where = self._store.address
@@ -85,8 +90,16 @@ class Ledger:
 
     def settings(self) -> dict[str, Any] | None:
         """The settings of the target; None if there is no ledger."""
-        content = self._store.read(SETTINGS)
-        return None if content is None else _decode(content, self._store.address)
+        return self._read(SETTINGS)
+
+    def forget(self) -> None:
+        """Leave a target in which nothing is planned to runs of other settings.
+
+        Raises:
+            UsageError: If another run works on the target by now.
+        """
+        self._check_own()
+        self._store.delete(SETTINGS)
 
     def add_block(self, number: int, tasks: Sequence[Task]) -> None:
         """Write tasks into the plan.
@@ -99,10 +112,17 @@ class Ledger:
         self._store.write(_block(number), b"\n".join(map(_encode, lines)))
 
     def block(self, number: int) -> list[Task] | None:
-        """The tasks of a block of the plan; None if there is none of this number."""
+        """The tasks of a block of the plan; None if there is none of this number.
+
+        Raises:
+            DataError: If it is damaged. One that is empty is, too: its inputs may have been read already.
+        """
         content = self._store.read(_block(number))
         if content is None:
             return None
+        if not content:
+            message = f"{self._store.address}: its ledger is damaged: {_block(number)} is empty"
+            raise DataError(message, hint="put it back, or write into another folder")
         lines = (_decode(line, self._store.address) for line in content.splitlines())
         return [Task(line["task"], number, tuple(map(Item.of_plain, line["items"]))) for line in lines]
 
@@ -112,18 +132,27 @@ class Ledger:
 
     def plan_end(self) -> dict[str, Any] | None:
         """The facts of `end_plan`, once the plan is whole."""
-        content = self._store.read(_END)
-        return None if content is None else _decode(content, self._store.address)
+        return self._read(_END)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """What became of the tasks that are done; of one that was done anew the last one counts."""
-        names = list(self._store.names(f"{LEDGER}/done"))
-        self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in names), default=-1)
-        self._files = {}
-        for name, content in zip(names, self._store.read_all(names), strict=True):
-            self._files[name] = content or b""
-            for line in self._files[name].splitlines():
-                yield _decode(line, self._store.address)
+        """What became of the tasks that are done; of one that comes several times the last one counts.
+
+        Raises:
+            DataError: If they are damaged.
+        """
+        for _ in range(_TRIES):
+            names = list(self._store.names(f"{LEDGER}/done"))
+            self._next = 1 + max((int(name.rsplit("/", 1)[-1].split(".")[0]) for name in names), default=-1)
+            self._files = {}
+            for name, content in zip(names, self._store.read_all(names), strict=True):
+                if content is None:
+                    break  # a run that works on it has put it together with others: all are in a later one
+                self._files[name] = content
+                for line in content.splitlines():
+                    yield _decode(line, self._store.address)
+            else:
+                return
+        raise DataError(f"{self._store.address}: records go while they are read", hint="try again")
 
     def merge(self) -> None:
         """Keep the records in one file in place of many; to be called after `records`."""
@@ -206,8 +235,7 @@ class Ledger:
 
     def _claimant(self, number: int) -> dict[str, Any] | None:
         """The run of a number; None if there is none, or it was killed while it began."""
-        content = self._store.read(_run_name(number))
-        return _decode(content, self._store.address) if content else None
+        return self._read(_run_name(number))
 
     def _taken(self, other: Mapping[str, Any] | None) -> UsageError:
         where = f"process {other['process']} of {other['host']}" if other else "which has just begun"
@@ -216,8 +244,12 @@ class Ledger:
 
     def run(self) -> dict[str, Any] | None:
         """What the last run said of itself."""
-        content = self._store.read(_RUN)
-        return None if content is None else _decode(content, self._store.address)
+        return self._read(_RUN)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """A file of the ledger; None if there is none, or nothing in it: what wrote it was killed."""
+        content = self._store.read(name)
+        return _decode(content, self._store.address) if content else None
 
 
 def begun_name(task: str) -> str:
@@ -247,8 +279,8 @@ def is_alive(run: Mapping[str, Any]) -> bool:
     """Tell whether a run still works, by its signs of life; one on this machine also by its process."""
     if time.time() - run["time"] >= STALE:
         return False
-    if run["host"] != socket.gethostname():
-        return True
+    if run["host"] != socket.gethostname() or os.name == "nt":
+        return True  # nor can a process be asked on Windows, where that would end it
     try:
         os.kill(run["process"], 0)
     except PermissionError:

@@ -2,14 +2,13 @@
 
 import logging
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from quillread.batch.cluster.ledger import Ledger
+from quillread.batch.cluster.scratch import Scratch
 from quillread.batch.cluster.tasks import Item, Task
 from quillread.errors import DataError
 
@@ -40,8 +39,8 @@ class Seen:
     """Keys and stems of the inputs so far, on the disk: a set of ten million would take a gigabyte of memory."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="quillread-batch-")
-        self._base = sqlite3.connect(Path(self._folder.name, "seen.db"), check_same_thread=False, isolation_level=None)
+        self._scratch = Scratch()
+        self._base = sqlite3.connect(self._scratch.path / "seen.db", check_same_thread=False, isolation_level=None)
         for line in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "PRAGMA cache_size=-16000"):
             self._base.execute(line)
         for name in ("keys", "stems"):
@@ -63,7 +62,7 @@ class Seen:
     def close(self) -> None:
         """Drop it."""
         self._base.close()
-        self._folder.cleanup()
+        self._scratch.close()
 
     def _insert(self, table: str, name: bytes) -> bool:
         done = self._base.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, 1)", (name,))

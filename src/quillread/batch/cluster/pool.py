@@ -42,6 +42,8 @@ _START_SECONDS = 60.0
 """After which it is told that no worker has started."""
 _CLOSE_SECONDS = 2.0
 """That workers have to let go of files."""
+_LEAST_SHARE = 0.0001
+"""Of a core or GPU that Ray hands out."""
 _FAILED_STARTS = 5
 """Actors that may end in a row before one of them was ready."""
 
@@ -67,6 +69,12 @@ class PoolConfig:
         if not 1 <= self.min_workers <= self.max_workers:
             got = f"got {self.min_workers} to {self.max_workers}"
             raise UsageError(f"the workers must be at least 1, and at most as many as the most, {got}")
+        for flag, number in (("--cpus-per-worker", self.cpus_per_worker), ("--gpus-per-worker", self.gpus_per_worker)):
+            if not (number == 0 or _LEAST_SHARE <= number < math.inf):
+                raise UsageError(f"{flag} must be 0, or at least {_LEAST_SHARE}, got {number:g}")
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            message = f"--gpus-per-worker must be a whole number where it is more than 1, got {self.gpus_per_worker:g}"
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +302,7 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
 
     Raises:
         MissingExtraError: If Ray is not installed, or the packages of its dashboard are not where that is asked for.
-        UsageError: If there is no cluster at the address.
+        UsageError: If there is no cluster at the address, or this machine lacks the GPUs that a worker needs.
     """
     if config.dashboard:
         check_dashboard()
@@ -314,21 +322,32 @@ def running_ray(config: PoolConfig, cargo: Cargo) -> Iterator[None]:
         if config.address is None:
             # What workers fetch and unpack goes with the rest of this Ray, although they are killed in the end.
             os.environ["TMPDIR"] = settings["_temp_dir"]
+        stack.callback(ray.shutdown)  # also of what was started before it refused a setting
         try:
             context = ray.init(**settings)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except (ConnectionError, ValueError, TypeError, RuntimeError, OSError) as error:
             where = config.address or "this machine"
-            raise UsageError(f"Ray cannot be reached or started at {where}: {error}", hint="check --address") from error
+            message = f"Ray cannot be reached or started at {where}: {error}"
+            raise UsageError(message, hint="check --address and --runtime-env") from error
         finally:
             if config.address is None:
                 os.environ.pop("TMPDIR")
                 os.environ.update({} if given is None else {"TMPDIR": given})
-        stack.callback(ray.shutdown)
+        if config.address is None:
+            _check_gpus(config, ray.cluster_resources())
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has its own, which would end the command without a word
         if config.dashboard:
             tell_dashboard(context.dashboard_url, ray.nodes())
         yield
+
+
+def _check_gpus(config: PoolConfig, resources: Mapping[str, float]) -> None:
+    """Refuse workers that would wait for ever: of a Ray that was started here, no machine joins later."""
+    found = resources.get("GPU", 0.0)
+    if config.gpus_per_worker > found:
+        message = f"--gpus-per-worker {config.gpus_per_worker:g}: Ray finds {found:g} GPUs on this machine"
+        raise UsageError(message, hint="drop it, or name a cluster that has them with --address")
 
 
 def _own_cluster(config: PoolConfig, cargo: Cargo, stack: ExitStack) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def read_batch(
     types = source.types()
     provenance = dict(Provenance(options))
     ledger = Ledger(store)
-    ledger.open(_settings(config, types, provenance))
+    is_new = not ledger.open(_settings(config, types, provenance))
     ledger.claim({**Progress().plain(), "ended": False})
     worker = WorkerConfig(options, _absolute(store), provenance, types, config.formats, _abreast(config))
     plan = Plan(ledger, source.items)
@@ -87,6 +87,8 @@ def read_batch(
                     _run(batch, RayPool(config.pool, worker, cargo))
     finally:
         plan.close()
+        if is_new and not plan.inputs:  # a mistyped SOURCE must not keep the target from the right one
+            ledger.forget()
         ledger.tell({**batch.progress.plain(), "ended": True})
     return batch.progress
 

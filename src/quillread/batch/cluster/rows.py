@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quillread.batch.cluster.tasks import Item
-from quillread.errors import Fault
+from quillread.errors import DataError, Fault
 from quillread.extras import require
 from quillread.types import Line, Page
 
@@ -147,7 +147,16 @@ def to_parquet(rows: Sequence[Mapping[str, Any]], schema: Any) -> bytes:
     return file.getvalue()
 
 
-def from_parquet(content: bytes) -> list[dict[str, Any]]:
-    """The rows of a part."""
-    rows: list[dict[str, Any]] = require("pyarrow.parquet", "ray").read_table(io.BytesIO(content)).to_pylist()
+def from_parquet(content: bytes, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a part, with some of their columns or all.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    pyarrow, parquet = require("pyarrow", "ray"), require("pyarrow.parquet", "ray")
+    try:
+        table = parquet.read_table(io.BytesIO(content), columns=None if columns is None else list(columns))
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(f"it is damaged: {' '.join(str(error).split())}") from error
     return rows

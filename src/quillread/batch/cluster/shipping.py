@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from quillread.batch.cluster.scratch import Scratch
 from quillread.config import dump
+from quillread.files import naming
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, split_weight
 from quillread.models.catalog import SHIPPED, resolve
 from quillread.models.trocr.adapter_folder import find_base, read_base
@@ -60,15 +62,21 @@ def pack(options: ReadOptions) -> Cargo:
 
 
 def unpack(options: ReadOptions, cargo: Cargo) -> ReadOptions:
-    """Write the files below the folder for temporary files, once on a machine; return options that name them there."""
+    """Write the files below the folder for temporary files, once on a machine; return options that name them there.
+
+    Raises:
+        OutputError: If they cannot be written, as the disk is full.
+    """
     if not cargo.folders:
         return options
-    root = Path(tempfile.gettempdir(), f"quillread-{os.getuid()}-cargo")
-    root.mkdir(mode=0o700, exist_ok=True)
-    if root.stat().st_uid != os.getuid():
-        root = Path(tempfile.mkdtemp(prefix="quillread-cargo-"))
-    for digest, contents in cargo.folders.items():
-        _write(root / digest, contents)
+    user = os.getuid() if hasattr(os, "getuid") else 0  # as files of Windows have it
+    root = Path(tempfile.gettempdir(), f"quillread-{user}-cargo")
+    with naming(root):
+        root.mkdir(mode=0o700, exist_ok=True)
+        if root.stat().st_uid != user:
+            root = Path(tempfile.mkdtemp(prefix="quillread-cargo-"))
+        for digest, contents in cargo.folders.items():
+            _write(root / digest, contents)
 
     def placed(name: str) -> str:
         return str(root / cargo.files[name]) if name in cargo.files else name
@@ -109,12 +117,13 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write a folder so that it is there whole or not at all; several workers of a machine may do so at a time."""
     if folder.is_dir():
         return
-    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    for name, content in contents.items():
-        (part / name).write_bytes(content)
-    try:
-        part.rename(folder)
-    except OSError:  # another one was quicker
-        for path in part.iterdir():
-            path.unlink()
-        part.rmdir()
+    with Scratch() as scratch:
+        part = scratch.path / folder.name
+        part.mkdir(mode=0o700)
+        for name, content in contents.items():
+            (part / name).write_bytes(content)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # as it is where another one was quicker
+                raise

@@ -1,39 +1,30 @@
 """The inputs of a batch, listed as a stream: folders, patterns, tables, archives and IIIF collections on any store."""
 
-import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
+import numpy as np
 
 from quillread.batch.cluster.archives import ARCHIVES, members, refuse_packed
 from quillread.batch.cluster.collections import lies_beside, list_manifests, parse_collection
-from quillread.batch.cluster.ledger import LEDGER, SETTINGS
-from quillread.batch.cluster.store import is_local, open_files, patiently, reason_of
+from quillread.batch.cluster.store import ending_of, is_local, open_files, patiently, without_query
 from quillread.batch.cluster.tables import TABLES, Table, raise_first
-from quillread.batch.cluster.tasks import FILES, ROOM, Item
-from quillread.batch.inputs import Input, address_stem, file_stem, with_own_stems
-from quillread.batch.records import LOG_NAME, written_files
-from quillread.errors import DataError, Fault, ImageError
-from quillread.files import real_path
-from quillread.formats.ground_truth import by_number
+from quillread.batch.cluster.tasks import Item
+from quillread.batch.cluster.walking import unlisted, walk
+from quillread.batch.inputs import address_stem, file_stem
+from quillread.errors import DataError, Fault, ImageError, UsageError
 from quillread.images.exchange import fetch
 from quillread.images.iiif import names_manifest
 from quillread.images.read import is_readable_name
 from quillread.images.web import WebConfig, WebPolicy, is_address, parse_address
 
-log = logging.getLogger(__name__)
-
 _MAGIC = re.compile(r"[*?\[]")
-_WRITTEN = (LEDGER, ROOM, FILES)
-"""Folders of the target of a batch: what it has written is not read, not even if the target is a folder of pages."""
-_KEYS = 1000
-"""Files of a bucket that a request lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +48,16 @@ class Source:
 
         Raises:
             DataError: If a table cannot be read.
-            UsageError: If it has no column of addresses.
+            UsageError: If it has no column of addresses, or there is no table where one of its columns is named.
         """
         found: dict[str, str] = {}
-        for argument in self.arguments:
-            if _ending(argument) in TABLES:
-                for name, kind in Table(argument, self.column).types.items():
-                    found[name] = kind if found.get(name, kind) == kind else "string"
+        tables = [argument for argument in self.arguments if ending_of(argument) in TABLES]
+        if self.column is not None and not tables:
+            message = f"--column {self.column}: SOURCE names no table ({', '.join(TABLES)})"
+            raise UsageError(message, hint="drop --column, or name the table")
+        for argument in tables:
+            for name, kind in Table(argument, self.column).types.items():
+                found[name] = kind if found.get(name, kind) == kind else "string"
         return found
 
     def items(self) -> Iterator[Item]:
@@ -88,17 +82,17 @@ class Source:
 
     def _of(self, argument: str) -> Iterator[Item]:
         refuse_packed(argument)
-        if _ending(argument) in TABLES:
+        if ending_of(argument) in TABLES:
             return self._table(argument)
-        if _ending(argument) in ARCHIVES:
+        if ending_of(argument) in ARCHIVES:
             return _archive(argument)
-        if is_address(argument) and not _MAGIC.search(argument) and not argument.endswith("/"):
+        if is_address(argument) and not _is_pattern(argument) and not argument.endswith("/"):
             return self._address(argument)
         return self._files(argument)
 
     def _table(self, argument: str) -> Iterator[Item]:
         table = Table(argument, self.column)
-        types, folder = self.types(), argument.rpartition("/")[0]
+        types, folder = self.types(), without_query(argument).rpartition("/")[0]
         for number, (address, values) in enumerate(table.rows(), 1):
             columns = {
                 name: value if value is None or types[name] == table.types[name] else str(value)
@@ -109,24 +103,19 @@ class Source:
                 fault = Fault("input", f"{name}: names no address", "fill the cell or drop the row")
                 yield Item(name, f"{_absolute(argument)}#{number}", f"row-{number}", columns, fault=fault)
             else:
-                place = address if "://" in address or not folder else f"{folder}/{address}"
-                place = address if address.startswith("/") else place
-                stem = address_stem(address) if "://" in address else file_stem(Path(address))
-                yield Item(address, _absolute(place), str(stem.with_suffix("")), columns)
+                yield _row_item(address, folder, columns, argument, number)
 
     def _address(self, address: str) -> Iterator[Item]:
-        stem = str(address_stem(address).with_suffix(""))
-        if is_readable_name(Path(PurePosixPath(address).name)):
-            yield Item(address, address, stem)
-            return
-        given = parse_address(address)
-        policy = WebPolicy(self.web.allow or "named", given)
+        collection = None
         try:
-            collection = parse_collection(fetch(address, self.web, policy))
+            given = parse_address(address)
+            if not is_readable_name(Path(PurePosixPath(without_query(address)).name)):
+                policy = WebPolicy(self.web.allow or "named", given)
+                collection = parse_collection(fetch(address, self.web, policy))
         except ImageError as error:
             raise DataError(error.message, hint=error.hint) from error
         if collection is None:
-            yield Item(address, address, stem)
+            yield Item(address, address, str(address_stem(address).with_suffix("")))
             return
         yield from self._manifests(collection, address, address)
 
@@ -145,21 +134,21 @@ class Source:
             """How the user would have named a file that was found."""
             if argument.startswith(path) or not local:
                 return found if local else str(files.unstrip_protocol(found))
-            given = argument if not _MAGIC.search(argument) else _root_of(argument)
+            given = _root_of(argument) if _is_pattern(argument) else argument
             rest = found.removeprefix(_root_of(path)).lstrip("/")
             return f"{given.rstrip('/')}/{rest}" if "://" in given else str(Path(given, rest))
 
         try:
             kind = "directory" if _is_listing(argument) else _kind_of(files, path)
-            if _MAGIC.search(path) and kind is None:
+            if _is_pattern(path) and kind is None:
                 matches = re.compile(fsspec.utils.glob_translate(path))
                 chosen = (
                     [found for found in group if matches.fullmatch(found)]
-                    for group in self._walk(files, _root_of(path) or "/", local, _depth_of(path))
+                    for group in walk(files, _root_of(path) or "/", self.hidden, _depth_of(path))
                 )
                 yield from _with_stems(chosen, name_of, files, lambda found: file_stem(Path(found)))
             elif kind == "directory":
-                groups = self._walk(files, path, local)
+                groups = walk(files, path, self.hidden)
                 chosen = ([found for found in group if _is_page(found, local)] for group in groups)
                 root = path.rstrip("/") + "/"
                 yield from _with_stems(chosen, name_of, files, lambda found: Path(found.removeprefix(root)))
@@ -170,7 +159,7 @@ class Source:
         except DataError:
             raise
         except Exception as error:  # stores raise the errors of their clients, which have no base in common
-            raise _unlisted(argument, error) from error
+            raise unlisted(argument, error) from error
 
     def _file(self, argument: str, path: str, local: bool, files: Any) -> Iterator[Item]:
         if local and names_manifest(Path(path)):
@@ -181,86 +170,40 @@ class Source:
         place = argument if "::" in argument else _place(files, path)
         yield Item(argument, place, str(file_stem(Path(path)).with_suffix("")))
 
-    def _walk(self, files: Any, root: str, local: bool, depth: int | None = None) -> Iterator[list[str]]:
-        """The files below a folder: those of one folder after another, or of a bucket as many as a request lists.
 
-        Args:
-            files: Where they are.
-            root: The folder.
-            local: Whether it is on this machine.
-            depth: Slashes in the longest path that is of interest; None if all are.
-
-        Raises:
-            DataError: At the end, if a folder below the first cannot be listed.
-        """
-        if hasattr(files, "call_s3"):
-            yield from _keys(files, root, self.hidden)
-            return
-        # Of a web server a folder is an address that ends with a slash; elsewhere that is left aside.
-        end = "/" if is_address(root) else ""
-        first = f"{root.rstrip('/')}{end}" or "/"
-        waiting, errors = [first], list[DataError]()
-        while waiting:
-            folder = waiting.pop()
-            list_folder = partial(files.ls, folder, detail=True)
-            try:
-                entries = list_folder() if local else patiently(list_folder)
-            except Exception as error:  # of the store's client
-                if folder == first:
-                    raise
-                errors.append(_unlisted(folder, error))
-                continue
-            is_target = any(str(entry["name"]).rstrip("/").endswith(f"/{LEDGER}") for entry in entries)
-            is_target = is_target and files.exists(f"{folder.rstrip('/')}/{SETTINGS}")
-            found, folders = [], []
-            for entry in entries:
-                name = str(entry["name"]).rstrip("/")
-                last = name.rsplit("/", 1)[-1]
-                if last.startswith(".") or name == self.hidden or (is_target and last in _WRITTEN):
-                    continue
-                if end and (not name.startswith(folder) or ".." in name.split("/")):
-                    continue  # pages of the web link to whatever they like
-                if entry["type"] == "directory":
-                    if entry.get("islink"):
-                        log.warning("%s: is a link to a folder, and not followed", name)
-                    elif depth is None or name.count("/") < depth:
-                        folders.append(name + end)
-                elif name != folder.rstrip("/"):
-                    found.append(name)
-            if local and Path(folder, LOG_NAME).is_file():
-                earlier = written_files(Path(folder))
-                found = [name for name in found if real_path(name) not in earlier]
-            yield sorted(found, key=lambda name: by_number(Path(name)))
-            waiting += sorted(folders, key=lambda name: by_number(Path(name)), reverse=True)
-        raise_first(errors)
-
-
-def _keys(files: Any, root: str, hidden: str) -> Iterator[list[str]]:
-    """The keys of a bucket below a prefix: s3fs itself would hold all of them in memory."""
-    bucket, prefix, _ = files.split_path(root)
-    is_inside = f"{root.rstrip('/')}/".startswith(f"{hidden}/")
-    skipped = {f"{hidden}/"} if hidden and not is_inside else set[str]()
-    further: dict[str, str] = {}
-    while True:
-        where = {"Bucket": bucket, "Prefix": f"{prefix.rstrip('/')}/" if prefix else "", "MaxKeys": _KEYS}
-        answer = patiently(partial(files.call_s3, "list_objects_v2", **where, **further))
-        names = [f"{bucket}/{entry['Key']}" for entry in answer.get("Contents", ())]
-        for name in names:  # keys come in order, and that of a ledger before what its batch has written
-            if name.endswith(f"/{SETTINGS}"):
-                skipped |= {f"{name.removesuffix(SETTINGS)}{folder}/" for folder in _WRITTEN}
-        seen = (name for name in names if not any(part.startswith(".") for part in name.split("/")))
-        yield [name for name in seen if not name.endswith("/") and not name.startswith(tuple(skipped))]
-        if not answer.get("IsTruncated"):
-            return
-        further = {"ContinuationToken": answer["NextContinuationToken"]}
+def _row_item(address: str, folder: str, columns: Mapping[str, Any], table: str, number: int) -> Item:
+    """The input that a row of a table names; one that cannot be read if no file can have such an address."""
+    place = address if "://" in address or not folder else f"{folder}/{address}"
+    place = address if address.startswith("/") else place
+    try:
+        stem = (address_stem(address) if "://" in address else file_stem(Path(address))).with_suffix("")
+    except ValueError:  # of a path without a name, or brackets in an address
+        message = f"{table}, row {number}: {address!r} is not the address of a file"
+        fault = Fault("input", message, "correct the cell or drop the row")
+        return Item(address, _absolute(place), f"row-{number}", columns, fault=fault)
+    return Item(address, _absolute(place), str(stem), columns)
 
 
 def _with_stems(
     groups: Iterator[list[str]], name_of: Callable[[str], str], files: Any, stem_of: Callable[[str], Path]
 ) -> Iterator[Item]:
+    """The inputs of files, whose stems have the suffix where several of a group would be the same without it."""
     for group in groups:
-        entries = with_own_stems([Input(found, stem_of(found)) for found in group])
-        yield from (Item(name_of(e.name), _place(files, e.name), e.stem.as_posix()) for e in entries)
+        shared = _shared(stem_of(found) for found in group)
+        for found in group:
+            stem = stem_of(found)
+            own = stem if _folded(stem) in shared else stem.with_suffix("")
+            yield Item(name_of(found), _place(files, found), own.as_posix())
+
+
+def _shared(stems: Iterable[Path]) -> frozenset[int]:
+    """Of the stems that several files have without their suffixes: numbers of 8 bytes, as there may be millions."""
+    numbers, counts = np.unique(np.fromiter(map(_folded, stems), np.int64), return_counts=True)
+    return frozenset(numbers[counts > 1].tolist())
+
+
+def _folded(stem: Path) -> int:
+    return hash(str(stem.with_suffix("")).casefold())
 
 
 def _archive(argument: str) -> Iterator[Item]:
@@ -270,14 +213,26 @@ def _archive(argument: str) -> Iterator[Item]:
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         if not hidden and is_readable_name(Path(path.name)):
             # Named as fsspec names a file in an archive.
-            name = f"{_ending(argument)[1:]}://{member.name}::{argument}"
+            name = f"{ending_of(argument)[1:]}://{member.name}::{argument}"
             stem = PurePosixPath(*[part for part in path.parts if part not in ("/", "..")]).with_suffix("")
             yield Item(name, place, str(stem), {}, "" if member.span else member.name, member.span)
 
 
 def _is_listing(argument: str) -> bool:
     """Whether an address is that of a folder of a web server: it looks like a file to fsspec."""
-    return is_address(argument) and argument.endswith("/") and not _MAGIC.search(argument)
+    return is_address(argument) and argument.endswith("/") and not _is_pattern(argument)
+
+
+def _is_pattern(argument: str) -> bool:
+    return _magic_at(argument) is not None
+
+
+def _magic_at(argument: str) -> int | None:
+    """Where a name has its first sign of a pattern: of an address of the web in its path, not its host or query."""
+    place = without_query(argument)
+    host = sum(len(part) + 1 for part in place.split("/", 3)[:3]) if is_address(place) else 0
+    found = _MAGIC.search(place, host)
+    return None if found is None else found.start()
 
 
 def _kind_of(files: Any, path: str) -> str | None:
@@ -286,10 +241,6 @@ def _kind_of(files: Any, path: str) -> str | None:
         return str(patiently(partial(files.info, path))["type"])
     except FileNotFoundError:
         return None
-
-
-def _ending(argument: str) -> str:
-    return PurePosixPath(argument.partition("?")[0] if is_address(argument) else argument).suffix.lower()
 
 
 def _absolute(address: str) -> str:
@@ -306,18 +257,13 @@ def _place(files: Any, path: str) -> str:
 
 def _root_of(pattern: str) -> str:
     """The part of a pattern before the first folder or name that has signs of patterns."""
-    found = _MAGIC.search(pattern)
-    return pattern[: found.start()].rpartition("/")[0] if found else pattern
+    place = _magic_at(pattern)
+    return pattern if place is None else pattern[:place].rpartition("/")[0]
 
 
 def _depth_of(pattern: str) -> int | None:
     """Slashes in the paths that match a pattern; None if there may be any number."""
     return None if "**" in pattern else pattern.count("/")
-
-
-def _unlisted(where: str, error: Exception) -> DataError:
-    hint = "check the address, the permissions and the credentials"
-    return DataError(f"{where}: cannot be listed: {reason_of(error)}", hint=hint)
 
 
 def _is_page(name: str, local: bool) -> bool:

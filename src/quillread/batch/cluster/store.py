@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 from zipfile import BadZipFile
 
@@ -14,7 +14,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from quillread.errors import InputError, OutputError, QuillreadError, UsageError
-from quillread.files import clear_parts, naming, write_atomic
+from quillread.files import clear_parts, naming, sync_folder, write_atomic
+from quillread.images.web import is_address
 
 T = TypeVar("T")
 
@@ -51,6 +52,16 @@ def open_files(address: str) -> tuple[Any, str]:
         hint = "name a folder or an address that fsspec supports; s3:// needs: pip install 'quillread[ray]'"
         raise UsageError(f"{address}: {error}", hint=hint) from error
     return files, str(path)
+
+
+def without_query(address: str) -> str:
+    """An address of the web without its query; any other as it is, since its `?` may be part of a name or pattern."""
+    return address.partition("?")[0] if is_address(address) else address
+
+
+def ending_of(address: str) -> str:
+    """The suffix of the file at an address, in lower case."""
+    return PurePosixPath(without_query(address)).suffix.lower()
 
 
 def is_local(files: Any) -> bool:
@@ -212,11 +223,13 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """Write a file: beside its place and moved there, or in one request, so that it is whole or absent.
 
+        It lasts through a loss of power: what is written next may say that it is there.
+
         Raises:
             OutputError: If it cannot be written.
         """
         if self.is_local:
-            write_atomic(Path(self._place(name)), content)
+            write_atomic(Path(self._place(name)), content, durable=True)
             return
         try:
             self._ask(lambda: self._files.pipe_file(self._place(name), content))
@@ -308,8 +321,16 @@ def _create(path: Path, content: bytes) -> bool:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("xb") as file:
-                file.write(content)
+            file = path.open("xb")
         except FileExistsError:
             return False
+        try:
+            with file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:  # others would take it for ours, and whole
+            path.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
     return True

@@ -5,11 +5,12 @@ import io
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quillread.batch.cluster.store import open_patiently, reason_of
+from quillread.batch.cluster.store import ending_of, open_patiently, reason_of
 from quillread.config import suggest
+from quillread.data.tables import holds_row
 from quillread.errors import DataError, UsageError
 from quillread.extras import require
 
@@ -45,10 +46,10 @@ class Table:
 
     def __init__(self, address: str, column: str | None = None) -> None:
         self._address = address
-        self._kind = "." + address.rsplit(".", 1)[-1].lower()
+        self._kind = ending_of(address)
         try:
             types = self._find_types()
-        except (OSError, ValueError, UnicodeError) as error:
+        except (OSError, ValueError, UnicodeError, csv.Error) as error:
             raise DataError(f"{address}: cannot be read: {reason_of(error)}", hint="check it") from error
         self._column = self._choose(column, list(types))
         self.types = {name: kind for name, kind in types.items() if name != self._column}
@@ -74,7 +75,7 @@ class Table:
                     errors.append(DataError(message, hint=hint))
                     continue
                 yield (str(address) if address else None), others
-        except (OSError, ValueError, UnicodeError) as error:
+        except (OSError, ValueError, UnicodeError, csv.Error) as error:
             raise DataError(f"{self._address}: cannot be read: {reason_of(error)}", hint="check it") from error
         raise_first(errors)
 
@@ -103,7 +104,7 @@ class Table:
             raise_first([values for values in first if isinstance(values, DataError)])
             return dict.fromkeys((name for values in first for name in values), "string")  # type: ignore[union-attr]
         with self._text() as text:
-            names = next(csv.reader(text, delimiter=self._delimiter), None)
+            names = next(csv.reader(text, delimiter=self._delimiter, strict=True), None)
         if not names:
             raise DataError(f"{self._address}: is empty", hint="its first line names the columns")
         return dict.fromkeys(names, "string")
@@ -124,15 +125,30 @@ class Table:
             return
         with self._text() as text:
             if self._kind in (".csv", ".tsv"):
-                for number, row in enumerate(csv.DictReader(text, delimiter=self._delimiter), 1):
-                    if None in row:  # what stands beyond the last column
-                        message = f"has more cells than there are columns: {row[None]}"
-                        yield DataError(f"{self._address}, row {number}: {message}", hint="check its commas and quotes")
-                    else:
-                        yield row
+                yield from self._rows_of(text)
                 return
             for line in filter(None, map(str.strip, text)):
                 yield {"address": line} if self._kind == ".txt" else self._object(line)
+
+    def _rows_of(self, text: Iterable[str]) -> Iterator[Mapping[str, Any] | DataError]:
+        """The rows of a CSV or TSV, up to one of which nothing tells where it ends: what follows may be part of it."""
+        reader = csv.reader(text, delimiter=self._delimiter, strict=True)
+        names, number, line = next(reader, []), 0, reader.line_num + 1
+        try:
+            for cells in reader:
+                number += bool(cells)
+                if any(holds_row(cell, self._delimiter) for cell in cells):
+                    raise csv.Error("it holds another row")
+                if more := cells[len(names) :]:
+                    message = f"has more cells than there are columns: {more}"
+                    yield DataError(f"{self._address}, row {number}: {message}", hint="check its commas and quotes")
+                elif cells:
+                    yield dict(zip(names, cells, strict=False))
+                line = reader.line_num + 1
+        except csv.Error as error:
+            message = "a quotation mark opens a cell and does not close it, or a cell is too long"
+            hint = 'put a text with quotation marks between quotes, and double its own: """Come here," he said"'
+            yield DataError(f"{self._address}, line {line}: {message}: {error}; no row below is read", hint=hint)
 
     def _object(self, line: str) -> dict[str, Any] | DataError:
         try:

@@ -1,7 +1,7 @@
 """What a worker has of an input of a task that it reads, and the record that comes of all of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +31,24 @@ class Work:
         item: The input.
         begun: How often each page was begun by workers that were lost; of the whole task.
         earlier: The rows of the task of an earlier run, where pages that failed are read again.
+        known_pages: Of a long document, what that run has read of them for its files, by their numbers.
     """
 
     def __init__(
-        self, task: Task, place: int, item: Item, begun: dict[str, int], earlier: list[dict[str, Any]] | None
+        self,
+        task: Task,
+        place: int,
+        item: Item,
+        begun: dict[str, int],
+        earlier: list[dict[str, Any]] | None,
+        known_pages: Mapping[int, dict[str, Any]],
     ) -> None:
         self.task = task
         self.place = place
         self.item = item
         self.begun = begun
         self._earlier = earlier
+        self.known_pages = known_pages
         self.kept = {row["id"]: row for row in earlier or () if row["fault"] is None}
         self.rows: list[dict[str, Any]] = []
         self.pages: list[dict[str, Any]] = []

@@ -14,13 +14,14 @@ from typing import Any
 from quillread.batch.cluster.fetching import Sources
 from quillread.batch.cluster.ledger import LEDGER, begun_name
 from quillread.batch.cluster.rows import RowMaker, from_parquet, schema_of, to_parquet
+from quillread.batch.cluster.scratch import Scratch
 from quillread.batch.cluster.store import Store, reason_of
 from quillread.batch.cluster.tasks import FILES, LONG, Item, Spread, Task
 from quillread.batch.cluster.work import Desk, Work, record_of
 from quillread.batch.executors import PageJob, PageResult, PageWorker
 from quillread.batch.journal import load_page
 from quillread.batch.outputs import Tee, file_writer
-from quillread.errors import Fault, QuillreadError
+from quillread.errors import DataError, Fault, QuillreadError
 from quillread.formats.export import FORMATS
 from quillread.options import ReadOptions
 from quillread.pages.deliver import deliver, explain, refuse
@@ -66,13 +67,15 @@ class TaskWorker:
         self._store = Store(config.target)
         self._rows = RowMaker(config.provenance, config.types)
         self._schema = schema_of(config.types)
-        self._desks = [Desk(one, Sources()) for one in (pages, *(pages.beside() for _ in range(config.abreast - 1)))]
+        self._scratch = Scratch()
+        readers = (pages, *(pages.beside() for _ in range(config.abreast - 1)))
+        self._desks = [Desk(one, Sources(self._scratch.path)) for one in readers]
         self._with_images = any(FORMATS[name].shows_images for name in config.formats)
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Do a task; return the record of it, with which it counts as done once it is in the ledger."""
         start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="quillread-task-") as folder:
+        with tempfile.TemporaryDirectory(prefix="task-", dir=self._scratch.path) as folder:
             works = self._do_all(self._shared_out(task), Path(folder))
         if not task.joins:
             pages = [page for work in works for page in work.pages]
@@ -86,10 +89,11 @@ class TaskWorker:
         for desk in self._desks:
             desk.pages.close()
             desk.sources.close()
+        self._scratch.close()
 
     def _shared_out(self, task: Task) -> list[Work]:
         """What can be read at the same time: the inputs of a task, or parts of a long document."""
-        begun, earlier = self._begun(task), self._earlier(task)
+        begun, earlier, known = self._begun(task), self._earlier(task), self._known_pages(task)
         parts = [(task, place, item) for place, item in enumerate(task.items)]
         # What an earlier run has read whole is taken as a whole.
         is_read = earlier is not None and not any(row["fault"] for row in earlier)
@@ -98,7 +102,7 @@ class TaskWorker:
             size = -(-(stop - first) // self._config.abreast)
             starts = range(first, stop, size)
             parts = [(replace(task, pages=(at, min(at + size, stop))), 0, task.items[0]) for at in starts]
-        return [Work(part, place, item, begun, earlier) for part, place, item in parts]
+        return [Work(part, place, item, begun, earlier, known) for part, place, item in parts]
 
     def _do_all(self, works: list[Work], folder: Path) -> list[Work]:
         free: queue.SimpleQueue[Desk] = queue.SimpleQueue()
@@ -143,7 +147,17 @@ class TaskWorker:
     def _earlier(self, task: Task) -> list[dict[str, Any]] | None:
         """The rows of an earlier run, where those of pages that failed are read again."""
         content = self._store.read(task.part) if task.again else None
-        return None if content is None else from_parquet(content)
+        try:
+            return None if content is None else from_parquet(content)
+        except DataError:  # its pages are all read again, which mends it
+            return None
+
+    def _known_pages(self, task: Task) -> dict[int, dict[str, Any]]:
+        """What an earlier run has read of the pages of a long document for its files, by their numbers."""
+        is_there = task.again and task.pages is not None and self._joins
+        content = self._store.read(_pages_name(task.name)) if is_there else None
+        found = map(json.loads, (content or b"").splitlines())
+        return {known["page"]["number"]: known for known in found}
 
     def _read(self, work: Work, desk: Desk, folder: Path) -> None:
         task, item, options = work.task, work.item, self._config.options
@@ -202,15 +216,17 @@ class TaskWorker:
     def _add(self, work: Work, result: PageResult, page: Page, seconds: float) -> None:
         self._on_page(seconds, page.fault is not None)
         kept = work.kept.get(work.item.page_id(page.number))
+        known = None
         if kept is None or page.fault is None:
             work.rows.append(self._rows.of_page(work.item, page, seconds))
         else:  # that a page cannot be read this time is no reason to lose what was read of it
             work.rows.append(kept)
+            known = work.known_pages.get(page.number)
             if self._config.formats:
                 work.is_worse = True
                 work.faults.append(page.fault)
         if work.task.pages is not None and self._joins:
-            work.pages.append({"page": dataclasses.asdict(page), "points": result.points})
+            work.pages.append(known or {"page": dataclasses.asdict(page), "points": result.points})
 
     def _open(self, work: Work, desk: Desk) -> tuple[Path | str | bytes, int] | Fault:
         """What an input is read from and the number of its pages, or why it cannot be read."""

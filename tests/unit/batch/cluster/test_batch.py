@@ -8,6 +8,11 @@ from batches import WORDS, FrailBars, read_bars, rows, texts, write_bars
 from readings import write_document, written
 from webserver import Answer, serve
 
+from quillread.batch.cluster.batch import Batch
+from quillread.batch.cluster.finished import Finished
+from quillread.batch.cluster.ledger import Ledger
+from quillread.batch.cluster.plan import Plan
+from quillread.batch.cluster.store import Store
 from quillread.cli.main import main
 from quillread.errors import DataError, UsageError
 from quillread.options import ReadOptions
@@ -24,6 +29,78 @@ def ends_after(count: int):
             raise Driver
 
     return stop
+
+
+@pytest.mark.parametrize("mistyped", ["scnas", "scans/*.tif", "empty"])
+def test_a_mistyped_source_does_not_keep_the_target_from_the_right_one(mistyped: str, here: Path):
+    list(write_bars(here / "scans", 2))
+    (here / "empty").mkdir()
+    with pytest.raises(DataError):
+        read_bars(mistyped, target="out")
+    read_bars("scans", target="out")
+    assert len(texts("out")) == 2
+
+
+def test_a_run_that_is_ended_before_anything_is_planned_leaves_the_target_free(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(plan: Plan) -> None:
+        raise KeyboardInterrupt
+
+    list(write_bars(here / "scans", 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            read_bars("scans", target="out")
+    read_bars("scans/page-000.png", target="out")
+    with pytest.raises(UsageError, match="was written by a run with other settings"):
+        read_bars("scans", target="out")
+
+
+def test_a_part_that_is_damaged_is_read_again_with_what_failed(here: Path):
+    list(write_bars(here / "scans", 2))
+    (here / "scans" / "bad.png").write_text("no image", encoding="utf-8")
+    read_bars("scans", target="out")
+    first = min((here / "out" / "pages").rglob("*.parquet"))
+    first.write_bytes(b"")
+    (here / "scans" / "bad.png").write_bytes((here / "scans" / "page-000.png").read_bytes())
+    progress = read_bars("scans", target="out", retry_failed=True)
+    assert texts("out") == {("bad.png", 1): WORDS[0], ("page-000.png", 1): WORDS[0], ("page-001.png", 1): WORDS[1]}
+    assert (progress.pages, progress.failed) == (3, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no more PAR1"])
+def test_a_part_that_is_damaged_is_told(content: bytes, here: Path):
+    list(write_bars(here / "scans", 1))
+    read_bars("scans", target="out")
+    (part,) = (here / "out" / "pages").rglob("*.parquet")
+    part.write_bytes(content)
+    with pytest.raises(DataError, match=r"out/pages/block=000000/000000-0000\.parquet: it is damaged"):
+        list(Finished("out").rows(("id",)))
+
+
+def test_a_record_that_is_there_twice_counts_once(here: Path):
+    list(write_bars(here / "scans", 2))
+    (here / "scans" / "bad.png").write_text("no image", encoding="utf-8")
+    read_bars("scans", target="out")
+    list(write_bars(here / "scans", 3))
+    (here / "scans" / "bad.png").write_bytes((here / "scans" / "page-000.png").read_bytes())
+    read_bars("scans", target="out", retry_failed=True)
+    done = here / "out" / "_ledger" / "done"
+    # As a run leaves it that is killed while it puts records together.
+    (done / "000000099.jsonl").write_bytes(b"\n".join(path.read_bytes() for path in sorted(done.iterdir())))
+    progress = read_bars("scans", target="out", retry_failed=True)
+    assert (progress.pages, progress.failed, progress.inputs) == (4, 0, 4)
+
+
+def test_files_that_could_not_be_joined_the_second_time_are_counted(here: Path):
+    ledger = Ledger(Store(str(here / "out")))
+    joining = {"task": "000000-0000-000-files", "block": 0, "rows": 0, "inputs": 0}
+    ledger.commit([joining])
+    ledger.commit([{**joining, "unwritten": {"output": 1}}])
+    batch = Batch(ledger, Plan(ledger, lambda: iter(())), retry_failed=True)
+    batch.load()
+    assert batch.progress.faults == {"output": 1}
 
 
 def test_each_page_of_a_folder_has_a_row(here: Path):
@@ -159,6 +236,32 @@ def test_failed_pages_of_a_long_document_are_read_again(here: Path):
     write_document(here / "book.pdf", ["dead"] * 20)
     assert read_bars("book.pdf", target="out", retry_failed=True).failed == 0
     assert set(texts("out").values()) == {"dead"}
+
+
+def test_files_of_a_long_document_keep_the_text_of_a_page_that_cannot_be_read_this_time(here: Path):
+    words = [WORDS[i % 7] for i in range(20)]
+    write_document(here / "book.pdf", [None if i == 18 else word for i, word in enumerate(words)])
+    read_bars("book.pdf", target="out", formats=("txt",))
+    write_document(here / "book.pdf", [None if i == 16 else word for i, word in enumerate(words)])
+    read_bars("book.pdf", target="out", formats=("txt",), retry_failed=True)
+    assert [texts("out")["book.pdf", i + 1] for i in range(20)] == words
+    assert [word for word in written(here / "out" / "files")["book.txt"].split("\n") if word.strip()] == words
+
+
+def test_files_of_a_long_document_keep_the_text_of_a_part_that_cannot_be_opened_this_time(here: Path):
+    words, pages = [WORDS[i % 7] for i in range(20)], FrailBars()
+    book = write_document(here / "book.pdf", [None if i == 18 else word for i, word in enumerate(words)])
+    content = book.read_bytes()
+    read_bars("book.pdf", target="out", formats=("txt",))
+    book.write_bytes(b"gone")
+
+    def put_back(count: int) -> None:
+        if count == 2:
+            book.write_bytes(content)
+
+    read_bars("book.pdf", target="out", formats=("txt",), retry_failed=True, stop=put_back, pages=pages)
+    expected = [word if i != 18 else "[page 19 could not be read]" for i, word in enumerate(words)]
+    assert [word for word in written(here / "out" / "files")["book.txt"].split("\n") if word.strip()] == expected
 
 
 def test_what_was_read_stays_if_it_cannot_be_opened_when_others_are_read_again(here: Path):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quillread.batch.cluster import ledger as ledgers
+from quillread.batch.cluster import store as stores
 from quillread.batch.cluster.ledger import Ledger, is_alive
 from quillread.batch.cluster.store import Store
 from quillread.batch.cluster.tasks import Item, Spread, Task
@@ -203,6 +204,56 @@ def test_a_damaged_ledger_is_told(tmp_path: Path, ledger: Ledger):
     Store(str(tmp_path)).write("_ledger/plan/000000.jsonl", b"{")
     with pytest.raises(DataError, match="its ledger is damaged"):
         ledger.block(0)
+
+
+def test_files_that_a_killed_run_left_empty_count_for_nothing(tmp_path: Path, ledger: Ledger):
+    for name in ("settings", "run", "plan/end"):
+        Store(str(tmp_path)).write(f"_ledger/{name}.json", b"")
+    assert (ledger.settings(), ledger.run(), ledger.plan_end()) == (None, None, None)
+    assert ledger.open({"formats": ["txt"]}) is False
+    ledger.claim({"ended": False})
+    with pytest.raises(UsageError, match="formats"):
+        ledger.open({"formats": []})
+
+
+def test_a_block_of_the_plan_that_is_empty_is_told(tmp_path: Path, ledger: Ledger):
+    # Its inputs may have been read: planned once more, they would have two rows.
+    Store(str(tmp_path)).write("_ledger/plan/000000.jsonl", b"")
+    with pytest.raises(DataError, match=r"its ledger is damaged: _ledger/plan/000000\.jsonl is empty"):
+        ledger.block(0)
+
+
+def test_records_that_a_run_puts_together_while_they_are_read_are_all_found(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ledgers, "_MERGED", 1)
+    monkeypatch.setattr(stores, "_AT_A_TIME", 1)
+    for number in range(3):
+        ledger.commit([record(f"t{number}")])
+    found = Ledger(Store(str(tmp_path))).records()
+    names = [next(found)["task"]]
+    ledger.commit([record("t3")])
+    ledger.merge()
+    assert names + [line["task"] for line in found] == ["t0", "t0", "t1", "t2", "t3"]
+
+
+def test_records_that_go_again_and_again_are_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    ledger.commit([record("t0")])
+    monkeypatch.setattr(Store, "read", lambda store, name: None)
+    with pytest.raises(DataError, match="records go while they are read"):
+        list(ledger.records())
+
+
+def test_on_windows_a_process_is_not_asked_whether_it_works(monkeypatch: pytest.MonkeyPatch):
+    def end(process: int, number: int) -> None:
+        raise OSError
+
+    run = {"host": socket.gethostname(), "process": 1, "time": time.time()}
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        windows.setattr(os, "kill", end)
+        found = is_alive(run)
+    assert found
 
 
 def test_the_tasks_of_a_long_document_cover_each_of_its_pages_once():

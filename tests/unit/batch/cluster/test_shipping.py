@@ -7,6 +7,7 @@ from fakes import write_bar_folder
 
 from quillread.batch.cluster import shipping
 from quillread.batch.cluster.shipping import Cargo, pack, unpack
+from quillread.errors import OutputError
 from quillread.models.trocr.adapter_folder import Base, digest_weights, find_base, write_base
 from quillread.options import ReadOptions
 
@@ -64,6 +65,25 @@ def test_files_of_equal_names_stay_apart(machine: Path, tmp_path: Path):
     options = ReadOptions(lm=("fr",), lexicons=tuple(paths))
     found = unpack(options, pack(options)).lexicons
     assert [path.read_text(encoding="utf-8") for path in found] == ["words 0", "words 1"]
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_stays(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "names.txt").write_text("words", encoding="utf-8")
+    options = ReadOptions(lm=("fr",), lexicons=(tmp_path / "names.txt",))
+    cargo = pack(options)
+
+    def fill(path: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", fill)
+        with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+            unpack(options, cargo)
+    assert [path for path in machine.rglob("*") if path.parent != machine] == []
+    assert len(list(machine.iterdir())) == 1
+    assert unpack(options, cargo).lexicons[0].read_text(encoding="utf-8") == "words"
 
 
 def test_adapters_travel_with_the_model_that_they_belong_to(machine: Path, tmp_path: Path):

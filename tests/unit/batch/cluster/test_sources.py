@@ -5,7 +5,9 @@ import decimal
 import io
 import itertools
 import json
+import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +106,31 @@ def test_folders_of_pages_may_be_called_as_those_of_a_target(scans: Path):
     assert "scans/pages/x.png" in names("scans")
 
 
+def test_a_link_to_a_folder_is_told_and_not_followed(scans: Path, caplog: pytest.LogCaptureFixture):
+    (scans / "link").symlink_to(scans / "deep")
+    (scans / "page.png").symlink_to(scans / "deep")
+    (scans / ".hidden").symlink_to(scans / "deep")
+    (scans / "b3.png").symlink_to(scans / "a2.png")
+    (scans / "circle.png").symlink_to(scans / "circle.png")
+    found = ["a2.png", "a10.png", "b3.png", "circle.png", "deep/b.jpg", "deep/b.tif"]
+    assert names("scans") == [f"scans/{name}" for name in found]
+    told = {f"{scans / name}: is a link to a folder, and not followed" for name in ("link", "page.png")}
+    assert set(caplog.messages) == told
+
+
+def test_of_the_files_of_a_folder_little_more_than_the_names_is_in_memory(here: Path):
+    (here / "scans").mkdir()
+    for number in range(2000):
+        (here / "scans" / f"page-{number}.png").touch()
+    next(Source(("scans",)).items())  # what is imported with it
+    tracemalloc.start()
+    for _ in Source(("scans",)).items():
+        pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most / 2000 < 700
+
+
 def test_results_of_quill_read_are_not_read(scans: Path):
     line = {"stem": "x", "source": "x.png", "files": {"a2.png": ["0"]}, "formats": [], "pages": 1, "last": 1}
     (scans / ".quillread-log.jsonl").write_text(json.dumps(line), encoding="utf-8")
@@ -130,17 +157,16 @@ def test_what_follows_an_argument_that_cannot_be_listed_is_listed(scans: Path):
 
 
 def test_what_follows_a_folder_that_cannot_be_listed_is_listed(scans: Path, monkeypatch: pytest.MonkeyPatch):
-    files = type(fsspec.filesystem("file"))
-    look = files.ls
+    look = os.scandir
 
-    def refuse(self: Any, path: str, **further: Any) -> Any:
+    def refuse(path: str) -> Any:
         if path.endswith("/deep"):
             raise PermissionError(13, "Permission denied")
-        return look(self, path, **further)
+        return look(path)
 
     (scans / "late").mkdir()
     (scans / "late" / "z.png").write_bytes(b"z")
-    monkeypatch.setattr(files, "ls", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     found, told = listed_until_the_error("scans")
     assert found == ["scans/a2.png", "scans/a10.png", "scans/late/z.png"]
     assert told == f"{scans}/deep: cannot be listed: Permission denied"
@@ -148,9 +174,8 @@ def test_what_follows_a_folder_that_cannot_be_listed_is_listed(scans: Path, monk
 
 def test_folders_that_lie_deeper_than_a_pattern_are_not_looked_into(scans: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    files = type(fsspec.filesystem("file"))
-    look = files.ls
-    monkeypatch.setattr(files, "ls", lambda self, path, **more: asked.append(path) or look(self, path, **more))
+    look = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: asked.append(path) or look(path))
     assert names("scans/*.png") == ["scans/a2.png", "scans/a10.png"]
     assert asked == [str(scans)]
 
@@ -167,6 +192,41 @@ def test_what_follows_a_damaged_row_is_listed(name: str, content: str, told: str
     found, message = listed_until_the_error(name)
     assert found[-1] == "c.png"
     assert message.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("list.csv", ['b.png,"The letter', "c.png,The answer", "d.png,None"]),
+        ("list.tsv", ['b.png\t"The letter', "c.png\tThe answer", "d.png\tNone"]),
+        ("list.csv", ['b.png,"The letter', 'c.png,He said "No"', "d.png,None"]),
+        ("list.csv", ['b.png,"The letter', "c.png,The answer", 'd.png,"']),
+        ("list.tsv", ['https://example.org/2/manifest\t"One', 'https://example.org/3/manifest\t"']),
+        ("list.csv", ["b.png," + "x" * 140_000, "c.png,The answer"]),
+    ],
+)
+def test_a_quotation_mark_that_is_not_closed_swallows_no_rows_in_silence(name: str, rows: list[str], here: Path):
+    head = ["path,title", "a.png,One", ""] if name == "list.csv" else ["path\ttitle", "a.png\tOne", ""]
+    (here / name).write_text("\n".join([*head, *rows]), encoding="utf-8")
+    found, message = listed_until_the_error(name)
+    assert found == ["a.png"]
+    assert message.startswith(f"{name}, line 4: a quotation mark opens a cell and does not close it, or a cell is")
+
+
+def test_a_cell_of_several_lines_is_read(here: Path):
+    (here / "list.csv").write_text(
+        'path,title\r\na.png,"One\r\nand, more"\r\nb.png,Two\r\n', encoding="utf-8", newline=""
+    )
+    assert [(item.name, item.columns["title"]) for item in items("list.csv")] == [
+        ("a.png", "One\r\nand, more"),
+        ("b.png", "Two"),
+    ]
+
+
+def test_a_quotation_mark_that_opens_the_names_of_columns_is_told(here: Path):
+    (here / "list.csv").write_text('path,"title\na.png,One\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"list\.csv: cannot be read"):
+        items("list.csv")
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "nowhere/*.png", "empty", ""])
@@ -261,6 +321,29 @@ def test_a_table_without_a_column_of_addresses_is_refused(content: str, column: 
 def test_the_column_of_addresses_can_be_named(here: Path):
     (here / "list.csv").write_text("scan,path\na.png,x\n", encoding="utf-8")
     assert names("list.csv", column="scan") == ["a.png"]
+
+
+@pytest.mark.parametrize("address", [".", "/", "https://[x/a.jpg"])
+def test_an_address_that_no_file_has_is_an_input_that_failed(address: str, here: Path):
+    (here / "list.csv").write_text(f"path,id\n{address},7\nb.png,8\n", encoding="utf-8")
+    bad, good = items("list.csv")
+    assert bad.fault is not None
+    assert bad.fault.message == f"list.csv, row 1: '{address}' is not the address of a file"
+    assert (bad.name, bad.stem, bad.columns, good.name) == (address, "row-1", {"id": "7"}, "b.png")
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[x/a.jpg", "https://[x/manifest", "https://me:secret@example.org/manifest"]
+)
+def test_what_follows_a_malformed_address_is_listed(address: str, scans: Path):
+    found, told = listed_until_the_error(address, "scans/a2.png")
+    assert found == ["scans/a2.png"]
+    assert "address" in told
+
+
+def test_a_column_where_there_is_no_table_is_refused(scans: Path):
+    with pytest.raises(UsageError, match="--column scan: SOURCE names no table"):
+        Source(("scans",), "scan").types()
 
 
 def test_a_row_without_an_address_is_an_input_that_failed(here: Path):
@@ -427,6 +510,34 @@ def test_a_folder_of_a_web_server_gives_the_pages_that_it_links(site: WebServer)
     site.add("/scans/deep/", Answer(b'<a href="b.jpg">b</a>', headers={"Content-Type": "text/html"}))
     assert names(address) == [f"{address}a2.png", f"{address}a10.png", f"{address}deep/b.jpg"]
     assert names(f"{address}*.png") == [f"{address}a2.png", f"{address}a10.png"]
+
+
+def test_the_query_of_an_address_is_no_part_of_its_name(site: WebServer, here: Path):
+    write_zip(here / "pages.zip")
+    content = (here / "pages.zip").read_bytes()
+    site.add("/pages.zip?key=a/b.c", Answer(content, headers={"Accept-Ranges": "bytes"}, has_ranges=True))
+    table = site.add("/lists/list.csv?X-Amz-Signature=a/b.c", Answer(b"path\na.png\n"))
+    archive = f"{site.address}/pages.zip?key=a/b.c"
+    image = f"{site.address}/a/b.jpg?x=[1]"
+    assert [item.place for item in items(table)] == [f"{site.address}/lists/a.png"]
+    assert names(archive) == [f"zip://deep/a.png::{archive}", f"zip://b.jpg::{archive}"]
+    assert [(item.place, item.stem) for item in items(image)] == [(image, "b")]
+
+
+def test_the_query_of_an_address_may_say_which_collection_is_meant(site: WebServer):
+    entry = {"id": f"{site.address}/1/manifest.json", "type": "Manifest"}
+    address = site.add("/collection?id=5", Answer(collection("3", entry)))
+    assert [item.place for item in items(address, web=WEB)] == [entry["id"]]
+
+
+def test_a_compressed_tar_is_refused_whatever_its_address_ends_with():
+    with pytest.raises(DataError, match="cannot be read without unpacking"):
+        items("https://example.org/pages.tar.gz?key=1")
+
+
+def test_an_address_of_numbers_is_no_pattern():
+    address = "http://[::1]:9/a.jpg"
+    assert [item.place for item in items(address)] == [address]
 
 
 def collection(kind: str, *entries: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -67,6 +68,34 @@ def test_a_file_is_written_and_read_and_deleted(tmp_path: Path):
     store.delete("a/b.json")
     store.delete("a/b.json")
     assert (store.read("a/b.json"), list(store.names("a")), list(store.names("c"))) == (None, [], [])
+
+
+def test_what_is_written_lasts_through_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced, sync = list[str](), os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = Store(str(tmp_path))
+    store.write("a/b", b"x")
+    assert synced == ["file", "folder"]
+    assert store.create("a/c", b"x")
+    assert synced == ["file", "folder"] * 2
+
+
+def test_a_file_that_could_not_be_made_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fill(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fill)
+        for write in (Store.create, Store.write):
+            with pytest.raises(OutputError, match="No space left on device"):
+                write(Store(str(tmp_path)), "a/b", b"x")
+    assert list((tmp_path / "a").iterdir()) == []
+    assert Store(str(tmp_path)).create("a/b", b"x")
 
 
 def test_what_is_half_written_is_not_listed(tmp_path: Path):
@@ -163,9 +192,9 @@ def test_a_run_on_a_bucket_goes_on_where_it_ended(bucket: str, here: Path):
 
 
 def test_more_keys_than_a_request_lists_are_all_found(bucket: str, monkeypatch: pytest.MonkeyPatch, here: Path):
-    from quillread.batch.cluster import sources
+    from quillread.batch.cluster import sources, walking
 
-    monkeypatch.setattr(sources, "_KEYS", 2)
+    monkeypatch.setattr(walking, "_KEYS", 2)
     list(write_bars(here / "scans", 5))
     upload(here / "scans", bucket)
     assert len(list(sources.Source((f"{bucket}/scans",)).items())) == 5
