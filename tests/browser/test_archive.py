@@ -383,6 +383,43 @@ def test_proofreading_stays_at_its_line_without_the_server_and_skips_what_was_de
     expect(tab.locator(f".review-strip[src*='lines/{fourth}/']")).to_have_count(0)
 
 
+def test_what_is_typed_while_the_next_line_loads_is_for_that_line(served: Served, tab: Any):
+    held: list[Any] = []
+    is_slow = [True]
+
+    def answer(route: Any) -> None:
+        if is_slow and route.request.method == "GET":
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.route("**/api/v1/lines/*", answer)
+    with tab.expect_response(lambda answer: "/review?" in answer.url) as queue:
+        tab.goto(f"{served.address}/#/collection/{served.collection}/review")
+    first, second, third, *_ = queue.value.json()["lines"]
+    before = {line: served.call("GET", f"lines/{line}")["text"] for line in (first, second, third)}
+    tab.wait_for_timeout(300)
+    held.pop(0).continue_()
+    tab.locator(".review-field:focus").wait_for(timeout=30_000)
+    tab.keyboard.press("Enter")
+    tab.keyboard.type("for the second ")
+    tab.keyboard.press("Enter")
+    tab.keyboard.type("for the third ")
+    is_slow.clear()
+    for route in held:
+        route.continue_()
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "2")
+    expect(tab.locator(".review-field:focus")).to_have_value("for the third " + before[third])
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    lines = [served.call("GET", f"lines/{line}") for line in (first, second, third)]
+    assert [line["text"] for line in lines] == [
+        before[first],
+        "for the second " + before[second],
+        "for the third " + before[third],
+    ]
+    assert [line["checked"] for line in lines] == [True, True, False]
+
+
 def test_a_conflict_is_decided_while_proofreading(served: Served, tab: Any):
     first = start_proofreading(served, tab)[0]
     line = served.call("GET", f"lines/{first}")

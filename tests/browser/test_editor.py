@@ -246,6 +246,70 @@ def test_undo_of_a_split_or_a_join_gives_the_lines_back_as_they_were(editor: Edi
     editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in before])
 
 
+@pytest.mark.parametrize("keys", [["Alt+Shift+Enter"], [*["ArrowRight"] * 2, "Alt+Enter"]], ids=["join", "split"])
+def test_what_a_machine_has_read_is_no_draft_of_a_person_after_undo(editor: EditorDriver, keys: list[str]):
+    before = editor.served.lines(editor.page)
+    assert {line["kind"] for line in before} == {"machine"}
+    editor.open()
+    editor.press("ArrowDown", *keys)
+    editor.wait_until(lambda: len(editor.served.lines(editor.page)) != len(before))
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    names = ("id", "text", "kind", "confidence", "words", "alternatives", "read_text", "baseline", "polygon")
+    expected = [{name: line[name] for name in names} for line in before]
+    editor.wait_until(
+        lambda: [{name: line[name] for name in names} for line in editor.served.lines(editor.page)] == expected
+    )
+
+
+def hold_posts(editor: EditorDriver, path: str) -> list[Any]:
+    """Changes of the page that wait until the test lets them go on."""
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    editor.tab.route(f"**/pages/{editor.page}/{path}", answer)
+    return held
+
+
+def test_what_is_typed_while_a_split_is_undone_is_for_the_line_that_is_whole_again(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    held = hold_posts(editor, "merge?*")
+    editor.open()
+    editor.press("ArrowDown", *["ArrowRight"] * 2, "Alt+Enter")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Control+z")
+    editor.type("xy")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_for_lines(len(before))
+    text = before[1]["text"]
+    editor.wait_until(lambda: editor.value == f"{text[:2]}xy{text[2:]}")
+    assert editor.saved()[1]["text"] == editor.value
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
+
+
+def test_undo_that_has_to_wait_takes_back_nothing_that_is_typed_after_it(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    held = hold_posts(editor, "lines")
+    editor.open()
+    editor.press("ArrowDown", "F9")
+    editor.tab.locator(".layout-surface:focus").wait_for()
+    editor.press("n", "Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.type("a")
+    editor.press("Control+z")
+    editor.type("b")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_for_lines(len(before) + 1)
+    assert "b" in editor.saved()[1]["text"].removesuffix(before[1]["text"])
+
+
 def shapes_of(editor: EditorDriver) -> list[Any]:
     return [(line["baseline"], line["polygon"]) for line in editor.served.lines(editor.page)]
 

@@ -29,6 +29,30 @@ def test_a_line_is_added_below_moved_deleted_and_taken_back_by_keys(editor: Edit
     editor.tab.locator("textarea.field:focus").wait_for()
 
 
+FOCUSES = """
+const choose = HTMLTextAreaElement.prototype.setSelectionRange;
+HTMLTextAreaElement.prototype.setSelectionRange = function (...range) {
+  this.focus();
+  choose.apply(this, range);
+};
+"""
+"""As Safari did up to 18.2."""
+
+
+def test_keys_stay_those_of_the_layout_where_selecting_text_gives_it_the_focus(editor: EditorDriver):
+    editor.tab.add_init_script(FOCUSES)
+    before = editor.served.lines(editor.page)
+    start(editor).press("ArrowDown")
+    editor.press("n")
+    editor.wait_for_lines(len(before) + 1)
+    expect(editor.tab.locator(".layout-surface")).to_be_focused()
+    editor.press("Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.press("ArrowUp")
+    editor.type("typed ")
+    assert editor.saved()[2]["text"] == "typed " + before[2]["text"]
+
+
 def test_a_point_of_a_baseline_is_moved_by_keys_and_moved_back(editor: EditorDriver):
     before = editor.served.lines(editor.page)[1]
     start(editor).press("p", "ArrowUp", "ArrowUp", "ArrowUp")

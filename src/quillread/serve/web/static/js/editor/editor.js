@@ -11,7 +11,7 @@ import { recall, remember } from "../storage.js";
 import { editorBar } from "./bar.js";
 import { Dock, PALETTE } from "./dock.js";
 import { Hands } from "./hands.js";
-import { currentPage, releaseKeys } from "./held.js";
+import { currentPath, releaseKeys } from "./held.js";
 import { Sheet } from "./sheet.js";
 import { TextPane } from "./textpane.js";
 import { ImageView } from "./viewer.js";
@@ -190,9 +190,8 @@ export class Editor {
     pane.mode = mode;
     pane.root.className = `text-pane mode-${mode}`;
     this.main.className = `editor mode-${mode}${this.layout ? " layouts" : ""}`;
-    const { active, caret } = pane;
     pane.build();
-    if (active !== null) pane.items.get(active)?.scrollIntoView({ block: "center" }), (pane.active = active), pane.field.setSelectionRange(caret, caret);
+    if (pane.active !== null) pane.items.get(pane.active)?.scrollIntoView({ block: "center" });
     this.bar.showMode(mode);
     if (mode === "strips") this.view.close();
     else if (!this.view.viewer) this.view.open().catch(tellFault);
@@ -340,7 +339,7 @@ export class Editor {
 
   close() {
     const { page } = this.sheet;
-    leftBehind = [page.next_id, page.previous_id].includes(currentPage()) ? page.document_id : null;
+    leftBehind = [page.next_id, page.previous_id].some((id) => currentPath() === `page/${id}`) ? page.document_id : null;
     outbox.flush();
     this.ends.abort();
     this.stop();
@@ -366,7 +365,7 @@ export async function show(root, address) {
       toast(text);
     }
     leftBehind = null;
-    releaseKeys(sheet.id, editor.hands);
+    releaseKeys(`page/${sheet.id}`, editor.hands);
     return {
       get collection() {
         return editor.collection.id; // the page may move

@@ -76,7 +76,7 @@ export class Hands {
       case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
-      case "undo": this.goBack(this.sheet.undo()).catch(tellFault); return;
+      case "undo": this.undo().catch(tellFault); return;
       case "redo": this.goBack(this.sheet.redo()).catch(tellFault); return;
       case "save": return save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
@@ -129,7 +129,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = Math.max(0, place); at < rows.length; at++) {
       const { line } = rows[at];
-      const word = nextDoubt(line, at === place ? this.pane.field.selectionEnd : 0);
+      const word = nextDoubt(line, at === place ? this.pane.selection[1] : 0);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -141,8 +141,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = place; at >= 0; at--) {
       const { line } = rows[at];
-      const { selectionStart, selectionEnd } = this.pane.field;
-      const word = at === place ? previousDoubt(line, selectionStart, selectionEnd) : previousDoubt(line, Infinity, Infinity);
+      const word = at === place ? previousDoubt(line, ...this.pane.selection) : previousDoubt(line, Infinity, Infinity);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -163,9 +162,9 @@ export class Hands {
   widen() {
     const { line, pane } = this;
     if (!line) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    let [caret, end] = wordBounds(line.text, selectionStart);
-    if (caret === selectionStart && end === selectionEnd) {
+    const [from, to] = pane.selection;
+    let [caret, end] = wordBounds(line.text, from);
+    if (caret === from && end === to) {
       const word = line.words.find((other) => other.start === caret && isDoubtful(line, other));
       if (word) [caret, end] = doubtfulPart(line, word);
     }
@@ -179,8 +178,7 @@ export class Hands {
   take(reading) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    const text = takeReading(line.text, reading, this.sheet.readText(line.id), selectionStart, selectionEnd);
+    const text = takeReading(line.text, reading, this.sheet.readText(line.id), ...pane.selection);
     this.sheet.edit(line.id, { text }, { apart: true });
     pane.focus();
   }
@@ -189,8 +187,7 @@ export class Hands {
   mark(kind) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
+    const marked = toggleMark(line.text, ...pane.selection, /** @type {import("./words.js").MarkKind} */ (kind));
     this.sheet.edit(line.id, { text: marked.text }, { apart: true });
     pane.activate(line.id, { caret: marked.start, end: marked.end });
   }
@@ -227,6 +224,11 @@ export class Hands {
     if (this.mayEdit && this.pane.active !== null) this.pane.insert(text);
   }
 
+  undo() {
+    const undo = () => this.goBack(this.sheet.undo());
+    return this.sheet.endsWithLayout ? this.holding(undo) : undo();
+  }
+
   /** @param {Promise<import("./sheet.js").Place|null>} undone */
   async goBack(undone) {
     const where = await undone;
@@ -239,7 +241,7 @@ export class Hands {
    */
   turn(id, which) {
     outbox.flush();
-    if (id) holdKeys(id), (location.hash = `#/page/${id}`);
+    if (id) holdKeys(`page/${id}`), (location.hash = `#/page/${id}`);
     else announce(t(`editor.no_${which}`)), toast(t(`editor.no_${which}`));
   }
 
@@ -250,18 +252,29 @@ export class Hands {
   async cut(how) {
     const { pane, sheet } = this;
     if (!this.line || !this.mayEdit) return;
-    holdKeys(sheet.id); // what is typed now is for the lines as they are then
-    try {
-      await sheet.inTurn(async () => {
+    await this.holding(() =>
+      sheet.inTurn(async () => {
         const { line } = this;
         if (!line) return;
         if (how === "split") return splitLine(sheet, line.id, pane.caret, pane);
         const next = sheet.rows[sheet.placeOf(line.id) + 1];
         if (next) await joinLines(sheet, [line.id, next.line.id], pane);
-      });
+      }),
+    );
+  }
+
+  /**
+   * Change lines while keys wait: what is typed meanwhile is for the lines as they are then.
+   * @param {() => Promise<any>} change
+   */
+  async holding(change) {
+    const path = `page/${this.sheet.id}`;
+    holdKeys(path);
+    try {
+      await change();
     } finally {
-      if (isHeld(sheet.id)) pane.focus();
-      releaseKeys(sheet.id, this);
+      if (isHeld(path)) this.pane.focus();
+      releaseKeys(path, this);
     }
   }
 }

@@ -181,13 +181,21 @@ export class Sheet extends EventTarget {
     this.done.push(reversal);
   }
 
+  /** Whether the last change is one of the layout. */
+  get endsWithLayout() {
+    const last = this.done.at(-1);
+    return last !== undefined && !isStep(last);
+  }
+
   /**
-   * Take back the last change that still stands.
+   * Take back the last change that still stands; none that is made after this was asked for.
    * @returns {Promise<Place|null>} Where.
    */
   undo() {
+    const next = taker(this.done);
+    let step = next();
     return this.inTurn(async () => {
-      for (let step = this.done.pop(); step; step = this.done.pop()) {
+      for (; step; step = next()) {
         if (!isStep(step)) return step();
         if (!this.stands(step.id, step.after, step.isChecked)) continue;
         this.undone.push(step);
@@ -211,8 +219,10 @@ export class Sheet extends EventTarget {
 
   /** @returns {Promise<Place|null>} Where something was done again. */
   redo() {
+    const next = taker(this.undone);
+    let step = next();
     return this.inTurn(() => {
-      for (let step = this.undone.pop(); step; step = this.undone.pop()) {
+      for (; step; step = next()) {
         if (!this.stands(step.id, step.before, step.wasChecked)) continue;
         this.done.push(step);
         this.edit(step.id, { text: step.after, checked: step.isChecked }, { silent: true });
@@ -351,6 +361,23 @@ export class Sheet extends EventTarget {
  * @returns {change is Step}
  */
 const isStep = (change) => typeof change !== "function";
+
+/**
+ * Takes the last of a list as it is now, and with each call the one before; what is added or taken meanwhile is skipped.
+ * @template T
+ * @param {T[]} list
+ * @returns {() => T|undefined}
+ */
+function taker(list) {
+  const rest = [...list];
+  return () => {
+    for (let one = rest.pop(); one !== undefined; one = rest.pop()) {
+      const at = list.indexOf(one);
+      if (at >= 0) return list.splice(at, 1)[0];
+    }
+    return undefined;
+  };
+}
 
 /**
  * A line as the server has it, with the text that was typed: the server drops a space at the end, and the next word would

@@ -61,7 +61,7 @@ class CollectionScreen {
     fill(this.scroller, h("div", { class: "page" }, this.head, this.chips, this.empty, this.grid.root));
     fill(this.root, this.bar(), this.scroller, this.tray);
     this.root.classList.add("fixed");
-    this.grid.addEventListener("open", (/** @type {any} */ event) => (holdKeys(event.detail.id), (location.hash = `#/page/${event.detail.id}`)));
+    this.grid.addEventListener("open", (/** @type {any} */ event) => (holdKeys(`page/${event.detail.id}`), (location.hash = `#/page/${event.detail.id}`)));
     this.grid.addEventListener("select", () => this.showTray());
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
