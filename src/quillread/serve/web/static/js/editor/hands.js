@@ -77,7 +77,7 @@ export class Hands {
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
       case "undo": this.undo().catch(tellFault); return;
-      case "redo": this.goBack(this.sheet.redo()).catch(tellFault); return;
+      case "redo": this.goBack(this.sheet.changes.redo()).catch(tellFault); return;
       case "save": return save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
@@ -119,7 +119,7 @@ export class Hands {
     const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
     const steps = rows.map((row) => this.sheet.edit(row.line.id, { checked: true }, { now: true }));
     announce(t("editor.tookLines", { n: rows.length }));
-    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.takeBack(steps) });
+    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.changes.takeBack(steps) });
     const next = this.sheet.rows.findIndex((row) => !row.line.checked);
     if (next >= 0) this.goTo(next);
   }
@@ -209,7 +209,7 @@ export class Hands {
     toast(t("paste.joined", { n: parts.length }), {
       action: t("paste.spread", { n: rows.length }),
       run: () => {
-        this.sheet.takeBack([step]);
+        this.sheet.changes.takeBack([step]);
         rows.forEach((row, i) => this.sheet.edit(row.line.id, { text: i + 1 < rows.length ? parts[i] : parts.slice(i).join(" ") }));
         this.pane.focus();
       },
@@ -225,11 +225,11 @@ export class Hands {
   }
 
   undo() {
-    const undo = () => this.goBack(this.sheet.undo());
-    return this.sheet.endsWithLayout ? this.holding(undo) : undo();
+    const undo = () => this.goBack(this.sheet.changes.undo());
+    return this.sheet.changes.endsWithLayout ? this.holding(undo) : undo();
   }
 
-  /** @param {Promise<import("./sheet.js").Place|null>} undone */
+  /** @param {Promise<import("./changes.js").Place|null>} undone */
   async goBack(undone) {
     const where = await undone;
     if (where) this.pane.activate(where.id, { caret: where.caret });

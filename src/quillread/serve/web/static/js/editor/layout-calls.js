@@ -60,7 +60,7 @@ export async function splitLine(sheet, id, at, follower) {
   const { line } = /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id));
   if (at <= 0 || at >= line.text.length) return toast(t("layout.splitWhere"));
   const { lines } = await change(sheet, "POST", `lines/${id}/split?read=false`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
-  sheet.noteLayout(async () => {
+  sheet.changes.noteLayout(async () => {
     await joinParts(sheet, line, lines, "?read=false");
     return { id, caret: at };
   });
@@ -79,7 +79,7 @@ export async function joinLines(sheet, ids, follower) {
   const caret = lines[0].text.length;
   const answer = await change(sheet, "POST", `pages/${sheet.id}/merge?read=false`, { line_ids: ids });
   const [joined] = answer.lines;
-  sheet.noteLayout(async () => {
+  sheet.changes.noteLayout(async () => {
     const isParted = await partJoined(sheet, lines, joined);
     return isParted ? { id: ids[0], caret } : null;
   });
