@@ -166,6 +166,16 @@ def test_documents_that_are_not_neighbours_have_their_places_again_after_undo(se
     assert (documents(here), documents(there)) == ([first, *others], [])
 
 
+def test_pages_are_moved_to_no_document_that_nobody_sees(served: Served, tab: Any):
+    here = served.new_collection("One of two", 1)
+    served.call("POST", f"collections/{here}/documents", json={"name": "Emptied"})
+    open_collection(tab, served, here)
+    expect(tab.locator(".page-head")).to_contain_text("1 document ·")
+    tab.keyboard.press(" ")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    expect(tab.locator("#move-to optgroup").first.locator("option")).to_have_text(["One of two"])
+
+
 def test_filters_show_what_they_say(served: Served, tab: Any):
     collection = served.new_collection("Mixed", 2)
     page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]

@@ -639,3 +639,42 @@ def test_an_open_page_that_moves_to_another_collection_is_edited_on_and_hears_of
     expect(tab.locator(".page-status .banner")).to_contain_text("Another person has deleted this")
     served.call("POST", f"pages/{page}/restore")
     expect(tab.locator(".page-status .banner")).to_have_count(0)
+
+
+def put_into(editor: EditorDriver, kind: str, line_ids: list[int]) -> None:
+    """Put lines into a new region of a kind."""
+
+    def changed(method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+        headers = {"If-Match": f'"{version}"'}
+        answer: dict[str, Any] = editor.served.call(method, f"{path}?read=false", json=body, headers=headers)
+        return answer
+
+    corner = [[0, 0], [9, 0], [9, 9], [0, 9]]
+    made = changed("POST", f"pages/{editor.page}/regions", {"polygon": corner, "kind": kind})["regions"][0]["id"]
+    for id in line_ids:
+        changed("PATCH", f"lines/{id}/layout", {"region_id": made})
+
+
+def test_lines_in_pictures_and_regions_to_ignore_are_passed_by(editor: EditorDriver):
+    lines = editor.served.lines(editor.page)
+    ids = [line["id"] for line in lines]
+    put_into(editor, "picture", ids[:2])
+    put_into(editor, "ignore", ids[4:5])
+    editor.open()
+    assert editor.place == 2
+    editor.press("Enter", "Enter")
+    assert editor.place == 5
+    editor.press("Shift+Enter")
+    assert editor.place == 3
+    place, word = next((i, word) for i, word in doubts_of(lines) if i not in (0, 1, 4) and i > 3)
+    doubts = [i for i, _ in doubts_of(lines) if i in (0, 1, 3, 4)]
+    editor.press(*["Tab"] * (1 + doubts.count(3)))
+    assert (editor.place, word["start"] > -1) == (place, True)
+    editor.press("Control+End", "Control+Enter")
+    checked = [line["id"] for line in editor.saved() if line["checked"]]
+    assert checked == [id for i, id in enumerate(ids) if i not in (0, 1, 4)]
+    editor.press("Enter")
+    expect(editor.tab).not_to_have_url(re.compile(f"#/page/{editor.page}$"))
+    editor.tab.goto(f"{editor.served.address}/#/page/{editor.page}/print")
+    expect(editor.tab.locator(".print-line")).to_have_count(len(ids) - 3)

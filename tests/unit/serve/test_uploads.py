@@ -82,6 +82,13 @@ def test_an_upload_is_kept_when_it_is_answered(client: TestClient, archive: Arch
     assert archive.storage.read(stored.sha256) == content
 
 
+def test_an_import_of_several_files_is_named_by_the_first_and_counts_them(client: TestClient, collection: int):
+    body = b"".join(part("file", picture(), name) for name in ("a.png", "b.png", "c.png")) + b"--x--\r\n"
+    (job,) = send(client, collection, body).json()["jobs"]
+    assert (job["title"], job["files"]) == ("a.png", 3)
+    assert client.get(f"/api/v1/jobs/{job['id']}").json()["files"] == 3
+
+
 def test_a_form_that_is_sent_again_begins_no_second_import(client: TestClient, collection: int):
     def sent(key: str) -> int:
         files = {"file": ("a.png", picture())}

@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from "../dom.js";
 import { all, call, get, Offline, part, Problem } from "../api.js";
-import { announce, tellFault, toast } from "../dialog.js";
+import { announce, faultParts, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
@@ -80,8 +80,8 @@ export class Editor {
   /** @param {Address} address */
   begin(address) {
     const wanted = Number(address.query.get("line"));
-    const { rows } = this.sheet;
-    const start = this.sheet.byId.get(wanted) ?? rows.find((row) => !row.line.checked) ?? rows[0];
+    const { rows, text } = this.sheet;
+    const start = this.sheet.byId.get(wanted) ?? text.find((row) => !row.line.checked) ?? text[0] ?? rows[0];
     if (start) this.pane.activate(start.line.id);
     const query = address.query.get("q");
     if (query) this.showHits(query).catch(tellFault);
@@ -293,7 +293,7 @@ export class Editor {
     /** @type {(Node|null)[]} */
     let content = [];
     if (isGone) content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone")))];
-    else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
+    else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, page.fault ? faultParts(page.fault) : t("state.failed")), again(t("fault.again")))];
     else if (page.state === "waiting" || page.state === "reading") content = [h("div", { class: "banner busy" }, h("span", { class: "spinner" }), h("span", null, t(`state.${page.state}`)))];
     else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, t(page.state === "new" ? "editor.notRead" : this.mayEdit ? "editor.noLines" : "editor.noLinesHere")), again(t("editor.read")))];
     fill(this.status, content);

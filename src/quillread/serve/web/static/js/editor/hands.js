@@ -63,7 +63,7 @@ export class Hands {
     }
     switch (action) {
       case "right": return this.right(place);
-      case "back": return this.goTo(place - 1);
+      case "back": return this.goTo(this.sheet.rows.findLastIndex((row, i) => i < place && this.sheet.isText(row)));
       case "rightUpToHere": return this.rightUpToHere(place);
       case "up": return this.goTo(place - 1, pane.caret);
       case "down": return this.goTo(place + 1, pane.caret);
@@ -106,21 +106,23 @@ export class Hands {
     const row = this.sheet.rows[place];
     if (!row) return;
     if (this.mayEdit && !row.line.checked) this.sheet.edit(row.line.id, { checked: true }, { now: true });
-    if (place + 1 < this.sheet.rows.length) return this.goTo(place + 1);
+    const next = this.sheet.rows.findIndex((other, i) => i > place && this.sheet.isText(other));
+    if (next >= 0) return this.goTo(next);
     outbox.flush();
     if (this.sheet.page.next_id) return this.turn(this.sheet.page.next_id, "next");
     announce(t("editor.lastLine"));
-    toast(this.sheet.rows.every((other) => other.line.checked) ? t("editor.allChecked") : t("editor.lastLine"));
+    toast(this.sheet.text.every((other) => other.line.checked) ? t("editor.allChecked") : t("editor.lastLine"));
   }
 
   /** @param {number} place */
   rightUpToHere(place) {
     if (!this.mayEdit || place < 0) return;
-    const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
+    const isOpen = (/** @type {import("./sheet.js").Row} */ row) => !row.line.checked && this.sheet.isText(row);
+    const rows = this.sheet.rows.slice(0, place + 1).filter(isOpen);
     const steps = rows.map((row) => this.sheet.edit(row.line.id, { checked: true }, { now: true }));
     announce(t("editor.tookLines", { n: rows.length }));
     toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.changes.takeBack(steps) });
-    const next = this.sheet.rows.findIndex((row) => !row.line.checked);
+    const next = this.sheet.rows.findIndex(isOpen);
     if (next >= 0) this.goTo(next);
   }
 
@@ -129,6 +131,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = Math.max(0, place); at < rows.length; at++) {
       const { line } = rows[at];
+      if (!this.sheet.isText(rows[at])) continue;
       const word = nextDoubt(line, at === place ? this.pane.selection[1] : 0);
       if (word) return this.select(line, word);
     }
@@ -141,6 +144,7 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = place; at >= 0; at--) {
       const { line } = rows[at];
+      if (!this.sheet.isText(rows[at])) continue;
       const word = at === place ? previousDoubt(line, ...this.pane.selection) : previousDoubt(line, Infinity, Infinity);
       if (word) return this.select(line, word);
     }

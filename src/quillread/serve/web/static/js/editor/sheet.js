@@ -3,7 +3,7 @@
 import { call, get } from "../api.js";
 import { outbox } from "../outbox.js";
 import { Changes } from "./changes.js";
-import { fromServer, shiftWords } from "./words.js";
+import { fromServer, NOT_TEXT, shiftWords } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").Page} Page */
@@ -89,6 +89,20 @@ export class Sheet extends EventTarget {
     const edit = outbox.edits.get(line.id);
     if (edit) return { line: { ...server, text: edit.text, checked: edit.checked, words: shiftWords(server.words, server.text, edit.text) }, server, note: edit.theirs ? "conflict" : (edit.refused ?? "") };
     return { line: known && known.server.revision === server.revision ? asTyped(server, known.line) : server, server, note: "" };
+  }
+
+  /**
+   * Whether a line is text: not if it is in a picture, or in a region to ignore.
+   * @param {Row} row
+   */
+  isText({ line }) {
+    const kind = this.regions.find((region) => region.id === line.region_id)?.kind;
+    return kind === undefined || !NOT_TEXT.includes(kind);
+  }
+
+  /** The rows of text. */
+  get text() {
+    return this.rows.filter((row) => this.isText(row));
   }
 
   /** @param {number} id */

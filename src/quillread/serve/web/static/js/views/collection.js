@@ -178,7 +178,7 @@ class CollectionScreen {
       h("strong", null, t("tray.selected", { n })),
       h("div", { class: "push" }),
       this.mayEdit ? button("read", t("read.again"), () => this.act((pages) => readAgain(pages, "all"))) : null,
-      button("download", t("export.title"), () => this.export({ pages: this.chosen().map((page) => page.id) }).catch(tellFault)),
+      button("download", t("export.title"), () => this.exportShown().catch(tellFault)),
       this.mayEdit ? button("move", t("move.title"), () => this.act((pages) => movePages(pages, [...this.documents.values()], this.id, () => this.load()))) : null,
       this.mayEdit ? button("trash", t("delete"), () => this.act((pages) => deletePages(pages, () => this.load())), "plain danger-text") : null,
       button("close", t("tray.clear"), () => (this.grid?.clear(), this.grid?.list.focus()))); // prettier-ignore
@@ -203,7 +203,8 @@ class CollectionScreen {
 
   /** What is selected, or all. */
   exportShown() {
-    return this.export(this.grid?.selected.size ? { pages: this.chosen().map((page) => page.id) } : {});
+    const chosen = this.grid?.selected.size ? this.chosen() : [];
+    return this.export(chosen.length && chosen.length < this.pages.size ? { pages: chosen.map((page) => page.id) } : {});
   }
 
   /** @param {{pages?: number[], documents?: number[], sample?: number}} what Else all. */
