@@ -291,6 +291,24 @@ def test_pages_of_a_manifest_are_added_by_its_address_with_keys(alone: Served, t
     expect(tab.locator(".cell-name")).to_have_text(["1r", "<i>1v</i>"])
 
 
+def test_a_dialog_stays_where_text_is_selected_beyond_its_edge(served: Served, tab: Any):
+    made = served.call("POST", "collections", json={"name": "Selected"})["id"]
+    open_empty(tab, served, made)
+    tab.get_by_role("button", name="Add pages").press("Enter")
+    tab.get_by_role("menuitem", name="address").press("Enter")
+    tab.locator("#ask:focus").wait_for()
+    tab.keyboard.type("https://example.org/manifest.json")
+    box = tab.locator("#ask").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.down()
+    tab.mouse.move(5, box["y"], steps=5)
+    tab.mouse.up()
+    tab.wait_for_timeout(200)
+    expect(tab.locator("#ask")).to_have_value("https://example.org/manifest.json")
+    tab.mouse.click(5, 5)
+    expect(tab.locator("dialog")).to_have_count(0)
+
+
 def test_an_address_that_does_not_answer_says_why(alone: Served, tab: Any):
     with serve() as site:
         address = site.add("/gone.json", Answer(status=404))

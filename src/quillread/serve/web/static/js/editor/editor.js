@@ -25,6 +25,9 @@ import { wordAt } from "./words.js";
 
 const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
 
+const AROUND = /^(page|document)\.(created|changed|deleted|restored|moved|purged)$/; // what puts other pages next to this one
+const TOGETHER = 700; // ms, in which such events are answered by one look
+
 const HURRY = 120; // ms between lines, below which nobody looks at the image: a key that is held down repeats after 30
 
 /** The document that was left by turning pages. @type {number|null} */
@@ -55,6 +58,7 @@ export class Editor {
     this.activatedAt = -Infinity;
     this.isHurried = false;
     this.waiting = 0;
+    this.looking = 0;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -226,7 +230,7 @@ export class Editor {
     const { page } = this.sheet;
     const isOurs = kind.startsWith("page.") ? data.page === this.id : kind.startsWith("document.") ? data.document === page.document_id : data.collection === page.collection_id;
     const isPlace = /\.(deleted|restored|moved)$/.test(kind);
-    if (isPlace ? !isOurs : data.page !== this.id) return;
+    if (isPlace ? !isOurs : data.page !== this.id) return void (AROUND.test(kind) && this.lookAround());
     try {
       if (isPlace) await this.findAgain();
       else if (kind === "line.changed") await this.heardLine(data);
@@ -267,9 +271,21 @@ export class Editor {
     bar.close();
   }
 
+  /** Other pages have come, gone or moved: one of them may be next to this one. */
+  lookAround() {
+    this.looking ||= setTimeout(() => {
+      this.looking = 0;
+      this.reloadPage().catch(() => {}); // gone, or the server is away: other events tell
+    }, TOGETHER);
+  }
+
   async reloadPage() {
     const page = await get(`pages/${this.id}`);
-    this.sheet.page = { ...this.sheet.page, state: page.state, fault: page.fault, next_id: page.next_id, previous_id: page.previous_id };
+    const document_ = await get(`documents/${page.document_id}`);
+    if (this.ends.signal.aborted) return;
+    this.document = document_;
+    this.sheet.page = { ...page, version: this.sheet.page.version };
+    this.bar.follow();
     this.showStatus();
   }
 
@@ -341,6 +357,7 @@ export class Editor {
     const { page } = this.sheet;
     leftBehind = [page.next_id, page.previous_id].some((id) => currentPath() === `page/${id}`) ? page.document_id : null;
     outbox.flush();
+    clearTimeout(this.looking);
     this.ends.abort();
     this.stop();
     this.layout?.close();
