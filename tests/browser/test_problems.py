@@ -79,7 +79,10 @@ def test_a_job_that_failed_is_told_in_the_language_of_the_page(served: Served, g
 
 def test_a_page_that_could_not_be_read_is_told_in_the_language_of_the_page(served: Served, german: Any):
     page = served.new_page()
-    body = served.call("GET", f"pages/{page}") | {"state": "failed", "fault": {"kind": "memory", "message": "too large"}}
+    body = served.call("GET", f"pages/{page}") | {
+        "state": "failed",
+        "fault": {"kind": "memory", "message": "too large"},
+    }
     german.route(f"**/api/v1/pages/{page}", lambda route: route.fulfill(json=body))
     german.goto(f"{served.address}/#/page/{page}")
     status = german.locator(".page-status .banner")

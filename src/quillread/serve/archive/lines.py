@@ -132,7 +132,9 @@ def restore_version(
     if as_read and version.kind == "machine":
         facts = {name: getattr(version, name) for name in ("kind", "author", "reading", "fingerprint")}
         again = _add_version(session, row, version.text, version.confidence, **facts)
-        return _let_count(session, actor, LineState(row, again, again), again, checked=False, confidence=again.confidence)
+        return _let_count(
+            session, actor, LineState(row, again, again), again, checked=False, confidence=again.confidence
+        )
     is_checked = version.kind == "person" and version.confidence == 1.0
     return _write(session, actor, replace(state, version=None), version.text, is_checked)
 

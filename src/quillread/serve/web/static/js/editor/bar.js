@@ -76,7 +76,7 @@ export function editorBar(editor) {
  * @param {number|null|undefined} page
  */
 function lead(link, page) {
-  link.toggleAttribute("href", Boolean(page));
   if (page) link.href = `#/page/${page}`;
+  else link.removeAttribute("href");
   for (const [name, value] of [["role", "link"], ["aria-disabled", "true"]]) page ? link.removeAttribute(name) : link.setAttribute(name, value); // prettier-ignore
 }

@@ -244,7 +244,7 @@ async function sendPieces(target, file, progress) {
   try {
     const job = await sendRest(url, file, known ?? { offset: 0, job: null }, progress);
     remember(key, null);
-    noteJob(await patiently(() => call("GET", `jobs/${job}`)));
+    call("GET", `jobs/${job}`).then(noteJob, () => {}); // events tell of it, too
   } catch (error) {
     if (isOfFiles(error) || (error instanceof Problem && error.status === 404)) remember(key, null); // it cannot go on
     throw error;
