@@ -107,6 +107,7 @@ export class LayoutTool extends RegionWork {
 
   /** Draw all anew. */
   draw() {
+    if (this.ends.signal.aborted) return; // what was saved last has arrived
     this.lines = this.lines.filter((id) => this.sheet.byId.has(id));
     if (this.point !== null && this.point >= this.points.length) this.point = null; // another has drawn it anew
     const scale = this.view.scale || 1;

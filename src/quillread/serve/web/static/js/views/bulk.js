@@ -10,9 +10,9 @@ import { tellJob } from "./jobs.js";
 /** @typedef {import("../types.js").Page} Page */
 /** @typedef {import("../types.js").ArchiveDocument} ArchiveDocument */
 /** @typedef {import("../types.js").Collection} Collection */
-const AT_ONCE = 10_000; // pages that the server takes in one request
-
 /** @typedef {{from_id: number, document_id: number}} Moved Where the pages of a document are now: the same one, or a new one. */
+
+const AT_ONCE = 10_000; // pages that the server takes in one request
 
 /**
  * Have pages read again.

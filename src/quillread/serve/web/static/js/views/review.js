@@ -247,13 +247,16 @@ class Review {
   async step(by) {
     if (this.isTurning) return; // the line that is shown is not the one that would be left
     this.isTurning = true;
+    const { field } = this;
     const to = Math.max(0, this.at + by);
+    field?.setAttribute("readonly", ""); // it is left
     if (!this.lines.has(this.queue[to])) holdKeys(this.path, t("review.opening")); // what is typed now is for that line
     try {
       outbox.flush();
       await this.show(to);
     } catch (error) {
-      if (isHeld(this.path)) endHold(), this.field?.focus();
+      field?.removeAttribute("readonly");
+      if (isHeld(this.path)) endHold(), field?.focus();
       tellFault(error);
     } finally {
       this.isTurning = false;
