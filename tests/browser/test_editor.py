@@ -246,20 +246,32 @@ def test_undo_of_a_split_or_a_join_gives_the_lines_back_as_they_were(editor: Edi
     editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in before])
 
 
+def as_read(editor: EditorDriver) -> list[Any]:
+    names = ("id", "text", "kind", "confidence", "words", "alternatives", "read_text", "baseline", "polygon")
+    return [[line[name] for name in names] for line in editor.served.lines(editor.page)]
+
+
 @pytest.mark.parametrize("keys", [["Alt+Shift+Enter"], [*["ArrowRight"] * 2, "Alt+Enter"]], ids=["join", "split"])
 def test_what_a_machine_has_read_is_no_draft_of_a_person_after_undo(editor: EditorDriver, keys: list[str]):
-    before = editor.served.lines(editor.page)
-    assert {line["kind"] for line in before} == {"machine"}
+    line = editor.served.lines(editor.page)[1]
+    middle = (line["baseline"][0][0] + line["baseline"][-1][0]) / 2
+    changed(editor, "POST", f"lines/{line['id']}/split", {"x": middle})
+    before = as_read(editor)
+    assert {line["kind"] for line in editor.served.lines(editor.page)} == {"machine"}
     editor.open()
     editor.press("ArrowDown", *keys)
-    editor.wait_until(lambda: len(editor.served.lines(editor.page)) != len(before))
+    editor.wait_until(lambda: len(as_read(editor)) != len(before))
     editor.press("Control+z")
     editor.wait_for_lines(len(before))
-    names = ("id", "text", "kind", "confidence", "words", "alternatives", "read_text", "baseline", "polygon")
-    expected = [{name: line[name] for name in names} for line in before]
-    editor.wait_until(
-        lambda: [{name: line[name] for name in names} for line in editor.served.lines(editor.page)] == expected
-    )
+    editor.wait_until(lambda: as_read(editor) == before)
+
+
+def changed(editor: EditorDriver, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Change the layout of the page as another person."""
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    headers = {"If-Match": f'"{version}"'}
+    answer: dict[str, Any] = editor.served.call(method, f"{path}?read=false", json=body, headers=headers)
+    return answer
 
 
 def hold_posts(editor: EditorDriver, path: str) -> list[Any]:
@@ -660,17 +672,12 @@ def test_an_open_page_that_moves_to_another_collection_is_edited_on_and_hears_of
 
 def put_into(editor: EditorDriver, kind: str, line_ids: list[int]) -> None:
     """Put lines into a new region of a kind."""
-
-    def changed(method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        version = editor.served.call("GET", f"pages/{editor.page}")["version"]
-        headers = {"If-Match": f'"{version}"'}
-        answer: dict[str, Any] = editor.served.call(method, f"{path}?read=false", json=body, headers=headers)
-        return answer
-
     corner = [[0, 0], [9, 0], [9, 9], [0, 9]]
-    made = changed("POST", f"pages/{editor.page}/regions", {"polygon": corner, "kind": kind})["regions"][0]["id"]
+    made = changed(editor, "POST", f"pages/{editor.page}/regions", {"polygon": corner, "kind": kind})["regions"][0][
+        "id"
+    ]
     for id in line_ids:
-        changed("PATCH", f"lines/{id}/layout", {"region_id": made})
+        changed(editor, "PATCH", f"lines/{id}/layout", {"region_id": made})
 
 
 def test_lines_in_pictures_and_regions_to_ignore_are_passed_by(editor: EditorDriver):
