@@ -672,12 +672,10 @@ def test_an_open_page_that_moves_to_another_collection_is_edited_on_and_hears_of
 
 def put_into(editor: EditorDriver, kind: str, line_ids: list[int]) -> None:
     """Put lines into a new region of a kind."""
-    corner = [[0, 0], [9, 0], [9, 9], [0, 9]]
-    made = changed(editor, "POST", f"pages/{editor.page}/regions", {"polygon": corner, "kind": kind})["regions"][0][
-        "id"
-    ]
+    region = {"kind": kind, "polygon": [[0, 0], [9, 0], [9, 9], [0, 9]]}
+    (made,) = changed(editor, "POST", f"pages/{editor.page}/regions", region)["regions"]
     for id in line_ids:
-        changed(editor, "PATCH", f"lines/{id}/layout", {"region_id": made})
+        changed(editor, "PATCH", f"lines/{id}/layout", {"region_id": made["id"]})
 
 
 def test_lines_in_pictures_and_regions_to_ignore_are_passed_by(editor: EditorDriver):
