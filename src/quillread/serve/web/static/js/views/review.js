@@ -248,12 +248,11 @@ class Review {
     if (this.isTurning) return; // the line that is shown is not the one that would be left
     this.isTurning = true;
     const { field } = this;
-    const to = Math.max(0, this.at + by);
     field?.setAttribute("readonly", ""); // it is left
-    if (!this.lines.has(this.queue[to])) holdKeys(this.path, t("review.opening")); // what is typed now is for that line
+    holdKeys(this.path, t("review.opening")); // what is typed now is for the line that comes
     try {
       outbox.flush();
-      await this.show(to);
+      await this.show(Math.max(0, this.at + by));
     } catch (error) {
       field?.removeAttribute("readonly");
       if (isHeld(this.path)) endHold(), field?.focus();
