@@ -173,11 +173,17 @@ def test_files_that_were_not_sent_are_told_and_sent_when_one_says_so(alone: Serv
     expect(tab.locator(".cell")).to_have_count(1, timeout=60_000)
 
 
-def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Served, tab: Any, tmp_path: Path):
-    large = tmp_path / "large.tif"
+def make_large(folder: Path) -> Path:
+    """A file that is sent in pieces."""
+    large = folder / "large.tif"
     with Image.open(LETTER) as image:
         image.convert("RGB").resize((3000, 3900)).save(large)  # as it is, without compression
     assert large.stat().st_size > 32e6
+    return large
+
+
+def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Served, tab: Any, tmp_path: Path):
+    large = make_large(tmp_path)
     open_empty(tab, alone, 1)
     network = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4e6}
     devtools = tab.context.new_cdp_session(tab)
@@ -198,6 +204,35 @@ def test_a_large_file_goes_on_where_it_was_when_the_server_was_killed(alone: Ser
     page = alone.call("GET", "collections/1/pages")["items"][0]
     assert page["source_name"] == "large.tif"
     assert httpx.get(f"{alone.address}/api/v1/pages/{page['id']}/original").content == large.read_bytes()
+
+
+def test_a_large_file_that_came_whole_is_imported_though_its_import_was_not_begun(
+    alone: Served, tab: Any, tmp_path: Path
+):
+    large = make_large(tmp_path)
+
+    def keep_and_fail(route: Any) -> None:
+        """As a server does that has all bytes, and whose queue is full."""
+        (alone.data / "uploads" / "resumable" / route.request.url.rpartition("/")[2]).write_bytes(large.read_bytes())
+        route.fulfill(status=429, json={"detail": "too much"})
+
+    open_empty(tab, alone, 1)
+    tab.route(re.compile("/uploads/0-"), keep_and_fail, times=1)
+    choose(tab, large)
+    tab.get_by_text("1 file sent").wait_for()
+    tab.locator(".cell").wait_for(timeout=60_000)
+    assert [job["kind"] for job in alone.call("GET", "jobs")["items"]].count("import") == 1
+
+
+def test_a_large_file_that_is_refused_is_refused_again(alone: Served, tab: Any, tmp_path: Path):
+    large = tmp_path / "large.tif"
+    large.write_bytes(bytes(33_000_000))
+    open_empty(tab, alone, 1)
+    for times in (1, 2, 3):
+        choose(tab, large)
+        expect(tab.locator(".toast.error", has_text="1 file was refused: large.tif")).to_have_count(times)
+    expect(tab.get_by_text("1 file sent")).to_have_count(0)
+    assert alone.call("GET", "jobs")["items"] == []
 
 
 def test_files_that_cannot_be_taken_are_named_and_do_not_keep_others_out(served: Served, tab: Any, tmp_path: Path):
@@ -254,6 +289,24 @@ def test_pages_of_a_manifest_are_added_by_its_address_with_keys(alone: Served, t
         expect(tab.locator(".cell")).to_have_count(2, timeout=60_000)
     expect(tab.locator(".grid-head h2")).to_have_text("<b>Codex</b> 7")
     expect(tab.locator(".cell-name")).to_have_text(["1r", "<i>1v</i>"])
+
+
+def test_a_dialog_stays_where_text_is_selected_beyond_its_edge(served: Served, tab: Any):
+    made = served.call("POST", "collections", json={"name": "Selected"})["id"]
+    open_empty(tab, served, made)
+    tab.get_by_role("button", name="Add pages").press("Enter")
+    tab.get_by_role("menuitem", name="address").press("Enter")
+    tab.locator("#ask:focus").wait_for()
+    tab.keyboard.type("https://example.org/manifest.json")
+    box = tab.locator("#ask").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.down()
+    tab.mouse.move(5, box["y"], steps=5)
+    tab.mouse.up()
+    tab.wait_for_timeout(200)
+    expect(tab.locator("#ask")).to_have_value("https://example.org/manifest.json")
+    tab.mouse.click(5, 5)
+    expect(tab.locator("dialog")).to_have_count(0)
 
 
 def test_an_address_that_does_not_answer_says_why(alone: Served, tab: Any):

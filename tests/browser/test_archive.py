@@ -166,6 +166,16 @@ def test_documents_that_are_not_neighbours_have_their_places_again_after_undo(se
     assert (documents(here), documents(there)) == ([first, *others], [])
 
 
+def test_pages_are_moved_to_no_document_that_nobody_sees(served: Served, tab: Any):
+    here = served.new_collection("One of two", 1)
+    served.call("POST", f"collections/{here}/documents", json={"name": "Emptied"})
+    open_collection(tab, served, here)
+    expect(tab.locator(".page-head")).to_contain_text("1 document ·")
+    tab.keyboard.press(" ")
+    tab.get_by_role("button", name="Move…").press("Enter")
+    expect(tab.locator("#move-to optgroup").first.locator("option")).to_have_text(["One of two"])
+
+
 def test_filters_show_what_they_say(served: Served, tab: Any):
     collection = served.new_collection("Mixed", 2)
     page = served.call("GET", f"collections/{collection}/pages")["items"][0]["id"]
@@ -381,6 +391,43 @@ def test_proofreading_stays_at_its_line_without_the_server_and_skips_what_was_de
     tab.keyboard.press("ArrowDown")
     expect(place).to_have_attribute("value", "3")
     expect(tab.locator(f".review-strip[src*='lines/{fourth}/']")).to_have_count(0)
+
+
+def test_what_is_typed_while_the_next_line_loads_is_for_that_line(served: Served, tab: Any):
+    held: list[Any] = []
+    is_slow = [True]
+
+    def answer(route: Any) -> None:
+        if is_slow and route.request.method == "GET":
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.route("**/api/v1/lines/*", answer)
+    with tab.expect_response(lambda answer: "/review?" in answer.url) as queue:
+        tab.goto(f"{served.address}/#/collection/{served.collection}/review")
+    first, second, third, *_ = queue.value.json()["lines"]
+    before = {line: served.call("GET", f"lines/{line}")["text"] for line in (first, second, third)}
+    tab.wait_for_timeout(300)
+    held.pop(0).continue_()
+    tab.locator(".review-field:focus").wait_for(timeout=30_000)
+    tab.keyboard.press("Enter")
+    tab.keyboard.type("for the second ")
+    tab.keyboard.press("Enter")
+    tab.keyboard.type("for the third ")
+    is_slow.clear()
+    for route in held:
+        route.continue_()
+    expect(tab.locator(".review-card progress")).to_have_attribute("value", "2")
+    expect(tab.locator(".review-field:focus")).to_have_value("for the third " + before[third])
+    tab.locator(".save-state[data-state=saved]").wait_for()
+    lines = [served.call("GET", f"lines/{line}") for line in (first, second, third)]
+    assert [line["text"] for line in lines] == [
+        before[first],
+        "for the second " + before[second],
+        "for the third " + before[third],
+    ]
+    assert [line["checked"] for line in lines] == [True, True, False]
 
 
 def test_a_conflict_is_decided_while_proofreading(served: Served, tab: Any):

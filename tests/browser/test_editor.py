@@ -246,6 +246,82 @@ def test_undo_of_a_split_or_a_join_gives_the_lines_back_as_they_were(editor: Edi
     editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in before])
 
 
+def as_read(editor: EditorDriver) -> list[Any]:
+    names = ("id", "text", "kind", "confidence", "words", "alternatives", "read_text", "baseline", "polygon")
+    return [[line[name] for name in names] for line in editor.served.lines(editor.page)]
+
+
+@pytest.mark.parametrize("keys", [["Alt+Shift+Enter"], [*["ArrowRight"] * 2, "Alt+Enter"]], ids=["join", "split"])
+def test_what_a_machine_has_read_is_no_draft_of_a_person_after_undo(editor: EditorDriver, keys: list[str]):
+    line = editor.served.lines(editor.page)[1]
+    middle = (line["baseline"][0][0] + line["baseline"][-1][0]) / 2
+    changed(editor, "POST", f"lines/{line['id']}/split", {"x": middle})
+    before = as_read(editor)
+    assert {line["kind"] for line in editor.served.lines(editor.page)} == {"machine"}
+    editor.open()
+    editor.press("ArrowDown", *keys)
+    editor.wait_until(lambda: len(as_read(editor)) != len(before))
+    editor.press("Control+z")
+    editor.wait_for_lines(len(before))
+    editor.wait_until(lambda: as_read(editor) == before)
+
+
+def changed(editor: EditorDriver, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Change the layout of the page as another person."""
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    headers = {"If-Match": f'"{version}"'}
+    answer: dict[str, Any] = editor.served.call(method, f"{path}?read=false", json=body, headers=headers)
+    return answer
+
+
+def hold_posts(editor: EditorDriver, path: str) -> list[Any]:
+    """Changes of the page that wait until the test lets them go on."""
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    editor.tab.route(f"**/pages/{editor.page}/{path}", answer)
+    return held
+
+
+def test_what_is_typed_while_a_split_is_undone_is_for_the_line_that_is_whole_again(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    held = hold_posts(editor, "merge?*")
+    editor.open()
+    editor.press("ArrowDown", *["ArrowRight"] * 2, "Alt+Enter")
+    editor.wait_for_lines(len(before) + 1)
+    editor.press("Control+z")
+    editor.type("xy")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_for_lines(len(before))
+    text = before[1]["text"]
+    editor.wait_until(lambda: editor.value == f"{text[:2]}xy{text[2:]}")
+    assert editor.saved()[1]["text"] == editor.value
+    expect(editor.tab.locator("li.line .note")).to_have_count(0)
+
+
+def test_undo_that_has_to_wait_takes_back_nothing_that_is_typed_after_it(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    held = hold_posts(editor, "lines")
+    editor.open()
+    editor.press("ArrowDown", "F9")
+    editor.tab.locator(".layout-surface:focus").wait_for()
+    editor.press("n", "Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.type("a")
+    editor.press("Control+z")
+    editor.type("b")
+    editor.wait_until(lambda: len(held) == 1)
+    held[0].continue_()
+    editor.wait_for_lines(len(before) + 1)
+    assert "b" in editor.saved()[1]["text"].removesuffix(before[1]["text"])
+
+
 def shapes_of(editor: EditorDriver) -> list[Any]:
     return [(line["baseline"], line["polygon"]) for line in editor.served.lines(editor.page)]
 
@@ -545,6 +621,23 @@ def test_page_keys_go_on_in_the_next_document_and_say_so(served: Served, tab: An
     expect(tab).to_have_url(re.compile(f"#/page/{second}$"))
 
 
+def test_the_next_page_is_the_one_that_is_next_by_now(served: Served, tab: Any):
+    collection = served.new_collection("Shrinking", 3)
+    first, second, third = (page["id"] for page in served.call("GET", f"collections/{collection}/pages")["items"])
+    editor = EditorDriver(tab, served, first).open()
+    following = tab.locator(".steps a").last
+    expect(following).to_have_attribute("href", f"#/page/{second}")
+    served.call("DELETE", f"pages/{second}")
+    expect(following).to_have_attribute("href", f"#/page/{third}")
+    expect(tab.locator(".page-label")).to_have_text("Page 1 of 2")
+    served.call("POST", f"pages/{second}/restore")
+    expect(following).to_have_attribute("href", f"#/page/{second}")
+    served.call("PATCH", "pages", json={"page_ids": [second, third], "deleted": True})
+    expect(following).to_have_attribute("aria-disabled", "true")
+    editor.press("PageDown")
+    expect(tab.locator(".toast")).to_contain_text("last page of the collection")
+
+
 def test_the_image_follows_the_last_of_many_lines_that_go_by_fast(editor: EditorDriver):
     editor.open()
     editor.tab.locator(".stage canvas").first.wait_for()
@@ -575,3 +668,33 @@ def test_an_open_page_that_moves_to_another_collection_is_edited_on_and_hears_of
     expect(tab.locator(".page-status .banner")).to_contain_text("Another person has deleted this")
     served.call("POST", f"pages/{page}/restore")
     expect(tab.locator(".page-status .banner")).to_have_count(0)
+
+
+def put_into(editor: EditorDriver, kind: str, line_ids: list[int]) -> None:
+    """Put lines into a new region of a kind."""
+    region = {"kind": kind, "polygon": [[0, 0], [9, 0], [9, 9], [0, 9]]}
+    (made,) = changed(editor, "POST", f"pages/{editor.page}/regions", region)["regions"]
+    for id in line_ids:
+        changed(editor, "PATCH", f"lines/{id}/layout", {"region_id": made["id"]})
+
+
+def test_lines_in_pictures_and_regions_to_ignore_are_passed_by(editor: EditorDriver):
+    lines = editor.served.lines(editor.page)
+    ids = [line["id"] for line in lines]
+    put_into(editor, "picture", ids[:2])
+    put_into(editor, "ignore", ids[4:5])
+    editor.open()
+    assert editor.place == 2
+    editor.press("Enter", "Enter")
+    assert editor.place == 5
+    editor.press("Shift+Enter")
+    assert editor.place == 3
+    editor.press("Tab")  # the lines before are checked
+    assert editor.place == next(i for i, _ in doubts_of(lines) if i > 4)
+    editor.press("Control+End", "Control+Enter")
+    checked = [line["id"] for line in editor.saved() if line["checked"]]
+    assert checked == [id for i, id in enumerate(ids) if i not in (0, 1, 4)]
+    editor.press("Enter")
+    expect(editor.tab).not_to_have_url(re.compile(f"#/page/{editor.page}$"))
+    editor.tab.goto(f"{editor.served.address}/#/page/{editor.page}/print")
+    expect(editor.tab.locator(".print-line")).to_have_count(len(ids) - 3)

@@ -1,6 +1,7 @@
 """The layout by hand, with keys alone and with the pointer."""
 
 import re
+from typing import Any
 
 from browsing import SHOTS, EditorDriver, Served, expect
 
@@ -27,6 +28,28 @@ def test_a_line_is_added_below_moved_deleted_and_taken_back_by_keys(editor: Edit
     editor.wait_for_lines(len(before) + 1)
     editor.press("Escape")
     editor.tab.locator("textarea.field:focus").wait_for()
+
+
+FOCUSES = """
+const choose = HTMLTextAreaElement.prototype.setSelectionRange;
+HTMLTextAreaElement.prototype.setSelectionRange = function (...range) {
+  this.focus();
+  choose.apply(this, range);
+};
+"""
+"""As Safari did up to 18.2."""
+
+
+def test_keys_stay_those_of_the_layout_where_selecting_text_gives_it_the_focus(editor: EditorDriver):
+    editor.tab.add_init_script(FOCUSES)
+    before = editor.served.lines(editor.page)
+    start(editor).press("ArrowDown")
+    expect(editor.tab.locator(".layout-surface")).to_be_focused()
+    assert editor.place == 2
+    editor.press("Escape")
+    editor.tab.locator("textarea.field:focus").wait_for()
+    editor.type("typed ")
+    assert editor.saved()[2]["text"] == "typed " + before[2]["text"]
 
 
 def test_a_point_of_a_baseline_is_moved_by_keys_and_moved_back(editor: EditorDriver):
@@ -332,3 +355,66 @@ def test_regions_are_put_in_another_order_with_their_lines_by_keys(editor: Edito
     editor.wait_until(lambda: list(regions_of(editor)) == before)
     assert [line["id"] for line in editor.served.lines(editor.page)] == lines
     editor.tab.screenshot(path=SHOTS / "region.png")
+
+
+def test_a_region_that_is_marked_by_a_key_pressed_often_is_another_once_and_gets_its_lines_back(editor: EditorDriver):
+    made = make_region(editor)
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    outside = editor.served.lines(editor.page)[4]["id"]
+    headers = {"If-Match": f'"{version}"'}
+    editor.served.call("PATCH", f"lines/{outside}/layout?read=false", json={"region_id": made}, headers=headers)
+    editor.tab.wait_for_timeout(500)  # the page hears of it
+    before = [line["region_id"] for line in layout_of(editor)["lines"]]
+    editor.press("k", "k", "k", "k")
+    expect(editor.tab.locator("select[data-key=kind]")).to_have_value("picture")
+    editor.wait_until(lambda: kind_of(editor, made) == "picture")
+    assert [line["region_id"] for line in layout_of(editor)["lines"]].count(made) == before.count(made) - 1
+    editor.press("Control+z")
+    editor.wait_until(lambda: [line["region_id"] for line in layout_of(editor)["lines"]] == before)
+    assert kind_of(editor, made) == "text"
+
+
+def kind_of(editor: EditorDriver, region: int) -> str:
+    return next(one["kind"] for one in layout_of(editor)["regions"] if one["id"] == region)
+
+
+def test_what_is_moved_while_another_is_saved_is_saved_once_and_moved_back_by_itself(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    first, second = before[1]["id"], before[2]["id"]
+    moved: list[str] = []
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        moved.append(route.request.url)
+        if len(moved) == 1:
+            held.append(route)
+        else:
+            route.continue_()
+
+    editor.tab.route("**/lines/*/layout", answer)
+    start(editor).press("Shift+ArrowDown")
+    editor.wait_until(lambda: len(held) == 1)
+    editor.press("ArrowDown", "Shift+ArrowDown")
+    editor.tab.wait_for_timeout(800)  # until it is to be saved, too
+    held[0].continue_()
+    editor.wait_until(lambda: line_of(editor, second)["baseline"] != before[2]["baseline"])
+    assert [url.rsplit("/", 2)[1] for url in moved] == [str(first), str(second)]
+    editor.press("Control+z")
+    editor.wait_until(lambda: line_of(editor, second)["baseline"] == before[2]["baseline"])
+    assert line_of(editor, first)["baseline"] != before[1]["baseline"]
+    editor.press("Control+z")
+    editor.wait_until(lambda: line_of(editor, first)["baseline"] == before[1]["baseline"])
+
+
+def test_a_point_that_another_has_taken_away_is_chosen_no_more(editor: EditorDriver):
+    line = editor.served.lines(editor.page)[1]
+    count = len(editor.served.lines(editor.page))
+    start(editor).press("p", "p", "p")
+    editor.tab.locator("[data-point='2'].chosen").wait_for()
+    version = editor.served.call("GET", f"pages/{editor.page}")["version"]
+    shape = {"baseline": [line["baseline"][0], line["baseline"][-1]], "polygon": line["polygon"]}
+    headers = {"If-Match": f'"{version}"'}
+    editor.served.call("PATCH", f"lines/{line['id']}/layout?read=false", json=shape, headers=headers)
+    expect(editor.tab.locator("[data-point]")).to_have_count(2)
+    editor.press("s")
+    editor.wait_for_lines(count + 1)

@@ -128,7 +128,7 @@ def _answer_fault(request: Request, error: Exception) -> Response:
 def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [{"where": list(fault["loc"]), "message": fault["msg"]} for fault in error.errors()]
-    return problem(request, 422, "the request is not of the form that is needed", faults=faults)
+    return problem(request, 422, "the request is not of the form that is needed", code="invalid", faults=faults)
 
 
 def _answer_status(request: Request, error: Exception) -> Response:
@@ -160,4 +160,4 @@ def _answer_conflict(request: Request, error: Exception) -> Response:
 
 def _answer_range(request: Request, error: Exception) -> Response:
     """A number beyond those of the database, or the character NUL in a text."""
-    return problem(request, 422, "a value of the request is beyond what the database can hold")
+    return problem(request, 422, "a value of the request is beyond what the database can hold", code="invalid")

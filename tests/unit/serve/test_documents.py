@@ -45,6 +45,7 @@ def test_a_list_that_goes_on_after_what_is_gone_says_so(client: TestClient, coll
     answer = client.get(f"/api/v1/collections/{collection}/documents", params={"after": 4711})
     assert answer.status_code == 400
     assert "from its start" in answer.json()["hint"]
+    assert answer.json()["code"] == "list-changed"
 
 
 def test_a_document_that_moves_takes_its_lines_into_the_search_of_the_other_collection(
@@ -172,7 +173,19 @@ def test_several_pages_are_read_as_one_job(client: TestClient, collection: int, 
     job = client.post("/api/v1/pages/read", json={"page_ids": pages[1:]})
     assert (job.status_code, job.json()["total"]) == (202, 2)
     assert client.post("/api/v1/pages/read", json={"page_ids": [pages[0], 999]}).status_code == 404
-    assert client.post("/api/v1/pages/read", json={"page_ids": []}).status_code == 422
+    empty = client.post("/api/v1/pages/read", json={"page_ids": []})
+    assert (empty.status_code, empty.json()["code"]) == (422, "invalid")
+
+
+def test_documents_without_pages_are_not_counted(client: TestClient, collection: int, make_page: MakePage):
+    full, emptied, _ = (make_document(client, collection) for _ in range(3))
+    make_page(full)
+    page = make_page(emptied)
+    place = f"/api/v1/collections/{collection}"
+    assert client.get(place).json()["document_count"] == 2
+    client.patch("/api/v1/pages", json={"page_ids": [page], "document_id": full})
+    shown = client.get(place).json()
+    assert (shown["document_count"], shown["page_count"]) == (1, 2)
 
 
 def test_a_listing_of_many_documents_takes_few_statements(client: TestClient, archive: Archive, collection: int):

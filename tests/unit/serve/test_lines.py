@@ -201,6 +201,24 @@ def test_an_earlier_version_is_restored_as_a_new_one(archive: Archive, client: T
     assert counts(archive, page_id) == (1, 0, 0)
 
 
+def test_a_reading_is_restored_as_one_on_wish(archive: Archive, client: TestClient):
+    page_id = fill(archive, "Dear Sit", sure=0.4)
+    (before,) = lines_of(client, page_id)
+    line = save(client, before, "nonsense").json()
+    place = f"/api/v1/lines/{line['id']}"
+    given = {"number": 1, "as_read": True}
+    answer = client.post(f"{place}/restore", json=given, headers={"If-Match": f'"{line["revision"]}"'})
+    again = answer.json()
+    assert {name: again[name] for name in before if name not in ("revision", "created")} == {
+        name: before[name] for name in before if name not in ("revision", "created")
+    }
+    assert again["kind"] == "machine"
+    assert counts(archive, page_id) == (1, 0, 1)
+    # What a person has written stays theirs.
+    person = client.post(f"{place}/restore", json={**given, "number": 2}, headers={"If-Match": answer.headers["etag"]})
+    assert (person.json()["kind"], person.json()["checked"]) == ("person", True)
+
+
 def test_a_reading_after_a_correction_is_a_version_below_it(archive: Archive, client: TestClient):
     page_id = fill(archive, "Dear Sit")
     (line,) = lines_of(client, page_id)

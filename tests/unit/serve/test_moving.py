@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from fastapi.testclient import TestClient
 from serve_pages import found_line, read_page
 from serve_readers import add_scans
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quillread.serve.archive.home import Archive
-from quillread.serve.database.schema import Event, Page
+from quillread.serve.database.schema import Blob, Event, Page
 from quillread.serve.jobs.crew import Crew
 
 MakePage = Callable[..., int]
@@ -122,6 +122,45 @@ def test_texts_history_originals_and_search_go_with_the_pages(archive: Archive, 
     versions = client.get(f"/api/v1/lines/{line['id']}/versions").json()["items"]
     assert [version["kind"] for version in versions] == ["machine", "person"]
     assert client.get(f"/api/v1/pages/{pages[0]}/original").content == original
+
+
+def make_book(archive: Archive, make_page: MakePage, document: int) -> list[int]:
+    """Three pages of one PDF."""
+    pages = [make_page(document, position=i, source_index=i) for i in range(3)]
+    with archive.database.write() as session:
+        source = session.get_one(Page, pages[0]).source
+        session.execute(update(Page).where(Page.id.in_(pages)).values(source=source))
+        session.execute(update(Blob).where(Blob.sha256 == source).values(media_type="application/pdf"))
+    return pages
+
+
+def test_the_original_of_a_moved_page_gives_nobody_the_pages_that_they_may_not_see(
+    archive: Archive, log_in: LogIn, users: dict[str, int], make_page: MakePage
+):
+    admin, reader = log_in("admin"), log_in("reader")
+    here, there = (make_collection(admin, name) for name in ("Here", "There"))
+    moved, *_ = make_book(archive, make_page, make_document(admin, here, "a"))
+    admin.post(f"/api/v1/collections/{there}/pages", json={"page_ids": [moved]})
+    original = f"/api/v1/pages/{moved}/original"
+    assert reader.get(original).status_code == 200
+    admin.put(f"/api/v1/collections/{here}/members/{users['reader']}", json={"role": "none"})
+    assert (reader.get(original).status_code, admin.get(original).status_code) == (404, 200)
+    assert reader.get(f"/api/v1/pages/{moved}/image").status_code == 200
+    # Whoever has been given the same file of their own sees all of it there.
+    make_book(archive, make_page, make_document(admin, there, "b"))
+    assert reader.get(original).status_code == 200
+
+
+def test_the_original_of_pages_in_the_bin_is_for_editors(
+    archive: Archive, log_in: LogIn, users: dict[str, int], make_page: MakePage
+):
+    admin, reader = log_in("admin"), log_in("reader")
+    kept, binned, _ = make_book(archive, make_page, make_document(admin, make_collection(admin, "Here"), "a"))
+    admin.delete(f"/api/v1/pages/{binned}")
+    for client, status in ((reader, 404), (log_in("editor"), 200), (admin, 200)):
+        assert client.get(f"/api/v1/pages/{kept}/original").status_code == status
+    admin.post(f"/api/v1/pages/{binned}/restore")
+    assert reader.get(f"/api/v1/pages/{kept}/original").status_code == 200
 
 
 def test_a_job_reads_pages_that_were_moved_meanwhile_and_tells_where_they_are(

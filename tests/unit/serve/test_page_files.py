@@ -5,11 +5,13 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi.testclient import TestClient
 from fontTools.ttLib import TTFont
 
+from quillread.errors import FaultKind
 from quillread.serve.web import pages
 
 STATIC = Path(pages.__file__).parent / "static"
@@ -134,6 +136,11 @@ def test_each_code_of_a_problem_has_its_words_in_each_language(language: str):
     codes = {code for path in sources for code in codes_in(path.read_text(encoding="utf-8"))}
     assert len(codes) > 30
     assert {key for key in texts(language) if key.startswith("problem.")} == {f"problem.{code}" for code in codes}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_kind_of_fault_has_its_words_in_each_language(language: str):
+    assert {f"fault.{kind}" for kind in get_args(FaultKind)} <= set(texts(language))
 
 
 def is_built(key: str, source: str) -> bool:

@@ -18,6 +18,7 @@ from quillread.serve.app import make_app
 from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeLimits
 from quillread.serve.database.schema import Blob, Job
+from quillread.serve.faults import BusyError
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 PATCH = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
@@ -79,6 +80,13 @@ def test_an_upload_is_kept_when_it_is_answered(client: TestClient, archive: Arch
     assert (job["kind"], job["state"], job["title"]) == ("import", "waiting", "a.png")
     (stored,) = archive.storage.list()
     assert archive.storage.read(stored.sha256) == content
+
+
+def test_an_import_of_several_files_is_named_by_the_first_and_counts_them(client: TestClient, collection: int):
+    body = b"".join(part("file", picture(), name) for name in ("a.png", "b.png", "c.png")) + b"--x--\r\n"
+    (job,) = send(client, collection, body).json()["jobs"]
+    assert (job["title"], job["files"]) == ("a.png", 3)
+    assert client.get(f"/api/v1/jobs/{job['id']}").json()["files"] == 3
 
 
 def test_a_form_that_is_sent_again_begins_no_second_import(client: TestClient, collection: int):
@@ -192,6 +200,27 @@ def test_a_crash_between_import_and_note_begins_no_second_import(
     (folder / uid).write_bytes(content)
     headers = {**PATCH, "Upload-Offset": str(len(content))}
     assert client.patch(place, content=b"", headers=headers).headers["x-job"] == job
+
+
+def test_a_whole_upload_whose_import_was_refused_begins_it_when_it_is_asked_again(
+    client: TestClient, archive: Archive, collection: int, monkeypatch: pytest.MonkeyPatch
+):
+    content = picture()
+    place = begin(client, collection, len(content)).headers["location"]
+    with monkeypatch.context() as patch:
+        patch.setattr("quillread.serve.jobs.queue._check_room", refuse)
+        assert client.patch(place, content=content, headers={**PATCH, "Upload-Offset": "0"}).status_code == 429
+    known = client.head(place, headers={"Tus-Resumable": "1.0.0"})
+    assert known.headers["upload-offset"] == str(len(content))
+    assert "x-job" not in known.headers
+    again = client.patch(place, content=b"", headers={**PATCH, "Upload-Offset": str(len(content))})
+    assert (again.status_code, again.headers["upload-offset"]) == (204, str(len(content)))
+    with archive.database.read() as session:
+        assert [str(job.id) for job in session.scalars(select(Job))] == [again.headers["x-job"]]
+
+
+def refuse(*_: Any) -> None:
+    raise BusyError("too many jobs wait", retry_after=1)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class CollectionOut(BaseModel):
     role: Role
     """Of whoever asks."""
     document_count: int
+    """Of those with pages: others, such as those that all pages were moved out of, are not shown."""
     page_count: int
     line_count: int
     checked_count: int
@@ -151,7 +152,7 @@ def _shown(session: Session, actor: Actor, collections: list[Collection]) -> lis
                 for column in (Page.line_count, Page.checked_count, Page.doubtful_count)
             ),
         )
-        .outerjoin(Page, (Page.document_id == Document.id) & Page.deleted.is_(None))
+        .join(Page, (Page.document_id == Document.id) & Page.deleted.is_(None))
         .where(Document.collection_id.in_(ids), Document.deleted.is_(None))
         .group_by(Document.collection_id)
     )

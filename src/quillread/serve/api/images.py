@@ -10,13 +10,15 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
-from quillread.serve.access.actor import Actor
+from quillread.serve.access.actor import ROLES, Actor
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.find import find_page
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.views import Box
-from quillread.serve.database.schema import Blob, Page
+from quillread.serve.database.schema import Blob, Collection, Document, Page
 from quillread.serve.faults import NotFoundError, RequestError
 
 router = APIRouter(tags=["images"])
@@ -62,12 +64,14 @@ def get_thumbnail(archive: TheArchive, actor: TheActor, page_id: int, if_none_ma
 def get_original(archive: TheArchive, actor: TheActor, page_id: int, if_none_match: IfNoneMatch = None) -> Response:
     """Give the file that a page comes from, as it was uploaded.
 
-    By a link only if it is an image of that one page: others may hold pages that were deleted, or moved elsewhere.
+    A file of several pages only to those who may see all of them, as some may have been deleted, or moved elsewhere; by
+    a link never.
     """
     with archive.database.read() as session:
         page = find_page(session, actor, page_id, deleted=True)
         blob = session.get(Blob, page.source) if page.source else None
-    if blob is None or (actor.is_link and blob.media_type not in _OF_ONE_PAGE):
+        is_shown = blob is not None and (blob.media_type in _OF_ONE_PAGE or _may_see_all(session, actor, blob))
+    if blob is None or not is_shown:
         raise NotFoundError(f"page {page_id} has no original")
     media_type = blob.media_type if blob.media_type in (*_SHOWN, "application/pdf") else "application/octet-stream"
     return _send_file(archive, blob.sha256, blob.sha256, if_none_match, media_type, page.source_name or "original")
@@ -132,6 +136,18 @@ def _find_view(archive: Archive, actor: Actor, page_id: int) -> tuple[Page, str]
         reason = (page.fault or {}).get("message", "it could not be decoded")
         raise NotFoundError(f"page {page_id} has no image: {reason}")
     return page, page.view
+
+
+def _may_see_all(session: Session, actor: Actor, original: Blob) -> bool:
+    """Whether somebody sees each page of an original in some collection; those in the bin are for editors."""
+    if actor.is_link:
+        return False
+    is_binned = or_(Page.deleted.is_not(None), Document.deleted.is_not(None), Collection.deleted.is_not(None))
+    chosen = select(Page.source_index, Collection.id, is_binned).join(Page.document).join(Document.collection)
+    pages = session.execute(chosen.where(Page.source == original.sha256).distinct()).all()
+    roles = {id: actor.role_in(session, id) for id in {id for _, id, _ in pages}}
+    seen = {i for i, id, binned in pages if ROLES.index(roles[id]) >= ROLES.index("editor" if binned else "reader")}
+    return all(i in seen for i, _, _ in pages)
 
 
 def _read_region(region: str, page: Page) -> Box:

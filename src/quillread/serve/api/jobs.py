@@ -33,6 +33,8 @@ class JobOut(BaseModel):
     kind: queue.JobKind
     state: JobState
     title: str
+    files: int | None
+    """Of an import of files: how many they are; the title is the name of the first."""
     collection_id: int | None
     document_id: int | None
     user_name: str
@@ -80,13 +82,14 @@ class JobList(BaseModel):
 def show_job(session: Session, job: Job, clock: datetime | None = None) -> JobOut:
     """Show a job as it is now."""
     clock = clock or queue.read_clock(session)
-    shown = {name: getattr(job, name) for name in JobOut.model_fields if name not in ("progress", "seconds_left")}
+    worked_out = ("files", "progress", "seconds_left")
+    shown = {name: getattr(job, name) for name in JobOut.model_fields if name not in worked_out}
     progress, left = None, queue.seconds_left(job, clock)
     if job.kind != "read" and job.finished is None:
         long = select(Task.progress).where(Task.job_id == job.id, Task.progress.is_not(None)).limit(1)
         progress = session.scalar(long)
         left = (progress or {}).get("seconds_left", left)
-    return JobOut(**shown, progress=progress, seconds_left=left)
+    return JobOut(**shown, files=job.options.get("files"), progress=progress, seconds_left=left)
 
 
 @router.get("/jobs")

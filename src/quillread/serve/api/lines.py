@@ -128,6 +128,8 @@ class Restoration(BaseModel):
     """Which version is to count again."""
 
     number: Annotated[int, Field(ge=1, lt=1 << 31)]
+    as_read: bool = False
+    """Whether what a machine has read is its reading again, rather than what a person has chosen."""
 
 
 @router.get("/pages/{page_id}/lines", response_model=LinesOut)
@@ -179,7 +181,7 @@ def get_versions(archive: TheArchive, actor: TheActor, line_id: int) -> VersionL
 def post_restore(archive: TheArchive, actor: TheActor, line_id: int, body: Restoration, revision: IfMatch) -> Response:
     """Make the text of an earlier version count again; it becomes a new version."""
     with archive.database.write() as session:
-        state = restore_version(session, actor, line_id, body.number, revision)
+        state = restore_version(session, actor, line_id, body.number, revision, as_read=body.as_read)
     return answer(state)
 
 

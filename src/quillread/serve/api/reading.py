@@ -140,9 +140,8 @@ def _enqueue(
             job = queue.enqueue_reading(session, actor, pages, body.options, layout=body.layout)
         else:
             read_options(body.options)
-            title = "no pages to read"
             job = queue.enqueue(
-                session, actor, "read", [], title=title, collection_id=collection_id, document_id=document_id
+                session, actor, "read", [], title="", collection_id=collection_id, document_id=document_id
             )
         audit(session, actor, "pages.read", collection_id, job=job.id, pages=len(pages))
         return show_job(session, job)

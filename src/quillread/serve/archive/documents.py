@@ -102,7 +102,9 @@ def list_documents(
 
 def gone_after(after: int) -> RequestError:
     """The error of a list that goes on after something that is not in it any more."""
-    return RequestError(f"after: {after} is not in this list any more", hint="list it from its start")
+    return RequestError(
+        f"after: {after} is not in this list any more", hint="list it from its start", code="list-changed"
+    )
 
 
 def select_documents() -> Select[Any]:

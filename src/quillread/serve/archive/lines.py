@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from quillread.serve.access.actor import Actor, Role
 from quillread.serve.archive.events import tell
 from quillread.serve.archive.find import find_line, find_page, is_id
-from quillread.serve.archive.indexing import index_lines
+from quillread.serve.archive.indexing import index_states
 from quillread.serve.archive.layouts import NOT_TEXT, LineState, load_lines
 from quillread.serve.archive.readings import DOUBTFUL
 from quillread.serve.database.base import now
@@ -103,10 +103,20 @@ def save_text(
     return _write(session, actor, state, text, checked)
 
 
-def restore_version(session: Session, actor: Actor, line_id: int, number: int, revision: int) -> LineState:
+def restore_version(
+    session: Session, actor: Actor, line_id: int, number: int, revision: int, *, as_read: bool = False
+) -> LineState:
     """Give a line the text of an earlier version; it is a new version of whoever restores it.
 
     It counts as checked if that version was.
+
+    Args:
+        session: That changes the archive.
+        actor: Whoever restores it.
+        line_id: Of the line.
+        number: Of the version.
+        revision: Of the line as they have seen it.
+        as_read: Whether what a machine has read is its reading again, rather than what a person has chosen.
 
     Raises:
         NotFoundError: If there is no such version.
@@ -119,6 +129,12 @@ def restore_version(session: Session, actor: Actor, line_id: int, number: int, r
     version = session.scalars(chosen).first()
     if version is None:
         raise NotFoundError(f"line {line_id} has no version {number}", hint="its versions are listed at /versions")
+    if as_read and version.kind == "machine":
+        facts = {name: getattr(version, name) for name in ("kind", "author", "reading", "fingerprint")}
+        again = _add_version(session, row, version.text, version.confidence, **facts)
+        return _let_count(
+            session, actor, LineState(row, again, again), again, checked=False, confidence=again.confidence
+        )
     is_checked = version.kind == "person" and version.confidence == 1.0
     return _write(session, actor, replace(state, version=None), version.text, is_checked)
 
@@ -200,29 +216,37 @@ def _check_revision(state: LineState, revision: int) -> None:
 
 def _write(session: Session, actor: Actor, state: LineState, text: str, checked: bool) -> LineState:
     """Make what a person has written the version that counts; one's own last draft becomes it, if it is recent."""
-    row, last = state.row, state.version
-    page = row.page
-    document = page.document
-    before = row.checked, is_doubtful(row)
+    last = state.version
     sure = 1.0 if checked else None
     if last is not None and _is_same(last, actor, text):
         version = last
         version.text, version.confidence, version.created = text, sure, now()
     else:
-        version = _add_version(session, actor, row, text, sure)
-    row.text, row.checked, row.current_id = text, checked, version.id
+        facts = {"kind": "person", "author": actor.name, "user_id": actor.user_id}
+        version = _add_version(session, state.row, text, sure, **facts)
     if not checked and state.machine is not None:
         sure = state.machine.confidence  # a draft leaves the line in doubt until someone has checked it
-    row.confidence = sure
+    return _let_count(session, actor, state, version, checked=checked, confidence=sure)
+
+
+def _let_count(
+    session: Session, actor: Actor, state: LineState, version: LineVersion, *, checked: bool, confidence: float | None
+) -> LineState:
+    """Make a version of a line the one that counts."""
+    row, state = state.row, replace(state, version=version)
+    page = row.page
+    document = page.document
+    before = row.checked, is_doubtful(row)
+    row.text, row.checked, row.current_id, row.confidence = version.text, checked, version.id, confidence
     row.revision += 1
     region = None if row.region_id is None else session.get(Region, row.region_id)
     if region is None or region.kind not in NOT_TEXT:
         page.checked_count += row.checked - before[0]
         page.doubtful_count += is_doubtful(row) - before[1]
-    index_lines(session, document, [(row.id, text, ())])
+    index_states(session, document, [state])
     told = {"page": page.id, "line": row.id, "revision": row.revision, "by": actor.name}
     tell(session, "line.changed", document.collection_id, **told)
-    return LineState(row, version, state.machine)
+    return state
 
 
 def _is_same(last: LineVersion, actor: Actor, text: str) -> bool:
@@ -232,18 +256,10 @@ def _is_same(last: LineVersion, actor: Actor, text: str) -> bool:
     return is_own and (last.text == text or is_draft)
 
 
-def _add_version(session: Session, actor: Actor, row: Line, text: str, sure: float | None) -> LineVersion:
+def _add_version(session: Session, row: Line, text: str, sure: float | None, **facts: Any) -> LineVersion:
     number = select(LineVersion.number).where(LineVersion.line_id == row.id).order_by(LineVersion.number.desc())
     last = session.scalars(number.limit(1)).first() or 0
-    version = LineVersion(
-        line_id=row.id,
-        number=last + 1,
-        kind="person",
-        author=actor.name,
-        user_id=actor.user_id,
-        text=text,
-        confidence=sure,
-    )
+    version = LineVersion(line_id=row.id, number=last + 1, text=text, confidence=sure, **facts)
     session.add(version)
     session.flush()
     return version

@@ -106,8 +106,8 @@ def accept_files(
             if (job := _find_accepted(session, target.collection_id, upload_id)) is not None:
                 return job
         add_blobs(session, archive.storage, files)
-        title = uploads[0].name + (f" and {len(uploads) - 1:,} more" if len(uploads) > 1 else "")
-        return _begin(session, actor, target, {"files": described}, title, {"upload": upload_id})
+        options = {"upload": upload_id, "files": len(uploads)}
+        return _begin(session, actor, target, {"files": described}, uploads[0].name, options)
 
 
 def accept_address(archive: Archive, actor: Actor, target: Target, address: str) -> int:

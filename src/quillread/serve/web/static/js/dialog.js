@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { Offline, Problem } from "./api.js";
-import { t } from "./i18n.js";
+import { faultWords, t } from "./i18n.js";
 
 /**
  * Open a dialog. Escape closes it, and the focus goes back to where it was.
@@ -29,8 +29,11 @@ export function openDialog(title, content, facts = {}) {
       if (before?.isConnected) before.focus();
       resolve(result);
     });
+    /** @type {EventTarget|null} */
+    let pressed = null; // text that is selected beyond the edge ends there, and gives nothing up
+    dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog) close();
+      if (event.target === dialog && pressed === dialog) close();
     });
     dialog.addEventListener("keydown", (event) => {
       // As in a field of text; the space bar opens the list.
@@ -203,6 +206,15 @@ export function faultText(error) {
   if (error instanceof Offline) return t("fault.offline");
   if (error instanceof Problem) return error.hint ? `${error.message} – ${error.hint}` : error.message;
   return String(error instanceof Error ? error.message : error);
+}
+
+/**
+ * What went wrong with a page or a job: in the words of the page, and in those of the server, which name what it met.
+ * @param {{kind?: string, message: string, hint?: string|null}} fault
+ * @returns {(Node|string)[]}
+ */
+export function faultParts({ kind, message, hint }) {
+  return [`${faultWords(kind)} `, h("small", { lang: "en", dir: "auto" }, hint ? `${message} – ${hint}` : message)];
 }
 
 /**

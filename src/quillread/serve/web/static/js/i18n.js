@@ -53,6 +53,12 @@ export function problemText(problem) {
   return key in texts ? t(key, problem) : null;
 }
 
+/**
+ * The page's own words for a kind of fault of a page or a job.
+ * @param {string} [kind]
+ */
+export const faultWords = (kind) => (`fault.${kind}` in texts ? t(`fault.${kind}`) : t("state.failed"));
+
 /** @param {number} value */
 export const number = (value) => value.toLocaleString(language);
 

@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { Offline, part, Problem } from "./api.js";
 import { endDialogs, endToasts, faultText, tellFault, toast } from "./dialog.js";
-import { currentPage, endHold, holdKeys } from "./editor/held.js";
+import { endHold, holdKeys } from "./editor/held.js";
 import { actionOf, EVERYWHERE, isTyped, showKeys } from "./editor/keys.js";
 import { loadLanguage, t } from "./i18n.js";
 import { applyTheme, loadMe, whoAmI } from "./session.js";
@@ -56,7 +56,7 @@ async function route() {
   endDialogs();
   showing = path;
   const focus = document.activeElement;
-  if (/^page\/\d+$/.test(path) && (focus === document.body || app.contains(focus))) holdKeys(currentPage()); // not what is typed elsewhere
+  if (/^page\/\d+$/.test(path) && (focus === document.body || app.contains(focus))) holdKeys(path); // not what is typed elsewhere
   const root = h("div", { class: "screen" });
   try {
     const module = await part(screen ? screen[1] : () => import("./views/collections.js"));

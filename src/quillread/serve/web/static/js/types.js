@@ -145,6 +145,7 @@
  * @property {"read"|"import"|"export"|"train"} kind
  * @property {"waiting"|"running"|"done"|"failed"|"cancelled"} state
  * @property {string} title
+ * @property {number|null} files Of an import: the title is the name of the first.
  * @property {number|null} collection_id
  * @property {number|null} document_id
  * @property {string} user_name

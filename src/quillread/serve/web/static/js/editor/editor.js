@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from "../dom.js";
 import { all, call, get, Offline, part, Problem } from "../api.js";
-import { announce, tellFault, toast } from "../dialog.js";
+import { announce, faultParts, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
@@ -11,7 +11,7 @@ import { recall, remember } from "../storage.js";
 import { editorBar } from "./bar.js";
 import { Dock, PALETTE } from "./dock.js";
 import { Hands } from "./hands.js";
-import { currentPage, releaseKeys } from "./held.js";
+import { currentPath, releaseKeys } from "./held.js";
 import { Sheet } from "./sheet.js";
 import { TextPane } from "./textpane.js";
 import { ImageView } from "./viewer.js";
@@ -24,6 +24,9 @@ import { wordAt } from "./words.js";
 /** @typedef {import("./textpane.js").Mode} Mode */
 
 const MODES = /** @type {Mode[]} */ (["side", "layout", "strips"]);
+
+const AROUND = /^(page|document)\.(created|changed|deleted|restored|moved|purged)$/; // what puts other pages next to this one
+const TOGETHER = 700; // ms, in which such events are answered by one look
 
 const HURRY = 120; // ms between lines, below which nobody looks at the image: a key that is held down repeats after 30
 
@@ -55,6 +58,7 @@ export class Editor {
     this.activatedAt = -Infinity;
     this.isHurried = false;
     this.waiting = 0;
+    this.looking = 0;
     this.pane = new TextPane(sheet, this.mode, this.mayEdit);
     this.view = new ImageView(sheet);
     this.dock = new Dock(this.signs());
@@ -80,8 +84,8 @@ export class Editor {
   /** @param {Address} address */
   begin(address) {
     const wanted = Number(address.query.get("line"));
-    const { rows } = this.sheet;
-    const start = this.sheet.byId.get(wanted) ?? rows.find((row) => !row.line.checked) ?? rows[0];
+    const { rows, text } = this.sheet;
+    const start = this.sheet.byId.get(wanted) ?? text.find((row) => !row.line.checked) ?? text[0] ?? rows[0];
     if (start) this.pane.activate(start.line.id);
     const query = address.query.get("q");
     if (query) this.showHits(query).catch(tellFault);
@@ -190,9 +194,8 @@ export class Editor {
     pane.mode = mode;
     pane.root.className = `text-pane mode-${mode}`;
     this.main.className = `editor mode-${mode}${this.layout ? " layouts" : ""}`;
-    const { active, caret } = pane;
     pane.build();
-    if (active !== null) pane.items.get(active)?.scrollIntoView({ block: "center" }), (pane.active = active), pane.field.setSelectionRange(caret, caret);
+    if (pane.active !== null) pane.items.get(pane.active)?.scrollIntoView({ block: "center" });
     this.bar.showMode(mode);
     if (mode === "strips") this.view.close();
     else if (!this.view.viewer) this.view.open().catch(tellFault);
@@ -227,7 +230,7 @@ export class Editor {
     const { page } = this.sheet;
     const isOurs = kind.startsWith("page.") ? data.page === this.id : kind.startsWith("document.") ? data.document === page.document_id : data.collection === page.collection_id;
     const isPlace = /\.(deleted|restored|moved)$/.test(kind);
-    if (isPlace ? !isOurs : data.page !== this.id) return;
+    if (isPlace ? !isOurs : data.page !== this.id) return void (AROUND.test(kind) && this.lookAround());
     try {
       if (isPlace) await this.findAgain();
       else if (kind === "line.changed") await this.heardLine(data);
@@ -268,9 +271,21 @@ export class Editor {
     bar.close();
   }
 
+  /** Other pages have come, gone or moved: one of them may be next to this one. */
+  lookAround() {
+    this.looking ||= setTimeout(() => {
+      this.looking = 0;
+      this.reloadPage().catch(() => {}); // gone, or the server is away: other events tell
+    }, TOGETHER);
+  }
+
   async reloadPage() {
     const page = await get(`pages/${this.id}`);
-    this.sheet.page = { ...this.sheet.page, state: page.state, fault: page.fault, next_id: page.next_id, previous_id: page.previous_id };
+    const document_ = await get(`documents/${page.document_id}`);
+    if (this.ends.signal.aborted) return;
+    this.document = document_;
+    this.sheet.page = { ...page, version: this.sheet.page.version };
+    this.bar.follow();
     this.showStatus();
   }
 
@@ -294,7 +309,7 @@ export class Editor {
     /** @type {(Node|null)[]} */
     let content = [];
     if (isGone) content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, t("editor.gone")))];
-    else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", { dir: "auto" }, `${page.fault?.message ?? t("state.failed")} ${page.fault?.hint ?? ""}`), again(t("fault.again")))];
+    else if (page.state === "failed") content = [h("div", { class: "banner bad" }, icon("warn"), h("span", null, page.fault ? faultParts(page.fault) : t("state.failed")), again(t("fault.again")))];
     else if (page.state === "waiting" || page.state === "reading") content = [h("div", { class: "banner busy" }, h("span", { class: "spinner" }), h("span", null, t(`state.${page.state}`)))];
     else if (!rows.length) content = [h("div", { class: "empty" }, h("p", null, t(page.state === "new" ? "editor.notRead" : this.mayEdit ? "editor.noLines" : "editor.noLinesHere")), again(t("editor.read")))];
     fill(this.status, content);
@@ -340,8 +355,9 @@ export class Editor {
 
   close() {
     const { page } = this.sheet;
-    leftBehind = [page.next_id, page.previous_id].includes(currentPage()) ? page.document_id : null;
+    leftBehind = [page.next_id, page.previous_id].some((id) => currentPath() === `page/${id}`) ? page.document_id : null;
     outbox.flush();
+    clearTimeout(this.looking);
     this.ends.abort();
     this.stop();
     this.layout?.close();
@@ -366,7 +382,7 @@ export async function show(root, address) {
       toast(text);
     }
     leftBehind = null;
-    releaseKeys(sheet.id, editor.hands);
+    releaseKeys(`page/${sheet.id}`, editor.hands);
     return {
       get collection() {
         return editor.collection.id; // the page may move

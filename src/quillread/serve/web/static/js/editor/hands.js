@@ -63,7 +63,7 @@ export class Hands {
     }
     switch (action) {
       case "right": return this.right(place);
-      case "back": return this.goTo(place - 1);
+      case "back": return this.goTo(this.sheet.rows.findLastIndex((row, i) => i < place && this.sheet.isText(row)));
       case "rightUpToHere": return this.rightUpToHere(place);
       case "up": return this.goTo(place - 1, pane.caret);
       case "down": return this.goTo(place + 1, pane.caret);
@@ -76,8 +76,8 @@ export class Hands {
       case "word": return this.widen();
       case "illegible": case "struck": case "added": case "expanded": return this.mark(action);
       case "palette": return this.mayEdit ? this.editor.dock.focusSigns() : undefined;
-      case "undo": this.goBack(this.sheet.undo()).catch(tellFault); return;
-      case "redo": this.goBack(this.sheet.redo()).catch(tellFault); return;
+      case "undo": this.undo().catch(tellFault); return;
+      case "redo": this.goBack(this.sheet.changes.redo()).catch(tellFault); return;
       case "save": return save();
       case "history": if (id !== null && !whoAmI().link) showHistory(this.sheet, id, this.mayEdit).catch(tellFault); return;
       case "split": case "join": this.cut(action).catch(tellFault); return;
@@ -106,21 +106,23 @@ export class Hands {
     const row = this.sheet.rows[place];
     if (!row) return;
     if (this.mayEdit && !row.line.checked) this.sheet.edit(row.line.id, { checked: true }, { now: true });
-    if (place + 1 < this.sheet.rows.length) return this.goTo(place + 1);
+    const next = this.sheet.rows.findIndex((other, i) => i > place && this.sheet.isText(other));
+    if (next >= 0) return this.goTo(next);
     outbox.flush();
     if (this.sheet.page.next_id) return this.turn(this.sheet.page.next_id, "next");
     announce(t("editor.lastLine"));
-    toast(this.sheet.rows.every((other) => other.line.checked) ? t("editor.allChecked") : t("editor.lastLine"));
+    toast(this.sheet.text.every((other) => other.line.checked) ? t("editor.allChecked") : t("editor.lastLine"));
   }
 
   /** @param {number} place */
   rightUpToHere(place) {
     if (!this.mayEdit || place < 0) return;
-    const rows = this.sheet.rows.slice(0, place + 1).filter((row) => !row.line.checked);
+    const isOpen = (/** @type {import("./sheet.js").Row} */ row) => !row.line.checked && this.sheet.isText(row);
+    const rows = this.sheet.rows.slice(0, place + 1).filter(isOpen);
     const steps = rows.map((row) => this.sheet.edit(row.line.id, { checked: true }, { now: true }));
     announce(t("editor.tookLines", { n: rows.length }));
-    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.takeBack(steps) });
-    const next = this.sheet.rows.findIndex((row) => !row.line.checked);
+    toast(t("editor.tookLines", { n: rows.length }), { action: t("undo"), run: () => this.sheet.changes.takeBack(steps) });
+    const next = this.sheet.rows.findIndex(isOpen);
     if (next >= 0) this.goTo(next);
   }
 
@@ -129,7 +131,8 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = Math.max(0, place); at < rows.length; at++) {
       const { line } = rows[at];
-      const word = nextDoubt(line, at === place ? this.pane.field.selectionEnd : 0);
+      if (!this.sheet.isText(rows[at])) continue;
+      const word = nextDoubt(line, at === place ? this.pane.selection[1] : 0);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -141,8 +144,8 @@ export class Hands {
     const { rows } = this.sheet;
     for (let at = place; at >= 0; at--) {
       const { line } = rows[at];
-      const { selectionStart, selectionEnd } = this.pane.field;
-      const word = at === place ? previousDoubt(line, selectionStart, selectionEnd) : previousDoubt(line, Infinity, Infinity);
+      if (!this.sheet.isText(rows[at])) continue;
+      const word = at === place ? previousDoubt(line, ...this.pane.selection) : previousDoubt(line, Infinity, Infinity);
       if (word) return this.select(line, word);
     }
     announce(t("editor.noDoubt"));
@@ -163,9 +166,9 @@ export class Hands {
   widen() {
     const { line, pane } = this;
     if (!line) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    let [caret, end] = wordBounds(line.text, selectionStart);
-    if (caret === selectionStart && end === selectionEnd) {
+    const [from, to] = pane.selection;
+    let [caret, end] = wordBounds(line.text, from);
+    if (caret === from && end === to) {
       const word = line.words.find((other) => other.start === caret && isDoubtful(line, other));
       if (word) [caret, end] = doubtfulPart(line, word);
     }
@@ -179,8 +182,7 @@ export class Hands {
   take(reading) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    const text = takeReading(line.text, reading, this.sheet.readText(line.id), selectionStart, selectionEnd);
+    const text = takeReading(line.text, reading, this.sheet.readText(line.id), ...pane.selection);
     this.sheet.edit(line.id, { text }, { apart: true });
     pane.focus();
   }
@@ -189,8 +191,7 @@ export class Hands {
   mark(kind) {
     const { line, pane } = this;
     if (!line || !this.mayEdit) return;
-    const { selectionStart, selectionEnd } = pane.field;
-    const marked = toggleMark(line.text, selectionStart, selectionEnd, /** @type {import("./words.js").MarkKind} */ (kind));
+    const marked = toggleMark(line.text, ...pane.selection, /** @type {import("./words.js").MarkKind} */ (kind));
     this.sheet.edit(line.id, { text: marked.text }, { apart: true });
     pane.activate(line.id, { caret: marked.start, end: marked.end });
   }
@@ -212,7 +213,7 @@ export class Hands {
     toast(t("paste.joined", { n: parts.length }), {
       action: t("paste.spread", { n: rows.length }),
       run: () => {
-        this.sheet.takeBack([step]);
+        this.sheet.changes.takeBack([step]);
         rows.forEach((row, i) => this.sheet.edit(row.line.id, { text: i + 1 < rows.length ? parts[i] : parts.slice(i).join(" ") }));
         this.pane.focus();
       },
@@ -227,7 +228,12 @@ export class Hands {
     if (this.mayEdit && this.pane.active !== null) this.pane.insert(text);
   }
 
-  /** @param {Promise<import("./sheet.js").Place|null>} undone */
+  undo() {
+    const undo = () => this.goBack(this.sheet.changes.undo());
+    return this.sheet.changes.endsWithLayout ? this.holding(undo) : undo();
+  }
+
+  /** @param {Promise<import("./changes.js").Place|null>} undone */
   async goBack(undone) {
     const where = await undone;
     if (where) this.pane.activate(where.id, { caret: where.caret });
@@ -239,7 +245,7 @@ export class Hands {
    */
   turn(id, which) {
     outbox.flush();
-    if (id) holdKeys(id), (location.hash = `#/page/${id}`);
+    if (id) holdKeys(`page/${id}`), (location.hash = `#/page/${id}`);
     else announce(t(`editor.no_${which}`)), toast(t(`editor.no_${which}`));
   }
 
@@ -250,18 +256,29 @@ export class Hands {
   async cut(how) {
     const { pane, sheet } = this;
     if (!this.line || !this.mayEdit) return;
-    holdKeys(sheet.id); // what is typed now is for the lines as they are then
-    try {
-      await sheet.inTurn(async () => {
+    await this.holding(() =>
+      sheet.inTurn(async () => {
         const { line } = this;
         if (!line) return;
         if (how === "split") return splitLine(sheet, line.id, pane.caret, pane);
         const next = sheet.rows[sheet.placeOf(line.id) + 1];
         if (next) await joinLines(sheet, [line.id, next.line.id], pane);
-      });
+      }),
+    );
+  }
+
+  /**
+   * Change lines while keys wait: what is typed meanwhile is for the lines as they are then.
+   * @param {() => Promise<any>} change
+   */
+  async holding(change) {
+    const path = `page/${this.sheet.id}`;
+    holdKeys(path);
+    try {
+      await change();
     } finally {
-      if (isHeld(sheet.id)) pane.focus();
-      releaseKeys(sheet.id, this);
+      if (isHeld(path)) this.pane.focus();
+      releaseKeys(path, this);
     }
   }
 }

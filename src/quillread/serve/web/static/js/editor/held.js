@@ -1,4 +1,5 @@
-// Keys that are pressed while a page loads: they wait for it, and do there what they would have done, in their order.
+// Keys that are pressed while a page or a line loads: they wait for it, and do there what they would have done, in their
+// order.
 
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
@@ -7,7 +8,7 @@ import { actionOf, EVERYWHERE } from "./keys.js";
 /** @typedef {{text: string}|{action: string}} Press What was typed in a row, or what a key asks for. */
 
 /**
- * What keys are for, once the page is there.
+ * What keys are for, once it is there.
  * @typedef {object} Hands
  * @property {(text: string) => void} type
  * @property {(action: string) => void} run
@@ -16,22 +17,25 @@ import { actionOf, EVERYWHERE } from "./keys.js";
 /** @type {Hold|null} */
 let hold = null;
 
-/** The page that the address names. */
-export const currentPage = () => Number(location.hash.match(/^#\/page\/(\d+)/)?.[1] ?? NaN);
+/** The screen that the address names, such as `page/12`. */
+export const currentPath = () => location.hash.replace(/^#\/?/, "").split("?")[0];
 
 /** A field that nobody sees takes what is typed: so accents that are typed with two keys, and pasted text, arrive whole. */
 class Hold {
-  /** @param {number} page */
-  constructor(page) {
-    this.page = page;
+  /**
+   * @param {string} path Of the screen.
+   * @param {string} label
+   */
+  constructor(path, label) {
+    this.path = path;
     /** @type {Press[]} */
     this.presses = [];
     this.ends = new AbortController();
     const { signal } = this.ends;
-    this.field = h("textarea", { class: "unseen held", "aria-label": t("editor.opening"), autocomplete: "off", autocapitalize: "off", spellcheck: "false", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) });
+    this.field = h("textarea", { class: "unseen held", "aria-label": label, autocomplete: "off", autocapitalize: "off", spellcheck: "false", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) });
     document.body.append(this.field);
     this.field.focus({ preventScroll: true });
-    addEventListener("hashchange", () => currentPage() !== page && endHold(), { signal });
+    addEventListener("hashchange", () => currentPath() !== path && endHold(), { signal });
   }
 
   /** @param {KeyboardEvent} event */
@@ -57,28 +61,29 @@ class Hold {
 }
 
 /**
- * A page is asked for: keys wait for it from now on.
- * @param {number} page
+ * A page is asked for, or a line: keys wait for it from now on.
+ * @param {string} path Of the screen that they are for.
+ * @param {string} [label] For screen readers.
  */
-export function holdKeys(page) {
-  if (hold?.page === page) return;
+export function holdKeys(path, label = t("editor.opening")) {
+  if (hold?.path === path) return;
   endHold();
-  hold = new Hold(page);
+  hold = new Hold(path, label);
 }
 
 /**
- * Whether keys wait for a page.
- * @param {number} page
+ * Whether keys wait for a screen.
+ * @param {string} path
  */
-export const isHeld = (page) => hold?.page === page;
+export const isHeld = (path) => hold?.path === path;
 
 /**
- * The page is there, and has the focus: do what was pressed. Where that turns to yet another page, the rest waits for it.
- * @param {number} page
+ * What was asked for is there, and has the focus: do what was pressed. Where that asks for yet another, the rest waits for it.
+ * @param {string} path
  * @param {Hands} hands
  */
-export function releaseKeys(page, hands) {
-  if (hold?.page !== page) return;
+export function releaseKeys(path, hands) {
+  if (hold?.path !== path) return;
   const { presses } = hold;
   endHold();
   while (presses.length && !hold) {

@@ -1,6 +1,6 @@
 // Changes of the layout of a page, as the server makes them; the lines are loaded anew after each.
 
-import { call } from "../api.js";
+import { call, get } from "../api.js";
 import { toast } from "../dialog.js";
 import { t } from "../i18n.js";
 import { outbox } from "../outbox.js";
@@ -60,7 +60,7 @@ export async function splitLine(sheet, id, at, follower) {
   const { line } = /** @type {import("./sheet.js").Row} */ (sheet.byId.get(id));
   if (at <= 0 || at >= line.text.length) return toast(t("layout.splitWhere"));
   const { lines } = await change(sheet, "POST", `lines/${id}/split?read=false`, { x: placeOf(line, at), text_at: forServer(line.text, at) });
-  sheet.noteLayout(async () => {
+  sheet.changes.noteLayout(async () => {
     await joinParts(sheet, line, lines, "?read=false");
     return { id, caret: at };
   });
@@ -79,7 +79,7 @@ export async function joinLines(sheet, ids, follower) {
   const caret = lines[0].text.length;
   const answer = await change(sheet, "POST", `pages/${sheet.id}/merge?read=false`, { line_ids: ids });
   const [joined] = answer.lines;
-  sheet.noteLayout(async () => {
+  sheet.changes.noteLayout(async () => {
     const isParted = await partJoined(sheet, lines, joined);
     return isParted ? { id: ids[0], caret } : null;
   });
@@ -100,7 +100,21 @@ export async function joinParts(sheet, line, parts, query = "") {
   if (areInPlace(sheet, parts)) calls.push(["PATCH", `lines/${line.id}/layout?read=false`, { baseline: line.baseline, polygon: line.polygon }]);
   await changeAll(sheet, calls);
   // A word that was split is one again; not if another has written in a part meanwhile.
-  if (sheet.stands(line.id, joined, line.checked)) sheet.edit(line.id, { text: line.text }, { silent: true, now: true });
+  if (joined !== line.text && sheet.stands(line.id, joined, line.checked)) await putBack(sheet, line);
+}
+
+/**
+ * Give a line its text back: where a machine has read it, as its reading.
+ * @param {Sheet} sheet
+ * @param {Line} line As it was.
+ */
+async function putBack(sheet, { id, kind, text, checked }) {
+  const row = sheet.byId.get(id);
+  /** @type {{items: import("../types.js").Version[]}} */
+  const { items } = kind === "machine" ? await get(`lines/${id}/versions`) : { items: [] };
+  const number = items.findLast((version) => version.kind === "machine" && version.text === text)?.number;
+  if (!row || number === undefined) return void sheet.edit(id, { text, checked }, { silent: true, now: true });
+  sheet.take(await call("POST", `lines/${id}/restore`, { body: { number, as_read: true }, match: row.server.revision }));
 }
 
 /**
@@ -127,12 +141,13 @@ export async function partJoined(sheet, lines, joined) {
     return false;
   }
   const { baseline, polygon } = was;
+  const isRead = was.kind !== null; // else it is read now
   const others = lines.filter((line) => line !== was);
   await changeAll(sheet, [
-    ["PATCH", `lines/${was.id}/layout?read=false`, { baseline, polygon }],
+    ["PATCH", `lines/${was.id}/layout${isRead ? "?read=false" : ""}`, { baseline, polygon }],
     ...others.map((line) => /** @type {Call} */ (["POST", `lines/${line.id}/undelete`])),
   ]);
-  sheet.edit(was.id, { text: was.text, checked: was.checked }, { silent: true, now: true });
+  if (isRead) await putBack(sheet, was);
   return true;
 }
 

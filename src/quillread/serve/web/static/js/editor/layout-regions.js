@@ -11,6 +11,7 @@ import { boxOf } from "./textpane.js";
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").Region} Region */
 /** @typedef {[line: number, region: number|null][]} Places */
+/** @typedef {{polygon?: Point[], kind?: string}} Alteration Of a region. */
 
 export const REGION_KINDS = ["text", "margin", "heading", "table", "picture", "ignore"];
 
@@ -21,8 +22,10 @@ export class RegionWork extends LayoutWork {
    */
   constructor(sheet, activate) {
     super(sheet, activate);
-    /** @type {Map<number, Point[]>} Outlines of regions that are moved and not yet saved. */
-    this.reshaped = new Map();
+    /** @type {Map<number, Alteration>} Regions that are another and not yet saved. */
+    this.altered = new Map();
+    /** @type {Map<number, Alteration>} Those that are being saved. */
+    this.sent = new Map();
   }
 
   /** @returns {Region|null} The region that is chosen. */
@@ -32,7 +35,20 @@ export class RegionWork extends LayoutWork {
 
   /** @param {Region} region */
   outlineOf(region) {
-    return this.reshaped.get(region.id) ?? region.polygon;
+    return this.altered.get(region.id)?.polygon ?? this.sent.get(region.id)?.polygon ?? region.polygon;
+  }
+
+  /** @param {Region} region */
+  kindOf(region) {
+    return this.altered.get(region.id)?.kind ?? this.sent.get(region.id)?.kind ?? region.kind;
+  }
+
+  /**
+   * @param {number} id
+   * @param {Alteration} to
+   */
+  alter(id, to) {
+    this.altered.set(id, { ...this.altered.get(id), ...to });
   }
 
   /**
@@ -46,7 +62,7 @@ export class RegionWork extends LayoutWork {
     if (!chosen) return super.nudge(step, size);
     const [x, y] = [step[0] * size, step[1] * size];
     const isMoved = (/** @type {number} */ i) => this.point === null || i === this.point;
-    this.reshaped.set(chosen.id, this.outlineOf(chosen).map(([px, py], i) => (isMoved(i) ? [px + x, py + y] : [px, py])));
+    this.alter(chosen.id, { polygon: this.outlineOf(chosen).map(([px, py], i) => (isMoved(i) ? [px + x, py + y] : [px, py])) });
     this.saveSoon();
     this.draw();
   }
@@ -54,14 +70,15 @@ export class RegionWork extends LayoutWork {
   /** @override */
   save() {
     super.save();
-    for (const [id, polygon] of this.reshaped) {
-      const before = this.sheet.regions.find((region) => region.id === id)?.polygon;
-      const done = () => {
-        if (this.reshaped.get(id) === polygon) this.reshaped.delete(id);
+    const altered = [...this.altered];
+    this.altered.clear();
+    for (const [id, to] of altered) {
+      const shown = { ...this.sent.get(id), ...to };
+      this.sent.set(id, shown);
+      this.setRegion(id, to).finally(() => {
+        if (this.sent.get(id) === shown) this.sent.delete(id);
         this.draw();
-      };
-      if (before) this.setRegion(id, { polygon }, { polygon: before }).finally(done);
-      else done(); // another has deleted it
+      });
     }
   }
 
@@ -75,7 +92,7 @@ export class RegionWork extends LayoutWork {
     if (point === null) return this.removeRegion(chosen.id);
     const outline = this.outlineOf(chosen);
     if (outline.length <= 3) return toast(t("layout.threeCorners"));
-    this.reshaped.set(chosen.id, outline.filter((_, i) => i !== point));
+    this.alter(chosen.id, { polygon: outline.filter((_, i) => i !== point) });
     this.point = null;
     this.save();
     this.draw();
@@ -119,9 +136,10 @@ export class RegionWork extends LayoutWork {
     this.chooseRegion(regions[(at + 1) % regions.length].id);
   }
 
+  /** Some kinds let lines go: those that the key passes by are not saved. */
   nextKind() {
     const { chosen } = this;
-    if (chosen) this.setKind(chosen.id, REGION_KINDS[(REGION_KINDS.indexOf(chosen.kind) + 1) % REGION_KINDS.length]);
+    if (chosen) this.setKind(chosen.id, REGION_KINDS[(REGION_KINDS.indexOf(this.kindOf(chosen)) + 1) % REGION_KINDS.length]);
   }
 
   /**
@@ -129,21 +147,27 @@ export class RegionWork extends LayoutWork {
    * @param {string} kind
    */
   setKind(id, kind) {
-    const before = this.sheet.regions.find((region) => region.id === id)?.kind;
-    this.setRegion(id, { kind }, { kind: before });
+    this.alter(id, { kind });
+    this.saveSoon();
+    this.draw();
     announce(t(`region.${kind}`));
   }
 
   /**
    * @param {number} id
-   * @param {any} facts
-   * @param {any} before
+   * @param {Alteration} to
    */
-  setRegion(id, facts, before) {
+  setRegion(id, to) {
     return this.queue(async () => {
-      await change(this.sheet, "PATCH", `regions/${id}`, facts);
-      this.undos.push(() => change(this.sheet, "PATCH", `regions/${id}`, before));
-      this.draw();
+      const region = this.sheet.regions.find((one) => one.id === id);
+      if (!region || (!to.polygon && to.kind === region.kind)) return; // another has deleted it, or nothing is another
+      const before = { ...(to.polygon && { polygon: region.polygon }), ...(to.kind && { kind: region.kind }) };
+      const places = this.regionsOf();
+      await change(this.sheet, "PATCH", `regions/${id}`, to);
+      this.undos.push(async () => {
+        await change(this.sheet, "PATCH", `regions/${id}`, before);
+        await this.putInRegions(places);
+      });
     });
   }
 

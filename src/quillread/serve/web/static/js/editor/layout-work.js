@@ -33,6 +33,8 @@ export class LayoutWork {
     this.timer = 0;
     /** @type {Map<number, Point[]>} Baselines that are moved and not yet saved. */
     this.moved = new Map();
+    /** @type {Map<number, Point[]>} Those that are being saved. */
+    this.saving = new Map();
   }
 
   /** Show what has changed. */
@@ -49,7 +51,7 @@ export class LayoutWork {
 
   /** @param {Line} line */
   baselineOf(line) {
-    return this.moved.get(line.id) ?? line.baseline;
+    return this.moved.get(line.id) ?? this.saving.get(line.id) ?? line.baseline;
   }
 
   /**
@@ -85,12 +87,17 @@ export class LayoutWork {
     clearTimeout(this.timer);
     const moved = [...this.moved];
     if (!moved.length) return;
-    this.queue(async () => {
+    this.moved.clear();
+    moved.forEach(([id, baseline]) => this.saving.set(id, baseline));
+    const saved = this.queue(async () => {
       const before = this.linesOf(moved.map(([id]) => id));
       const put = moved.map(([id, baseline]) => /** @type {Call} */ (["PATCH", `lines/${id}/layout`, { baseline }]));
-      await changeAll(this.sheet, put).finally(() => moved.forEach(([id, baseline]) => this.moved.get(id) === baseline && this.moved.delete(id)));
+      await changeAll(this.sheet, put);
       const after = this.linesOf(moved.map(([id]) => id));
       this.undos.push(() => this.moveBack(before, after));
+    });
+    saved.finally(() => {
+      moved.forEach(([id, baseline]) => this.saving.get(id) === baseline && this.saving.delete(id));
       this.draw();
     });
   }
@@ -118,6 +125,7 @@ export class LayoutWork {
    * @param {Undo} [wanted] The last one if none is given.
    */
   undo(wanted) {
+    if (!wanted) this.save(); // it may be what is meant
     return this.queue(async () => {
       const undo = wanted ?? this.undos.at(-1);
       const at = undo ? this.undos.lastIndexOf(undo) : -1;

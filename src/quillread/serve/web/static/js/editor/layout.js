@@ -107,11 +107,13 @@ export class LayoutTool extends RegionWork {
 
   /** Draw all anew. */
   draw() {
+    if (this.ends.signal.aborted) return; // what was saved last has arrived
     this.lines = this.lines.filter((id) => this.sheet.byId.has(id));
+    if (this.point !== null && this.point >= this.points.length) this.point = null; // another has drawn it anew
     const scale = this.view.scale || 1;
     const shapes = [];
     for (const region of this.sheet.regions) {
-      shapes.push(svg("polygon", { class: `region kind-${region.kind}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(this.outlineOf(region)) }));
+      shapes.push(svg("polygon", { class: `region kind-${this.kindOf(region)}${region.id === this.region ? " chosen" : ""}`, "data-region": region.id, points: pointsOf(this.outlineOf(region)) }));
     }
     for (const id of this.lines) {
       const row = this.sheet.byId.get(id);
@@ -120,8 +122,7 @@ export class LayoutTool extends RegionWork {
     const { chosen, line } = this;
     const handle = (/** @type {string} */ what, /** @type {number} */ i, /** @type {Point} */ [x, y]) =>
       svg("circle", { class: `handle${i === this.point ? " chosen" : ""}`, [`data-${what}`]: i, cx: x, cy: y, r: (i === this.point ? 8 : 6) / scale });
-    if (chosen) shapes.push(...this.outlineOf(chosen).map((corner, i) => handle("corner", i, corner)));
-    else if (line && this.tool === "select") shapes.push(...this.baselineOf(line).map((point, i) => handle("point", i, point)));
+    if (chosen || (line && this.tool === "select")) shapes.push(...this.points.map((point, i) => handle(chosen ? "corner" : "point", i, point)));
     if (this.drawn.length) shapes.push(svg(this.tool === "region" ? "polygon" : "polyline", { class: "being-drawn", points: pointsOf(this.drawn) }));
     this.layer.replaceChildren(...shapes);
     this.view.root.classList.toggle("drawing", this.tool !== "select");
@@ -148,7 +149,7 @@ export class LayoutTool extends RegionWork {
       button("join", "J", () => this.join(), { off: n < 1 }),
       button("earlier", "Alt+↑", () => this.order(-1), { off: n !== 1 && !region }),
       button("later", "Alt+↓", () => this.order(1), { off: n !== 1 && !region }),
-      region ? select("kind", REGION_KINDS.map((kind) => [kind, t(`region.${kind}`)]), region.kind, (kind) => this.setKind(region.id, kind)) : null,
+      region ? select("kind", REGION_KINDS.map((kind) => [kind, t(`region.${kind}`)]), this.kindOf(region), (kind) => this.setKind(region.id, kind)) : null,
       !region && n && this.sheet.regions.length ? select("moveTo", [["", t("layout.noRegion")], ...this.sheet.regions.map((one, i) => /** @type {[number, string]} */ ([one.id, `${i + 1} ${t(`region.${one.kind}`)}`]))], this.line?.region_id ?? "", (id) => this.moveTo(id ? Number(id) : null)) : null,
       button("delete", "Delete", () => this.remove(), { off: !n && !region }),
       h("span", { class: "push" }),
@@ -237,7 +238,7 @@ export class LayoutTool extends RegionWork {
     if (!chosen) return;
     this.point = i;
     this.drag(event, (at) => {
-      this.reshaped.set(chosen.id, this.outlineOf(chosen).map((corner, j) => (j === i ? at : corner)));
+      this.alter(chosen.id, { polygon: this.outlineOf(chosen).map((corner, j) => (j === i ? at : corner)) });
       this.draw();
     }, (hasMoved) => hasMoved && this.save()); // prettier-ignore
     this.draw();
@@ -333,10 +334,15 @@ export class LayoutTool extends RegionWork {
     announce(t("layout.at", { n: to + 1, text: rows[to].line.text }));
   }
 
+  /** Corners of the region that is chosen, or points of the baseline. */
+  get points() {
+    const { chosen, line } = this;
+    return chosen ? this.outlineOf(chosen) : line ? this.baselineOf(line) : [];
+  }
+
   /** Choose the next point of the baseline, or corner of the region; after the last one, all of it. */
   nextPoint() {
-    const { chosen, line } = this;
-    const points = chosen ? this.outlineOf(chosen) : line ? this.baselineOf(line) : [];
+    const { chosen, points } = this;
     if (!points.length) return;
     const next = this.point === null ? 0 : this.point + 1;
     this.point = next < points.length ? next : null;

@@ -1,13 +1,15 @@
-// A page being edited: its lines as they are now, here, and how to undo.
+// A page being edited: its lines as they are now, here.
 
 import { call, get } from "../api.js";
 import { outbox } from "../outbox.js";
-import { fromServer, shiftWords } from "./words.js";
+import { Changes } from "./changes.js";
+import { fromServer, NOT_TEXT, shiftWords } from "./words.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").Page} Page */
 /** @typedef {import("../types.js").Region} Region */
 /** @typedef {import("../types.js").Word} Word */
+/** @typedef {import("./changes.js").Step} Step */
 
 /**
  * @typedef {object} Row
@@ -15,19 +17,6 @@ import { fromServer, shiftWords } from "./words.js";
  * @property {Line} server As the server has it.
  * @property {string} note "", "conflict", "gone" or why the server refuses it.
  */
-
-/**
- * @typedef {object} Step A change of a text.
- * @property {number} id
- * @property {string} before
- * @property {string} after
- * @property {boolean} wasChecked
- * @property {boolean} isChecked
- * @property {number} time
- */
-
-/** @typedef {{id: number, caret: number}} Place Where something was taken back. */
-/** @typedef {() => Promise<Place|null>} Reversal Takes back a change of the layout that was made in the text. */
 
 /**
  * Events: `line` (detail: id) when one looks different, `lines` when there are others, `notice`.
@@ -47,10 +36,7 @@ export class Sheet extends EventTarget {
     this.places = new Map();
     /** @type {Region[]} */
     this.regions = [];
-    /** @type {(Step|Reversal)[]} */
-    this.done = [];
-    /** @type {Step[]} */
-    this.undone = [];
+    this.changes = new Changes(this);
     /** @type {Promise<any>} */
     this.work = Promise.resolve();
     this.asked = 0;
@@ -105,6 +91,20 @@ export class Sheet extends EventTarget {
     return { line: known && known.server.revision === server.revision ? asTyped(server, known.line) : server, server, note: "" };
   }
 
+  /**
+   * Whether a line is text: not if it is in a picture, or in a region to ignore.
+   * @param {Row} row
+   */
+  isText({ line }) {
+    const kind = this.regions.find((region) => region.id === line.region_id)?.kind;
+    return kind === undefined || !NOT_TEXT.includes(kind);
+  }
+
+  /** The rows of text. */
+  get text() {
+    return this.rows.filter((row) => this.isText(row));
+  }
+
   /** @param {number} id */
   placeOf(id) {
     return this.places.get(id) ?? -1;
@@ -153,73 +153,7 @@ export class Sheet extends EventTarget {
     if (row.note !== "conflict") row.note = ""; // it is tried again
     this.tell(id);
     if (facts.silent) return null;
-    return this.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, time: facts.apart ? -Infinity : Date.now() });
-  }
-
-  /**
-   * @param {Step} step
-   * @returns {Step} That it is part of.
-   */
-  note(step) {
-    const last = this.done.at(-1);
-    this.undone.length = 0;
-    if (last && isStep(last) && last.id === step.id && last.after === step.before && last.isChecked === step.isChecked) {
-      if (step.time > 0 && step.time - last.time < 800 && step.before !== step.after && !/\s$/u.test(step.before)) {
-        return Object.assign(last, { after: step.after, time: step.time });
-      }
-    }
-    this.done.push(step);
-    return step;
-  }
-
-  /**
-   * A change of the layout was made in the text.
-   * @param {Reversal} reversal
-   */
-  noteLayout(reversal) {
-    this.undone.length = 0;
-    this.done.push(reversal);
-  }
-
-  /**
-   * Take back the last change that still stands.
-   * @returns {Promise<Place|null>} Where.
-   */
-  undo() {
-    return this.inTurn(async () => {
-      for (let step = this.done.pop(); step; step = this.done.pop()) {
-        if (!isStep(step)) return step();
-        if (!this.stands(step.id, step.after, step.isChecked)) continue;
-        this.undone.push(step);
-        return this.put(step);
-      }
-      return null;
-    });
-  }
-
-  /**
-   * Take back certain changes and no others.
-   * @param {(Step|null)[]} steps In the order in which they were made.
-   */
-  takeBack(steps) {
-    for (const step of [...steps].reverse()) {
-      if (!step || !this.done.includes(step) || !this.stands(step.id, step.after, step.isChecked)) continue;
-      this.done.splice(this.done.indexOf(step), 1);
-      this.put(step);
-    }
-  }
-
-  /** @returns {Promise<Place|null>} Where something was done again. */
-  redo() {
-    return this.inTurn(() => {
-      for (let step = this.undone.pop(); step; step = this.undone.pop()) {
-        if (!this.stands(step.id, step.before, step.wasChecked)) continue;
-        this.done.push(step);
-        this.edit(step.id, { text: step.after, checked: step.isChecked }, { silent: true });
-        return { id: step.id, caret: changeEnd(step.before, step.after) };
-      }
-      return null;
-    });
+    return this.changes.note({ id, before: line.text, after: text, wasChecked: line.checked, isChecked: checked, time: facts.apart ? -Infinity : Date.now() });
   }
 
   /**
@@ -231,16 +165,6 @@ export class Sheet extends EventTarget {
   stands(id, text, checked) {
     const line = this.byId.get(id)?.line;
     return line !== undefined && line.text === text && line.checked === checked;
-  }
-
-  /**
-   * Put a line back to where a step began.
-   * @param {Step} step
-   * @returns {Place}
-   */
-  put({ id, before, after, wasChecked }) {
-    this.edit(id, { text: before, checked: wasChecked }, { silent: true });
-    return { id, caret: changeEnd(after, before) };
   }
 
   /**
@@ -276,7 +200,7 @@ export class Sheet extends EventTarget {
   giveWay(line) {
     const mine = this.byId.get(line.id)?.line;
     this.take(line);
-    if (mine) this.note({ id: line.id, before: mine.text, after: fromServer(line).text, wasChecked: mine.checked, isChecked: line.checked, time: -Infinity });
+    if (mine) this.changes.note({ id: line.id, before: mine.text, after: fromServer(line).text, wasChecked: mine.checked, isChecked: line.checked, time: -Infinity });
   }
 
   /**
@@ -336,7 +260,7 @@ export class Sheet extends EventTarget {
   async restore(id, number) {
     const row = /** @type {Row} */ (this.byId.get(id));
     const line = await call("POST", `lines/${id}/restore`, { body: { number }, match: row.server.revision });
-    this.note({ id, before: row.line.text, after: line.text, wasChecked: row.line.checked, isChecked: line.checked, time: 0 });
+    this.changes.note({ id, before: row.line.text, after: line.text, wasChecked: row.line.checked, isChecked: line.checked, time: 0 });
     this.take(line);
   }
 
@@ -347,12 +271,6 @@ export class Sheet extends EventTarget {
 }
 
 /**
- * @param {Step|Reversal} change
- * @returns {change is Step}
- */
-const isStep = (change) => typeof change !== "function";
-
-/**
  * A line as the server has it, with the text that was typed: the server drops a space at the end, and the next word would
  * stick to the last one if it vanished here too.
  * @param {Line} line
@@ -361,15 +279,4 @@ const isStep = (change) => typeof change !== "function";
  */
 function asTyped(line, { text, words }) {
   return { ...line, text, words: line.words.length ? shiftWords(line.words, line.text, text) : words };
-}
-
-/**
- * Where a change ends in the text after it.
- * @param {string} before
- * @param {string} after
- */
-function changeEnd(before, after) {
-  let tail = 0;
-  while (tail < Math.min(before.length, after.length) && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
-  return after.length - tail;
 }

@@ -25,6 +25,8 @@ export class TextPane extends EventTarget {
     this.mode = mode;
     /** @type {number|null} */
     this.active = null;
+    /** @type {[number, number]|null} What is to be selected in the field once it has the focus. */
+    this.wanted = null;
     this.list = h("ol", { class: "lines", "aria-label": t("editor.lines") });
     this.root = h("div", { class: `text-pane mode-${mode}`, tabindex: "-1" }, this.list);
     this.field = h("textarea", {
@@ -39,6 +41,7 @@ export class TextPane extends EventTarget {
     this.list.addEventListener("pointerdown", (event) => this.press(event));
     this.list.addEventListener("click", (event) => this.click(event));
     this.field.addEventListener("input", () => this.input());
+    this.field.addEventListener("focus", () => this.wanted && this.choose(...this.wanted));
     sheet.addEventListener("lines", () => this.build());
     sheet.addEventListener("line", (event) => this.refresh(/** @type {CustomEvent<number>} */ (event).detail));
   }
@@ -47,7 +50,7 @@ export class TextPane extends EventTarget {
   build() {
     const { rows } = this.sheet;
     const kept = this.active;
-    const caret = this.field.selectionStart;
+    const { caret } = this;
     const hadFocus = document.activeElement === this.field;
     this.items.clear();
     const regionKinds = new Map(this.sheet.regions.map((region) => [region.id, region.kind]));
@@ -119,9 +122,9 @@ export class TextPane extends EventTarget {
     this.paint(item, row);
     if (id !== this.active) return;
     if (this.field.value !== row.line.text) {
-      const at = Math.min(this.field.selectionStart, row.line.text.length);
+      const at = Math.min(this.caret, row.line.text.length);
       this.field.value = row.line.text;
-      this.field.setSelectionRange(at, at);
+      this.choose(at);
     }
     this.describe(row);
   }
@@ -148,7 +151,7 @@ export class TextPane extends EventTarget {
     }
     const caret = Math.min(facts.caret ?? 0, row.line.text.length);
     if (focus) this.field.focus({ preventScroll: true });
-    this.field.setSelectionRange(caret, Math.min(facts.end ?? caret, row.line.text.length));
+    this.choose(caret, Math.min(facts.end ?? caret, row.line.text.length));
     this.dispatchEvent(new CustomEvent("active", { detail: id }));
   }
 
@@ -164,9 +167,25 @@ export class TextPane extends EventTarget {
     this.field.focus({ preventScroll: true });
   }
 
+  /** What is selected in the field: from, to. */
+  get selection() {
+    return this.wanted ?? /** @type {[number, number]} */ ([this.field.selectionStart, this.field.selectionEnd]);
+  }
+
   /** Where the caret is. */
   get caret() {
-    return this.field.selectionStart;
+    return this.selection[0];
+  }
+
+  /**
+   * Select in the field. To some browsers that gives it the focus, which is not theirs to give: until it has it, it waits.
+   * @param {number} from
+   * @param {number} [to]
+   */
+  choose(from, to = from) {
+    const isFocused = document.activeElement === this.field;
+    this.wanted = isFocused ? null : [from, to];
+    if (isFocused) this.field.setSelectionRange(from, to);
   }
 
   /**
@@ -176,7 +195,7 @@ export class TextPane extends EventTarget {
    */
   insert(text, facts) {
     this.focus();
-    this.field.setRangeText(text, this.field.selectionStart, this.field.selectionEnd, "end");
+    this.field.setRangeText(text, ...this.selection, "end");
     return this.input(facts);
   }
 
@@ -188,7 +207,7 @@ export class TextPane extends EventTarget {
     if (text !== value) {
       const caret = inOneRow(value.slice(0, selectionStart)).length;
       this.field.value = text;
-      this.field.setSelectionRange(caret, caret);
+      this.choose(caret);
     }
     return this.sheet.edit(this.active, { text: this.field.value }, facts);
   }

@@ -50,6 +50,9 @@ export const asHeld = (text) =>
     .trim()
     .normalize("NFC");
 
+/** Kinds of regions whose lines are no text: they are not read, and nobody's to check. */
+export const NOT_TEXT = ["picture", "ignore"];
+
 /** Characters of a line, which the server has by its settings; many more and browsers take minutes to break it into rows. */
 export const LONGEST = 10_000;
 

@@ -12,6 +12,8 @@ import { tellJob } from "./jobs.js";
 /** @typedef {import("../types.js").Collection} Collection */
 /** @typedef {{from_id: number, document_id: number}} Moved Where the pages of a document are now: the same one, or a new one. */
 
+const AT_ONCE = 10_000; // pages that the server takes in one request
+
 /**
  * Have pages read again.
  * @param {Page[]|string} what Pages, or the path of a collection or document.
@@ -20,8 +22,13 @@ import { tellJob } from "./jobs.js";
 export async function readAgain(what, only) {
   const body = { options: {}, layout: null, only };
   try {
-    const job = typeof what === "string" ? await call("POST", `${what}/read`, { body }) : await call("POST", "pages/read", { body: { ...body, page_ids: idsOf(what) } });
-    tellJob(job, t("read.begun", { n: typeof what === "string" ? Math.max(job.total, 1) : what.length }));
+    if (typeof what === "string") {
+      const job = await call("POST", `${what}/read`, { body });
+      return tellJob(job, t("read.begun", { n: Math.max(job.total, 1) }));
+    }
+    for (const some of partsOf(what)) {
+      tellJob(await call("POST", "pages/read", { body: { ...body, page_ids: idsOf(some) } }), t("read.begun", { n: some.length }));
+    }
   } catch (error) {
     tellFault(error);
   }
@@ -60,12 +67,13 @@ export function restoreDocument(document, done) {
 export async function movePages(pages, documents, collection, done) {
   /** @type {Collection[]} */
   const others = (await all("collections")).filter((one) => one.id !== collection && mayAs(one.role, "editor"));
-  const target = await askTarget(pages.length, documents, others);
+  const target = await askTarget(pages.length, documents.filter((one) => one.page_count), others);
   if (!target) return;
   /** @type {Moved[]} */
-  let moved;
-  if (target.collection) moved = (await call("POST", `collections/${target.collection}/pages`, { body: { page_ids: idsOf(pages) } })).items;
-  else {
+  let moved = [];
+  if (target.collection) {
+    for (const some of partsOf(pages)) moved.push(...(await call("POST", `collections/${target.collection}/pages`, { body: { page_ids: idsOf(some) } })).items);
+  } else {
     const to = target.document ?? (await call("POST", `collections/${collection}/documents`, { body: { name: target.name } })).id;
     await change(pages, { document_id: to });
     moved = [...new Set(pages.map((page) => page.document_id))].filter((from_id) => from_id !== to).map((from_id) => ({ from_id, document_id: to }));
@@ -119,7 +127,7 @@ async function moveBack(pages, moved, documents) {
     const before = documents.get(from_id);
     const some = pages.filter((page) => page.document_id === from_id);
     if (from_id === document_id && before) await call("PATCH", `documents/${from_id}`, { body: { collection_id: before.collection_id, position: before.position } });
-    else await change(some, { document_id: from_id, positions: some.map((page) => page.position) });
+    else await change(some, { document_id: from_id }, true);
   }
   const made = new Set(moved.map((one) => one.document_id).filter((id) => !documents.has(id)));
   for (const id of made) if (!(await get(`documents/${id}`)).page_count) await call("DELETE", `documents/${id}`); // nothing was added since
@@ -129,8 +137,30 @@ async function moveBack(pages, moved, documents) {
 const idsOf = (pages) => pages.map((page) => page.id);
 
 /**
- * All of them, or none.
+ * All of them, or none, if they are no more than one request takes.
  * @param {Page[]} pages
- * @param {{deleted?: boolean, document_id?: number, positions?: number[]}} to
+ * @param {{deleted?: boolean, document_id?: number}} to
+ * @param {boolean} [inPlace] Whether they go to the places that they had.
  */
-const change = (pages, to) => call("PATCH", "pages", { body: { page_ids: idsOf(pages), ...to } });
+async function change(pages, to, inPlace = false) {
+  for (const some of partsOf(pages)) {
+    await call("PATCH", "pages", { body: { page_ids: idsOf(some), ...to, ...(inPlace && { positions: some.map((page) => page.position) }) } });
+  }
+}
+
+/**
+ * Pages in parts, each for one request. A document stays whole if it can: its pages would go into two.
+ * @param {Page[]} pages
+ * @returns {Page[][]}
+ */
+function partsOf(pages) {
+  const parts = [];
+  for (let start = 0, end = 0; start < pages.length; start = end) {
+    end = Math.min(start + AT_ONCE, pages.length);
+    let whole = end;
+    while (end < pages.length && whole > start && pages[whole].document_id === pages[whole - 1].document_id) whole--;
+    if (whole > start) end = whole;
+    parts.push(pages.slice(start, end));
+  }
+  return parts;
+}

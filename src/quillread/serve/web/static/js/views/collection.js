@@ -61,7 +61,7 @@ class CollectionScreen {
     fill(this.scroller, h("div", { class: "page" }, this.head, this.chips, this.empty, this.grid.root));
     fill(this.root, this.bar(), this.scroller, this.tray);
     this.root.classList.add("fixed");
-    this.grid.addEventListener("open", (/** @type {any} */ event) => (holdKeys(event.detail.id), (location.hash = `#/page/${event.detail.id}`)));
+    this.grid.addEventListener("open", (/** @type {any} */ event) => (holdKeys(`page/${event.detail.id}`), (location.hash = `#/page/${event.detail.id}`)));
     this.grid.addEventListener("select", () => this.showTray());
     this.grid.addEventListener("delete", () => this.mayEdit && this.act((pages) => deletePages(pages, () => this.load())));
     this.grid.addEventListener("document", (/** @type {any} */ event) => this.documentMenu(event.detail.id, event.detail.at));
@@ -178,7 +178,7 @@ class CollectionScreen {
       h("strong", null, t("tray.selected", { n })),
       h("div", { class: "push" }),
       this.mayEdit ? button("read", t("read.again"), () => this.act((pages) => readAgain(pages, "all"))) : null,
-      button("download", t("export.title"), () => this.export({ pages: this.chosen().map((page) => page.id) }).catch(tellFault)),
+      button("download", t("export.title"), () => this.exportShown().catch(tellFault)),
       this.mayEdit ? button("move", t("move.title"), () => this.act((pages) => movePages(pages, [...this.documents.values()], this.id, () => this.load()))) : null,
       this.mayEdit ? button("trash", t("delete"), () => this.act((pages) => deletePages(pages, () => this.load())), "plain danger-text") : null,
       button("close", t("tray.clear"), () => (this.grid?.clear(), this.grid?.list.focus()))); // prettier-ignore
@@ -203,7 +203,8 @@ class CollectionScreen {
 
   /** What is selected, or all. */
   exportShown() {
-    return this.export(this.grid?.selected.size ? { pages: this.chosen().map((page) => page.id) } : {});
+    const chosen = this.grid?.selected.size ? this.chosen() : [];
+    return this.export(chosen.length && chosen.length < this.pages.size ? { pages: chosen.map((page) => page.id) } : {});
   }
 
   /** @param {{pages?: number[], documents?: number[], sample?: number}} what Else all. */

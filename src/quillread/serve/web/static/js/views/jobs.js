@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from "../dom.js";
 import { address, all, call, get } from "../api.js";
-import { openDialog, tellFault, toast } from "../dialog.js";
+import { faultParts, openDialog, tellFault, toast } from "../dialog.js";
 import { duration, t } from "../i18n.js";
 import { mayAs, whoAmI } from "../session.js";
 
@@ -105,13 +105,15 @@ function jobItem(job) {
   const isOwn = job.user_name === me.name && !me.link;
   const may = isOwn || mayAs(job.collection_id === null ? me.role : (roles.get(job.collection_id) ?? "none"), job.collection_id === null ? "admin" : "editor");
   const button = (/** @type {string} */ what, /** @type {string} */ label) => h("button", { type: "button", class: "small", "data-key": `${job.id}-${what}`, onclick: () => act(what) }, label);
+  const kind = t(`job.${job.kind}`);
+  const title = job.files && job.files > 1 ? t("job.more", { name: job.title, n: job.files - 1 }) : job.title;
   return h("li", { class: `job ${job.state}` },
-    h("div", { class: "job-title" }, job.title ? h("span", { class: "hint" }, t(`job.${job.kind}`)) : null, h("strong", { dir: "auto" }, job.title || t(`job.${job.kind}`)), h("span", { class: "job-state" }, stateText(job))),
-    isActive(job) ? h("progress", { max: String(Math.max(job.total, 1)), value: job.total ? job.done : null, "aria-label": job.title || t(`job.${job.kind}`) }) : null,
-    job.fault ? h("p", { class: "fault", dir: "auto" }, job.fault.message, job.fault.hint ? ` – ${job.fault.hint}` : "") : null,
+    h("div", { class: "job-title" }, title ? h("span", { class: "hint" }, kind) : null, h("strong", { dir: "auto" }, title || kind), h("span", { class: "job-state" }, stateText(job))),
+    isActive(job) ? h("progress", { max: String(Math.max(job.total, 1)), value: job.total ? job.done : null, "aria-label": title || kind }) : null,
+    job.fault ? h("p", { class: "fault" }, faultParts(job.fault)) : null,
     h("div", { class: "buttons start" },
       may && isActive(job) && !job.cancelled ? button("cancel", t("jobs.cancel")) : null,
-      may && job.failed && !isActive(job) ? button("retry", t("jobs.retry")) : null,
+      may && job.failed && !isActive(job) && !job.cancelled ? button("retry", t("jobs.retry")) : null,
       job.kind === "export" && job.state === "done" ? h("a", { class: "button small", href: address(`jobs/${job.id}/result`), download: "" }, icon("download"), t("jobs.result")) : null)); // prettier-ignore
 }
 

@@ -5,7 +5,7 @@ import { all, get, images } from "../api.js";
 import { tellFault } from "../dialog.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../storage.js";
-import { piecesOf } from "../editor/words.js";
+import { NOT_TEXT, piecesOf } from "../editor/words.js";
 
 /** @typedef {import("../types.js").Page} Page */
 
@@ -65,7 +65,7 @@ function sheet(name, page, number, lines, regions) {
   let region;
   for (const line of lines) {
     const kind = line.region_id === null ? "text" : (kinds.get(line.region_id) ?? "text");
-    if (kind === "ignore") continue;
+    if (NOT_TEXT.includes(kind)) continue;
     if (!paragraphs.length || line.region_id !== region) paragraphs.push(h(kind === "heading" ? "h3" : "p", { class: `print-${kind}`, dir: "auto" }));
     region = line.region_id;
     const plain = { ...line, checked: true }; // doubts are not for paper

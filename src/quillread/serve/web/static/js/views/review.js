@@ -9,6 +9,7 @@ import { mayAs } from "../session.js";
 import { recall, remember } from "../storage.js";
 import { noteOf } from "../editor/conflict.js";
 import { readingsOf } from "../editor/dock.js";
+import { endHold, holdKeys, isHeld, releaseKeys } from "../editor/held.js";
 import { actionOf, keyCap } from "../editor/keys.js";
 import { saveButton } from "../editor/saving.js";
 import { differences, doubtfulPart, fromServer, inOneRow, LONGEST, nextDoubt, piecesOf, shiftWords, takeReading, wordBounds } from "../editor/words.js";
@@ -24,6 +25,7 @@ class Review {
   constructor(root, collection) {
     this.root = root;
     this.collection = collection;
+    this.path = `collection/${collection.id}/review`;
     /** @type {number[]} */
     this.queue = [];
     this.at = 0;
@@ -31,6 +33,10 @@ class Review {
     this.lines = new Map();
     this.said = "";
     this.isTurning = false;
+    /** @type {Line|null} That is shown. */
+    this.shown = null;
+    /** @type {HTMLTextAreaElement|null} */
+    this.field = null;
     /** @type {"review"|"suggest"} */
     this.how = recall("review.how") === "suggest" ? "suggest" : "review";
     this.target = Number(recall("review.target")) || 0.05;
@@ -115,6 +121,8 @@ class Review {
     /** @type {HTMLElement} */ (this.facts).textContent = this.queue.length ? this.said : "";
     const line = await this.lineAt(at);
     this.at = at;
+    this.shown = line;
+    this.field = null;
     if (!line) {
       fill(card, h("div", { class: "welcome" }, h("h2", null, this.queue.length ? t("review.done") : t("review.nothing")), this.queue.length ? h("button", { type: "button", class: "primary", onclick: () => this.load().catch(tellFault) }, t("review.again")) : null));
       return;
@@ -128,7 +136,7 @@ class Review {
     const shown = h("p", { class: "review-text", dir: "auto", "aria-hidden": "true" }, piecesOf(line, text, text === line.text ? line.words : []).map((piece) => (piece.classes ? h("span", { class: piece.classes }, piece.text) : piece.text)));
     const readings = readingsOf(line);
     this.field = field;
-    field.addEventListener("keydown", (event) => this.key(event, line));
+    field.addEventListener("keydown", (event) => this.key(event));
     field.addEventListener("input", () => this.edit(line));
     fill(card,
       h("div", { class: "row" }, h("progress", { max: String(this.queue.length), value: String(this.at), "aria-label": t("review.progress") }), h("span", { class: "hint" }, t("jobs.progress", { done: this.at + 1, total: this.queue.length }))),
@@ -146,28 +154,43 @@ class Review {
     announce(t("review.field", { n: this.at + 1, all: this.queue.length }));
   }
 
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const action = event.isComposing ? undefined : actionOf(event);
+    if (action && this.run(action) !== false) event.preventDefault();
+  }
+
   /**
-   * @param {KeyboardEvent} event
-   * @param {Line} line
+   * @param {string} action
+   * @returns {boolean|void} False if the browser is to do what it does.
    */
-  key(event, line) {
-    if (event.isComposing) return;
-    const field = /** @type {HTMLTextAreaElement} */ (this.field);
-    const action = actionOf(event);
+  run(action) {
+    const { field, shown: line } = this;
+    if (!field || !line) return false;
     if (action === "right") this.right(line);
     else if (action === "back" || action === "up") this.step(-1);
     else if (action === "down") this.step(1);
-    else if (action?.startsWith("reading")) {
+    else if (action.startsWith("reading")) {
       const reading = readingsOf(line)[Number(action.at(-1)) - 1];
       if (reading) this.takeReading(line, reading.text);
     } else if (action === "nextDoubt") {
       const now = { ...line, text: field.value, words: shiftWords(line.words, line.text, field.value) };
       const word = nextDoubt(now, field.selectionEnd);
-      if (!word) return; // the browser goes on
+      if (!word) return false; // the browser goes on
       field.setSelectionRange(...doubtfulPart(now, word));
     } else if (action === "word") field.setSelectionRange(...wordBounds(field.value, field.selectionStart));
-    else return;
-    event.preventDefault();
+    else return false;
+  }
+
+  /**
+   * Text that was typed while the line loaded.
+   * @param {string} text
+   */
+  type(text) {
+    const { field, shown } = this;
+    if (!field || !shown) return;
+    field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+    this.edit(shown);
   }
 
   /**
@@ -224,14 +247,20 @@ class Review {
   async step(by) {
     if (this.isTurning) return; // the line that is shown is not the one that would be left
     this.isTurning = true;
+    const { field } = this;
+    field?.setAttribute("readonly", ""); // it is left
+    holdKeys(this.path, t("review.opening")); // what is typed now is for the line that comes
     try {
       outbox.flush();
       await this.show(Math.max(0, this.at + by));
     } catch (error) {
+      field?.removeAttribute("readonly");
+      if (isHeld(this.path)) endHold(), field?.focus();
       tellFault(error);
     } finally {
       this.isTurning = false;
     }
+    releaseKeys(this.path, this);
   }
 
   close() {

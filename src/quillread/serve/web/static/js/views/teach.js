@@ -2,7 +2,7 @@
 
 import { fill, h, icon, svg } from "../dom.js";
 import { call, get } from "../api.js";
-import { tellFault, toast } from "../dialog.js";
+import { faultParts, tellFault, toast } from "../dialog.js";
 import { watch } from "../events.js";
 import { duration, number, percent, t } from "../i18n.js";
 import { mayAs } from "../session.js";
@@ -138,7 +138,7 @@ class Teaching {
     const goOn = () => (job.state === "cancelled" ? this.start() : call("POST", `jobs/${job.id}/retry`).then(() => this.load(), tellFault));
     return h("section", { class: "panel" },
       h("h2", null, job.state === "cancelled" ? t("teach.stopped") : t("teach.failed")),
-      job.fault ? h("p", { dir: "auto" }, job.fault.message, job.fault.hint ? ` – ${job.fault.hint}` : "") : null,
+      job.fault ? h("p", null, faultParts(job.fault)) : null,
       h("div", { class: "buttons start" }, h("button", { type: "button", onclick: goOn }, t("teach.goOn")))); // prettier-ignore
   }
 

@@ -235,49 +235,82 @@ function batches(files) {
  * @param {File} file
  * @param {(bytes: number) => void} progress
  */
-async function sendPieces({ collection, document: into }, file, progress) {
-  const key = `upload.${collection}.${file.name}.${file.size}.${file.lastModified}`;
-  let url = recall(key);
-  const known = url ? await offsetOf(url) : null;
-  let offset = known ?? 0;
-  if (known === null) {
-    const encode = (/** @type {string} */ text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-    const facts = { collection_id: collection, filename: file.name, read: true, ...(into === null ? {} : { document_id: into }) };
-    const metadata = Object.entries(facts).map(([name, value]) => `${name} ${encode(String(value))}`).join(","); // prettier-ignore
-    const answer = await tus("POST", address("uploads"), { "Upload-Length": String(file.size), "Upload-Metadata": metadata });
-    url = new URL(answer.headers.get("location") ?? "", address("uploads")).href;
-    remember(key, url);
+async function sendPieces(target, file, progress) {
+  const key = `upload.${target.collection}.${file.name}.${file.size}.${file.lastModified}`;
+  const before = recall(key);
+  const known = before ? await stateOf(before) : null;
+  const url = known && before ? before : await beginUpload(target, file);
+  remember(key, url);
+  try {
+    const job = await sendRest(url, file, known ?? { offset: 0, job: null }, progress);
+    remember(key, null);
+    call("GET", `jobs/${job}`).then(noteJob, () => {}); // events tell of it, too
+  } catch (error) {
+    if (isOfFiles(error) || (error instanceof Problem && error.status === 404)) remember(key, null); // it cannot go on
+    throw error;
   }
-  progress(offset);
-  let failures = 0;
-  while (offset < file.size) {
-    try {
-      const answer = await tus("PATCH", /** @type {string} */ (url), { "Upload-Offset": String(offset), "Content-Type": "application/offset+octet-stream" }, file.slice(offset, offset + PIECE));
-      const next = Number(answer.headers.get("upload-offset"));
-      progress(next - offset);
-      offset = next;
-      failures = 0;
-      const job = answer.headers.get("x-job");
-      if (job) noteJob(await call("GET", `jobs/${job}`));
-    } catch (error) {
-      if (++failures > ATTEMPTS || (error instanceof Problem && !error.isPassing && ![409, 423].includes(error.status))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 1000 * failures)));
-      /** @type {number} */
-      const has = (await offsetOf(/** @type {string} */ (url)).catch(() => null)) ?? offset; // parts of a piece are kept, too
-      progress(has - offset);
-      offset = has;
-    }
-  }
-  remember(key, null);
 }
 
 /**
- * @param {string} url
- * @returns {Promise<number|null>} How much the server has; null if it knows nothing of it.
+ * @param {Target} target
+ * @param {File} file
+ * @returns {Promise<string>} The address of an upload that has just begun.
  */
-async function offsetOf(url) {
+async function beginUpload({ collection, document: into }, file) {
+  const encode = (/** @type {string} */ text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+  const facts = { collection_id: collection, filename: file.name, read: true, ...(into === null ? {} : { document_id: into }) };
+  const metadata = Object.entries(facts).map(([name, value]) => `${name} ${encode(String(value))}`).join(","); // prettier-ignore
+  const answer = await tus("POST", address("uploads"), { "Upload-Length": String(file.size), "Upload-Metadata": metadata });
+  return new URL(answer.headers.get("location") ?? "", address("uploads")).href;
+}
+
+/**
+ * @typedef {object} UploadState
+ * @property {number} offset How much the server has.
+ * @property {string|null} job Of the import; null before it has begun.
+ */
+
+/**
+ * Send what the server lacks of a file. It may have all bytes and not have begun their import, as its queue was full or it
+ * was killed: a piece without bytes asks for it.
+ * @param {string} url
+ * @param {File} file
+ * @param {UploadState} state
+ * @param {(bytes: number) => void} progress
+ * @returns {Promise<string>} The job of the import.
+ */
+async function sendRest(url, file, { offset, job }, progress) {
+  progress(offset);
+  let failures = 0;
+  while (job === null) {
+    let next;
+    try {
+      next = stateIn(await tus("PATCH", url, { "Upload-Offset": String(offset), "Content-Type": "application/offset+octet-stream" }, file.slice(offset, offset + PIECE)));
+      failures = 0;
+    } catch (error) {
+      if (++failures > ATTEMPTS || (error instanceof Problem && !error.isPassing && ![409, 423].includes(error.status))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 1000 * failures)));
+      next = (await stateOf(url).catch(() => null)) ?? { offset, job }; // parts of a piece are kept, too
+    }
+    progress(next.offset - offset);
+    ({ offset, job } = next);
+  }
+  return job;
+}
+
+/**
+ * @param {Response} answer
+ * @returns {UploadState}
+ */
+const stateIn = ({ headers }) => ({ offset: Number(headers.get("upload-offset")), job: headers.get("x-job") });
+
+/**
+ * @param {string} url
+ * @returns {Promise<UploadState|null>} Null if the server knows nothing of it.
+ */
+async function stateOf(url) {
   try {
-    return Number((await tus("HEAD", url, {})).headers.get("upload-offset"));
+    return stateIn(await tus("HEAD", url, {}));
   } catch (error) {
     if (error instanceof Problem) return null;
     throw error;
