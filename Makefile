@@ -42,11 +42,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Files of tests side by side: half of their time they wait. A process of them may take 3 GB.
-SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# The unit tests wait half of their time, so files of them run side by side; a process may take 3 GB. The others start
+# programs, browsers and clusters of their own.
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/installed
-	$(VENV)/bin/pytest $(SIDE_BY_SIDE)
+	$(VENV)/bin/pytest tests/unit $(SIDE_BY_SIDE); code=$$?; \
+	  $(VENV)/bin/pytest tests --ignore tests/unit && exit $$code
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
