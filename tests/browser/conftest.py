@@ -16,7 +16,7 @@ from quillread.reader import Reader
 
 REQUIRED = "QUILLREAD_REQUIRES_CHROMIUM"
 """Environment variable that turns a browser that is missing from a skip into a failure."""
-_PAGES = 160
+_PAGES = 200
 LARGE = (700, 5000)
 """Lines of the two pages after these."""
 MANY = 10_000
