@@ -12,8 +12,11 @@ settings.load_profile("anywhere")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hears_ctrl_c() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, even where the tests were started with it ignored, as in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def hears_signals() -> Iterator[None]:
+    """SIGINT and SIGHUP do what they do by default, even where the tests were started in the background or by nohup."""
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    if hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -25,9 +25,12 @@ def test_example_of_the_documentation_runs(language, code, tmp_path):
         shutil.copy(page, tmp_path)
     command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, encoding="utf-8"
-    )
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONIOENCODING": "utf-8",
+    }  # their `print` wants a terminal with letters
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
