@@ -1,6 +1,5 @@
 """Writing files: whole or not at all."""
 
-import errno
 import hashlib
 import json
 import os
@@ -8,7 +7,7 @@ import re
 import shutil
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
@@ -117,68 +116,73 @@ def clear_parts(folder: Path) -> None:
 
 
 def _clear(path: str) -> None:
-    with suppress(OSError), _locked(path, os.O_RDWR):
-        os.unlink(path)  # noqa: PTH108  names may hold what a Path would change
-
-
-@contextmanager
-def _locked(path: str, flags: int) -> Iterator[None]:
-    """Hold the lock of a file or folder whose program was killed.
-
-    Raises:
-        OSError: If another program holds it, or nothing tells whether one does.
-    """
     if fcntl is None:
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+        return  # nothing tells whether it is still written
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)  # noqa: PTH108  names may hold what a Path would change
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
 def unfinished_folder(folder: Path) -> Iterator[Path]:
     """Make an empty folder beside a place, to be written and moved there; what is still there at the end is removed.
 
-    Those of programs that were killed while they wrote to the same place go first: nobody holds their lock any more.
+    Those of programs that were killed while they wrote to the same place go first.
 
     Raises:
         OSError: If it cannot be made.
     """
-    _clear_folders(folder)
+    left = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.part")
+    with suppress(OSError):
+        clear_folders(path for path in folder.parent.iterdir() if left.fullmatch(path.name))
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
-    held = _lock_folder(part)
+    held = lock_folder(part)
     try:
         if not part.is_dir():  # taken for a remainder before it was locked
             part.mkdir()
         yield part
     finally:  # Ctrl-C too
-        shutil.rmtree(part, ignore_errors=True)
-        while held:
-            os.close(held.pop())
+        remove_folder(part, held)
 
 
-def _lock_folder(folder: Path) -> list[int]:
-    """Lock a folder, as `_lock` does a file."""
+def clear_folders(folders: Iterable[Path]) -> None:
+    """Remove the unfinished folders of programs that were killed; those still at work hold a lock.
+
+    Without locks, as on Windows, all stay.
+    """
+    for folder in folders:
+        if held := lock_folder(folder, wait=False):
+            remove_folder(folder, held)
+
+
+def lock_folder(folder: Path, *, wait: bool = True) -> list[int]:
+    """Lock a folder, as `_lock` does a file.
+
+    There is no lock either if it is gone or another user's, or if another one has it and is not waited for.
+    """
     if fcntl is None:
         return []
-    held: list[int] = []
     with suppress(OSError):
-        held.append(os.open(folder, os.O_RDONLY))
-        fcntl.flock(held[0], fcntl.LOCK_EX)
-    return held
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return [descriptor]
+    return []
 
 
-def _clear_folders(folder: Path) -> None:
-    left = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.part")
-    with suppress(OSError), os.scandir(folder.parent) as entries:
-        for entry in entries:
-            if left.fullmatch(entry.name):
-                with suppress(OSError), _locked(entry.path, os.O_RDONLY):
-                    shutil.rmtree(entry.path)
+def remove_folder(folder: Path, held: list[int]) -> None:
+    """Remove a folder with all in it, if it is still there, and let go of its lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    while held:
+        os.close(held.pop())
 
 
 def _lock(file: BinaryIO) -> list[int]:

@@ -1,17 +1,11 @@
 """Folders for temporary files of a process, which go although it is killed: with the next one on the machine."""
 
-import os
-import shutil
 import tempfile
 import weakref
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from quillread.files import clear_folders, lock_folder, remove_folder
 
 _PREFIX = "quillread-scratch-"
 
@@ -26,11 +20,10 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        _clear(Path(tempfile.gettempdir()))
+        clear_folders(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"))
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            lock = _lock(self.path)
-            self._remains = weakref.finalize(self, _remove, self.path, lock)
+            self._remains = weakref.finalize(self, remove_folder, self.path, lock_folder(self.path))
             if self.path.is_dir():
                 break
             self._remains()  # it was taken for one that is left before it was locked
@@ -44,32 +37,3 @@ class Scratch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _clear(root: Path) -> None:
-    """Remove the folders of processes that were killed."""
-    for folder in root.glob(f"{_PREFIX}*"):
-        lock = _lock(folder, wait=False)
-        if lock is not None:
-            _remove(folder, lock)
-
-
-def _lock(folder: Path, *, wait: bool = True) -> int | None:
-    """Lock a folder; None if another process has locked it, it is gone or another user's, or there are no locks."""
-    if fcntl is None:
-        return None
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-    return None
-
-
-def _remove(folder: Path, lock: int | None) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if lock is not None:
-        os.close(lock)

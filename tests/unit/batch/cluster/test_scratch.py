@@ -8,6 +8,7 @@ import fsspec
 import pytest
 from batches import FrailBars, read_bars, write_bars
 
+from quillread import files
 from quillread.batch.cluster import fetching, scratch
 from quillread.batch.cluster.fetching import Sources
 from quillread.batch.cluster.scratch import Scratch
@@ -67,7 +68,7 @@ def test_a_folder_that_is_taken_away_before_it_is_locked_is_made_anew(machine: P
 
 
 def test_without_locks_nothing_is_taken_for_a_remainder(machine: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scratch, "fcntl", None)
+    monkeypatch.setattr(files, "fcntl", None)
     with Scratch() as one, Scratch() as other:
         assert set(machine.iterdir()) == {one.path, other.path}
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import IMAGES, lively_of, same, write_export
-from fakes import write_trocr
+from exports import IMAGES, same
 
 from quillread.errors import ModelError, UsageError
 from quillread.language.catalog import LanguageConfig
@@ -18,20 +17,6 @@ from quillread.recognize.trocr.drafts import nearest_prefix
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.recognize.trocr.onnx_backend import ExportedTrocr
 from quillread.types import UInt8Image
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("trocr")
-    return {variant: write_trocr(root / variant, variant) for variant in ("base-handwritten", "small")}
-
-
-@pytest.fixture(scope="module")
-def exports(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Lively models and their exports."""
-    root = tmp_path_factory.mktemp("exports")
-    return {variant: write_export(lively_of(folder), root / variant) for variant, folder in folders.items()}
-
 
 DRAFTS = {
     "its own text": lambda text: text,

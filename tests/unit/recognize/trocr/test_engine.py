@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import TROCR_VARIANTS, line_image, write_trocr
+from fakes import TROCR_VARIANTS, line_image
 from liveliness import lively
 from PIL import Image
 from transformers import CompileConfig
@@ -41,12 +41,6 @@ GENERATION: dict[str, dict[str, Any]] = {
     "end by force": {"forced_eos_token_id": 2, "max_length": 12},
     "several returned": {"num_beams": 3, "num_return_sequences": 3, "max_length": 12},
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("trocr")
-    return {variant: write_trocr(root / variant, variant) for variant in TROCR_VARIANTS}
 
 
 @pytest.fixture

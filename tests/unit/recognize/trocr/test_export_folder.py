@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import lively_of, write_export
-from fakes import write_trocr
 
 from quillread.errors import ConfigError, ModelError, UsageError
 from quillread.images.fit import CanvasConfig
@@ -18,21 +16,6 @@ from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, FACTS
 from quillread.models.trocr.onnx_network import OnnxTrocr
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
-
-VARIANTS = ("base-handwritten", "small")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("trocr")
-    return {variant: write_trocr(root / variant, variant) for variant in VARIANTS}
-
-
-@pytest.fixture(scope="module")
-def exports(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Lively models and their exports."""
-    root = tmp_path_factory.mktemp("exports")
-    return {variant: write_export(lively_of(folder), root / variant) for variant, folder in folders.items()}
 
 
 @pytest.mark.parametrize("name", [ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME, "trocr.json"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from exports import IMAGES, lively_of, same, write_export
-from fakes import TROCR_VARIANTS, write_trocr
+from fakes import TROCR_VARIANTS
 
 from quillread.decode.hypothesis import Hypothesis
 from quillread.errors import ModelError
@@ -38,21 +38,6 @@ OWN: dict[str, dict[str, Any]] = {
     "many beams": {"num_beams": 8, "max_length": 24},
     "beams, no repeats": {"num_beams": 3, "no_repeat_ngram_size": 2, "length_penalty": 0.5, "max_length": 20},
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("trocr")
-    return {variant: write_trocr(root / variant, variant) for variant in TROCR_VARIANTS}
-
-
-@pytest.fixture(scope="module")
-def exports(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Lively models and their exports."""
-    root = tmp_path_factory.mktemp("exports")
-    for variant, folder in folders.items():
-        write_export(lively_of(folder), root / variant)
-    return {variant: root / variant for variant in folders}
 
 
 def read_both(
