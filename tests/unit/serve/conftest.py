@@ -53,6 +53,20 @@ def _make_tables(database: Database) -> None:
     database.close()
 
 
+@pytest.fixture
+def make_database(postgres: Server) -> Iterator[Callable[..., str]]:
+    """Make a PostgreSQL database, as `Server.make_database` does; it goes after the test."""
+    made: list[str] = []
+
+    def make(like: str | None = None) -> str:
+        made.append(postgres.make_database(like))
+        return made[-1]
+
+    yield make
+    for address in made:
+        postgres.drop_database(address)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> ServeConfig:
     """Settings of a new archive."""
@@ -60,7 +74,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> ServeConfig:
     data.mkdir()
     address = None
     if request.param == "postgresql":
-        address = request.getfixturevalue("postgres").make_database(request.getfixturevalue("new_database"))
+        address = request.getfixturevalue("make_database")(request.getfixturevalue("new_database"))
     else:
         shutil.copy(request.getfixturevalue("new_file"), data)
     return ServeConfig(data=data, database=address)

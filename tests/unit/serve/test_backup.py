@@ -74,7 +74,7 @@ def filled(archive: Archive, make_page: MakePage, cheap_passwords: None) -> Arch
 @pytest.fixture(params=["sqlite", "postgresql"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> ServeConfig:
     """Settings of a new archive to restore into."""
-    address = request.getfixturevalue("postgres").make_database() if request.param == "postgresql" else None
+    address = request.getfixturevalue("make_database")() if request.param == "postgresql" else None
     return ServeConfig(data=tmp_path / "restored", database=address)
 
 

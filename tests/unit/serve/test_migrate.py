@@ -39,7 +39,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     """An empty one."""
     is_file = request.param == "sqlite"
     database = Database(
-        sqlite_address(tmp_path / "a.db") if is_file else request.getfixturevalue("postgres").make_database()
+        sqlite_address(tmp_path / "a.db") if is_file else request.getfixturevalue("make_database")()
     )
     yield database
     database.close()
