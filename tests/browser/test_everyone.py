@@ -40,6 +40,16 @@ def test_axe_finds_nothing(served: Served, browser: Any, screen: str, scheme: st
         context.close()
 
 
+def test_axe_finds_nothing_while_jobs_are_running(served: Served, tab: Any):
+    job = {"id": 1, "kind": "read", "title": "", "collection_id": 1, "document_id": None, "user_name": ""}
+    job |= {"total": 3, "done": 1, "failed": 0, "cancelled": False, "fault": None, "result": None, "progress": None}
+    job |= {"created": "2026-01-01T00:00:00", "seconds_left": None, "state": "running"}
+    tab.route("**/api/v1/jobs?*", lambda route: route.fulfill(json={"items": [job], "next": None}))
+    tab.goto(f"{served.address}/#/")
+    tab.get_by_role("button", name="1 job is running: 1 of 3").wait_for()
+    assert findings(tab) == []
+
+
 @pytest.mark.parametrize("keys", [("F1",), ("F4",), ("F9",), ("F8",), ("F8", "F8")], ids=lambda keys: "-".join(keys))
 def test_axe_finds_nothing_in_what_keys_open(editor: EditorDriver, keys: tuple[str, ...]):
     editor.open()

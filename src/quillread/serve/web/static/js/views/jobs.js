@@ -55,8 +55,10 @@ export function jobsButton(collection) {
     const active = [...jobs.values()].filter(isActive);
     const [done, total] = active.reduce(([d, n], job) => [d + job.done, n + Math.max(job.total, 1)], [0, 0]);
     button.dataset.busy = String(active.length > 0);
-    button.setAttribute("aria-label", active.length ? t("jobs.running", { n: active.length }) : t("jobs.title"));
-    fill(label, active.length ? t("jobs.progress", { done, total }) : t("jobs.title"));
+    const shown = active.length ? t("jobs.progress", { done, total }) : t("jobs.title");
+    // Who speaks to the machine says what is to be seen, so the name holds it.
+    button.setAttribute("aria-label", active.length ? `${t("jobs.running", { n: active.length })}: ${shown}` : shown);
+    fill(label, shown);
     dot.style.setProperty("--done", String(total ? done / total : 0));
     if (button.isConnected) button.dataset.was = "1";
   };
