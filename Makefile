@@ -3,8 +3,8 @@
 # make check          format, lint, types, tests with coverage: what a change must pass
 # make fuzz           damages files of every kind and opens them: MINUTES=10
 # make fault          ends runs at random moments, fills disks, and compares what is resumed: [ROUNDS=100] of each
-# make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|fast] [OUTPUT=runs/builtin]
-#                     open: without the data for non-commercial research; fast: a smaller network
+# make train-builtin  trains a model as the first run of the one that ships: DATA=DIR [SOURCES=open|medieval|fast]
+#                     [OUTPUT=runs/builtin]. open, medieval: the models of these names; fast: a smaller network
 # make train-segmenter  trains the line finder that ships: DATA=DIR [MINUTES=60] [OUTPUT=runs/segmenter]
 
 PYTHON ?= python3
@@ -12,10 +12,10 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 PIP_FLAGS = --disable-pip-version-check --quiet
 SOURCES ?= all
-ifneq ($(words $(SOURCES)) $(filter all open fast,$(SOURCES)),1 $(SOURCES))
-$(error SOURCES must be all, open or fast, got $(SOURCES))
+ifneq ($(words $(SOURCES)) $(filter all open medieval fast,$(SOURCES)),1 $(SOURCES))
+$(error SOURCES must be all, open, medieval or fast, got $(SOURCES))
 endif
-PRESET = $(if $(filter all,$(SOURCES)),builtin,builtin-$(SOURCES))
+PRESET = $(patsubst fast,builtin-fast,$(patsubst all,builtin,$(SOURCES)))
 OUTPUT ?= runs/$(PRESET)
 
 FUZZ_MINUTES := $(or $(MINUTES),10)
@@ -68,7 +68,7 @@ data-is-there:
 	@test -d "$(DATA)" || { echo "usage: make train-builtin|train-segmenter DATA=DIR ..., a folder with the data sets" >&2; exit 2; }
 
 # Where the lines of the sources can be cut between words; the shipped model reads them for it.
-CUTS = $(if $(filter-out open,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
+CUTS = $(if $(filter all fast,$(SOURCES)),$(patsubst %,runs/cuts/%.jsonl,iam-line copiste timeus hooker poilus))
 
 runs/cuts/%.jsonl: | $(VENV)/installed
 	@mkdir -p runs/cuts

@@ -1,10 +1,11 @@
 """Error rates of a model on the validation splits, as committed in results/accuracy.json and docs/accuracy.md.
 
     python benchmarks/accuracy.py --root DIR [--model builtin] [--failures docs/images] [--predictions FOLDER]
+    python benchmarks/accuracy.py --root DIR --model medieval --set medieval --json FILE
 
-DIR holds iam-line, copiste, timeus, poilus, hooker, lettres, registres in the hub's parquet layout. Greedy, one pass,
-no language model. Texts of lettres and registres are written as those of the other sets: no sign for superscripts, no
-long s.
+DIR holds iam-line, copiste, timeus, poilus, hooker, lettres, registres in the hub's parquet layout, or the sets that
+are named. Greedy, one pass, no language model. Texts of lettres and registres are written as those of the other sets:
+no sign for superscripts, no long s.
 Prints the rates, then those by writer or document, by length, by kind of character, and the confusions.
 `--predictions` keeps what was read, one file a set, for `quill compare`.
 """
@@ -37,6 +38,7 @@ SETS = {
     "lettres": "Lettres, French 17th to 19th century, new manuscripts",
     "registres": "Registres, French notaries 1742-1939, new pages",
 }
+MEDIEVAL = {"medieval": "Medieval, 9th to 16th century, new manuscripts"}
 REWRITTEN = {"lettres": "?replace=^:&replace=ſ:s", "registres": "?replace=^:&replace=ſ:s"}
 SHOWN = ("copiste", "timeus")
 """Sets whose licence (CC-BY) allows pictures of their lines in the documentation."""
@@ -46,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--set", action="append", choices=(*SETS, *MEDIEVAL), help="default: all but medieval")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/accuracy.json"))
     parser.add_argument("--failures", type=Path, help="folder for a picture of the worst lines of the CC-BY sets")
     parser.add_argument("--predictions", type=Path, help="folder for what was read")
@@ -53,7 +56,7 @@ def main() -> None:
     reader = Reader(model=args.model, lm=("none",), lines=True)
     results = {}
     worst: list[tuple[Prediction, np.ndarray]] = []
-    for name in SETS:
+    for name in args.set or SETS:
         run = run_evaluation(
             reader, open_source(parse_spec(f"hub:{args.root / name}{REWRITTEN.get(name, '')}"), "validation")
         )
@@ -132,7 +135,7 @@ def table(results: dict[str, dict]) -> str:
     for name, r in results.items():
         worst = percent(r["by_group"].get("worst"), 1) if r["by_group"] else "-"
         cells = [
-            f"{SETS[name]} ({name})",
+            f"{(SETS | MEDIEVAL)[name]} ({name})",
             str(r["lines"]),
             percent(r["cer"], 1),
             f"**{percent(r['cer_spacing'], 1)}** ({interval(r['ci95']['cer_spacing'], 1)})",

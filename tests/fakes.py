@@ -174,10 +174,16 @@ def bar_line(text: str, scale: int = 1) -> NDArray[np.uint8]:
 
 
 def bar_recognizer(
-    name: str = "builtin", *, threads: int = 0, generate: object = None, language: object = None, variants: int = 1
+    name: str = "builtin",
+    *,
+    threads: int = 0,
+    generate: object = None,
+    language: object = None,
+    variants: int = 1,
+    certainty: float = 0.9,
 ) -> LineRecognizer:
     """Stand in for `quillread.recognize.load.load`: a recogniser of what `bar_line` drew, whatever its name."""
-    return LineRecognizer(CtcEngine(BarBackend(), bar_info()), bar_info())
+    return LineRecognizer(CtcEngine(BarBackend(certainty), bar_info()), bar_info())
 
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")

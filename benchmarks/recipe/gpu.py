@@ -109,7 +109,7 @@ def command(name: str, pack: Path, output: Path, minutes: float, beside: int, la
         *run.settings,
         *last,
     ]
-    words = [*QUILL, "-v", "train", "--config", "builtin-open", "--output", str(output)]
+    words = [*QUILL, "-v", "train", "--config", "builtin", "--output", str(output)]
     for setting in settings:
         words += ["--set", setting]
     return words

@@ -35,7 +35,7 @@ from quillread.evaluate.compare import compare
 from quillread.evaluate.predictions import Prediction, read_predictions, write_predictions
 from quillread.evaluate.report import run_evaluation
 from quillread.images.augment import STEPS
-from quillread.recognize.load import load
+from quillread.reader import Reader
 from quillread.train.config import read_settings
 
 SETS = ("iam-line", "copiste", "timeus", "hooker")
@@ -140,14 +140,14 @@ def run(study: str, row: str, root: Path) -> list[Prediction]:
 
 def read_lines(root: Path, model: str, target: Path) -> None:
     """Read one half of the groups of each validation split."""
-    recognizer = load(model, threads=1)
+    reader = Reader(model=model, lm=("none",), lines=True, threads=1)
     rows = []
     for name in SETS:
         source = open_source(parse_spec(f"hub:{root / name}"), "validation")
         groups = sorted({source.group(i) for i in range(len(source))})
         chosen = {groups[i] for i in np.random.default_rng(0).permutation(len(groups))[::2]}
         part = Part(source, [i for i in range(len(source)) if source.group(i) in chosen])
-        read = run_evaluation(recognizer, part)
+        read = run_evaluation(reader, part)
         if read.faults:
             raise SystemExit("\n".join(read.faults))
         for row in read.rows:

@@ -16,7 +16,8 @@ from quillread.images.crop import CropConfig
 from quillread.images.document import ReadConfig
 from quillread.images.sheet import SheetConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, LanguageConfig, resolve_language, split_weight
-from quillread.models.catalog import SHIPPED, describe, digest, file_digest, pin, resolve
+from quillread.models.catalog import AUTO as AUTO_MODEL
+from quillread.models.catalog import CANDIDATES, SHIPPED, describe, digest, file_digest, pin, resolve
 from quillread.models.model_folder import CARD_NAME
 from quillread.models.trocr.adapter_folder import model_folders
 from quillread.models.trocr.settings import GenerateChanges
@@ -40,7 +41,8 @@ class ReadOptions:
     """
 
     models: tuple[str, ...] = ("builtin",)
-    """Names or folders of models, or `org/name@revision`; several vote."""
+    """Names or folders of models, or `org/name@revision`; several vote. "auto" alone reads the first lines of each page
+    with several shipped ones, and the page with the one that expects the fewest errors."""
     generate: GenerateChanges = field(default_factory=GenerateChanges)
     """How TrOCR generates text, where that is to differ from what is stored with the model."""
     lm: tuple[str, ...] | None = None
@@ -72,6 +74,9 @@ class ReadOptions:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.models:
             raise ConfigError("models: name at least one")
+        if AUTO_MODEL in self.models and len(self.models) > 1:
+            named = ", ".join(self.models)
+            raise ConfigError(f"models: {AUTO_MODEL} chooses by itself, and must stand alone, got {named}")
         if not 1 <= self.variants <= MOST_VARIANTS:
             raise ConfigError(f"variants must be 1 to {MOST_VARIANTS}, got {self.variants}")
         if self.threads < 0:
@@ -99,12 +104,24 @@ class ReadOptions:
         for name, value in changes.items():
             given = configs.dump(value) if is_dataclass(value) else value
             if name in ("models", "lm", "lexicons") and isinstance(given, str | Path):
-                given = (str(given),)
+                given = (given,)
+            if name in ("models", "lm", "lexicons") and isinstance(given, list | tuple):
+                given = tuple(_as_name(one) if isinstance(one, Path) else one for one in given)
             if name == "pages" and isinstance(given, int):
                 given = str(given)
             is_group = isinstance(given, dict) and isinstance(values.get(name), dict)
             values[name] = configs.merge(values[name], given) if is_group else given
         return configs.build(ReadOptions, values, "read options")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a model is chosen for each page."""
+        return self.models == (AUTO_MODEL,)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The models that are loaded."""
+        return CANDIDATES if self.chooses else self.models
 
     def language(self) -> LanguageConfig | None:
         """The languages to load with a model; None for none.
@@ -157,6 +174,11 @@ class ReadOptions:
             yield first, last
 
 
+def _as_name(path: Path) -> str:
+    """A path as options name it: what is but a name would be taken for that of a model that ships."""
+    return str(path) if len(path.parts) > 1 else str(Path.cwd() / path)
+
+
 class Provenance(Mapping[str, Any]):
     """What is read with, by name and content; two readings of an input with equal provenance have equal text.
 
@@ -175,12 +197,13 @@ class Provenance(Mapping[str, Any]):
     @cached_property
     def _facts(self) -> dict[str, Any]:
         options = self._options
-        models = [{"name": pin(name), "content": content_of(name)} for name in options.models]
+        models = [{"name": pin(name), "content": content_of(name)} for name in options.loaded]
         return {
             "software": "quillread",
             "version": __version__,
-            "model": models[0]["name"],
+            "model": AUTO_MODEL if options.chooses else models[0]["name"],
             "models": models,
+            **({"models_use": "one a page"} if options.chooses else {}),
             **_other_files(options),
             "settings": options.settings(),
         }
@@ -228,7 +251,7 @@ def _without_names(value: Any) -> Any:
 def _other_files(options: ReadOptions) -> dict[str, Any]:
     """What is read with beside the models, by name and content."""
     language = options.language()
-    compact = [describe(name).info.family == "compact" for name in options.models]
+    compact = [describe(name).info.family == "compact" for name in options.loaded]
     if language and language.only_compact and not any(compact):
         language = None
     names = language.names if language else ()
@@ -271,7 +294,7 @@ def files_stamp(options: ReadOptions) -> tuple[tuple[str, int, int], ...]:
     Raises:
         ModelError: If there is no such model or language model.
     """
-    files = [path for name in options.models for folder in model_folders(resolve(name)) for path in folder.glob("*")]
+    files = [path for name in options.loaded for folder in model_folders(resolve(name)) for path in folder.glob("*")]
     files += [resolve_language(split_weight(n)[0]) for n in options.lm or () if n not in (AUTO, _NONE)]
     files += [*options.lexicons, *(list_layouts(options.segmentation) if options.segmentation else ())]
     files += [Path(options.segmenter)] if options.segmenter.endswith(".onnx") else []

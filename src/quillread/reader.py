@@ -17,13 +17,13 @@ from quillread.images.document import Document, OnePage
 from quillread.images.given import Picture, given_content, given_pixels, name_of
 from quillread.images.read import open_document
 from quillread.images.tones import as_positive
-from quillread.models.catalog import describe
 from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.segment import Segmenter, load_segmenter
 from quillread.pages.transcribe import PageTranscriber
+from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ensemble import EnsembleReader, LineReader
-from quillread.recognize.load import load
+from quillread.recognize.load import load_all
 from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Region, Scan, Transcript, UInt8Image
 from quillread.version import __version__
 
@@ -58,6 +58,7 @@ class Reader:
     Attributes:
         options: As they were given.
         info: What is known of the model, of several of the first.
+        infos: What is known of all models.
 
     Raises:
         ConfigError: If an option is unknown or out of range.
@@ -78,6 +79,7 @@ class Reader:
         self._truth = GroundTruth(self.options.segmentation) if self.options.segmentation else None
         self._transcribe: PageTranscriber | None = self._pages_with(lines)
         self.info = lines.info
+        self.infos = lines.infos if isinstance(lines, ChoosingReader | EnsembleReader) else (lines.info,)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as options: models are loaded where the reader arrives."""
@@ -172,7 +174,7 @@ class Reader:
         return transcribe(self._pixels(image))
 
     def read_lines(self, images: Sequence[Picture]) -> list[Transcript]:
-        """Read images of single lines; a negative is read inverted, as a page is.
+        """Read images of single lines; a negative is read inverted, as a page is. Each has its own choice of a model.
 
         Returns:
             One transcript an image, in order; positions in pixels of that image.
@@ -181,7 +183,9 @@ class Reader:
             UsageError: If an image has several pages.
             ImageError: If an image cannot be read.
         """
-        return self._check_open().recognizer.read([as_positive(self._pixels(image)) for image in images])
+        read = self._check_open().recognizer.read
+        lines = [as_positive(self._pixels(image)) for image in images]
+        return [read([line])[0] for line in lines] if self.options.chooses else read(lines)
 
     def stream(
         self,
@@ -310,6 +314,8 @@ class Reader:
         page = transcribe(image, regions)
         for note in page.notes:
             log.warning("%s: %s", where, note)
+        if page.model:
+            log.info("%s: read with the model %s", where, page.model)
         return page
 
     def _pixels(self, image: Picture) -> UInt8Image:
@@ -382,17 +388,11 @@ def _kept_reader(options: ReadOptions) -> Reader:
 
 
 def _load_lines(options: ReadOptions) -> LineReader:
-    """Load the models; what is asked of generation goes to those that generate."""
-    several = len(options.models) > 1
-    readers = [
-        load(
-            name,
-            threads=options.threads,
-            # With a single model, settings that do not fit it are refused.
-            generate=None if several and describe(name).info.family != "trocr" else options.generate,
-            language=options.language(),
-            variants=options.variants,
-        )
-        for name in options.models
-    ]
-    return EnsembleReader(readers) if several else readers[0]
+    return load_all(
+        options.loaded,
+        chooses=options.chooses,
+        threads=options.threads,
+        generate=options.generate,
+        language=options.language(),
+        variants=options.variants,
+    )

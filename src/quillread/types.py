@@ -181,6 +181,8 @@ class Page:
     """What a reader of the page should know: what was skipped on it, what looks wrong."""
     label: str = ""
     """What the input calls the page, such as `12r` in a IIIF manifest; empty if it does not name its pages."""
+    model: str = ""
+    """Name of the model that read it, if one of several was chosen for the page."""
 
     @property
     def title(self) -> str:

@@ -63,6 +63,20 @@ def test_one_key_uses_the_new_model_and_reads_the_unchecked_pages_again(served: 
     assert [(job["kind"], job["total"]) for job in jobs] == [("read", 2)]
 
 
+def test_a_collection_is_read_with_another_model_that_ships(served: Served, tab: Any):
+    collection = served.new_collection("Psalter", 1)
+    tab.goto(f"{served.address}/#/collection/{collection}/teach")
+    row = tab.get_by_role("listitem").filter(has=tab.get_by_text("medieval", exact=True))
+    expect(row).to_contain_text("Manuscripts of the 9th to 16th century")
+    row.get_by_role("button", name="Use").press("Enter")
+    expect(row).to_contain_text("In use")
+    assert served.call("GET", f"collections/{collection}")["settings"]["options"]["models"] == ["medieval"]
+    row = tab.get_by_role("listitem").filter(has=tab.get_by_text("Built-in model", exact=True))
+    row.get_by_role("button", name="Use").press("Enter")
+    expect(row).to_contain_text("In use")
+    assert "models" not in served.call("GET", f"collections/{collection}")["settings"]["options"]
+
+
 def test_a_training_that_is_done_says_that_it_is_measured(served: Served, tab: Any):
     progress = {
         "step": 8,

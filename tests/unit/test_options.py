@@ -11,6 +11,7 @@ from quillread.config import apply_overrides, build, dump, load, merge
 from quillread.errors import ConfigError, ModelError
 from quillread.images.document import ReadConfig
 from quillread.language.catalog import SHIPPED_LANGUAGES, LanguageConfig
+from quillread.models.catalog import CANDIDATES
 from quillread.models.trocr.settings import GenerateChanges
 from quillread.options import Provenance, ReadOptions, files_stamp
 
@@ -104,6 +105,7 @@ def test_options_cannot_be_written_to():
         ({"threads": -1}, "threads must be at least 0, got -1"),
         ({"variants": 8}, "variants must be 1 to 7, got 8"),
         ({"models": []}, "models: name at least one"),
+        ({"models": ["auto", "open"]}, "models: auto chooses by itself, and must stand alone, got auto, open"),
         ({"generate": {"rows": "cut"}}, "generate.rows: 'cut' is not one of"),
         ({"lines": True, "segmentation": "page.xml"}, "lines and segmentation exclude each other"),
         ({"lm": ["none", "en"]}, "lm: none and en contradict each other"),
@@ -150,6 +152,12 @@ def test_a_single_name_will_do_for_models_and_languages():
     assert ReadOptions().changed(pages=3).pages == "3"
     assert ReadOptions().changed(lm="fr").lm == ("fr",)
     assert FILLED.changed(lm=None).lm is None
+
+
+def test_a_path_is_never_the_name_of_a_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    options = ReadOptions().changed(models=[Path("open"), Path("runs/model"), "open"])
+    assert options.models == (str(tmp_path / "open"), str(Path("runs/model")), "open")
 
 
 def test_nothing_changed_is_the_same_object():
@@ -260,11 +268,19 @@ def test_what_changes_no_reading_keeps_the_fingerprint(changes: dict[str, Any]):
         {"crop": {"margin": 0}},
         {"read": {"pdf_dpi": 200}},
         {"models": ("builtin", "builtin")},
+        {"model": "auto"},
     ],
     ids=str,
 )
 def test_what_may_change_readings_changes_the_fingerprint(changes: dict[str, Any]):
     assert fingerprint(**changes) != fingerprint()
+
+
+def test_a_model_that_is_chosen_for_each_page_is_told_with_all_that_it_is_chosen_from():
+    provenance = Provenance(ReadOptions(models=("auto",)))
+    assert provenance["model"] == "auto"
+    assert [model["name"] for model in provenance["models"]] == list(CANDIDATES)
+    assert fingerprint(model="auto") != fingerprint(models=CANDIDATES)
 
 
 def test_weights_of_languages_are_part_of_the_fingerprint():

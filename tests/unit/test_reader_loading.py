@@ -30,7 +30,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str,
         asked.append((name, how))
         return bar_recognizer()
 
-    monkeypatch.setattr(readers, "load", load)
+    monkeypatch.setattr("quillread.recognize.load.load", load)
     readers._readers.clear()
     yield asked
     readers._readers.clear()

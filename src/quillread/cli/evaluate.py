@@ -86,9 +86,10 @@ def _run_lines(args: argparse.Namespace) -> int:
         unreadable=len(result.faults),
     )
     print(summary_table(summary), end="")
-    tell_seen(result.marks, reader.info, "these error rates are too low")
-    if reader.info.family == "compact":
-        _tell_unknown(Charset(reader.info.charset), (row.reference for row in result.rows))
+    tell_seen(result.marks, reader.infos, "these error rates are too low")
+    if all(info.family == "compact" for info in reader.infos):
+        known = dict.fromkeys(character for info in reader.infos for character in info.charset)
+        _tell_unknown(Charset("".join(known)), (row.reference for row in result.rows))
     if args.predictions:
         write_predictions(args.predictions, result.rows)
     _write_figures(args.json, summary)

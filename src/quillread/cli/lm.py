@@ -208,7 +208,7 @@ def _record(recorder: "Recorder", data: str, args: argparse.Namespace) -> "list[
         lines.append(TuningLine(sample.group, sample.text, recorder(sample.image)))
         marks.append(mark(sample))
         progress(i + 1, len(source))
-    tell_seen(marks, recorder.info)
+    tell_seen(marks, [recorder.info])
     return lines
 
 

@@ -118,9 +118,12 @@ def _add_adapter(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print a line for each model: name, size, purpose."""
-    for name, purpose in SHIPPED.items():
-        print(f"{name}\t{describe(name).size / 1e6:.1f} MB\t{purpose}")
+    """Print a line for each model: name, size, purpose, and what is known of those that ship."""
+    for name, own in SHIPPED.items():
+        size = f"{describe(name).size / 1e6:.1f} MB"
+        print(
+            name, size, own.purpose, own.languages, f"{own.centuries} century", own.licence, f"CER {own.cer}", sep="\t"
+        )
     for name, known in PUBLISHED.items():
         # Stored as float32.
         print(f"{name}\t{4 * known.parameters} MB\t{known.purpose} ({known.licence}; to be downloaded)")
@@ -235,10 +238,10 @@ def run_calibrate(args: argparse.Namespace) -> int:
     from quillread.types import Calibration
 
     info = read_info(args.folder)
-    recognizer = load(str(args.folder))
+    recognizer = load(str(args.folder.absolute()))  # a bare name may be that of a model that ships
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
     sets = open_validation([parse_spec(spec) for spec in args.data], args.lines)
-    tell_seen([mark(sample) for part in sets for sample in part.samples], info)
+    tell_seen([mark(sample) for part in sets for sample in part.samples], [info])
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
     of_lines, of_words = fit_calibrations(pair_up(sets, read))
     write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)

@@ -45,17 +45,19 @@ def tell_skipped(faults: Sequence[str]) -> None:
         say(f"{more} more lines are skipped, whose images cannot be read either")
 
 
-def tell_seen(marks: Sequence[str], info: "ModelInfo", effect: str = "its confidences will be too high") -> None:
+def tell_seen(
+    marks: Sequence[str], infos: Sequence["ModelInfo"], effect: str = "its confidences will be too high"
+) -> None:
     """Warn if a model was trained on lines that it is to be measured on, or fitted to.
 
     Args:
         marks: Those of the lines.
-        info: The model.
+        infos: The models.
         effect: What comes of it.
     """
-    from quillread.data.seen import count_seen
+    from quillread.data.seen import all_marks, count_seen
 
-    known = info.provenance.get("trained_on", [])
+    known = all_marks(info.provenance for info in infos)
     if seen := count_seen(marks, frozenset(known)):
         say(
             f"warning: the model was trained on {seen} of these {len(marks)} lines, or more: it reads them better than "

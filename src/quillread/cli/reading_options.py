@@ -20,13 +20,13 @@ def add_model_flags(
     parser: argparse.ArgumentParser, *, several: bool = True, default_threads: str = "all cores"
 ) -> None:
     """Add `--model` and `--threads`."""
-    repeat = "; repeat it to let several vote" if several else ""
+    more = "; auto: for each page the one that suits it; repeat it to let several vote" if several else ""
     parser.add_argument(
         "--model",
         dest="models",
         action="append" if several else _Single,
         metavar="NAME",
-        help=f"name or folder of a model (default: builtin){repeat}",
+        help=f"name or folder of a model (default: builtin){more}",
     )
     parser.add_argument("--threads", type=whole_number, metavar="N", help=f"CPU threads (default: {default_threads})")
 

@@ -66,7 +66,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
             position[sample.id] = index
             rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
-        if reader.info.provenance.get("trained_on"):
+        if any(info.provenance.get("trained_on") for info in reader.infos):
             paused = time.perf_counter()
             marks += [mark(sample) for _, sample in chunk]
             start += time.perf_counter() - paused  # no part of reading

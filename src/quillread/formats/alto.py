@@ -218,7 +218,7 @@ def _add_description(root: Element, page: Page, info: DocumentInfo, names: Names
     add(processing, "processingCategory", "contentGeneration")
     made = info.began or datetime.now(UTC)
     add(processing, "processingDateTime", made.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    add(processing, "processingStepDescription", f"model {info.provenance.get('model', 'unknown')}")
+    add(processing, "processingStepDescription", f"model {page.model or info.provenance.get('model', 'unknown')}")
     if page.fault is not None:
         add(processing, "processingStepSettings", f"not read: {page.fault}")
     software = add(processing, "processingSoftware")

@@ -26,13 +26,13 @@ _IN_MEMORY = 1 << 18
 def to_json(reading: Reading) -> str:
     """One JSON document, on one line, without a newline at its end.
 
-    Keys: `source`, `pages`, `text`, `provenance`, and `error` and `fault` (kind, message, hint) if the input could
-    not be opened. A page has `number`, `width`, `height`, `lines`, `regions`, and `error` and `fault` if it could
-    not be read, and `notes` on what was skipped or looks wrong. A line has `text`, `confidence`, `baseline` and
-    `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1], `polygon`) and
-    `character_confidences`, one for each character of `text`, and `alternatives` (each `text`, `confidence`) if
-    other readings were asked for, and `printed` if it looks like print. A region has its `polygon` and the indices
-    of its `lines`. Pixels of the page image, origin top-left.
+    Keys: `source`, `pages`, `text`, `provenance`, and `error` and `fault` (kind, message, hint) if the input could not
+    be opened. A page has `number`, `width`, `height`, `lines`, `regions`, and `error` and `fault` if it could not be
+    read, and `notes` on what was skipped or looks wrong, and `model` if one was chosen for it. A line has `text`,
+    `confidence`, `baseline` and `polygon` ([[x, y], ...]), `words` (each `text`, `confidence`, `box` [x0, y0, x1, y1],
+    `polygon`) and `character_confidences`, one for each character of `text`, and `alternatives` (each `text`,
+    `confidence`) if other readings were asked for, and `printed` if it looks like print. A region has its `polygon` and
+    the indices of its `lines`. Pixels of the page image, origin top-left.
     """
     return _dump(to_data(reading))
 
@@ -108,6 +108,8 @@ def page_data(page: Page, points: tuple[float, float] | None = None) -> dict[str
         data["points"] = [round(value, 2) for value in points]
     if page.label:
         data["label"] = page.label
+    if page.model:
+        data["model"] = page.model
     data |= _fault(page.fault)
     if page.notes:
         data["notes"] = list(page.notes)

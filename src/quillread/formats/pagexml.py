@@ -201,7 +201,7 @@ def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
     add(metadata, "LastChange", now)
     if page.fault is not None:
         add(metadata, "Comments", f"not read: {page.fault}")
-    if model := info.provenance.get("model"):
+    if model := page.model or info.provenance.get("model"):
         add(metadata, "MetadataItem", type="processingStep", name="text recognition", value=model)
 
 

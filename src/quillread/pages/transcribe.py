@@ -14,6 +14,7 @@ from quillread.images.geometry import CoordMap
 from quillread.images.sheet import flatten_sheet
 from quillread.images.tones import as_positive
 from quillread.pages.segment import Segmenter
+from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
 from quillread.worker import usable_cores
@@ -69,9 +70,9 @@ class PageTranscriber:
             along = outline_lines(given, self._crop.outline).lines
             return self._read_lines(page, image, outline_lines(given).regions, along)
         if self._segmenter is None:
-            (read,) = self.recognizer.read([image])
+            model, (read,) = self._recognize([image])
             notes = (f"{read.rows} rows of writing in one line",) if read.rows > 1 else ()
-            return replace(page, regions=(_whole_image(image, read),), notes=(*page.notes, *notes))
+            return replace(page, regions=(_whole_image(image, read),), notes=(*page.notes, *notes), model=model)
         flat, back = flatten_sheet(image) if self._flatten else (image, None)
         layout = self._segmenter(flat)
         page = self._read_lines(replace(page, notes=(*page.notes, *layout.notes)), flat, layout.regions)
@@ -91,17 +92,25 @@ class PageTranscriber:
         with ThreadPoolExecutor(self._threads) as pool:
             cuts = list(pool.map(partial(self._cut, image), lines))
         notes += [cut for cut in cuts if isinstance(cut, str)]
-        read = iter(self.recognizer.read([cut[0] for cut in cuts if not isinstance(cut, str)]))
+        model, transcripts = self._recognize([cut[0] for cut in cuts if not isinstance(cut, str)])
+        read = iter(transcripts)
         placed = [None if isinstance(cut, str) else _place(next(read), cut[1], image) for cut in cuts]
         for number, transcript in enumerate(placed, start=1):
             if transcript and transcript.rows > 1:
                 notes.append(f"line {number} holds {transcript.rows} rows of writing")
-        transcripts = iter(placed)
+        left = iter(placed)
         known = tuple(
-            replace(region, lines=tuple(replace(line, transcript=next(transcripts)) for line in region.lines))
+            replace(region, lines=tuple(replace(line, transcript=next(left)) for line in region.lines))
             for region in regions
         )
-        return replace(page, regions=known, notes=tuple(notes))
+        return replace(page, regions=known, notes=tuple(notes), model=model)
+
+    def _recognize(self, images: Sequence[UInt8Image]) -> tuple[str, list[Transcript]]:
+        """Read the lines of a page; also the name of the model, if one was chosen for them."""
+        if not isinstance(self.recognizer, ChoosingReader) or not images:
+            return "", self.recognizer.read(images)
+        chosen = self.recognizer.choose(images)
+        return chosen.name, chosen.transcripts
 
     def _cut(self, image: UInt8Image, line: Line) -> tuple[UInt8Image, CoordMap] | str:
         """Cut a line out, or say why it cannot be."""

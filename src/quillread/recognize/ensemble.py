@@ -86,7 +86,8 @@ class EnsembleReader:
 
     def __init__(self, readers: Sequence[LineReader]) -> None:
         self._readers = readers
-        self.info = readers[0].info
+        self.infos = tuple(reader.info for reader in readers)
+        self.info = self.infos[0]
 
     def read(self, images: Sequence[UInt8Image]) -> list[Transcript]:
         """Read line images."""

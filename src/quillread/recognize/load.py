@@ -1,6 +1,7 @@
 """From the name of a model to a recogniser."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from quillread.errors import ModelError, UsageError
@@ -12,8 +13,9 @@ from quillread.models.model_folder import INFO_NAME, ONNX_NAME
 from quillread.models.onnx import OnnxBackend
 from quillread.models.trocr.onnx_folder import FACTS_NAME, is_exported
 from quillread.models.trocr.settings import DEFAULT_TOKENS, GenerateChanges
+from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ctc import CtcDecoder, CtcEngine
-from quillread.recognize.ensemble import LineReader, VaryingReader
+from quillread.recognize.ensemble import EnsembleReader, LineReader, VaryingReader
 from quillread.recognize.ensemble import variants as variants_of
 from quillread.recognize.recognizer import LineEngine, LineRecognizer
 from quillread.recognize.trocr.engine import Ranking, TrocrEngine
@@ -37,7 +39,7 @@ def load(
     """Load a model.
 
     Args:
-        name: "builtin", a model folder, or a model of the hub.
+        name: That of a model that ships, a model folder, or a model of the hub.
         threads: CPU threads; 0 for all cores.
         generate: How TrOCR generates text, where that is to differ from what is stored with the model; a compact
             model takes `alternatives` of it.
@@ -84,6 +86,40 @@ def load(
         engine = load_trocr(entry, threads, rank, asked.precision or "fp32", static_cache=bool(asked.static_cache))
     recognizer = LineRecognizer(engine, entry.info, correct=correct)
     return recognizer if variants == 1 else VaryingReader(recognizer, variants_of(variants))
+
+
+def load_all(
+    names: Sequence[str],
+    *,
+    chooses: bool,
+    threads: int,
+    generate: GenerateChanges,
+    language: LanguageConfig | None,
+    variants: int,
+) -> LineReader:
+    """Load the models of a reading, as `load` does; what is asked of generation goes to those that generate.
+
+    Args:
+        names: The models.
+        chooses: Whether one of them is chosen for each page; else several vote on each line.
+        threads: As for `load`.
+        generate: As for `load`. With a single model, settings that do not fit it are refused.
+        language: As for `load`.
+        variants: As for `load`.
+
+    Raises:
+        QuillreadError: As `load` does.
+    """
+    several = len(names) > 1
+
+    def load_one(name: str) -> LineReader:
+        alien = several and not chooses and describe(name).info.family != "trocr"
+        return load(name, threads=threads, generate=None if alien else generate, language=language, variants=variants)
+
+    readers = [load_one(name) for name in names]
+    if chooses:
+        return ChoosingReader(dict(zip(names, readers, strict=True)))
+    return EnsembleReader(readers) if several else readers[0]
 
 
 def load_compact(

@@ -7,7 +7,7 @@ from fakes import bar_line, bar_recognizer, png
 @pytest.fixture
 def bar_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model name stand for a recogniser of bars."""
-    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from quillread.errors import DataError
 
 @pytest.fixture
 def lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
     folder = tmp_path / "lines"
     folder.mkdir()
     for i, text in enumerate(["ab cd", "ea bc", "da"]):

@@ -15,7 +15,7 @@ from quillread.types import UInt8Image
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pages of one line each, and PAGE files that say where it is."""
-    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
     folder = tmp_path / "pages"
     folder.mkdir()
     for name, text in (("a", "ab cd"), ("b", "dead")):

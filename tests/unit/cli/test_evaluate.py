@@ -57,7 +57,7 @@ def test_lines_that_the_model_was_trained_on_are_told(
     marks = mark_lines([source], [np.arange(3)]) if trained else [mark(sample) for sample in others]
     info = bar_info(provenance={"trained_on": marks})
     recognizer = LineRecognizer(CtcEngine(BarBackend(), info), info)
-    monkeypatch.setattr("quillread.reader.load", lambda *_, **__: recognizer)
+    monkeypatch.setattr("quillread.recognize.load.load", lambda *_, **__: recognizer)
     assert evaluate(lines) == 0
     err = capsys.readouterr().err
     assert ("trained on 3 of these 3 lines, or more" in err) == trained

@@ -12,6 +12,7 @@ from quillread.decode.confidence import calibrate
 from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.compact.onnx_file import CompactConfig, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
+from quillread.recognize.recognizer import LineRecognizer
 
 
 @pytest.fixture
@@ -23,8 +24,15 @@ def folder(tmp_path: Path) -> Path:
 def test_the_list_names_the_shipped_models_with_their_size(capsys: pytest.CaptureFixture[str]):
     assert main(["models", "list"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()][: len(SHIPPED)]
-    assert [name for name, _, _ in rows] == list(SHIPPED)
-    assert all(size.endswith(" MB") and float(size.split()[0]) > 0 for _, size, _ in rows)
+    assert [row[0] for row in rows] == list(SHIPPED)
+    assert all(row[1].endswith(" MB") and float(row[1].split()[0]) > 0 for row in rows)
+
+
+def test_the_list_tells_what_the_shipped_models_read_how_well_and_who_may_use_them(capsys: pytest.CaptureFixture[str]):
+    main(["models", "list"])
+    row = capsys.readouterr().out.splitlines()[list(SHIPPED).index("medieval")].split("\t")
+    assert row[3:6] == ["Latin, French, Spanish, Italian", "9th to 16th century", "CC-BY 4.0"]
+    assert row[6].startswith("CER ")
 
 
 def test_the_list_goes_on_with_the_published_models(capsys: pytest.CaptureFixture[str]):
@@ -137,16 +145,24 @@ def test_a_folder_that_exists_is_not_written_into(compact: Path, tmp_path: Path,
 
 
 def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
-    write_info(bar_info(), tmp_path / "bars")
+    read_with: list[str] = []
+
+    def load_bars(name: str) -> LineRecognizer:
+        read_with.append(name)
+        return bar_recognizer()
+
+    monkeypatch.setattr("quillread.recognize.load.load", load_bars)
+    monkeypatch.chdir(tmp_path)
+    write_info(bar_info(), tmp_path / "open")  # which is also the name of a model that ships
     lines = tmp_path / "lines"
     lines.mkdir()
     for text, right in (("ab cd", 1), ("da", 3)):  # of four lines each: longer lines are less likely
         for i in range(4):
             (lines / f"{text}-{i}.png").write_bytes(png(bar_line(text)))
             (lines / f"{text}-{i}.txt").write_text(text if i < right else "aaa", encoding="utf-8")
-    assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}", "--lines", "40"]) == 0
-    fitted = read_info(tmp_path / "bars").line_calibration
+    assert main(["models", "calibrate", "open", "--data", f"folder:{lines}", "--lines", "40"]) == 0
+    assert read_with == [str(tmp_path / "open")]
+    fitted = read_info(tmp_path / "open").line_calibration
     for text, share in (("ab cd", 1 / 4), ("da", 3 / 4)):
         (transcript,) = bar_recognizer().read([bar_line(text)])
         assert calibrate(math.log(transcript.confidence), fitted) == pytest.approx(share, abs=0.01)

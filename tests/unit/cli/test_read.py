@@ -281,7 +281,7 @@ def test_the_model_and_threads_that_are_named_are_loaded(folder: Path, monkeypat
         asked.append((name, threads))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quillread.reader.load", load)
+    monkeypatch.setattr("quillread.recognize.load.load", load)
     read("one.png", "--model", "mine", "--threads", "3")
     assert asked == [("mine", 3)]
 

@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         calls.append((name, options))
         return bar_recognizer()
 
-    monkeypatch.setattr("quillread.reader.load", load)
+    monkeypatch.setattr("quillread.recognize.load.load", load)
     return calls
 
 

@@ -134,7 +134,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked.append({"name": name, **how})
         return bar_recognizer()
 
-    monkeypatch.setattr("quillread.reader.load", load)
+    monkeypatch.setattr("quillread.recognize.load.load", load)
     return asked
 
 

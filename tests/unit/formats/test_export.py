@@ -58,6 +58,13 @@ def test_a_reading_writes_what_quill_read_writes(name: str, tmp_path: Path):
     assert undated(content) == undated(export(name, Scan(reading.pages[0]), info=info))
 
 
+@pytest.mark.parametrize("name", ["page", "alto"])
+def test_a_page_names_the_model_that_was_chosen_for_it(name: str):
+    info = DocumentInfo("a.png", 1, {"model": "auto"})
+    assert b"medieval" in export(name, Scan(replace(page(), model="medieval")), info=info)
+    assert b"auto" in export(name, Scan(page()), info=info)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_page_writes_itself_alone(name: str, tmp_path: Path):
     page().write(name, str(tmp_path / "a.out"))

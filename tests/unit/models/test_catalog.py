@@ -40,6 +40,12 @@ def test_an_unknown_name_is_told_with_the_nearest():
     assert caught.value.hint == "see: quill models list"
 
 
+def test_the_choice_among_models_is_no_model_of_its_own():
+    with pytest.raises(ModelError, match="chooses a model for each page") as caught:
+        resolve("auto")
+    assert caught.value.hint == "name one: builtin, open, medieval"
+
+
 def test_a_folder_without_a_record_is_no_model(tmp_path: Path):
     with pytest.raises(ModelError, match=f"is not a model folder: it has no {INFO_NAME}"):
         resolve(str(tmp_path))

@@ -13,6 +13,7 @@ from quillread.images.geometry import AffineMap
 from quillread.pages import transcribe
 from quillread.pages.segment import Layout, Segmenter
 from quillread.pages.transcribe import PageTranscriber
+from quillread.recognize.choosing import ChoosingReader
 from quillread.types import Line, Page, Polygon, Region, Transcript, UInt8Image
 
 SCALE = 4  # so large that the margin of a crop does not shift what BarBackend sees
@@ -253,3 +254,21 @@ def test_a_sheet_is_laid_flat_only_if_that_is_asked_for(flattened: UInt8Image):
     for flatten in (False, True):
         make(segment, flatten=flatten)(flattened)
     assert seen == [(400, 600, 3), (PITCH, 500, 3)]
+
+
+def test_a_page_tells_which_of_several_models_was_chosen_for_it():
+    readers = {"poor": bar_recognizer(certainty=0.5), "sure": bar_recognizer()}
+    page = PageTranscriber(ChoosingReader(readers), layout_of(every_line), CropConfig(margin=0))(page_of(TEXTS))
+    assert (page.model, texts_of(page)) == ("sure", TEXTS)
+
+
+def test_a_line_image_tells_its_model_too():
+    readers = {"poor": bar_recognizer(certainty=0.5), "sure": bar_recognizer()}
+    page = PageTranscriber(ChoosingReader(readers), None, CropConfig())(bar_line("dead", SCALE))
+    assert (page.model, texts_of(page)) == ("sure", ["dead"])
+
+
+def test_a_page_without_lines_was_read_by_none():
+    readers = {"poor": bar_recognizer(certainty=0.5), "sure": bar_recognizer()}
+    page = PageTranscriber(ChoosingReader(readers), layout_of(lambda _: ()), CropConfig())(page_of(TEXTS))
+    assert page.model == ""

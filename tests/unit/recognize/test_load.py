@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import line_image, write_trocr
+from fakes import bar_recognizer, line_image, write_trocr
 
 from quillread.config import dump
 from quillread.errors import MissingExtraError, ModelError, UsageError
@@ -13,7 +13,11 @@ from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, write_info
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
-from quillread.recognize.load import load
+from quillread.recognize import load as loading
+from quillread.recognize.choosing import ChoosingReader
+from quillread.recognize.ensemble import EnsembleReader
+from quillread.recognize.load import load, load_all
+from quillread.recognize.recognizer import LineRecognizer
 
 
 @pytest.fixture
@@ -169,3 +173,18 @@ def test_a_cache_of_fixed_size_reaches_the_network(recorded: Path, monkeypatch: 
     for chosen in (None, False, True):
         load(str(recorded), threads=1, generate=GenerateChanges(static_cache=chosen)).read([IMAGE])
     assert made == [False, False, True]
+
+
+@pytest.mark.parametrize("chooses", [False, True])
+def test_each_name_is_loaded_and_one_that_is_named_twice_votes_twice(chooses: bool, monkeypatch: pytest.MonkeyPatch):
+    loaded: list[str] = []
+
+    def load_bars(name: str, **settings: Any) -> LineRecognizer:
+        loaded.append(name)
+        return bar_recognizer(name)
+
+    monkeypatch.setattr(loading, "load", load_bars)
+    names = ("builtin", "open") if chooses else ("builtin", "builtin", "open")
+    reader = load_all(names, chooses=chooses, threads=1, generate=GenerateChanges(), language=None, variants=1)
+    assert isinstance(reader, ChoosingReader if chooses else EnsembleReader)
+    assert loaded == list(names)

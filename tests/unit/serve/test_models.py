@@ -8,12 +8,12 @@ import pytest
 from fakes import write_trocr
 from fastapi.testclient import TestClient
 
-from quillread.models.catalog import describe, resolve
+from quillread.models.catalog import SHIPPED, describe, resolve
 from quillread.models.trocr.export import export
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.model_zip import packed
-from quillread.serve.archive.models import check_models, model_folder, place_models
+from quillread.serve.archive.models import check_models, free_name, model_folder, place_models
 from quillread.serve.database.schema import Model, User
 from quillread.serve.faults import NotFoundError
 
@@ -46,8 +46,8 @@ def uploaded(client: TestClient) -> dict:
 
 def test_a_model_that_was_uploaded_is_listed_after_those_that_ship(client: TestClient, uploaded: dict):
     items = client.get(MODELS).json()["items"]
-    assert [(item["name"], item["builtin"]) for item in items] == [("builtin", True), ("archive:mine", False)]
-    assert items[1] == uploaded
+    assert [item["name"] for item in items if item["builtin"]] == [*SHIPPED, "auto"]
+    assert items[len(SHIPPED) + 1 :] == [uploaded]
     assert uploaded["family"] == "compact"
 
 
@@ -105,10 +105,16 @@ def test_names_that_options_could_not_hold_are_refused(client: TestClient, name:
     assert upload(client, zip_of({"quillread.json": b"{}"}), name)[0] == 422
 
 
+@pytest.mark.parametrize("wish", ["medieval", "auto"])
+def test_a_taught_model_is_not_called_as_one_that_ships(archive: Archive, wish: str):
+    with archive.database.read() as session:
+        assert free_name(session, wish) == f"{wish} 2"
+
+
 def test_a_deleted_model_is_gone_and_its_name_free(archive: Archive, client: TestClient, uploaded: dict):
     assert client.delete(f"{MODELS}/{uploaded['id']}").status_code == 204
     assert client.delete(f"{MODELS}/{uploaded['id']}").status_code == 404
-    assert len(client.get(MODELS).json()["items"]) == 1
+    assert all(item["builtin"] for item in client.get(MODELS).json()["items"])
     with archive.database.read() as session, pytest.raises(NotFoundError, match="no model 'mine'"):
         model_folder(archive, session, "archive:mine")
     assert list((archive.config.data / "models").iterdir()) == list(archive.storage.list()) == []
@@ -208,7 +214,7 @@ def test_what_is_not_a_model_is_refused_and_leaves_nothing(
     assert (found, detail in answer["detail"]) == (status, True), answer
     assert str(archive.config.data) not in json.dumps(answer)
     assert list((archive.config.data / "models").iterdir()) == []
-    assert len(client.get(MODELS).json()["items"]) == 1
+    assert all(item["builtin"] for item in client.get(MODELS).json()["items"])
 
 
 def test_what_no_model_needs_is_skipped(archive: Archive, client: TestClient):

@@ -262,6 +262,14 @@ def test_a_lesson_of_another_form_is_refused(archive: Archive, client: TestClien
     assert client.post(place, json=body).status_code == 422
 
 
+def test_a_collection_whose_model_is_chosen_page_by_page_is_not_taught(archive: Archive, client: TestClient):
+    place = f"/api/v1/collections/{add_lesson(archive)}"
+    settings = {"options": {"models": ["auto"]}}
+    assert client.patch(place, json={"settings": settings}).status_code == 200
+    answer = client.post(f"{place}/teach")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "for each page of the collection a model is chosen")
+
+
 def test_what_cannot_be_taught_says_why(archive: Archive, client: TestClient, monkeypatch: pytest.MonkeyPatch):
     few = client.post(f"/api/v1/collections/{fill(archive)}/teach")
     assert (few.status_code, few.json()["detail"]) == (422, "1 lines are checked, and teaching needs 10")

@@ -105,7 +105,7 @@ def _abreast(config: BatchConfig) -> int:
     if config.abreast is not None:
         return config.abreast
     on_gpu = config.pool.gpus_per_worker > 0
-    is_trocr = any(describe(name).info.family == "trocr" for name in config.options.models)
+    is_trocr = any(describe(name).info.family == "trocr" for name in config.options.loaded)
     return _FILL_A_GPU if on_gpu and is_trocr else 1
 
 

@@ -73,7 +73,8 @@ class RowMaker:
         self._names = column_names(types)
         self._facts = {
             "language": [language["name"] for language in provenance["languages"]],
-            "model": "+".join(model["name"] for model in provenance["models"]),
+            # One of them reads a page, and none one that cannot be read; several that vote are all named.
+            "model": None if "models_use" in provenance else "+".join(m["name"] for m in provenance["models"]),
             "version": provenance["version"],
         }
 
@@ -83,6 +84,7 @@ class RowMaker:
         row = self._row(item, page.number, page.fault, seconds)
         row |= {"label": page.label or None, "width": page.width, "height": page.height, "text": page.text}
         row |= {"lines": list(map(_line, page.lines)), "notes": list(page.notes)}
+        row |= {"model": page.model} if page.model else {}
         row |= {"confidence": _mean_confidence(lines), "expected_cer": expected_cer(lines)}
         return _row_of(row)
 

@@ -48,7 +48,7 @@ def pack(options: ReadOptions) -> Cargo:
     """
     folders: dict[str, dict[str, bytes]] = {}
     models, files = {}, {}
-    for name in options.models:
+    for name in options.loaded:
         if name not in SHIPPED:
             models[name] = _add_model(folders, resolve(name))
     languages = (split_weight(written)[0] for written in options.lm or ())

@@ -1,5 +1,6 @@
 """Models: those that ship, and those of the archive, uploaded or taught."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Form, UploadFile, status
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy import select
 
-from quillread.models.catalog import SHIPPED, describe
+from quillread.models.catalog import AUTO, CANDIDATES, SHIPPED, describe
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.models import add_model, delete_model, usable
 from quillread.serve.database.schema import Model
@@ -26,14 +27,14 @@ class ModelOut(BaseModel):
     id: int | None
     """None: it comes with the program."""
     name: str
-    """As options name it: `builtin`, or `archive:NAME`."""
+    """As options name it: that of a model that ships, `auto`, or `archive:NAME`."""
     family: str
     builtin: bool
     collection_id: int | None
     """That it was taught on; None: for all."""
     created: datetime | None
     card: dict[str, Any]
-    """Of one that was taught: lines, errors before and after, examples."""
+    """Of one that was taught: lines, errors before and after, examples. Of one that ships: what it is for."""
 
 
 class ModelList(BaseModel):
@@ -45,7 +46,7 @@ class ModelList(BaseModel):
 
 @router.get("")
 def list_models(archive: TheArchive, actor: TheActor) -> ModelList:
-    """List the models that one may use: those that ship, then those of the archive, the newest first."""
+    """List the models that one may use: those that ship, what chooses among them, then those of the archive."""
     with archive.database.read() as session:
         found = session.scalars(select(Model).where(usable(actor)).order_by(Model.id.desc())).all()
     shipped = [
@@ -56,11 +57,13 @@ def list_models(archive: TheArchive, actor: TheActor) -> ModelList:
             builtin=True,
             collection_id=None,
             created=None,
-            card={"purpose": purpose},
+            card=asdict(shipped),
         )
-        for name, purpose in SHIPPED.items()
+        for name, shipped in SHIPPED.items()
     ]
-    return ModelList(items=[*shipped, *map(show_model, found)])
+    purpose = f"chooses {' or '.join(CANDIDATES)} for each page"
+    auto = shipped[0].model_copy(update={"name": AUTO, "card": {"purpose": purpose}})
+    return ModelList(items=[*shipped, auto, *map(show_model, found)])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)

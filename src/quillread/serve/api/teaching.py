@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quillread.errors import MissingExtraError
+from quillread.models.catalog import AUTO
 from quillread.serve.api.jobs import JobOut, show_job
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.events import audit
@@ -54,7 +55,7 @@ class TeachOut(BaseModel):
     """Measured on one hand; others fall by other amounts."""
     running_job: int | None
     model: str | None
-    """That the collection is read with, and that is taught; None if it is read with several."""
+    """That the collection is read with, and that is taught; None if it is read with several, or one a page."""
 
 
 class NewLesson(BaseModel):
@@ -108,7 +109,7 @@ def show_lesson(archive: TheArchive, actor: TheActor, collection_id: int) -> Tea
             hint=hint,
             curve=[CurvePoint(lines=count, cer_factor=factor) for count, factor in CURVE],
             running_job=_running(session, collection_id),
-            model=names[0] if len(names) == 1 else None,
+            model=names[0] if len(names) == 1 and names[0] != AUTO else None,
         )
 
 

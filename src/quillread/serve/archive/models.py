@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from quillread.models.catalog import AUTO, SHIPPED
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.blobs import add_blobs, drop_blobs, store, sweep
 from quillread.serve.archive.events import audit, tell
@@ -177,10 +178,10 @@ def models_of(collection: Collection) -> list[str]:
 
 
 def free_name(session: Session, wish: str) -> str:
-    """A name that no model has, after one that would be good."""
+    """A name that no model has, one that ships neither, after one that would be good."""
     bare = re.sub(r"[^\w .()-]+", " ", wish).strip() or "model"
     name, number = bare[:80], 1
-    while session.scalar(select(Model.id).where(Model.name == name)) is not None:
+    while name in (*SHIPPED, AUTO) or session.scalar(select(Model.id).where(Model.name == name)) is not None:
         number += 1
         name = f"{bare[:80]} {number}"
     return name

@@ -8,6 +8,7 @@ from quillread.config import build
 from quillread.errors import ConfigError
 from quillread.images.document import ReadConfig
 from quillread.language.catalog import AUTO, SHIPPED_LANGUAGES, split_weight
+from quillread.models.catalog import AUTO as AUTO_MODEL
 from quillread.models.catalog import SHIPPED
 from quillread.options import ReadOptions
 from quillread.pages.segment import SEGMENTERS
@@ -74,7 +75,7 @@ def _check_names(options: ReadOptions) -> None:
     """
     languages = [split_weight(name)[0] for name in options.lm or ()]
     for option, names, known in (
-        ("models", options.models, tuple(SHIPPED)),
+        ("models", options.models, (*SHIPPED, AUTO_MODEL)),
         ("lm", languages, (*SHIPPED_LANGUAGES, AUTO, "none")),
         ("segmenter", [options.segmenter], tuple(SEGMENTERS)),
     ):

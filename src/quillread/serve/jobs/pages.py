@@ -62,7 +62,7 @@ def store_result(session: Session, claim: Claim, task: PageTask, result: PageRes
 
 
 def _with_alternatives(options: ReadOptions) -> ReadOptions:
-    is_compact = all(describe(name).info.family == "compact" for name in options.models)
+    is_compact = all(describe(name).info.family == "compact" for name in options.loaded)
     if options.generate.alternatives is not None or not is_compact:
         return options
     return replace(options, generate=replace(options.generate, alternatives=ALTERNATIVES))

@@ -79,7 +79,7 @@ class PageReaders:
         document = self._open(reader, task)
         lines = None if task.known is None else _Along(task.known, task.size)
         read = reader.scan(document, task.index, lines=lines).page
-        return PageResult(_placed(read, task), *_origin(reader, task))
+        return PageResult(_placed(read, task), *_origin(reader, task, read.model))
 
     def reader(self, options: ReadOptions) -> Reader:
         """The reader of some options."""
@@ -108,8 +108,10 @@ def read_page(readers: PageReaders, task: PageTask) -> PageResult:
     return readers.read(task)
 
 
-def _origin(reader: Reader, task: PageTask) -> tuple[dict[str, Any], str]:
+def _origin(reader: Reader, task: PageTask, chosen: str) -> tuple[dict[str, Any], str]:
     provenance = json.loads(json.dumps(dict(reader.provenance), default=str))
+    if chosen:
+        provenance["model"] = chosen
     for entry in (provenance, *provenance.get("models", ())):  # folders say nothing to readers of the archive
         key = "model" if "model" in entry else "name"
         entry[key] = (task.names or {}).get(entry.get(key), entry.get(key))

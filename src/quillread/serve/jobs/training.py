@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from quillread.errors import ModelError, TrainingError, UsageError
 from quillread.files import write_json
-from quillread.models.catalog import describe
+from quillread.models.catalog import AUTO, describe
 from quillread.options import ReadOptions
 from quillread.serve.access.actor import Actor
 from quillread.serve.archive.home import Archive
@@ -171,11 +171,14 @@ def _cut_out(archive: Archive, course: _Course) -> _Course:
 
 
 def check_base(names: Sequence[str]) -> None:
-    """Refuse to teach a collection that is read with several models.
+    """Refuse to teach a collection that is read with several models, or with one that is chosen for each page.
 
     Raises:
         UsageError: If it is.
     """
+    if AUTO in names:
+        message = "for each page of the collection a model is chosen"
+        raise UsageError(message, hint="take one of them for the collection, and teach that")
     if len(names) > 1:
         raise UsageError(f"the collection is read with {len(names)} models", hint="choose one of them to be taught")
 
@@ -207,7 +210,8 @@ def _keep(archive: Archive, claim: Claim, course: _Course, taught: Path, evaluat
     with archive.database.read() as session:
         name = free_name(session, course.name)
         # What its base was taught it has learnt, too, even when that is deleted.
-        base = session.scalar(select(Model).where(Model.name == course.base_name.removeprefix(PREFIX)))
+        own = Model.name == course.base_name.removeprefix(PREFIX)
+        base = session.scalar(select(Model).where(own)) if course.base_name.startswith(PREFIX) else None
         known = base.card.get("_taught", []) if base is not None else []
     hidden = {"_job": claim.job_id, "_taught": sorted({*known, *(line.id for line in course.taught)})}
     model = Model(name=name, family="compact", collection_id=claim.collection_id, card=card | hidden)

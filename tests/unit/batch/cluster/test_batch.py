@@ -435,7 +435,7 @@ def test_files_are_those_of_quill_read(format_name: str, here: Path, monkeypatch
     write_document(here / "scans" / "book.pdf", [WORDS[i % 7] if i != 17 else None for i in range(20)])
     write_document(here / "scans" / "short.pdf", ["dead", None])
     (here / "scans" / "bad.png").write_text("no image", encoding="utf-8")
-    monkeypatch.setattr("quillread.reader.load", bar_recognizer)
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
     read_bars("scans", target="out", formats=(format_name,))
     assert main(["read", "--lines", "scans", "-f", format_name, "-o", "ref"]) == 3
     if format_name == "pdf":

@@ -22,6 +22,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nothing_is_sent_for_models_of_the_package(machine: Path):
+    assert pack(ReadOptions(models=("auto",))) == Cargo()
     options = ReadOptions(lm=("en", "fr"))
     assert pack(options) == Cargo()
     assert unpack(options, Cargo()) == options

@@ -20,6 +20,7 @@ import { shellBar } from "./shell.js";
  * @property {number} fewest
  * @property {boolean} can_train
  * @property {string|null} hint
+ * @property {string|null} model
  * @property {{lines: number, cer_factor: number}[]} curve
  */
 
@@ -65,7 +66,7 @@ class Teaching {
     this.collection = collection;
     const running = jobs.items.find(isActive);
     const last = jobs.items.find((job) => !isActive(job)); // the latest comes first
-    const cards = models.items.filter((model) => model.collection_id === this.id && model.card);
+    const offered = models.items.filter((model) => model.builtin || (model.collection_id === this.id && model.card));
     const focus = document.activeElement instanceof HTMLElement ? document.activeElement.id : "";
     fill(/** @type {HTMLElement} */ (this.main),
       this.numbers(lesson),
@@ -73,7 +74,7 @@ class Teaching {
       !running && last && last.state !== "done" ? this.ended(last) : null,
       !running && last?.state === "done" && last.result?.card ? this.card(last.result) : null,
       running ? null : this.begin(lesson),
-      this.models(cards)); // prettier-ignore
+      this.models(offered)); // prettier-ignore
     if (focus) document.getElementById(focus)?.focus();
     if (running) this.soon(2000);
   }
@@ -103,9 +104,9 @@ class Teaching {
     return h("section", { class: "panel" },
       h("h2", null, t("teach.heading")),
       h("p", null, t("teach.how")),
-      tooFew ? h("p", { class: "doubts" }, t("teach.tooFew", { n: lesson.fewest - lesson.checked_lines })) : few ? h("p", { class: "doubts" }, t("teach.few", { n: ENOUGH - lesson.checked_lines })) : null,
+      lesson.model === null ? h("p", { class: "doubts" }, t("teach.chooseOne")) : tooFew ? h("p", { class: "doubts" }, t("teach.tooFew", { n: lesson.fewest - lesson.checked_lines })) : few ? h("p", { class: "doubts" }, t("teach.few", { n: ENOUGH - lesson.checked_lines })) : null,
       h("div", { class: "buttons start" },
-        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: tooFew, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
+        h("button", { type: "button", id: "teach-begin", class: "primary", disabled: tooFew || lesson.model === null, onclick: () => this.start() }, icon("teach"), t("teach.begin")),
         h("a", { class: "button", href: `#/collection/${this.id}/review` }, t("teach.more")))); // prettier-ignore
   }
 
@@ -145,7 +146,8 @@ class Teaching {
   /** @param {Record<string, any>} result */
   card(result) {
     const { card, name } = result; // a model that is not better was not kept, and has no name
-    const isUsed = card.better && this.isUsed(name);
+    const option = card.better ? full(name) : "";
+    const isUsed = card.better && this.isUsed(option);
     return h("section", { class: "panel card-panel" },
       h("h2", { dir: "auto" }, card.better ? t("teach.result", { name: shortOf(name) }) : t("teach.title")),
       h("div", { class: "before-after" },
@@ -157,29 +159,29 @@ class Teaching {
         h("tbody", null, (card.examples ?? []).slice(0, 3).map((/** @type {any} */ one) => h("tr", null, [one.truth, one.before, one.after].map((text) => h("td", { dir: "auto" }, text)))))),
       h("div", { class: "buttons start" },
         isUsed ? h("strong", { class: "good" }, icon("check"), t("teach.isUsed")) : null,
-        card.better && !isUsed ? h("button", { type: "button", id: "teach-use-reread", class: "primary", onclick: () => this.use(name, true) }, icon("read"), t("teach.useAndRead")) : null,
-        card.better && !isUsed ? h("button", { type: "button", id: "teach-use", onclick: () => this.use(name) }, t("teach.use")) : null,
+        card.better && !isUsed ? h("button", { type: "button", id: "teach-use-reread", class: "primary", onclick: () => this.use(option, true) }, icon("read"), t("teach.useAndRead")) : null,
+        card.better && !isUsed ? h("button", { type: "button", id: "teach-use", onclick: () => this.use(option) }, t("teach.use")) : null,
         isUsed ? h("button", { type: "button", id: "teach-reread", class: "primary", onclick: () => readAgain(`collections/${this.id}`, "unchecked") }, icon("read"), t("read.unchecked")) : null)); // prettier-ignore
   }
 
-  /** @param {string} name */
-  isUsed(name) {
-    const models = this.collection?.settings.options?.models ?? [];
-    return models.length === 1 && models[0] === full(name);
+  /** @param {string} option A model, as options name it. */
+  isUsed(option) {
+    const models = this.collection?.settings.options?.models ?? [BUILTIN];
+    return models.length === 1 && models[0] === option;
   }
 
   /**
-   * @param {string|null} name Null: the built-in one.
+   * @param {string} option A model, as options name it.
    * @param {boolean} [reread] The pages that are not checked.
    */
-  async use(name, reread = false) {
+  async use(option, reread = false) {
     try {
       const { settings } = await get(`collections/${this.id}`);
       const options = { ...settings.options };
-      if (name === null) delete options.models;
-      else options.models = [full(name)];
+      if (option === BUILTIN) delete options.models;
+      else options.models = [option];
       await call("PATCH", `collections/${this.id}`, { body: { settings: { ...settings, options } } });
-      toast(name === null ? t("teach.builtinUsed") : t("teach.nowUsed", { name: shortOf(name) }));
+      toast(option === BUILTIN ? t("teach.builtinUsed") : t("teach.nowUsed", { name: shortOf(option) }));
       if (reread) await readAgain(`collections/${this.id}`, "unchecked");
       await this.load();
     } catch (error) {
@@ -187,19 +189,16 @@ class Teaching {
     }
   }
 
-  /** @param {any[]} taught */
-  models(taught) {
-    if (!taught.length) return null;
-    const chosen = this.collection?.settings.options?.models ?? [];
-    const builtin = { id: null, name: "builtin", card: null };
+  /** @param {any[]} offered Those that ship, and those that were taught here. */
+  models(offered) {
     const row = (/** @type {any} */ model) => {
-      const used = model.id === null ? !chosen.length : this.isUsed(model.name);
+      const hint = model.builtin ? SHIPPED[model.name]?.() : model.card.cer_after === undefined ? null : t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines }); // prettier-ignore
       return h("li", null,
-        h("div", null, h("strong", { dir: "auto" }, model.id === null ? t("teach.builtin") : shortOf(model.name)), model.card?.cer_after !== undefined ? h("p", { class: "hint" }, t("teach.cardLine", { before: percent(model.card.cer_before, 1), after: percent(model.card.cer_after, 1), n: model.card.lines })) : null),
+        h("div", null, h("strong", { dir: "auto" }, model.name === BUILTIN ? t("teach.builtin") : shortOf(model.name)), hint ? h("p", { class: "hint" }, hint) : null),
         h("div", { class: "push" }),
-        used ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : h("button", { type: "button", class: "small", onclick: () => this.use(model.id === null ? null : model.name) }, t("teach.use"))); // prettier-ignore
+        this.isUsed(model.name) ? h("span", { class: "good" }, icon("check"), t("teach.isUsed")) : h("button", { type: "button", class: "small", onclick: () => this.use(model.name) }, t("teach.use"))); // prettier-ignore
     };
-    return h("section", null, h("h2", null, t("teach.models")), h("ul", { class: "plain-list" }, [builtin, ...taught].map(row)));
+    return h("section", null, h("h2", null, t("teach.models")), h("ul", { class: "plain-list" }, offered.map(row)));
   }
 
   close() {
@@ -208,6 +207,11 @@ class Teaching {
     this.stop?.();
   }
 }
+
+const BUILTIN = "builtin";
+
+/** @type {Record<string, () => string>} What the models that ship are for; of any others there is nothing to say. */
+const SHIPPED = { auto: () => t("teach.auto"), medieval: () => t("teach.medieval"), open: () => t("teach.open") };
 
 /** @param {string} name */
 const full = (name) => (name.startsWith("archive:") ? name : `archive:${name}`);
