@@ -1,6 +1,6 @@
 """Measure the search of `quill serve` in many lines: wall time of requests to the API, without the network.
 
-    python benchmarks/serve_search.py --data /tmp/search --lines 1000000 --json benchmarks/results/serve_search.json
+    python benchmarks/serve_search.py --data build/search --lines 1000000 --json benchmarks/results/serve_search.json
 
 The archive is made if it is not there: 20 collections, documents of 25 pages, pages of 40 lines of 8 words, which are
 drawn from 200,000 by Zipf's law, so that there are very common words and very rare ones. `--database` fills one of

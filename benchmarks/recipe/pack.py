@@ -1,4 +1,4 @@
-"""Small copies of all that the trainings of `gpu.py` need, in parts that can be carried to a machine with a GPU.
+"""Small copies of all that the trainings of `gpu.py` need, in parts of a bounded size, for a machine with a GPU.
 
     python benchmarks/recipe/pack.py --root DIR --output PACK [--quality 25] [--megabytes 40]
 

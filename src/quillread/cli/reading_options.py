@@ -78,7 +78,7 @@ def add_language_flags(parser: argparse.ArgumentParser, default: str, *, correct
         action="append",
         metavar="NAME",
         help="none, auto (English or French, line by line), en, fr, or a file of `quill lm train`; may be repeated to "
-        f"mix several, as in --lm fr --lm parish.lm@2 (default: {default})",
+        f"mix several, as in --lm fr --lm parish.lm@0.2 (default: {default})",
     )
     group.add_argument(
         "--lexicon",
