@@ -13,6 +13,12 @@ from quillread.images.pdf_units import user_units
 from quillread.types import UInt8Image
 
 _PAGES_KEPT = 16
+_SCAN_SIDE = 3508
+"""Pixels that the longer side of a scan has at 300 dpi however small it calls itself: as A4 has."""
+_MUCH = 0.25
+"""Share of a page that a picture covers without which it is not the page any more."""
+_WHITE_SHARE = 0.2
+"""Share of white pixels below which no picture can be missing that covers much of the page."""
 _FAR = 1e6
 """Beyond the edges of any page, in its units."""
 
@@ -45,18 +51,22 @@ class PdfPages:
             page = stack.enter_context(self._page(index))
             _refuse_empty(page, where)
             unit = self._units[index]
-            scale = min(self._config.pdf_dpi * unit / 72, _scan_scale(page))
+            scan_scale = _scan_scale(page)
+            enlarged = unit
+            if scan_scale < float("inf"):  # a frame of a film is small, and has many pixels
+                enlarged = max(unit, _SCAN_SIDE / 300 * 72 / max(page.get_size()))
+            scale = min(self._config.pdf_dpi * enlarged / 72, scan_scale)
             width, height = (round(units * scale) for units in page.get_size())
-            dpi = 72 * scale / unit
-            fitting = int(dpi * (self._config.max_pixels / max(1, width * height)) ** 0.5)
+            fitting = int(72 * scale / enlarged * (self._config.max_pixels / max(1, width * height)) ** 0.5)
             hint = f"set read.pdf_dpi to {fitting} or less"
             memory = 3 * width * height
-            check_size(width, height, memory, self._config, f"{where}: at {dpi:.0f} dpi", hint)
+            check_size(width, height, memory, self._config, f"{where}: at {72 * scale / unit:.0f} dpi", hint)
             bitmap = page.render(scale=scale, rev_byteorder=True)
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy()  # its memory is Python's, and stays with the array
-            # PDFium leaves out a picture that it cannot decode: a damaged scan must not pass for a blank page.
-            if image.min() == image.max() and _has_lost_picture(page):
+            # PDFium leaves out a picture that it cannot decode: a damaged scan must not pass for a blank page, nor for
+            # one that has but a stamp.
+            if (lost := _lost_share(page, image)) > 0 and (lost >= _MUCH or image.min() == image.max()):
                 raise ImageError(f"{where}: its picture cannot be decoded", hint=DAMAGED)
             return image
 
@@ -133,15 +143,21 @@ def _has_no_area(box: tuple[float, float, float, float]) -> bool:
     return box[0] == box[2] or box[1] == box[3]  # corners may come in any order
 
 
-def _has_lost_picture(page: Any) -> bool:
+def _lost_share(page: Any, image: UInt8Image) -> float:
+    """Share of a page that pictures cover which cannot be decoded; 0 where the page as it was rendered has them all."""
     from pypdfium2 import PdfiumError, raw
 
+    if image.min() < image.max() and (image[::4, ::4] == 255).all(axis=2).mean() < _WHITE_SHARE:
+        return 0.0  # to decode a picture takes its time
+    lost = 0.0
     for picture in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE]):
         try:
             picture.get_bitmap()  # it goes at once; to close it by hand makes pypdfium2 warn
         except PdfiumError:
-            return True
-    return False
+            left, bottom, right, top = picture.get_bounds()
+            lost += max((right - left) * (top - bottom), 1e-6)
+    width, height = page.get_size()
+    return float(lost / (width * height))
 
 
 def _scan_scale(page: Any) -> float:
