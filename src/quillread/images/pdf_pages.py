@@ -13,8 +13,9 @@ from quillread.images.pdf_units import user_units
 from quillread.types import UInt8Image
 
 _PAGES_KEPT = 16
-_SCAN_SIDE = 3508
-"""Pixels that the longer side of a scan has at 300 dpi however small it calls itself: as A4 has."""
+_A4 = 11.69
+"""Inches of its longer side."""
+_USUAL_DPI = 300
 _MUCH = 0.25
 """Share of a page that a picture covers without which it is not the page any more."""
 _WHITE_SHARE = 0.2
@@ -52,15 +53,14 @@ class PdfPages:
             _refuse_empty(page, where)
             unit = self._units[index]
             scan_scale = _scan_scale(page)
-            enlarged = unit
-            if scan_scale < float("inf"):  # a frame of a film is small, and has many pixels
-                enlarged = max(unit, _SCAN_SIDE / 300 * 72 / max(page.get_size()))
-            scale = min(self._config.pdf_dpi * enlarged / 72, scan_scale)
+            least = self._least_scale(page) if scan_scale < float("inf") else 0.0
+            scale = min(max(self._config.pdf_dpi * unit / 72, least), scan_scale)
             width, height = (round(units * scale) for units in page.get_size())
-            fitting = int(72 * scale / enlarged * (self._config.max_pixels / max(1, width * height)) ** 0.5)
+            dpi = 72 * scale / unit
+            fitting = int(dpi * (self._config.max_pixels / max(1, width * height)) ** 0.5)
             hint = f"set read.pdf_dpi to {fitting} or less"
             memory = 3 * width * height
-            check_size(width, height, memory, self._config, f"{where}: at {72 * scale / unit:.0f} dpi", hint)
+            check_size(width, height, memory, self._config, f"{where}: at {dpi:.0f} dpi", hint)
             bitmap = page.render(scale=scale, rev_byteorder=True)
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy()  # its memory is Python's, and stays with the array
@@ -69,6 +69,17 @@ class PdfPages:
             if (lost := _lost_share(page, image)) > 0 and (lost >= _MUCH or image.min() == image.max()):
                 raise ImageError(f"{where}: its picture cannot be decoded", hint=DAMAGED)
             return image
+
+    def _least_scale(self, page: Any) -> float:
+        """Return the pixels per unit with which a scan is as long as A4 within the limits: frames of a film are small.
+
+        Who asks for a low resolution gets it.
+        """
+        if self._config.pdf_dpi < _USUAL_DPI:
+            return 0.0
+        width, height = page.get_size()
+        most = 0.999 * min(self._config.max_pixels, self._config.max_memory / 3)
+        return float(min(self._config.pdf_dpi * _A4 / max(width, height), (most / (width * height)) ** 0.5))
 
     def paper_size(self, index: int) -> tuple[float, float]:
         """Tell the size of a page."""
