@@ -160,10 +160,10 @@ def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:
 
 
 def _text_of(element: Element) -> str:
-    """Return the text of the reading with the lowest index; without any, that of the parts of a line or word."""
+    """Return the text of the reading with the lowest index that has any, or else that of its parts."""
     readings = sorted(element.findall("TextEquiv"), key=lambda reading: _index(reading.get("index", "")))
-    texts = [reading.findtext("Unicode") or reading.findtext("PlainText") or "" for reading in readings[:1]]
-    if own := plain_text("".join(texts)):
+    texts = (plain_text(reading.findtext("Unicode") or reading.findtext("PlainText") or "") for reading in readings)
+    if own := next(filter(None, texts), ""):
         return own
     words = (_text_of(word) for word in _by_place(element.findall("Word")))
     return " ".join(word for word in words if word) or "".join(map(_text_of, _by_place(element.findall("Glyph"))))

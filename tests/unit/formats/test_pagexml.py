@@ -77,6 +77,11 @@ def test_a_line_without_text_has_no_transcript(read):
     assert read(PAGE.replace("first line", "").replace("first", "")).lines[0].transcript is None
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_reading_without_text_does_not_hide_the_next(read, empty):
+    assert read(PAGE.replace("second line ", empty)).lines[1].transcript.text == "worse"
+
+
 def test_points_as_elements_are_read(read):
     old = '<Baseline><Point x="10" y="160"/><Point x="690" y="170"/></Baseline>'
     assert read(PAGE.replace('<Baseline points="10,160 690,170"/>', old)).lines[1].baseline == (
