@@ -17,7 +17,7 @@ from PIL import Image
 
 from quillread.errors import Fault
 from quillread.formats.export import words_of
-from quillread.formats.pdf_words import ASCENT, DESCENT, GLYPH, in_visual_order, place_words
+from quillread.formats.pdf_words import ASCENT, DESCENT, GLYPH, place_words
 from quillread.images.quiet import quiet_pillow
 from quillread.types import DocumentInfo, Page, Scan, UInt8Image
 from quillread.version import __version__
@@ -93,7 +93,7 @@ class PdfWriter:
         for number, (placement, word) in enumerate(placed, start=1):
             # The space belongs to the word, so that a selection has it too; without one at its end, a line is joined to
             # the next in pypdf.
-            text = in_visual_order(word) + (" " if number < len(placed) else "")
+            text = word + (" " if number < len(placed) else "")
             rows.append(f"{placement} <{''.join(f'{self._code(character):04X}' for character in text)}> Tj")
         return "\n".join([*rows, "ET"])
 

@@ -10,14 +10,15 @@ askew: a selection then covers those at its ends in part. (Text that is turned w
 not in fewer.)
 """
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.types import Point, Word
+from quillread.text.directions import has_leftward, is_leftward, visual_order
+from quillread.types import Point, Polygon, Word
 
 GLYPH = 0.5
 """Width of the blank glyph, in font sizes."""
@@ -68,15 +69,44 @@ def place_words(lines: Sequence[Sequence[Word]], scale: tuple[float, float], hei
 
     Returns:
         For each word, operators that set its size, stretch and place, so that its glyphs fill its box from end to end,
-        and its text; nothing for words without text.
+        and its characters from left to right as they stand on paper, which is the order of a PDF: readers turn letters
+        from right to left back. Nothing for words without text.
     """
-    told_words = [[word for word in words if word.text] for words in lines]
-    rows = [_row(words, scale) for words in told_words if words]
-    texts = [[word.text for word in words] for words in told_words if words]
+    told = [parts for words in lines if (parts := _parts(words))]
+    rows = [_row([word for word, _ in parts], scale) for parts in told]
     placed: list[tuple[str, str]] = []
-    for row, line_height, told in zip(rows, _heights(rows), texts, strict=True):
-        placed += zip(_placements(row, line_height, told, height), told, strict=True)
+    for row, line_height, parts in zip(rows, _heights(rows), told, strict=True):
+        texts = [text for _, text in parts]
+        placed += zip(_placements(row, line_height, texts, height), texts, strict=True)
     return placed
+
+
+def _parts(words: Sequence[Word]) -> list[tuple[Word, str]]:
+    """Words that have text, with it as they stand on paper; one that is a whole line from right to left is parted."""
+    leftward = is_leftward(" ".join(word.text for word in words))
+    parts: list[tuple[Word, str]] = []
+    for word in words:
+        is_line = " " in word.text and has_leftward(word.text)
+        for part in _split(word, leftward) if is_line else [word]:
+            text = part.text
+            if has_leftward(text):  # readers leave numbers as they are
+                text = "".join(sign for _, sign in visual_order(text, leftward=leftward))
+            parts += [(part, text)] if text else []
+    return parts
+
+
+def _split(word: Word, leftward: bool) -> list[Word]:
+    """Part a word that has spaces into words, each with its share of the outline, in the order of reading."""
+    places = {index: place for place, (index, _) in enumerate(visual_order(word.text, leftward=leftward))}
+    corners = np.array(_corners(word))
+    parts = []
+    for match in re.finditer(r"\S+", word.text):
+        taken = [places[index] for index in range(*match.span())]
+        shares = np.array([[min(taken)], [max(taken) + 1]]) / len(word.text)
+        tops, feet = (corners[a] + (corners[b] - corners[a]) * shares for a, b in ((0, 1), (3, 2)))
+        outline = tuple((float(x), float(y)) for x, y in (*tops, *feet[::-1]))
+        parts.append(Word(match[0], word.confidence, Polygon(outline)))
+    return parts
 
 
 def _row(words: Sequence[Word], scale: tuple[float, float]) -> _Row:
@@ -136,12 +166,6 @@ def _ends_with_gaps(starts: FloatArray, ends: FloatArray, gap: float) -> FloatAr
     after = np.searchsorted(order, starts, side="right")
     following = np.append(order, np.inf)[after]
     return np.maximum(np.minimum(ends, following - gap), (starts + ends) / 2)
-
-
-def in_visual_order(word: str) -> str:
-    """Letters from left to right as they stand on paper, which is the order of a PDF; readers turn them back."""
-    is_leftward = any(unicodedata.bidirectional(character) in ("R", "AL") for character in word)
-    return word[::-1] if is_leftward else word
 
 
 def _corners(word: Word) -> tuple[Point, ...]:

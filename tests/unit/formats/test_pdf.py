@@ -110,6 +110,26 @@ def test_any_unicode_is_found_again(text: str):
     assert text_of(one_line(line(text, 100))) == text
 
 
+@pytest.mark.parametrize("has_words", [True, False], ids=["words", "line"])
+@pytest.mark.parametrize("text", ["ב1876 (שלום)", "سنة ١٨٧٦ (م)", "12/13 שלום", "בשנת 1876, היה"])
+def test_numbers_and_brackets_in_a_line_from_right_to_left_are_found_again(text: str, has_words: bool):
+    item, words, at = line(text, 100), [], 100.0 + 30 * len(text)
+    for word in text.split():
+        words.append(Word(word, 0.9, box(at - 30 * len(word), 100, at, 150)))
+        at -= 30 * (len(word) + 1)
+    read = Transcript(text, 0.9, tuple(words) if has_words else ())
+    outline = box(100, 100, 100 + 30 * len(text), 150)
+    assert text_of(one_line(replace(item, polygon=outline, transcript=read))) == text
+
+
+def test_words_of_a_line_from_right_to_left_without_words_stand_from_the_right():
+    item = Line(((100, 140), (400, 140)), box(100, 100, 400, 150), Transcript("שלום 123 בא", 0.9))
+    found = boxes(one_line(item))
+    assert found["שלום"][2] == pytest.approx(200, abs=0.5)
+    assert found["בא"][0] == pytest.approx(50, abs=0.5)
+    assert found["בא"][2] < found["123"][0] < found["שלום"][0]
+
+
 @poppler
 def test_pdftotext_finds_the_text_and_its_places(tmp_path: Path):
     found = text_in_poppler(one_line(line("Dear 日本 Sir,", 100)), tmp_path, "-bbox")
