@@ -38,7 +38,9 @@ ROWS = {
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty one."""
     is_file = request.param == "sqlite"
-    database = Database(sqlite_address(tmp_path / "a.db") if is_file else request.getfixturevalue("make_database")())
+    database = Database(
+        sqlite_address(tmp_path / "a.db") if is_file else request.getfixturevalue("make_database")()
+    )
     yield database
     database.close()
 
