@@ -162,6 +162,8 @@ class Region:
     """Name in the PAGE or ALTO file that it comes from."""
     kind: RegionKind = "text"
     """What stands in it; what is to be ignored is never exported."""
+    label: str | None = None
+    """What the PAGE or ALTO file that it comes from calls it, such as `footnote` or `MainZone`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,9 @@ class _Ledger:
         take_line(self.records, line)
 
     def settle(self, entry: Input, **facts: Any) -> None:
-        """Remember an input whose files are in place; what stood there before them counts no more."""
-        files = {name: digests[-1:] for name, digests in self.record(entry).get("files", {}).items()}
+        """Remember an input whose files are in place; what stood there before, and what is gone, counts no more."""
+        known = self.record(entry).get("files", {})
+        files = {name: digests[-1:] for name, digests in known.items() if os.path.lexists(self._folder / name)}
         self.add(entry, **facts, files=files)
 
     def place(self, entry: Input) -> str:
@@ -78,7 +79,8 @@ class ReadLog:
         self._main = _Ledger(folder)
         self._drawn = self._main if overlays is None or overlays.samefile(folder) else _Ledger(overlays)
         self._written: dict[str, str] = {}
-        self._standing: dict[Path, dict[str, list[str]]] = {}
+        self._standing: dict[Path, dict[str, None]] = {}
+        self._numbered_names: dict[Path, dict[str, list[str]]] = {}
 
     def has(self, entry: Input) -> bool:
         """Tell whether an input was read in full as it would be now: same file, settings and formats."""
@@ -91,6 +93,7 @@ class ReadLog:
             and record.get("settings") == self._settings
             and self._formats <= set(record.get("formats", ()))
             and all(path.is_file() for path in self._results(entry, record))
+            and all(path.name in self._names(path.parent) for path in self._known_results(entry))
         )
 
     def refusal(self, entry: Input) -> str | None:
@@ -153,13 +156,23 @@ class ReadLog:
             self._drawn.settle(entry)
 
     def _results(self, entry: Input, record: Mapping[str, Any]) -> Iterator[Path]:
-        """Name the files of an input; of those that hold a page each, the last."""
+        """Name the files of an input; of those that hold a page each, the last: earlier versions knew no others."""
         stem, pages = self._folder / entry.stem, record.get("pages", 0)
         last = record.get("last", pages)
         for output in (FORMATS[name] for name in self._formats if name in FORMATS):
             yield beside(stem, f"-{last:04}.{output.suffix}" if output.a_file_a_page else f".{output.suffix}")
         if self._overlays:
             yield overlay_path(self._overlays / entry.stem, last, pages)
+
+    def _known_results(self, entry: Input) -> Iterator[Path]:
+        """Files of the formats of now that were written for an input, those of all pages."""
+        drawn = self._drawn.record(entry) if self._overlays and self._drawn is not self._main else {}
+        for name in self._main.record(entry).get("files", ()):
+            suffixes = [f".{FORMATS[of].suffix}" for of in self._formats if of in FORMATS]
+            if name.endswith(tuple(suffixes)) or (self._overlays and not drawn and name.endswith(".png")):
+                yield self._folder / name
+        if self._overlays and drawn.get("place") == self._drawn.place(entry):
+            yield from (self._overlays / name for name in drawn.get("files", ()))
 
     def _in_the_way(self, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
         """The files that stood before the run where an input has its results; those of its pages, of any number."""
@@ -177,22 +190,29 @@ class ReadLog:
             yield from self._numbered(self._drawn, path, entry)
 
     def _numbered(self, ledger: _Ledger, path: Path, entry: Input) -> Iterator[tuple[_Ledger, Path]]:
-        for name in self._names(path.parent).get(path.name, ()):
+        for name in self._numbers(path.parent).get(path.name, ()):
             found = path.with_name(name)
             # scan-2024.png may be the second thousand of scan, or all of scan-2024.
             if name != path.name and ledger.owners.get(ledger.name(found), "") in ("", entry.stem.as_posix()):
                 yield ledger, found
 
     def _stands(self, path: Path) -> bool:
-        return path.name in self._names(path.parent).get(without_page(path.name), ())
+        return path.name in self._names(path.parent)
 
-    def _names(self, folder: Path) -> dict[str, list[str]]:
+    def _numbers(self, folder: Path) -> dict[str, list[str]]:
         """Names in a folder before the run, by the names they have without the number of a page."""
+        if folder not in self._numbered_names:
+            names = self._numbered_names[folder] = {}
+            for name in self._names(folder):
+                names.setdefault(without_page(name), []).append(name)
+        return self._numbered_names[folder]
+
+    def _names(self, folder: Path) -> dict[str, None]:
+        """Names in a folder before the run, in its order."""
         if folder not in self._standing:
             names = self._standing[folder] = {}
             with suppress(OSError), os.scandir(folder) as entries:
-                for entry in entries:
-                    names.setdefault(without_page(entry.name), []).append(entry.name)
+                names.update(dict.fromkeys(entry.name for entry in entries))
         return self._standing[folder]
 
 

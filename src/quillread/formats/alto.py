@@ -15,6 +15,8 @@ from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import (
     Names,
     add,
+    find_kind,
+    label_of,
     make_line,
     parse_points,
     parse_size,
@@ -25,25 +27,23 @@ from quillread.formats.xml_io import (
     rectangle,
     write,
 )
-from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, RegionKind, Scan, Word
+from quillread.types import Box, DocumentInfo, Line, Page, Point, Polygon, Region, Scan, Word
 from quillread.version import __version__
 
 _NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 
+_BLOCKS = ("TextBlock", "Illustration")
 _TEXT_TAGS = ("String", "SP", "HYP")
-_LABELS: dict[RegionKind, str] = {"heading": "heading", "margin": "marginalia", "table": "table", "picture": "image"}
-"""Of the tags that say what stands in a block: as PAGE calls its kinds of regions."""
-_KINDS = {label: kind for kind, label in _LABELS.items()}
 
 
 def read_alto(path: Path) -> Page:
     """Read the ground truth of the first page of a file.
 
     Blocks and lines come in the order of `ReadingOrder` (version 4.3), where the file has one, blocks else in that of
-    their `IDNEXT`; those without a place follow in the order of the file. Blocks without lines are skipped; what a
-    block is says a tag that `AltoWriter` would give it. A line without a baseline that has a length gets the bottom of
-    its box for one, and a baseline of one number (ALTO 2 and 3) is level. Text is the strings of a line, with
-    confidence 1; without text, no transcript.
+    their `IDNEXT`; those without a place follow in the order of the file. Blocks without lines are skipped, but for
+    illustrations; what a block is says a tag that `AltoWriter` would give it. A line without a baseline that has a
+    length gets the bottom of its box for one, and a baseline of one number (ALTO 2 and 3) is level. Text is the
+    strings of a line, with confidence 1; without text, no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are. Its size is 0 x 0
@@ -65,8 +65,12 @@ def read_alto(path: Path) -> Page:
     rank = _reading_order(root)
     labels = {tag.get("ID", ""): tag.get("LABEL", "") for tags in root.iter("Tags") for tag in tags}
     blocks = (_read_block(element, rank, labels, path) for element in _ordered_blocks(page, rank))
-    regions = tuple(block for block in blocks if block.lines)
+    regions = tuple(block for block in blocks if block.lines or _is_picture(block))
     return Page(source=source or path.name, number=1, width=width, height=height, regions=regions)
+
+
+def _is_picture(region: Region) -> bool:
+    return region.kind == "picture" and len(region.polygon.points) > 2
 
 
 def _reading_order(root: Element) -> dict[str, int]:
@@ -78,7 +82,7 @@ def _reading_order(root: Element) -> dict[str, int]:
 
 def _ordered_blocks(page: Element, rank: Mapping[str, int]) -> list[Element]:
     if not rank:
-        return [element for element in _chained(list(page.iter())) if element.tag == "TextBlock"]
+        return [element for element in _chained(list(page.iter())) if element.tag in _BLOCKS]
     blocks = [item for part in page for item in _blocks_below(part, rank, len(rank))]
     return [element for _, element in sorted(blocks, key=lambda block: block[0])]
 
@@ -86,7 +90,7 @@ def _ordered_blocks(page: Element, rank: Mapping[str, int]) -> list[Element]:
 def _blocks_below(element: Element, rank: Mapping[str, int], own: int) -> list[tuple[int, Element]]:
     """Return the text blocks of an element with their ranks: their own, that of a line, or that of the block around."""
     place = rank.get(element.get("ID", ""), own)
-    if element.tag != "TextBlock":
+    if element.tag not in _BLOCKS:
         return [item for part in element for item in _blocks_below(part, rank, place)]
     if element.get("ID") not in rank:
         place = min((rank[name] for line in element if (name := line.get("ID", "")) in rank), default=place)
@@ -113,8 +117,8 @@ def _read_block(element: Element, rank: Mapping[str, int], labels: Mapping[str, 
     lines = tuple(_read_line(item, path) for item in items)
     inner = [point for line in lines for point in line.polygon.points]
     outline = Polygon(_outline(element, path) or rectangle(inner))
-    named = (_KINDS.get(labels.get(name, "")) for name in element.get("TAGREFS", "").split())
-    return Region(outline, lines, element.get("ID"), next(filter(None, named), "text"))
+    kind, label = find_kind(labels.get(name, "") for name in element.get("TAGREFS", "").split())
+    return Region(outline, lines, element.get("ID"), "picture" if element.tag == "Illustration" else kind, label)
 
 
 def _read_line(element: Element, path: Path) -> Line:
@@ -197,7 +201,7 @@ class AltoWriter:
         space = add(sheet, "PrintSpace", HPOS=0, VPOS=0, **size)
         for number, region in enumerate(page.regions, start=1):
             element = "Illustration" if region.kind == "picture" and not region.lines else "TextBlock"
-            name, tag = names.take(region.id, f"b{number}"), tags.get(region.kind)
+            name, tag = names.take(region.id, f"b{number}"), tags.get(label_of(region) or "")
             block = _add_place(space, element, name, region.polygon, page, TAGREFS=tag)
             for index, line in enumerate(region.lines, start=1):
                 _add_line(block, line, names.take(line.id, f"b{number}l{index}"), page, names)
@@ -226,14 +230,14 @@ def _add_description(root: Element, page: Page, info: DocumentInfo, names: Names
     add(software, "softwareVersion", __version__)
 
 
-def _add_tags(root: Element, page: Page, names: Names) -> dict[RegionKind, str]:
-    """Add a tag for each kind of region that the page has, as eScriptorium and Kraken do; returns their ids by kind."""
-    kinds = {region.kind for region in page.regions}
-    tags = {kind: names.take(None, f"tag_{label}") for kind, label in _LABELS.items() if kind in kinds}
+def _add_tags(root: Element, page: Page, names: Names) -> dict[str, str]:
+    """Add a tag for each label that regions of the page have, as eScriptorium and Kraken do; returns ids by label."""
+    labels = dict.fromkeys(label for region in page.regions if (label := label_of(region)))
+    tags = {label: names.tag(label, number) for number, label in enumerate(labels, start=1)}
     if tags:
         holder = add(root, "Tags")
-        for kind, name in tags.items():
-            add(holder, "OtherTag", ID=name, TYPE="region", LABEL=_LABELS[kind])
+        for label, name in tags.items():
+            add(holder, "OtherTag", ID=name, TYPE="region", LABEL=label)
     return tags
 
 

@@ -17,6 +17,8 @@ from quillread.formats.outlines import fit_words
 from quillread.formats.xml_io import (
     Names,
     add,
+    find_kind,
+    label_of,
     make_line,
     parse_points,
     parse_size,
@@ -27,12 +29,13 @@ from quillread.formats.xml_io import (
     write,
 )
 from quillread.text.marks import Mark, find_marks
-from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, RegionKind, Scan
+from quillread.types import DocumentInfo, Line, Page, Point, Polygon, Region, Scan
 from quillread.version import __version__
 
 log = logging.getLogger(__name__)
 
 _NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+_STRUCTURE = re.compile(r"structure ?\{[^}]{0,200}?type: ?([^;}]{1,100})")
 _PLACE = re.compile(r"readingOrder ?\{[^}]{0,40}?index: ?(\d{1,9})\b")
 
 
@@ -41,9 +44,9 @@ def read_page_xml(path: Path) -> Page:
 
     Regions come in the order of `ReadingOrder`, where the file has one, and else in that of Transkribus' attribute
     `custom`, as lines do in their region; those without a place follow in the order of the file. Regions without lines
-    are skipped. A line without a baseline that has a length has the lower edge of its outline for one; a line that has
-    neither is skipped. Text is that of the line, or else of its words, or of their glyphs; it has confidence 1. Lines
-    without text have no transcript.
+    are skipped, but for pictures. A line without a baseline that has a length has the lower edge of its outline for
+    one; a line that has neither is skipped. Text is that of the line, or else of its words, or of their glyphs; it has
+    confidence 1. Lines without text have no transcript.
 
     Returns:
         The page; `source` is the image that the file names, in pixels of which the coordinates are.
@@ -66,8 +69,12 @@ def read_page_xml(path: Path) -> Page:
         number=1,
         width=width,
         height=height,
-        regions=tuple(region for region, _ in found if region.lines),
+        regions=tuple(region for region, _ in found if region.lines or _is_picture(region)),
     )
+
+
+def _is_picture(region: Region) -> bool:
+    return region.kind == "picture" and len(region.polygon.points) > 2
 
 
 def _ordered_regions(page: Element) -> list[Element]:
@@ -86,7 +93,7 @@ def _regions_below(parent: Element, rank: Mapping[str, int], own: int) -> list[t
     for element in _by_place(child for child in parent if child.tag != "TextLine"):
         place = rank.get(element.get("id", ""), own)
         # Transkribus puts the lines of tables into their cells.
-        if element.tag in ("TextRegion", "TableCell"):
+        if element.tag in ("TextRegion", "TableCell", *_PICTURES):
             found.append((place, element))
         found += _regions_below(element, rank, place)
     return found
@@ -98,9 +105,12 @@ def _by_place(elements: Iterable[Element]) -> list[Element]:
     return [element for found, element in sorted(places, key=lambda item: int(item[0][1]) if item[0] else math.inf)]
 
 
-_TYPES: dict[RegionKind, str] = {"heading": "heading", "margin": "marginalia"}
-"""Types of regions that PAGE tells apart as we do."""
-_KINDS = {name: kind for kind, name in _TYPES.items()}
+_TYPES = (
+    "heading", "caption", "header", "footer", "page-number", "drop-capital", "credit", "floating", "signature-mark",
+    "catch-word", "marginalia", "footnote", "footnote-continued", "endnote", "TOC-entry", "list-label",
+)  # fmt: skip
+"""Of text in PAGE, but for `paragraph` and `other`; other labels stand in `custom`, as in Transkribus."""
+_PICTURES = ("ImageRegion", "GraphicRegion", "LineDrawingRegion", "ChartRegion", "MapRegion")
 
 
 def _walk_order(group: Element) -> list[Element]:
@@ -124,8 +134,13 @@ def _read_region(element: Element, path: Path) -> tuple[Region, list[str]]:
     outline = _points_of(element, "Coords", path)
     if len(outline) < 3:
         outline = rectangle([point for line in lines for point in line.polygon.points])
-    kind = _KINDS.get(element.get("type", ""), "text")
-    return Region(Polygon(outline), lines, element.get("id"), kind), [name for name, line in found if not line]
+    lost = [name for name, line in found if not line]
+    if element.tag in _PICTURES:
+        return Region(Polygon(outline), lines, element.get("id"), "picture", element.tag), lost
+    own = _STRUCTURE.search(element.get("custom", ""))
+    labels = [own[1].strip() if own else "", element.get("type", "")]
+    told = find_kind(label for label in labels if label not in ("paragraph", "other"))
+    return Region(Polygon(outline), lines, element.get("id"), *told), lost
 
 
 def _read_line(element: Element, path: Path) -> Line | None:
@@ -145,10 +160,10 @@ def _points_of(element: Element, tag: str, path: Path) -> tuple[Point, ...]:
 
 
 def _text_of(element: Element) -> str:
-    """Return the text of the reading with the lowest index; without any, that of the parts of a line or word."""
+    """Return the text of the reading with the lowest index that has any, or else that of its parts."""
     readings = sorted(element.findall("TextEquiv"), key=lambda reading: _index(reading.get("index", "")))
-    texts = [reading.findtext("Unicode") or reading.findtext("PlainText") or "" for reading in readings[:1]]
-    if own := plain_text("".join(texts)):
+    texts = (plain_text(reading.findtext("Unicode") or reading.findtext("PlainText") or "") for reading in readings)
+    if own := next(filter(None, texts), ""):
         return own
     words = (_text_of(word) for word in _by_place(element.findall("Word")))
     return " ".join(word for word in words if word) or "".join(map(_text_of, _by_place(element.findall("Glyph"))))
@@ -207,12 +222,16 @@ def _add_metadata(root: Element, page: Page, info: DocumentInfo) -> None:
 
 def _add_region(holder: Element, region: Region, place: tuple[int, str], page: Page, names: Names) -> None:
     index, name = place
+    custom = f"readingOrder {{index:{index};}}"
     if region.kind == "picture" and not region.lines:
-        element = add(holder, "ImageRegion", id=name, custom=f"readingOrder {{index:{index};}}")
-        add(element, "Coords", points=points(region.polygon.points, page))
+        tag = region.label if region.label in _PICTURES else "ImageRegion"
+        add(add(holder, tag, id=name, custom=custom), "Coords", points=points(region.polygon.points, page))
         return
-    kind = _TYPES.get(region.kind, "paragraph")
-    element = add(holder, "TextRegion", id=name, type=kind, custom=f"readingOrder {{index:{index};}}")
+    label = label_of(region)
+    if label and label not in _TYPES:
+        custom += f" structure {{type:{re.sub('[{};]', '', label)};}}"
+    kind = "paragraph" if label is None else label if label in _TYPES else "other"
+    element = add(holder, "TextRegion", id=name, type=kind, custom=custom)
     add(element, "Coords", points=points(region.polygon.points, page))
     for number, line in enumerate(region.lines):
         _add_line(element, line, (number, names.take(line.id, f"r{index + 1}l{number + 1}")), page, names)

@@ -5,45 +5,30 @@ library that we may depend on has a text layer for any script. As in the PDFs of
 share one blank glyph of an embedded font (`assets/glyphless.ttf`: 1000 units, glyph 1 is blank, 500 wide and 1600
 high, nothing else); a table to Unicode says what they are. Characters are numbered as they first occur, so there are
 no limits of script or plane.
-
-Poppler (pdftotext, Evince, Okular) takes a word apart where its baseline rises by half a point, and joins words whose
-gap is small for the size of the font. So words are level, or turned by quarters of a circle; those of a line have one
-size, less than their height. The glyph is higher than the size, so that a selection covers the writing.
 """
 
 import io
-import unicodedata
 import zlib
-from collections.abc import Sequence
 from importlib import resources
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from quillread.errors import Fault
 from quillread.formats.export import words_of
+from quillread.formats.pdf_words import ASCENT, DESCENT, GLYPH, place_words
 from quillread.images.quiet import quiet_pillow
-from quillread.types import DocumentInfo, Page, Point, Scan, UInt8Image, Word
+from quillread.types import DocumentInfo, Page, Scan, UInt8Image
 from quillread.version import __version__
 
 _A4 = (595.28, 841.89)
 _LONGEST = 14400.0
 """Points; readers refuse larger pages (ISO 32000-1, annex C)."""
-_GLYPH = 0.5
-"""Width of the blank glyph, in font sizes."""
-_ASCENT, _DESCENT = 1.2, 0.4
-"""Extent of the blank glyph above and below the baseline, in font sizes. Of the 4,839 words of our validation pages,
-pdftotext loses 0.1 % with this height of 1.6, and 0.8 % with 1; with 2.5 it mixes up lines."""
-_GAP = 0.25
-"""Free space between two words, in font sizes; where they stand closer, the first one ends earlier."""
 _CATALOG, _PAGES, _INFO, _FONT, _CID_FONT, _DESCRIPTOR, _FONT_FILE, _TO_UNICODE, _GLYPH_MAP, _PLAIN_FONT = range(1, 11)
 _QUALITY = 85
 _LONGEST_JPEG = 65_500
 """Pixels of a side that libjpeg encodes."""
-
-FloatArray = NDArray[np.float64]
 
 
 class PdfWriter:
@@ -102,15 +87,13 @@ class PdfWriter:
         """Operators that write the words of a page, in text rendering mode 3: invisible."""
         scale = (size[0] / page.width, size[1] / page.height)
         placed: list[tuple[str, str]] = []
-        for line in page.lines:
-            words = words_of(line)
-            if words:
-                placed += zip(_placements(words, scale, size[1]), (word.text for word in words), strict=True)
+        for region in page.regions:
+            placed += place_words([words_of(line) for line in region.lines], scale, size[1])
         rows = ["BT 3 Tr"]
         for number, (placement, word) in enumerate(placed, start=1):
             # The space belongs to the word, so that a selection has it too; without one at its end, a line is joined to
             # the next in pypdf.
-            text = _in_visual_order(word) + (" " if number < len(placed) else "")
+            text = word + (" " if number < len(placed) else "")
             rows.append(f"{placement} <{''.join(f'{self._code(character):04X}' for character in text)}> Tj")
         return "\n".join([*rows, "ET"])
 
@@ -172,59 +155,6 @@ def _paper_size(scan: Scan) -> tuple[float, float]:
     return max(width * shrink, 1.0), max(height * shrink, 1.0)
 
 
-def _placements(words: Sequence[Word], scale: tuple[float, float], height: float) -> list[str]:
-    """Operators that set size, stretch and place of each word of a line: its glyphs fill its box from end to end."""
-    # Word, corner, x and y; top left, top right, bottom right, bottom left.
-    corners = np.multiply([_corners(word) for word in words], scale)
-    along, down = _frame(corners)
-    starts = (corners[:, 0] + corners[:, 3]) @ along / 2
-    ends = (corners[:, 1] + corners[:, 2]) @ along / 2
-    starts, ends = np.minimum(starts, ends), np.maximum(starts, ends)
-    middles = corners.mean(axis=1) @ down
-    heights = (corners[:, 2:] - corners[:, 1::-1]).mean(axis=1) @ down
-    size = max(float(np.median(heights)) / (_ASCENT + _DESCENT), 0.1)
-    lengths = np.maximum(_ends_with_gaps(starts, ends, _GAP * size) - starts, 0.1)
-    stretches = 100 * lengths / (_GLYPH * size * np.array([len(word.text) for word in words]))
-    baselines = middles + size * (_ASCENT - _DESCENT) / 2
-    places = np.outer(starts, along) + np.outer(baselines, down)
-    cos, sin = along
-    # y runs upwards in a PDF.
-    turn = f"{cos:.0f} {-sin:.0f} {sin:.0f} {cos:.0f}"
-    return [
-        f"/F {size:.3f} Tf {stretch:.3f} Tz {turn} {x:.2f} {height - y:.2f} Tm"
-        for stretch, (x, y) in zip(stretches, places, strict=True)
-    ]
-
-
-def _frame(corners: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors along a line and down from it, in the directions of the page that are nearest to its own."""
-    x, y = (corners[:, 1] - corners[:, 0] + corners[:, 2] - corners[:, 3]).sum(axis=0)
-    along = np.array([np.sign(x) or 1.0, 0.0] if abs(x) >= abs(y) else [0.0, np.sign(y)])
-    return along, np.array([-along[1], along[0]])
-
-
-def _ends_with_gaps(starts: FloatArray, ends: FloatArray, gap: float) -> FloatArray:
-    """Where words end so that a gap is free before the next one, of which half a word is given up at most."""
-    order = np.sort(starts)
-    after = np.searchsorted(order, starts, side="right")
-    following = np.append(order, np.inf)[after]
-    return np.maximum(np.minimum(ends, following - gap), (starts + ends) / 2)
-
-
-def _in_visual_order(word: str) -> str:
-    """Letters from left to right as they stand on paper, which is the order of a PDF; readers turn them back."""
-    is_leftward = any(unicodedata.bidirectional(character) in ("R", "AL") for character in word)
-    return word[::-1] if is_leftward else word
-
-
-def _corners(word: Word) -> tuple[Point, ...]:
-    """Top left, top right, bottom right, bottom left, as the word is read: recognisers give words these four."""
-    if len(word.polygon.points) == 4:
-        return word.polygon.points
-    box = word.polygon.bounds
-    return (box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)
-
-
 def _encode_image(image: UInt8Image, jpeg: bytes | None) -> tuple[str, bytes]:
     """Entries and content of an image: a JPEG file or black and white as it is, other images as JPEG."""
     height, width = image.shape[:2]
@@ -271,12 +201,12 @@ def _write_font(objects: _Objects, codes: dict[str, int]) -> None:
     objects.dictionary(
         _CID_FONT,
         f"/Type /Font /Subtype /CIDFontType2 {name} {system} /FontDescriptor {_DESCRIPTOR} 0 R "
-        f"/DW {1000 * _GLYPH:.0f} /CIDToGIDMap {_GLYPH_MAP} 0 R",
+        f"/DW {1000 * GLYPH:.0f} /CIDToGIDMap {_GLYPH_MAP} 0 R",
     )
-    ascent, descent = 1000 * _ASCENT, 1000 * _DESCENT
+    ascent, descent = 1000 * ASCENT, 1000 * DESCENT
     objects.dictionary(
         _DESCRIPTOR,
-        f"/Type /FontDescriptor /FontName /QuillreadGlyphless /Flags 5 /FontBBox [0 {-descent:.0f} {1000 * _GLYPH:.0f} "
+        f"/Type /FontDescriptor /FontName /QuillreadGlyphless /Flags 5 /FontBBox [0 {-descent:.0f} {1000 * GLYPH:.0f} "
         f"{ascent:.0f}] /ItalicAngle 0 /Ascent {ascent:.0f} /Descent {-descent:.0f} /CapHeight {ascent:.0f} "
         f"/StemV 80 /FontFile2 {_FONT_FILE} 0 R",
     )

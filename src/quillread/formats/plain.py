@@ -42,6 +42,8 @@ class TextWriter:
 
 
 _SIGNS = re.compile(r"([\\`*_\[\]<>|~$&])")
+_END, _ESCAPED = re.compile(r"(?<=\s)(#+\s*)$"), r"\\\1"
+"""Of a heading: signs that would close it, and not be seen."""
 _STARTS = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
 
 
@@ -70,7 +72,7 @@ class MarkdownWriter:
                 _mark_up(line.transcript.text) for line in region.lines if line.transcript and line.transcript.text
             ]
             if lines and region.kind == "heading":
-                parts.append(f"### {' '.join(lines)}")
+                parts.append(f"### {_END.sub(_ESCAPED, ' '.join(lines))}")
             elif lines:
                 parts.append("\\\n".join(lines))
         if parts:

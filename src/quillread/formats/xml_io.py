@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, 
 from xml.parsers import expat
 
 from quillread.errors import DataError
-from quillread.types import Box, Line, Page, Point, Polygon, Transcript
+from quillread.types import Box, Line, Page, Point, Polygon, Region, RegionKind, Transcript
 
 MOST_BYTES = 32 << 20
 """Larger files are not read: a page of a newspaper with the place of every letter has some 20 MB."""
@@ -209,7 +209,12 @@ def rectangle(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NAME = re.compile(r"[A-Za-z_][\w.\-]*", re.ASCII)
+_START = (
+    "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef"
+    "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+)
+_NAME = re.compile(f"[{_START}][{_START}.0-9\u00b7\u0300-\u036f\u203f\u2040-]*")
+"""NCName of Namespaces in XML 1.0: letters of all scripts, no colon."""
 
 
 def clean(text: str) -> str:
@@ -223,6 +228,28 @@ def add(parent: Element, tag: str, text: str | None = None, /, **attributes: obj
     child = SubElement(parent, tag, values)
     child.text = None if text is None else clean(text)
     return child
+
+
+LABELS: dict[RegionKind, str] = {"heading": "heading", "margin": "marginalia", "table": "table", "picture": "image"}
+"""What regions of a kind are called in files, in the words of PAGE."""
+_KINDS = {label: kind for kind, label in LABELS.items()}
+
+
+def find_kind(labels: Iterable[str]) -> tuple[RegionKind, str | None]:
+    """Tell the kind of a region that a file calls something, and its label: the one that says the kind, or the first.
+
+    Args:
+        labels: May be empty, as may be each.
+    """
+    named = [label for label in labels if label]
+    label = next((label for label in named if label in _KINDS), named[0] if named else None)
+    return _KINDS.get(label or "", "text"), label
+
+
+def label_of(region: Region) -> str | None:
+    """Return what a file calls a region: what it was called where it comes from, if it is of that kind still."""
+    is_told = region.label and _KINDS.get(region.label, "text") == region.kind
+    return region.label if is_told else LABELS.get(region.kind)
 
 
 class Names:
@@ -243,6 +270,10 @@ class Names:
                 name += "x"
         self._used.add(name)
         return name
+
+    def tag(self, label: str, number: int) -> str:
+        """Return an id for a tag, like its label if XML allows that."""
+        return self.take(None, f"tag_{label}" if _NAME.fullmatch(f"tag_{label}") else f"tag_{number}")
 
 
 def points(values: Iterable[Point], page: Page) -> str:

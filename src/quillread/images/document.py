@@ -26,7 +26,8 @@ class ReadConfig:
     """How files become page images."""
 
     pdf_dpi: int = 300
-    """Resolution at which PDF pages are rendered, 36 to 1200; a page that is one scan is never enlarged."""
+    """Resolution at which PDF pages are rendered, 36 to 1200; a page that is one scan is never enlarged, and
+    from 300 has the pixels of A4 at that resolution, if its scan has them."""
 
     max_pixels: int = 200_000_000
     """Pages with more pixels are refused before they are decoded."""

@@ -13,6 +13,13 @@ from quillread.images.pdf_units import user_units
 from quillread.types import UInt8Image
 
 _PAGES_KEPT = 16
+_A4 = 11.69
+"""Inches of its longer side."""
+_USUAL_DPI = 300
+_MUCH = 0.25
+"""Share of a page that a picture covers without which it is not the page any more."""
+_WHITE_SHARE = 0.2
+"""Share of white pixels below which no picture can be missing that covers much of the page."""
 _FAR = 1e6
 """Beyond the edges of any page, in its units."""
 
@@ -45,7 +52,9 @@ class PdfPages:
             page = stack.enter_context(self._page(index))
             _refuse_empty(page, where)
             unit = self._units[index]
-            scale = min(self._config.pdf_dpi * unit / 72, _scan_scale(page))
+            scan_scale = _scan_scale(page)
+            least = self._least_scale(page) if scan_scale < float("inf") else 0.0
+            scale = min(max(self._config.pdf_dpi * unit / 72, least), scan_scale)
             width, height = (round(units * scale) for units in page.get_size())
             dpi = 72 * scale / unit
             fitting = int(dpi * (self._config.max_pixels / max(1, width * height)) ** 0.5)
@@ -55,10 +64,22 @@ class PdfPages:
             bitmap = page.render(scale=scale, rev_byteorder=True)
             stack.callback(bitmap.close)
             image: UInt8Image = bitmap.to_numpy()  # its memory is Python's, and stays with the array
-            # PDFium leaves out a picture that it cannot decode: a damaged scan must not pass for a blank page.
-            if image.min() == image.max() and _has_lost_picture(page):
+            # PDFium leaves out a picture that it cannot decode: a damaged scan must not pass for a blank page, nor for
+            # one that has but a stamp.
+            if (lost := _lost_share(page, image)) > 0 and (lost >= _MUCH or image.min() == image.max()):
                 raise ImageError(f"{where}: its picture cannot be decoded", hint=DAMAGED)
             return image
+
+    def _least_scale(self, page: Any) -> float:
+        """Return the pixels per unit with which a scan is as long as A4 within the limits: frames of a film are small.
+
+        Who asks for a low resolution gets it.
+        """
+        if self._config.pdf_dpi < _USUAL_DPI:
+            return 0.0
+        width, height = page.get_size()
+        most = 0.999 * min(self._config.max_pixels, self._config.max_memory / 3)
+        return float(min(self._config.pdf_dpi * _A4 / max(width, height), (most / (width * height)) ** 0.5))
 
     def paper_size(self, index: int) -> tuple[float, float]:
         """Tell the size of a page."""
@@ -133,15 +154,21 @@ def _has_no_area(box: tuple[float, float, float, float]) -> bool:
     return box[0] == box[2] or box[1] == box[3]  # corners may come in any order
 
 
-def _has_lost_picture(page: Any) -> bool:
+def _lost_share(page: Any, image: UInt8Image) -> float:
+    """Share of a page that pictures cover which cannot be decoded; 0 where the page as it was rendered has them all."""
     from pypdfium2 import PdfiumError, raw
 
+    if image.min() < image.max() and (image[::4, ::4] == 255).all(axis=2).mean() < _WHITE_SHARE:
+        return 0.0  # to decode a picture takes its time
+    lost = 0.0
     for picture in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE]):
         try:
             picture.get_bitmap()  # it goes at once; to close it by hand makes pypdfium2 warn
         except PdfiumError:
-            return True
-    return False
+            left, bottom, right, top = picture.get_bounds()
+            lost += max((right - left) * (top - bottom), 1e-6)
+    width, height = page.get_size()
+    return float(lost / (width * height))
 
 
 def _scan_scale(page: Any) -> float:

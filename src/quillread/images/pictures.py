@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -15,14 +15,22 @@ from quillread.errors import ImageError
 from quillread.files import AtomicFile, naming
 from quillread.images.document import DAMAGED, FAULTS, ReadConfig, check_size
 from quillread.images.quiet import quiet_pillow
-from quillread.images.tiff import Frame, is_min_white, list_pages, stored_size, unsupported_tiff
+from quillread.images.tiff import (
+    Frame,
+    is_min_white,
+    is_unsigned,
+    list_pages,
+    refuse_deep_planes,
+    stored_size,
+    unsupported_tiff,
+)
 from quillread.types import UInt8Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
 _LEAST_DPI, _MOST_DPI = 100.0, 2400.0
 _DEEP = "IF"
 """How the modes of 16 and 32-bit integers and of floats begin."""
-_WHITES = {"I": [2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 31)], "F": [1.0, 255.0, 65535.0]}
+_WHITES = {"I": [2.0**bits - 1 for bits in (8, 10, 12, 14, 16)], "F": [1.0, 255.0, 65535.0]}
 _BAND_PIXELS = 1 << 22
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 """Of Pillow's modes; 4 of all others."""
@@ -111,7 +119,9 @@ class PicturePages:
             if image.format == "GIF" and image.width * image.height > _GIF_PIXELS * self._byte_count():
                 message = f"{where}: {image.width} x {image.height} pixels cannot come of {self._byte_count():,} bytes"
                 raise ImageError(message, hint=DAMAGED)
-            is_inverted = _is_inverted(image)
+            greys = _greys_of(image)
+            if image.format == "TIFF":
+                refuse_deep_planes(image, where)
             try:
                 image.load()
             except OSError:
@@ -120,7 +130,7 @@ class PicturePages:
                     raise
                 log.warning("%s: the file lacks its end; its pixels are all there", where)
                 image = whole
-            return _to_rgb(_turn_upright(image), is_inverted=is_inverted)
+            return _to_rgb(_turn_upright(image), greys)
 
     def _byte_count(self) -> int:
         return len(self._source) if isinstance(self._source, bytes) else self._source.stat().st_size
@@ -220,7 +230,7 @@ def picture_pixels(image: Image.Image) -> UInt8Image:
     """
     try:
         with quiet_pillow:
-            return _to_rgb(_turn_upright(image), is_inverted=_is_inverted(image))
+            return _to_rgb(_turn_upright(image), _greys_of(image))
     except FAULTS as error:
         raise ImageError(f"the picture cannot be decoded: {error or type(error).__name__}", hint=DAMAGED) from error
 
@@ -254,9 +264,20 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return stored_size(image) if image.format == "TIFF" else image.size
 
 
-def _is_inverted(image: Image.Image) -> bool:
-    """Tell whether Pillow gives an image as a negative: a deep TIFF in which 0 is white."""
-    return image.format == "TIFF" and image.mode[0] in _DEEP and is_min_white(image)
+class _Greys(NamedTuple):
+    """What the greys of 16 bits and more that Pillow gives stand for."""
+
+    are_inverted: bool = False
+    """0 is white."""
+    are_unsigned: bool = False
+    """They have 32 bits, of which Pillow takes the first for a sign."""
+
+
+def _greys_of(image: Image.Image) -> _Greys:
+    """Tell what deep greys stand for, which is known as long as an image has its file."""
+    if image.format != "TIFF" or image.mode[0] not in _DEEP:
+        return _Greys()
+    return _Greys(is_min_white(image), image.mode == "I" and is_unsigned(image))
 
 
 def _memory_for(image: Image.Image) -> int:
@@ -265,21 +286,31 @@ def _memory_for(image: Image.Image) -> int:
     return stored + max(3 * image.width * image.height, stored if _turn_of(image) else 0)
 
 
-def _to_rgb(image: Image.Image, *, is_inverted: bool = False) -> UInt8Image:
+def _to_rgb(image: Image.Image, greys: _Greys) -> UInt8Image:
     """Bring any mode to uint8 RGB: deep greys by the range of their format, transparency over white.
 
     Large images are converted in bands, so that no second copy of all pixels is made on the way.
     """
     is_deep = image.mode[0] in _DEEP
-    white = _white_of(image) if is_deep else 0.0
+    white = _white_of(image, greys) if is_deep else 0.0
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top, band in _bands(image):
-        grey = _deep_to_grey(np.asarray(band), white) if is_deep else None
+        grey = _deep_to_grey(_values(band, greys), white) if is_deep else None
         if grey is not None:
-            pixels[top : top + band.height] = (255 - grey if is_inverted else grey)[:, :, None]
+            pixels[top : top + band.height] = (255 - grey if greys.are_inverted else grey)[:, :, None]
         else:
             pixels[top : top + band.height] = _band_to_rgb(band)
     return pixels
+
+
+def _values(band: Image.Image, greys: _Greys) -> np.ndarray[Any, Any]:
+    """Give the deep greys of a band, none of them less than 0 and all finite."""
+    values: np.ndarray[Any, Any] = np.asarray(band)
+    if greys.are_unsigned:
+        return values.view(np.uint32)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.maximum(values, 0))
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -297,26 +328,21 @@ def _band_to_rgb(band: Image.Image) -> UInt8Image:
     return np.asarray(band.convert("RGB"))
 
 
-def _white_of(image: Image.Image) -> float:
+def _white_of(image: Image.Image, greys: _Greys) -> float:
     """Find the value that stands for white in an image of 16 or 32-bit integers or floats.
 
-    The first that no value exceeds is taken: of integers, the largest of 8, 10, 12, 14, 16 (few-bit values in wider
-    files) and 31 bits (Pillow's 32-bit integers are signed); of floats, 1, 255 and 65535, else the largest value.
+    The first that no value exceeds is taken: of integers, the largest of 8, 10, 12, 14 and 16 bits (few-bit values in
+    wider files); of floats, 1, 255 and 65535; else the largest value.
     """
-    peak = max(float(_finite(np.asarray(band)).max()) for _, band in _bands(image))
+    peak = max(float(_values(band, greys).max()) for _, band in _bands(image))
     return next((white for white in _WHITES[image.mode[0]] if peak <= white), peak)
 
 
 def _deep_to_grey(values: np.ndarray[Any, Any], white: float) -> UInt8Image:
     """Scale 16-bit, 32-bit and float greys to uint8, shape kept."""
-    if values.dtype.kind == "f":
-        return np.asarray(np.clip(_finite(values) * (255.0 / white) + 0.5, 0, 255), np.uint8)
-    shift = round(np.log2(white + 1)) - 8
-    return np.asarray(np.maximum(values, 0) >> shift, np.uint8)
-
-
-def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
+    if values.dtype.kind == "f" or white >= 1 << 16:
+        return np.asarray(np.clip(values * (255.0 / white) + 0.5, 0, 255), np.uint8)
+    return np.asarray(values >> (round(np.log2(white + 1)) - 8), np.uint8)
 
 
 def write_png(picture: UInt8Image, path: Path, told: Callable[[Path, str], None] | None = None) -> None:

@@ -15,7 +15,7 @@ _HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How files begin, the latter two those of BigTIFF."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 256, 257, 258, 259, 262, 339
-_NEW_SUBFILE, _SUBFILE = 254, 255
+_NEW_SUBFILE, _SUBFILE, _SAMPLES_PER_PIXEL, _PLANAR = 254, 255, 277, 284
 _REDUCED, _MASK = 1, 4
 _SAMPLES = {1: "integer", 2: "signed integer", 3: "float", 5: "complex integer", 6: "complex float"}
 _COLOURS = {
@@ -74,6 +74,24 @@ def is_min_white(image: Image.Image) -> bool:
     return tags_of(image).get(_PHOTOMETRIC) == 0
 
 
+def is_unsigned(image: Image.Image) -> bool:
+    """Tell whether samples of 32 bits are without sign, as they mostly are; Pillow gives them as signed."""
+    return tags_of(image).get(_BITS) == (32,) and tags_of(image).get(_SAMPLE_FORMAT, (1,)) == (1,)
+
+
+def refuse_deep_planes(image: Image.Image, where: str) -> None:
+    """Refuse colours of 16 bits that are stored one plane after the other: Pillow takes them for something else."""
+    tags = tags_of(image)
+    is_deep = tags.get(_PLANAR) == 2 and tags.get(_SAMPLES_PER_PIXEL, 1) > 1 and max(tags.get(_BITS, (1,))) > 8
+    if is_deep:
+        raise _unsupported(where, f"{_in_words(tags)}, in planes")
+
+
+def _unsupported(where: str, kind: str) -> ImageError:
+    hint = "save it as 8-bit grey or RGB, uncompressed or with LZW"
+    return ImageError(f"{where}: is a TIFF of a kind that is not supported: {kind}", hint=hint)
+
+
 def unsupported_tiff(source: Path | bytes, frame: int, where: str) -> ImageError | None:
     """Explain why a frame that Pillow cannot open is not read; None if the file is not a TIFF, or is damaged."""
     try:
@@ -88,8 +106,7 @@ def unsupported_tiff(source: Path | bytes, frame: int, where: str) -> ImageError
             kind = _in_words(tags)
     except FAULTS:
         return None
-    hint = "save it as 8-bit grey or RGB, uncompressed or with LZW"
-    return ImageError(f"{where}: is a TIFF of a kind that is not supported: {kind}", hint=hint) if kind else None
+    return _unsupported(where, kind) if kind else None
 
 
 def _in_words(tags: Any) -> str | None:

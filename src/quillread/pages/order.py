@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.pages.gutters import part_at_gutter
 from quillread.types import Line, Polygon, Region
 
 _ASIDE = 0.3
@@ -26,7 +27,8 @@ def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
 
     Lines that stand under one another, each the other's nearest neighbour, form a region, from the top
     downwards. A region comes before those below it, and of regions side by side the left one comes first. Notes in the
-    margin come last.
+    margin come last. Of two pages or columns with a gutter between them, the left one comes first with all that is on
+    it, its notes too.
 
     Args:
         lines: On a page that lies level.
@@ -34,6 +36,9 @@ def order_lines(lines: Sequence[Line]) -> tuple[Region, ...]:
     if not lines:
         return ()
     bounds = _bounds_of(lines)
+    parts = part_at_gutter(bounds)
+    if parts is not None:
+        return tuple(region for part in parts for region in order_lines([lines[index] for index in part]))
     below, above = _nearest(bounds)
     following = {upper: lower for upper, lower in below.items() if above.get(lower) == upper}
     _part_at_openings(following, below, _middles(bounds))

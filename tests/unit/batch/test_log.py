@@ -66,6 +66,40 @@ def test_of_files_of_pages_the_last_must_be_there(folder: Path):
     assert not log("page").has(ENTRY)
 
 
+def test_files_of_all_pages_that_were_written_must_be_there(folder: Path):
+    known = log("page", "txt")
+    write(ENTRY, "a-0001.page.xml", "a-0002.page.xml", "a-0003.page.xml", "a.txt", known=known)
+    known.add(ENTRY, 3, 0)
+    assert log("page").has(ENTRY)
+    (folder / "out" / "deep" / "a-0002.page.xml").unlink()
+    assert not log("page").has(ENTRY)
+    assert log("txt").has(ENTRY)
+
+
+def test_files_that_a_later_reading_did_not_write_again_may_be_gone(folder: Path):
+    known = log("page")
+    write(ENTRY, "a-0001.page.xml", "a-0002.page.xml", known=known)
+    known.add(ENTRY, 2, 0)
+    (folder / "out" / "deep" / "a-0001.page.xml").unlink()
+    known = log("page")
+    write(ENTRY, "a-0002.page.xml", known=known)
+    known.add(ENTRY, 2, 0)
+    assert log("page").has(ENTRY)
+
+
+def test_pictures_of_all_pages_must_be_there(folder: Path):
+    (folder / "seen").mkdir()
+    known = log("csv", overlays=Path("seen"))
+    write(ENTRY, "a.csv", known=known)
+    for number in (1, 2):
+        AtomicFile(Path(f"seen/deep/a-000{number}.png"), partial(known.note, ENTRY)).commit()
+    known.add(ENTRY, 2, 0)
+    assert log("csv", overlays=Path("seen")).has(ENTRY)
+    Path("seen/deep/a-0001.png").unlink()
+    assert not log("csv", overlays=Path("seen")).has(ENTRY)
+    assert log("csv").has(ENTRY)
+
+
 def test_pictures_must_be_there(folder: Path):
     (folder / "seen").mkdir()
     log(overlays=folder / "seen").add(ENTRY, 1, 0)

@@ -29,6 +29,11 @@ def test_pages_have_image_size_and_number():
     ]
 
 
+def test_no_language_is_claimed():
+    root = ElementTree.fromstring(export("hocr", scan()))
+    assert not [name for name in root.attrib if name.endswith("lang")]
+
+
 def test_words_stand_where_they_are_written():
     first, second = elements("ocrx_word", export("hocr", scan()))[:2]
     assert (first.text, properties(first)) == ("Dear", {"bbox": "100 100 220 150", "x_wconf": "88"})

@@ -90,6 +90,47 @@ def test_names_from_a_segmentation_are_kept(form: Format, tmp_path: Path):
     assert len(ids) == len(set(ids))
 
 
+def test_names_with_letters_of_any_script_are_kept(form: Format, tmp_path: Path):
+    first, second = page().regions
+    lines = (replace(first.lines[0], id="ligne_é1"), replace(first.lines[1], id="שורה·2"))
+    item = replace(scan(), page=replace(page(), regions=(replace(first, id="région", lines=lines), second)))
+    schema(form.schema).assertValid(etree.fromstring(export(form.name, item)))
+    found = form.written(tmp_path, item).regions[0]
+    assert [found.id, *(line.id for line in found.lines)] == ["région", "ligne_é1", "שורה·2"]
+
+
+@pytest.mark.parametrize("kind", ["heading", "margin", "table", "picture", "text"])
+def test_the_kind_of_a_region_is_written_and_read(form: Format, tmp_path: Path, kind: RegionKind):
+    first, second = page().regions
+    item = replace(scan(), page=replace(page(), regions=(replace(first, kind=kind), second)))
+    assert [region.kind for region in form.written(tmp_path, item).regions] == [kind, "text"]
+
+
+@pytest.mark.parametrize("label", ["footnote", "MainZone", "Zone principale: texte", "é"])
+def test_what_a_file_calls_a_region_is_written_and_read(form: Format, tmp_path: Path, label: str):
+    first, second = page().regions
+    item = replace(scan(), page=replace(page(), regions=(replace(first, label=label), second)))
+    schema(form.schema).assertValid(etree.fromstring(export(form.name, item)))
+    assert [(region.kind, region.label) for region in form.written(tmp_path, item).regions] == [
+        ("text", label), ("text", None),
+    ]  # fmt: skip
+
+
+def test_what_a_person_says_of_a_region_counts_more_than_what_a_file_calls_it(form: Format, tmp_path: Path):
+    first, second = page().regions
+    regions = (replace(first, label="footnote", kind="heading"), replace(second, label="marginalia"))
+    found = form.written(tmp_path, replace(scan(), page=replace(page(), regions=regions))).regions
+    assert [(region.kind, region.label) for region in found] == [("heading", "heading"), ("text", None)]
+
+
+def test_a_picture_without_lines_is_written_and_read(form: Format, tmp_path: Path):
+    picture = Region(box(10, 900, 400, 1200), (), "i", "picture")
+    item = replace(scan(), page=replace(page(), regions=(page().regions[0], picture, page().regions[1])))
+    found = form.written(tmp_path, item).regions
+    assert [(region.id, region.kind, len(region.lines)) for region in found][1] == ("i", "picture", 0)
+    assert found[1].polygon == picture.polygon
+
+
 @pytest.mark.parametrize("bad", ["1 a", "", "é", "same"])
 def test_names_that_xml_does_not_allow_or_that_occur_twice_are_replaced(form: Format, bad: str):
     first, second = page().regions

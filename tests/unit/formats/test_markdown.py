@@ -23,6 +23,23 @@ def test_pages_of_a_document_have_headings():
     assert [row for row in text.splitlines() if row.startswith("#")] == ["## Page 1", "## Page 2", "## Page 3"]
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("No. #", "No. \\#"),
+        ("a ## ", "a \\## "),
+        ("C#", "C#"),
+        ("# 5 #", "\\# 5 \\#"),
+        ("# of", "\\# of"),
+        ("#", "\\#"),
+    ],
+)
+def test_a_number_sign_at_the_end_of_a_heading_is_seen(text, written):
+    heading = Region(BOX, (line(text, 0),), kind="heading")
+    page = Page("a.png", 1, 900, 900, (heading,))
+    assert export("md", Scan(page), info=DocumentInfo("a.png")).decode() == f"### {written}\n"
+
+
 def test_a_page_that_failed_says_why():
     assert "> **Not read:** letters/a\\&b.pdf, page 2: broken hint: scan it again" in export("md", failed(2)).decode()
 

@@ -77,6 +77,11 @@ def test_a_line_without_text_has_no_transcript(read):
     assert read(PAGE.replace("first line", "").replace("first", "")).lines[0].transcript is None
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_reading_without_text_does_not_hide_the_next(read, empty):
+    assert read(PAGE.replace("second line ", empty)).lines[1].transcript.text == "worse"
+
+
 def test_points_as_elements_are_read(read):
     old = '<Baseline><Point x="10" y="160"/><Point x="690" y="170"/></Baseline>'
     assert read(PAGE.replace('<Baseline points="10,160 690,170"/>', old)).lines[1].baseline == (
@@ -226,3 +231,26 @@ def test_a_picture_without_lines_is_a_region_of_an_image():
     root = etree.fromstring(export("page", replace(scan(), page=replace(scan().page, regions=regions))))
     (found,) = root.iterfind(".//{*}ImageRegion")
     assert found.get("id") == list(root.iterfind(".//{*}RegionRefIndexed"))[-1].get("regionRef")
+
+
+@pytest.mark.parametrize("tag", ["GraphicRegion", "ImageRegion", "MapRegion"])
+def test_a_picture_keeps_its_element(tmp_path, tag):
+    path = tmp_path / "a.xml"
+    path.write_text(PAGE.replace("</Page>", f'<{tag} id="g"><Coords points="0,0 90,0 90,90"/></{tag}></Page>'))
+    found = read_page_xml(path)
+    content = export("page", Scan(found))
+    assert [region.id for region in found.regions if region.kind == "picture"] == ["g"]
+    assert etree.fromstring(content).find(f".//{{*}}{tag}").get("id") == "g"
+
+
+def test_a_type_of_transkribus_is_read_and_paragraphs_need_no_label(tmp_path):
+    path = tmp_path / "a.xml"
+    for custom, expected in (
+        ("structure {type:marginalia;}", "margin"),
+        ("structure {score:1; type:paragraph;}", "text"),
+    ):
+        region = f'<TextRegion id="n" custom="readingOrder {{index:9;}} {custom}">'
+        line = '<TextLine id="n1"><Baseline points="0,0 90,0"/></TextLine></TextRegion></Page>'
+        path.write_text(PAGE.replace("</Page>", region + line))
+        found = next(region for region in read_page_xml(path).regions if region.id == "n")
+        assert (found.kind, found.label) == (expected, "marginalia" if expected == "margin" else None)

@@ -110,6 +110,26 @@ def test_any_unicode_is_found_again(text: str):
     assert text_of(one_line(line(text, 100))) == text
 
 
+@pytest.mark.parametrize("has_words", [True, False], ids=["words", "line"])
+@pytest.mark.parametrize("text", ["ב1876 (שלום)", "سنة ١٨٧٦ (م)", "12/13 שלום", "בשנת 1876, היה"])
+def test_numbers_and_brackets_in_a_line_from_right_to_left_are_found_again(text: str, has_words: bool):
+    item, words, at = line(text, 100), [], 100.0 + 30 * len(text)
+    for word in text.split():
+        words.append(Word(word, 0.9, box(at - 30 * len(word), 100, at, 150)))
+        at -= 30 * (len(word) + 1)
+    read = Transcript(text, 0.9, tuple(words) if has_words else ())
+    outline = box(100, 100, 100 + 30 * len(text), 150)
+    assert text_of(one_line(replace(item, polygon=outline, transcript=read))) == text
+
+
+def test_words_of_a_line_from_right_to_left_without_words_stand_from_the_right():
+    item = Line(((100, 140), (400, 140)), box(100, 100, 400, 150), Transcript("שלום 123 בא", 0.9))
+    found = boxes(one_line(item))
+    assert found["שלום"][2] == pytest.approx(200, abs=0.5)
+    assert found["בא"][0] == pytest.approx(50, abs=0.5)
+    assert found["בא"][2] < found["123"][0] < found["שלום"][0]
+
+
 @poppler
 def test_pdftotext_finds_the_text_and_its_places(tmp_path: Path):
     found = text_in_poppler(one_line(line("Dear 日本 Sir,", 100)), tmp_path, "-bbox")
@@ -158,6 +178,69 @@ def test_hardly_a_word_is_lost_in_pdftotext(turns: int, tmp_path: Path):
 def test_no_word_is_lost_elsewhere(extract: Callable[[bytes], str]):
     found = written_by_hand(np.random.default_rng(0))
     assert not Counter(found.text.split()) - Counter(extract(export("pdf", Scan(found, scan().image))).split())
+
+
+def tilted(degrees: float) -> Page:
+    """A page of 20 lines of 9 words, 60 pixels apart and 50 high, photographed askew."""
+    rng, lines = np.random.default_rng(0), []
+    turn = np.array([[np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]])
+    turn = np.vstack([turn, [[-turn[0, 1], turn[0, 0]]]])
+    for row in range(20):
+        along, words = 100.0, []
+        for _ in range(9):
+            text = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(1, 9)))
+            outline = np.array(box(along, 250 + 60 * row, along + 18 * len(text), 300 + 60 * row).points)
+            corners = (outline - 850) @ turn + 850
+            words.append(Word(text, 0.9, Polygon(tuple(map(tuple, corners.tolist())))))
+            along += 18 * len(text) + 20
+        shape, told = words[0].polygon, " ".join(word.text for word in words)
+        lines.append(Line(shape.points[2:], shape, Transcript(told, 0.9, tuple(words))))
+    return Page("a.png", 1, 1700, 1700, (Region(lines[0].polygon, tuple(lines)),))
+
+
+@poppler
+@pytest.mark.parametrize("degrees", [-5, -2, 1, 2, 3, 5])
+def test_lines_of_a_page_that_lies_askew_stay_whole(degrees: float, tmp_path: Path):
+    found = tilted(degrees)
+    content = export("pdf", Scan(found, scan().image))
+    for told in (*(text_in_poppler(content, tmp_path, option) for option in ("-layout", "-raw")), text_of(content)):
+        assert [" ".join(row.split()) for row in told.split("\n") if row.strip("\f ")] == found.text.split("\n")
+    plain = text_in_poppler(content, tmp_path)
+    assert [row for row in plain.split("\n") if row.strip("\f ")] == found.text.split("\n")
+
+
+def test_words_of_a_line_that_slopes_are_covered_at_its_ends():
+    corners = [box(x, 100 - x / 50, x + 80, 150 - x / 50) for x in range(0, 900, 100)]
+    words = tuple(Word(f"word{n}", 0.9, outline) for n, outline in enumerate(corners))
+    found = boxes(one_line(Line(((0, 150), (880, 132)), corners[0], Transcript("x", 0.9, words))))
+    for word in words:
+        middle = word.polygon.bounds.y0 / 2 + 12.5
+        assert found[word.text][1] < middle < found[word.text][3]
+
+
+def test_short_lines_of_a_page_that_lies_askew_keep_their_distance_from_long_ones():
+    found = tilted(5)
+    rows = []
+    for number, item in enumerate(found.lines):
+        words = item.transcript.words if item.transcript else ()
+        words = words if number % 3 else words[:2]
+        rows.append(replace(item, transcript=Transcript(" ".join(word.text for word in words), 0.9, words)))
+    found = replace(found, regions=(replace(found.regions[0], lines=tuple(rows)),))
+    assert text_of(export("pdf", Scan(found, scan().image))) == found.text
+
+
+def test_a_word_without_text_leaves_the_others_as_they_are():
+    first, empty = Word("first", 0.9, box(100, 100, 300, 150)), Word("", 0.9, box(310, 100, 400, 150))
+    item = Line(((100, 140), (400, 140)), box(100, 100, 400, 150), Transcript("first", 0.9, (first, empty)))
+    content = one_line(item)
+    assert boxes(content)["first"] == pytest.approx([50, 50, 150, 75], abs=0.5)
+
+
+def test_words_of_a_steep_line_stay_where_they_are():
+    outlines = [box(x, 100 + x / 4, x + 80, 150 + x / 4) for x in (0, 200, 400)]
+    words = tuple(Word(f"word{n}", 0.9, outline) for n, outline in enumerate(outlines))
+    found = boxes(one_line(Line(((0, 150), (480, 250)), outlines[0], Transcript("x", 0.9, words))))
+    assert [found[word.text][1] for word in words] == pytest.approx([50, 75, 100], abs=0.5)
 
 
 def test_a_sloping_word_has_a_level_box_around_its_middle():

@@ -147,3 +147,48 @@ def test_a_scan_of_one_colour_is_a_page_and_a_scan_that_cannot_be_decoded_is_not
     lost = pytest.raises(ImageError, match=r"a\.pdf: its picture cannot be decoded")
     with open_document(scan(broken), name="a.pdf") as document, lost:
         document.page(0)
+
+
+@pytest.mark.parametrize("content", [f"{PICTURE} {WORD}", f"q 36 0 0 36 0 0 cm /I Do Q {WORD}"])
+def test_a_stamp_on_a_scan_that_cannot_be_decoded_does_not_make_it_a_page(content: str):
+    data = scan(bytes(500)).replace(pdf_content(PICTURE), pdf_content(content))
+    with pytest.raises(ImageError, match="its picture cannot be decoded"):
+        read_one(data)
+
+
+def test_a_small_picture_that_cannot_be_decoded_costs_no_page():
+    data = scan(bytes(500)).replace(pdf_content(PICTURE), pdf_content(f"q 9 0 0 9 0 0 cm /I Do Q {WORD}"))
+    assert read_one(data).min() < 100
+
+
+def pdf_content(content: str) -> bytes:
+    return stream("", content.encode())
+
+
+def film(columns: int, rows: int, inches: tuple[float, float]) -> bytes:
+    """A PDF of one scan of so many pixels on a page of that size."""
+    width, height = (72 * side for side in inches)
+    picture = stream(f"/Type /XObject /Subtype /Image /Width {columns} /Height {rows} /BitsPerComponent 1 /ColorSpace "
+                     "/DeviceGray /Filter /FlateDecode", zlib.compress(bytes(-(-columns // 8) * rows)))  # fmt: skip
+    content = f"q {width} 0 0 {height} 0 0 cm /I Do Q"
+    return pdf(f"/MediaBox [0 0 {width} {height}]", content, picture).replace(b"/I 5 0 R", b"/I 6 0 R")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "inches", "options", "expected"),
+    [
+        ((7225, 9350), (8.5, 11), {}, (2710, 3507)),  # 850 dpi
+        ((4000, 3000), (1.25, 0.9375), {}, (3507, 2630)),  # a frame of a film
+        ((2000, 1500), (1.25, 0.9375), {}, (2000, 1500)),
+        ((4000, 3000), (1.25, 0.9375), {"pdf_dpi": 150}, (188, 141)),
+        ((4000, 3000), (1.25, 0.9375), {"pdf_dpi": 600}, (4000, 3000)),
+    ],
+)
+def test_a_scan_that_is_small_on_paper_keeps_the_pixels_that_it_has(pixels, inches, options, expected):
+    height, width, _ = read_one(film(*pixels, inches), **options).shape
+    assert (width, height) == pytest.approx(expected, abs=2)
+
+
+def test_the_limit_of_pixels_holds_for_a_scan_that_is_small_on_paper():
+    height, width, _ = read_one(film(4000, 3000, (1.25, 0.9375)), max_pixels=4_000_000).shape
+    assert 3_900_000 < width * height <= 4_000_000

@@ -61,6 +61,44 @@ def test_values_of_few_bits_in_16_are_scaled_by_those_bits(bits):
     assert read_one(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("white", [2**16, 70_000, 2**24 - 1, 2**30, 2**31 - 1])
+def test_integers_of_more_than_16_bits_are_scaled_by_the_largest(white):
+    values = np.array([[-5, 0, white // 2, white]], np.int32)
+    assert read_one(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == pytest.approx([0, 0, 128, 255], abs=1)
+
+
+@pytest.mark.parametrize("white", [2**32 - 1, 65535])
+def test_unsigned_integers_of_32_bits_are_not_taken_for_negative_ones(white):
+    values = np.array([[0, white // 4, white // 2, white]], "<u4")
+    page = read_one(tiff((4, 1), 32, 1, values.tobytes()))
+    assert page[0, :, 0].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
+
+
+def test_colours_of_16_bits_in_planes_are_told_to_be_unsupported():
+    planes = np.arange(3 * 8, dtype="<u2")
+    data = tiff((4, 2), 16, 2, planes.tobytes(), planes=3)
+    with pytest.raises(ImageError, match=r"kind that is not supported: 16-bit integer samples, RGB, .* in planes"):
+        read_one(data)
+    assert read_one(tiff((4, 2), 8, 2, bytes(24), planes=3)).shape == (2, 4, 3)
+
+
+def tiff(size: tuple[int, int], bits: int, photometric: int, data: bytes, planes: int = 1) -> bytes:
+    """A little-endian TIFF without compression; of several planes, one after the other."""
+    share, short, long = len(data) // planes, 3, 4
+    tags = [(256, long, [size[0]]), (257, long, [size[1]]), (258, short, [bits] * planes), (259, short, [1]),
+            (262, short, [photometric]), (273, long, [300 + number * share for number in range(planes)]),
+            (277, short, [planes]), (278, long, [size[1]]), (279, long, [share] * planes),
+            (284, short, [2 if planes > 1 else 1])]  # fmt: skip
+    entries, more, at = b"", b"", 8 + 2 + 12 * len(tags) + 4
+    for tag, kind, values in tags:
+        packed = struct.pack(f"<{len(values)}{'H' if kind == short else 'I'}", *values)
+        place = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", at + len(more))
+        more += packed if len(packed) > 4 else b""
+        entries += struct.pack("<HHI", tag, kind, len(values)) + place
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + more
+    return head.ljust(300, b"\0") + data
+
+
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.uint16, 255), (np.float32, 1.0)])
 def test_a_deep_tiff_in_which_0_is_white_is_inverted(dtype, white):
     values = np.array([[0, white // 2 if white > 1 else 0.5, white]], dtype)

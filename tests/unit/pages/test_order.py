@@ -1,5 +1,6 @@
 import tracemalloc
 
+import pytest
 from unit.pages.drawing import box_line
 
 from quillread.pages.order import order_lines
@@ -65,6 +66,61 @@ def test_columns_over_a_common_last_line_stay_whole():
     footer = (0, 600, 900, 640)
     ordered = [i for region in order(*left, *right, footer) for i in region]
     assert ordered == list(range(len(left) + len(right) + 1))
+
+
+def letters(x, y=0):
+    """Boxes of two letters on one page, in reading order: date, salutation, text."""
+    boxes = []
+    for top in (y, y + 460):
+        boxes += [(x + 500, top, x + 800, top + 30), (x, top + 50, x + 350, top + 80)]
+        boxes += [(x, top + 100 + 50 * row, x + 800, top + 130 + 50 * row) for row in range(6)]
+    return boxes
+
+
+@pytest.mark.parametrize("drop", [-60, 0, 30])
+def test_the_left_page_of_an_open_book_is_read_before_the_right_one(drop):
+    left, right = letters(100, 100), letters(1100, 100 + drop)
+    ordered = [i for region in order(*right, *left) for i in region]
+    assert set(ordered[: len(left)]) == set(range(len(right), len(right) + len(left)))
+
+
+def test_pages_of_an_open_book_keep_the_order_that_each_has_by_itself():
+    page = letters(100)
+    alone = order(*page)
+    spread = order(*page, *letters(1100))
+    assert spread == [*alone, *([i + len(page) for i in region] for region in alone)]
+
+
+def test_names_in_the_margins_of_an_open_register_follow_the_text_of_their_own_page():
+    names = [(x, y, x + 150, y + 30) for x in (100, 1100) for y in (100, 400)]
+    acts = [(x, y + 50 * row, x + 600, y + 50 * row + 30) for x in (300, 1300) for y in (100, 400) for row in range(5)]
+    assert [region[0] for region in order(*names, *acts)] == [4, 0, 14, 2]
+
+
+def test_an_address_on_the_left_page_of_an_open_book_is_no_note_of_the_right_one():
+    address = [(350, y, 680, y + 30) for y in (400, 450, 500)]
+    text = [(1100, y, 1900, y + 30) for y in range(100, 800, 50)]
+    assert order(*text, *address)[0] == [14, 15, 16]
+
+
+def test_a_few_lines_as_long_as_those_of_the_right_page_are_a_page():
+    left = [(100, 300, 400, 330), (500, 410, 900, 440), (100, 550, 400, 580)]
+    right = [(1000, y, 1800, y + 30) for y in range(100, 800, 50)]
+    assert order(*right, *left)[-1][0] == 0
+
+
+def test_a_heading_across_both_pages_of_an_open_book_comes_before_them_and_a_footer_after_them():
+    heading, footer = (300, 0, 1700, 30), (300, 1200, 1700, 1230)
+    page = letters(100, 100)
+    ordered = [i for region in order(footer, heading, *page, *letters(1100, 100)) for i in region]
+    assert ordered[0] == 1
+    assert set(ordered[1:17]) == set(range(2, 18))
+    assert ordered[-1] == 0
+
+
+def test_notes_beside_a_page_with_letters_are_read_after_it():
+    notes = [(20, y, 220, y + 30) for y in (220, 270, 700)]
+    assert order(*notes, *letters(300))[-1] == [0, 1, 2]
 
 
 def test_thousands_of_lines_are_ordered_in_little_memory():

@@ -165,6 +165,16 @@ def test_lines_that_a_file_has_in_a_picture_are_text(archive: Archive):
         assert read_layout(session, page).page.text == "Legend"
 
 
+def test_a_picture_that_a_file_tells_of_hides_no_lines_that_are_found_later(archive: Archive):
+    with archive.database.write() as session:
+        page = new_page(session)
+        text = types.Region(box(50, 50, 900, 90), (found_line("Known", 60),))
+        picture = types.Region(box(0, 0, 1000, 1000), (), "i", "picture")
+        add_import(session, page, types.Page("a.jpg", 1, 1000, 1000, (picture, text)), "a.xml")
+        read_page(session, page, found_line("Known", 60), found_line("found", 200))
+        assert read_layout(session, page).page.text == "Known\nfound"
+
+
 def test_a_page_of_two_thousand_lines_keeps_them_when_it_is_read_again(archive: Archive):
     lines = [found_line(f"line {i}", 40.0 * (i % 250), 100.0 + 90 * (i // 250), step=8) for i in range(2000)]
     with archive.database.write() as session:

@@ -84,7 +84,8 @@ def add_import(session: Session, page: Page, known: types.Page, author: str, use
     """
     document = session.get_one(Document, page.document_id)
     # Other programs tell less finely what a region is: where lines are known, there is text.
-    said = [replace(r, kind="text") if r.lines and r.kind in NOT_TEXT else r for r in known.regions]
+    known = replace(known, regions=tuple(region for region in known.regions if region.lines))
+    said = [replace(r, kind="text") if r.kind in NOT_TEXT else r for r in known.regions]
     regions = [_region(page, region, position) for position, region in enumerate(said)]
     session.add_all(regions)
     session.flush()
