@@ -34,7 +34,7 @@ from quillread.train.callbacks import CURVE_NAME, METRICS_NAME, StopSpeechless
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
-from quillread.train.finetune import TrainResult, finetune
+from quillread.train.finetune import TrainResult, finetune, finetune_folds
 from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
@@ -565,6 +565,30 @@ def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, t
     held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
     assert held[0] and held[1] and not held[0] & held[1]
     assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)
+
+
+def test_folds_go_on_with_the_one_that_was_interrupted(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folds = changed(config, validation=(), epochs=1)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        assert [result.finished for result in finetune_folds(folds, 2, tmp_path, progress=False)] == [False]
+    first, second = (tmp_path / f"fold-{number}" / "model" for number in (1, 2))
+    assert (read_info(first).provenance["steps"], read_info(first).provenance["finished"]) == (1, False)
+    going_on = finetune_folds(folds, 2, tmp_path, resume=True, progress=False)
+    assert [(result.model, result.finished) for result in going_on] == [(first, True), (second, True)]
+    assert read_info(first).provenance["steps"] == read_info(second).provenance["steps"] == EPOCH_STEPS // 2
+    assert not list(finetune_folds(folds, 2, tmp_path, resume=True, progress=False))
+    with pytest.raises(ConfigError, match="other settings: seed"):
+        list(finetune_folds(changed(folds, seed=5), 2, tmp_path, resume=True, progress=False))
+    longer = finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False)
+    assert [result.model for result in longer] == [first, second]
+    write_info(replace(read_info(first), provenance={"steps": EPOCH_STEPS}), first)  # as before it was recorded
+    assert not list(finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False))
+    write_info(replace(read_info(first), provenance={"steps": 1}), first)
+    again = finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False)
+    assert [result.model for result in again] == [first]
 
 
 def test_a_run_that_starts_from_a_model_tells_what_became_of_it(

@@ -45,6 +45,7 @@ from quillread.train.run_folder import (
     check_same_settings,
     delete_run,
     fingerprints,
+    is_finished,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
@@ -130,7 +131,7 @@ def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, pr
     limited = not finished and config.family == "trocr"
     read, metrics = _judge(config, output, trainer, start, limited=limited)
     if trainer.is_world_process_zero():
-        write_model(config, output / "model", lines, trainer, metrics, read, limited=limited)
+        write_model(config, output / "model", lines, trainer, metrics, read, limited=limited, finished=finished)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
     trainer.accelerator.wait_for_everyone()
     return TrainResult(output / "model", finished, metrics, None if finished else stop.signal)
@@ -154,7 +155,7 @@ def finetune_folds(
         config: Data, network and schedule.
         folds: How many there are.
         output: Folder of the runs, `fold-1` and so on.
-        resume: Skip the folds that have a model, and go on with one that has none.
+        resume: Skip the folds whose run has ended, and go on with one that was interrupted.
         overwrite: Delete the runs that the folders hold.
         progress: Show a progress bar on stderr.
 
@@ -163,10 +164,10 @@ def finetune_folds(
     """
     for number in range(1, folds + 1):
         folder = output / f"fold-{number}"
-        if resume and (folder / "model").is_dir():
+        part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
+        if resume and is_finished(part.settled().pinned(), folder):
             continue
         begun = resume and (folder / CONFIG_NAME).is_file()
-        part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
         result = finetune(part, folder, resume=begun, overwrite=overwrite, progress=progress)
         yield result
         if not result.finished:

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from quillread.files import write_json
 from quillread.models.catalog import describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
-from quillread.train.checkpoint import all_checkpoints, whole_checkpoints
+from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
 from quillread.train.family_settings import CompactPart, TrocrPart
@@ -106,6 +107,39 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
             hint="resume it without naming settings, or start a new run in another folder",
         )
     return replace(config, micro_batch=config.micro_batch or first.micro_batch)
+
+
+def is_finished(config: TrainConfig, output: Path) -> bool:
+    """Whether the run of these settings has ended in its folder, which then holds its model.
+
+    Raises:
+        ConfigError: If the run there was started with other settings.
+    """
+    model = output / "model"
+    if not model.is_dir():
+        return False
+    if not (output / CONFIG_NAME).is_file():
+        return True  # of the run only the model was kept
+    check_same_settings(config, output)
+    try:
+        provenance = read_info(model).provenance
+    except ModelError:
+        return False
+    if "finished" not in provenance:  # a model of before this was recorded
+        return _has_reached_its_end(config, output, provenance)
+    before, now = provenance.get("training", {}), configs.dump(config)
+    is_as_long = all(before.get(name) == now[name] for name in ("minutes", "patience"))
+    return bool(provenance["finished"]) and is_as_long and before.get("epochs", 0) >= config.epochs
+
+
+def _has_reached_its_end(config: TrainConfig, output: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether the last checkpoint is the last of its run, and the model was made after it."""
+    checkpoint = find_checkpoint(output)
+    if checkpoint is None:
+        return False
+    state = json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
+    is_last = state["global_step"] >= state["max_steps"] or has_ended(checkpoint, config)
+    return is_last and provenance.get("steps") == state["global_step"]
 
 
 def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
