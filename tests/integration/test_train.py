@@ -24,6 +24,7 @@ from quillread.cli.main import main
 from quillread.config import build, dump
 from quillread.data.spec import open_source
 from quillread.errors import ConfigError, DataError, ModelError, TrainingError
+from quillread.files import claim_folder, release_folder
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.recognize.load import load
@@ -242,6 +243,38 @@ def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):
     with pytest.raises(ConfigError, match="holds a run already") as caught:
         finetune(config, unbroken, progress=False)
     assert "resume it" in str(caught.value)
+
+
+def test_a_folder_in_which_a_training_runs_is_left_alone(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    output = shutil.copytree(unbroken, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    held = claim_folder(output)
+    for how in ({"resume": True}, {"overwrite": True}, {}):
+        with pytest.raises(ConfigError, match="a training still runs in this folder"):
+            finetune(config, output, progress=False, **how)
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+    release_folder(held)
+    assert finetune(config, output, resume=True, progress=False).finished
+
+
+def test_a_training_holds_its_folder_to_the_end(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write, refused = finetune_module.write_model, []
+
+    def try_beside(*given: Any, **named: Any) -> None:
+        with pytest.raises(ConfigError, match="a training still runs"):
+            finetune(config, tmp_path / "run", resume=True, progress=False)
+        refused.append(True)
+        write(*given, **named)
+
+    monkeypatch.setattr(finetune_module, "write_model", try_beside)
+    assert finetune(changed(config, epochs=1), tmp_path / "run", progress=False).finished
+    assert refused
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(DataError):
+        finetune(changed(config, data=("folder:none",)), tmp_path / "a" / "run", progress=False)
+    assert not (tmp_path / "a").exists()
 
 
 def test_no_run_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):

@@ -45,6 +45,7 @@ from quillread.train.run_folder import (
     check_same_settings,
     delete_run,
     fingerprints,
+    holding,
     is_finished,
     record_run,
 )
@@ -95,7 +96,7 @@ def finetune(
 
     Raises:
         ConfigError: If `output` holds a run and neither `resume` nor `overwrite` is set, there is no run to resume, it
-            had other settings, or all its checkpoints are damaged.
+            had other settings, still runs, or all its checkpoints are damaged.
         DataError: If a source is missing, malformed or has no usable line, or changed since the run was started.
         ModelError: If the model to start from is missing, damaged, or does not fit the settings.
         OutputError: If a checkpoint or the model cannot be written.
@@ -105,7 +106,8 @@ def finetune(
         raise ConfigError(f"batch_size {config.batch_size} is less than the {ranks.count()} processes that share it")
     with ranks.naming_losses():
         ranks.join()
-        return _run(config.settled().pinned(), output, resume=resume, overwrite=overwrite, progress=progress)
+        with holding(output):
+            return _run(config.settled().pinned(), output, resume=resume, overwrite=overwrite, progress=progress)
 
 
 def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, progress: bool) -> TrainResult:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from quillread.data.seen import all_marks
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.files import write_json
+from quillread.files import claim_folder, naming, release_folder, write_json
 from quillread.models.catalog import describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
+from quillread.train import ranks
 from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
@@ -59,6 +61,38 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
     for place in [*data, *(str(needed) for needed in (config.start, config.teacher, tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another folder")
+
+
+@contextmanager
+def holding(output: Path) -> Iterator[None]:
+    """Keep other trainings out of the folder of a run meanwhile; it is made, and goes if it stays empty.
+
+    Raises:
+        ConfigError: If another training runs there.
+        OutputError: If it cannot be made.
+    """
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
+    held = ranks.together(lambda: _claim(output) if ranks.is_first() else [])
+    try:
+        yield
+    finally:
+        release_folder(held)
+        if ranks.is_first():
+            with suppress(OSError):  # what holds something stays
+                for folder in missing:
+                    folder.rmdir()
+
+
+def _claim(output: Path) -> list[int]:
+    with naming(output):
+        output.mkdir(parents=True, exist_ok=True)
+    try:
+        return claim_folder(output)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{output}: a training still runs in this folder",
+            hint="wait for its end; it may be a process that was left when its launcher was killed: end that",
+        ) from error
 
 
 def delete_run(output: Path) -> None:
