@@ -176,7 +176,8 @@ def test_a_claimed_folder_is_free_again_though_a_process_that_was_forked_lives_o
         claim_folder(tmp_path)
     release_folder(held)
     fork = "import os, signal, sys; from pathlib import Path; from quillread.files import claim_folder\n"
-    fork += "assert claim_folder(Path(sys.argv[1]))\nif forked := os.fork():\n Path(sys.argv[2]).write_text(str(forked))\nelse: signal.pause()"
+    fork += "assert claim_folder(Path(sys.argv[1]))\n"
+    fork += "if forked := os.fork():\n Path(sys.argv[2]).write_text(str(forked))\nelse: signal.pause()"
     subprocess.run([sys.executable, "-c", fork, str(tmp_path), str(tmp_path / "pid")], check=True)
     forked = int((tmp_path / "pid").read_text(encoding="utf-8"))
     try:

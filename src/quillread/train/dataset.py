@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ class LineForm(Protocol):
             text: Its text, not empty.
             aspect: Width over height of its image.
         """
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters of a text that the network cannot write."""
 
     def cuts(self, text: str) -> bool:
         """Whether the end of a text is not learnt."""
