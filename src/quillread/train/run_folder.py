@@ -17,10 +17,10 @@ from quillread.data.seen import all_marks
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.files import claim_folder, naming, release_folder, write_json
+from quillread.files import claim_folder, naming, release_folder, unfinished_folder, write_json
 from quillread.models.catalog import describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
-from quillread.models.model_folder import ONNX_NAME, read_info, write_info
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info, write_info
 from quillread.train import ranks
 from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
@@ -293,9 +293,20 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     family.network.load_state_dict(means)
     info = read_info(run / "model") if (run / "model").is_dir() else family.info
     names = [checkpoint.name for checkpoint in checkpoints]
-    target.mkdir(parents=True)
-    family.save(target, replace(info, provenance={**info.provenance, "averaged": names}))
+    with naming(target), unfinished_folder(target) as unfinished:
+        family.save(unfinished, replace(info, provenance={**info.provenance, "averaged": names}))
+        unfinished.rename(target)
     return checkpoints
+
+
+_OF_AN_AVERAGE = {
+    "family": "kind of network",
+    "charset": "letters",
+    "ink": "how lines become pixels (ink)",
+    "preprocess": "preprocessing",
+    "column_width": "width of columns",
+}
+"""What models must have in common, in the words of a message."""
 
 
 def average_models(names: Sequence[str], target: Path) -> None:
@@ -312,27 +323,35 @@ def average_models(names: Sequence[str], target: Path) -> None:
         target: Folder to make.
 
     Raises:
-        ModelError: If a model is not compact, or of another network or charset than the last.
+        ModelError: If a model is not compact, of another network or charset than the last, or sees lines otherwise; or
+            if the last does not say what its network is like.
+        OutputError: If the folder cannot be written.
     """
     entries = [describe(name) for name in names]
     last = entries[-1].info
     for entry in entries:
-        if entry.info.family != "compact" or entry.info.charset != last.charset or entry.info.ink != last.ink:
+        other = [told for name, told in _OF_AN_AVERAGE.items() if getattr(entry.info, name) != getattr(last, name)]
+        if other or entry.info.family != "compact":
+            reason = f"they differ in {', '.join(other)}" if other else "they are not compact"
             raise ModelError(
-                f"{entry.name}: cannot be averaged with {names[-1]}: not compact, of the same letters and height",
+                f"{entry.name}: cannot be averaged with {names[-1]}: {reason}",
                 hint="average a model with the one that its training started from",
             )
     weights = [read_weights(entry.folder / ONNX_NAME) for entry in entries]
     shapes = [{name: value.shape for name, value in each.items()} for each in weights]
     if any(shape != shapes[-1] for shape in shapes):
         raise ModelError(f"{names[-1]}: its network has another shape than the others", hint="see the model cards")
-    network = configs.build(CompactConfig, last.provenance.get("training", {}).get("network", {}), names[-1])
+    shape = last.provenance.get("training", {}).get("network")
+    if shape is None:
+        raise ModelError(f"{names[-1]}: its {INFO_NAME} does not say what its network is like")
+    network = configs.build(CompactConfig, shape, names[-1])
     means = {
         name: np.mean([each[name].astype(np.float64) for each in weights], axis=0).astype(value.dtype)
         for name, value in weights[-1].items()
     }
-    target.mkdir(parents=True)
-    write_onnx(means, network, target / ONNX_NAME)
     seen = all_marks(entry.info.provenance for entry in entries)
     kept = {**last.provenance, "averaged": [entry.info.name for entry in entries], "trained_on": seen}
-    write_info(replace(last, provenance=kept), target)
+    with naming(target), unfinished_folder(target) as unfinished:
+        write_onnx(means, network, unfinished / ONNX_NAME)
+        write_info(replace(last, provenance=kept), unfinished)
+        unfinished.rename(target)
