@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import re
 import shutil
@@ -443,6 +444,43 @@ def test_two_processes_share_the_steps_of_a_compact_network(taught: TrainConfig,
     assert run.returncode == 0, run.stderr[-2000:]
     assert "2 steps of 4 lines, all at a time; fp32; 2 processes\n" in run.stderr
     assert read_info(tmp_path / "run" / "model").provenance["lines_seen"] == 8
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_that_was_killed_goes_on_with_one(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    settings = changed(config, batch_size=4, micro_batch=0, patience=0)
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)), encoding="utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [str(Path(__file__).parents[1] / "lost_runs.py"), "train", "--config", str(tmp_path / "train.json")]
+    lost = subprocess.run(
+        [*launcher, *command, "--output", str(tmp_path / "run")],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"OMP_NUM_THREADS": "1", "LOST": "3"},
+        timeout=300,
+    )
+    assert lost.returncode == -signal.SIGKILL
+    assert (tmp_path / "run" / "checkpoint-2").is_dir(), lost.stderr[-2000:]
+    assert not (tmp_path / "run" / "model").exists()
+    monkeypatch.setattr(logging.getLogger("transformers"), "handlers", [caplog.handler])
+    result = finetune(settings, tmp_path / "run", resume=True, progress=False)
+    assert result.finished
+    assert read_info(result.model).provenance["steps"] == 6
+    assert "the run goes on with 1 process, its checkpoint is of 2" in caplog.text
+    assert "do not match" not in caplog.text
+
+
+def test_a_run_that_goes_on_with_as_many_processes_says_nothing_of_them(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        finetune(config, tmp_path, progress=False)
+    monkeypatch.setattr(logging.getLogger("transformers"), "handlers", [caplog.handler])  # it keeps its log to itself
+    finetune(changed(config, epochs=EPOCHS + 1), tmp_path, resume=True, progress=False)
+    assert "goes on with" not in caplog.text and "do not match" not in caplog.text
 
 
 def test_a_broken_image_is_named_once_and_the_run_goes_on(

@@ -113,7 +113,7 @@ class PlanSampler(Sampler[list[LineKey]]):
         self._plan = plan
         self._epoch = 0
         self._rank = rank
-        self._processes = processes
+        self.processes = processes
         self.batch_size = -(-plan.batch_size // processes)
         self.drop_last = True
 
@@ -123,7 +123,7 @@ class PlanSampler(Sampler[list[LineKey]]):
 
     def __iter__(self) -> Iterator[list[LineKey]]:
         """Iterate over the batches."""
-        return (batch[self._rank :: self._processes] for batch in self._plan.batches(self._epoch))
+        return (batch[self._rank :: self.processes] for batch in self._plan.batches(self._epoch))
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
