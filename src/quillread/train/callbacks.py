@@ -260,8 +260,8 @@ class ResumeExactly(TrainerCallback, ExportableState):  # type: ignore[misc]
         before, now = _kept(state, self).get("processes"), self._sampler.processes
         if before is not None and before != now and state.is_world_process_zero:
             log.warning(
-                "the run goes on with %d process%s, its checkpoint is of %d: its random numbers, such as those of dropout, "
-                "and the statistics of its batches are others than those of an unbroken run",
+                "the run goes on with %d process%s, its checkpoint is of %d: its random numbers (dropout) and the "
+                "statistics of its batches are others than those of an unbroken run",
                 *(now, "es" if now > 1 else "", before),
             )
         if state.best_model_checkpoint is None:
