@@ -72,6 +72,14 @@ def compose_emissions(emissions: Sequence[Emission]) -> Sequence[Emission]:
     return [*joined, *emissions[done:]] if done else emissions
 
 
+def compose(hypothesis: Hypothesis) -> Hypothesis:
+    """The same with its text and emissions as `compose_emissions` gives them."""
+    emissions = compose_emissions(hypothesis.emissions)
+    if emissions is hypothesis.emissions:
+        return hypothesis
+    return replace(hypothesis, text="".join(e.text for e in emissions), emissions=tuple(emissions))
+
+
 def _as_characters(run: Sequence[Emission], text: str) -> Iterator[Emission]:
     """Share the place and the probability of a run out to the characters of its text, of which there is mostly one."""
     count = len(text)
