@@ -151,6 +151,10 @@ class DataError(InputError):
     kind: ClassVar[FaultKind] = "data"
 
 
+class SplitError(DataError):
+    """A dataset has splits, and not the one that was asked for."""
+
+
 class TrainingError(QuillreadError):
     """A training cannot go on: it diverged, or does not fit into the memory."""
 

@@ -165,17 +165,60 @@ def lock_folder(folder: Path, *, wait: bool = True) -> list[int]:
 
     There is no lock either if it is gone or another user's, or if another one has it and is not waited for.
     """
+    with suppress(OSError):
+        return _lock_folder(folder, wait=wait, follow=False)
+    return []
+
+
+def claim_folder(folder: Path) -> list[int]:
+    """Lock a folder unless another process has it, until the descriptors that are returned are closed.
+
+    Where the file system cannot lock folders there are none. Processes that are forked do not have the lock, too.
+
+    Raises:
+        BlockingIOError: If another process has it.
+    """
+    try:
+        held = _lock_folder(folder, wait=False, follow=True)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return []
+    _claimed.update(held)
+    return held
+
+
+def release_folder(held: list[int]) -> None:
+    """Let go of the lock of `claim_folder`."""
+    while held:
+        descriptor = held.pop()
+        _claimed.discard(descriptor)
+        os.close(descriptor)
+
+
+_claimed: set[int] = set()
+
+
+def _disown() -> None:
+    """A lock lasts as long as any process has the descriptor: a worker that outlives its parent must not keep it."""
+    while _claimed:
+        os.close(_claimed.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)
+
+
+def _lock_folder(folder: Path, *, wait: bool, follow: bool) -> list[int]:
     if fcntl is None:
         return []
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return [descriptor]
-    return []
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return [descriptor]
 
 
 def remove_folder(folder: Path, held: list[int]) -> None:

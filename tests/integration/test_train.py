@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from quillread.cli.main import main
 from quillread.config import build, dump
 from quillread.data.spec import open_source
 from quillread.errors import ConfigError, DataError, ModelError, TrainingError
+from quillread.files import claim_folder, release_folder
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.recognize.load import load
@@ -34,7 +36,7 @@ from quillread.train.callbacks import CURVE_NAME, METRICS_NAME, StopSpeechless
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
-from quillread.train.finetune import TrainResult, finetune
+from quillread.train.finetune import TrainResult, finetune, finetune_folds
 from quillread.train.lines import open_lines, open_sources
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
@@ -244,6 +246,38 @@ def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):
     assert "resume it" in str(caught.value)
 
 
+def test_a_folder_in_which_a_training_runs_is_left_alone(config: TrainConfig, unbroken: Path, tmp_path: Path):
+    output = shutil.copytree(unbroken, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    held = claim_folder(output)
+    for how in ({"resume": True}, {"overwrite": True}, {}):
+        with pytest.raises(ConfigError, match="a training still runs in this folder"):
+            finetune(config, output, progress=False, **how)
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+    release_folder(held)
+    assert finetune(config, output, resume=True, progress=False).finished
+
+
+def test_a_training_holds_its_folder_to_the_end(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write, refused = finetune_module.write_model, []
+
+    def try_beside(*given: Any, **named: Any) -> None:
+        with pytest.raises(ConfigError, match="a training still runs"):
+            finetune(config, tmp_path / "run", resume=True, progress=False)
+        refused.append(True)
+        write(*given, **named)
+
+    monkeypatch.setattr(finetune_module, "write_model", try_beside)
+    assert finetune(changed(config, epochs=1), tmp_path / "run", progress=False).finished
+    assert refused
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(DataError):
+        finetune(changed(config, data=("folder:none",)), tmp_path / "a" / "run", progress=False)
+    assert not (tmp_path / "a").exists()
+
+
 def test_no_run_to_resume_is_an_error(config: TrainConfig, tmp_path: Path):
     with pytest.raises(ConfigError, match="settings of the run to resume are missing"):
         finetune(config, tmp_path / "new", resume=True, progress=False)
@@ -412,6 +446,43 @@ def test_two_processes_share_the_steps_of_a_compact_network(taught: TrainConfig,
     assert read_info(tmp_path / "run" / "model").provenance["lines_seen"] == 8
 
 
+@pytest.mark.slow
+def test_a_run_of_two_processes_that_was_killed_goes_on_with_one(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    settings = changed(config, batch_size=4, micro_batch=0, patience=0)
+    (tmp_path / "train.json").write_text(json.dumps(dump(settings)), encoding="utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [str(Path(__file__).parents[1] / "lost_runs.py"), "train", "--config", str(tmp_path / "train.json")]
+    lost = subprocess.run(
+        [*launcher, *command, "--output", str(tmp_path / "run")],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"OMP_NUM_THREADS": "1", "LOST": "3"},
+        timeout=300,
+    )
+    assert lost.returncode == -signal.SIGKILL
+    assert (tmp_path / "run" / "checkpoint-2").is_dir(), lost.stderr[-2000:]
+    assert not (tmp_path / "run" / "model").exists()
+    monkeypatch.setattr(logging.getLogger("transformers"), "handlers", [caplog.handler])
+    result = finetune(settings, tmp_path / "run", resume=True, progress=False)
+    assert result.finished
+    assert read_info(result.model).provenance["steps"] == 6
+    assert "the run goes on with 1 process, its checkpoint is of 2" in caplog.text
+    assert "do not match" not in caplog.text
+
+
+def test_a_run_that_goes_on_with_as_many_processes_says_nothing_of_them(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        finetune(config, tmp_path, progress=False)
+    monkeypatch.setattr(logging.getLogger("transformers"), "handlers", [caplog.handler])  # it keeps its log to itself
+    finetune(changed(config, epochs=EPOCHS + 1), tmp_path, resume=True, progress=False)
+    assert "goes on with" not in caplog.text and "do not match" not in caplog.text
+
+
 def test_a_broken_image_is_named_once_and_the_run_goes_on(
     config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -565,6 +636,30 @@ def test_a_fold_is_validated_on_what_it_is_not_trained_on(config: TrainConfig, t
     held = [{sample.id for part in lines.validation for sample in part.samples} for lines in parts]
     assert held[0] and held[1] and not held[0] & held[1]
     assert len(held[0] | held[1]) == sum(len(source) for source in whole.sources)
+
+
+def test_folds_go_on_with_the_one_that_was_interrupted(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folds = changed(config, validation=(), epochs=1)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        assert [result.finished for result in finetune_folds(folds, 2, tmp_path, progress=False)] == [False]
+    first, second = (tmp_path / f"fold-{number}" / "model" for number in (1, 2))
+    assert (read_info(first).provenance["steps"], read_info(first).provenance["finished"]) == (1, False)
+    going_on = finetune_folds(folds, 2, tmp_path, resume=True, progress=False)
+    assert [(result.model, result.finished) for result in going_on] == [(first, True), (second, True)]
+    assert read_info(first).provenance["steps"] == read_info(second).provenance["steps"] == EPOCH_STEPS // 2
+    assert not list(finetune_folds(folds, 2, tmp_path, resume=True, progress=False))
+    with pytest.raises(ConfigError, match="other settings: seed"):
+        list(finetune_folds(changed(folds, seed=5), 2, tmp_path, resume=True, progress=False))
+    longer = finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False)
+    assert [result.model for result in longer] == [first, second]
+    write_info(replace(read_info(first), provenance={"steps": EPOCH_STEPS}), first)  # as before it was recorded
+    assert not list(finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False))
+    write_info(replace(read_info(first), provenance={"steps": 1}), first)
+    again = finetune_folds(changed(folds, epochs=2), 2, tmp_path, resume=True, progress=False)
+    assert [result.model for result in again] == [first]
 
 
 def test_a_run_that_starts_from_a_model_tells_what_became_of_it(

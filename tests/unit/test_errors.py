@@ -15,6 +15,7 @@ TREE = [
     (errors.InputError, "input", ExitCode.INPUT_FAILED),
     (errors.ImageError, "image", ExitCode.INPUT_FAILED),
     (errors.DataError, "data", ExitCode.INPUT_FAILED),
+    (errors.SplitError, "data", ExitCode.INPUT_FAILED),
     (errors.OutputError, "output", ExitCode.INPUT_FAILED),
     (errors.TrainingError, "training", ExitCode.INPUT_FAILED),
     (errors.WorkerError, "crash", ExitCode.INPUT_FAILED),

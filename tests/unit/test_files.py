@@ -2,6 +2,7 @@ import gc
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,10 +14,12 @@ import pytest
 from quillread.errors import OutputError
 from quillread.files import (
     AtomicFile,
+    claim_folder,
     clear_parts,
     naming,
     open_own,
     real_path,
+    release_folder,
     storable_name,
     write_atomic,
     write_json,
@@ -164,6 +167,23 @@ def test_what_a_killed_program_left_is_cleared_and_what_is_being_written_stays(t
     part.file.write(b"whole")
     part.commit()
     assert {path.name for path in tmp_path.iterdir()} == {"out.txt", "letter.part"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+def test_a_claimed_folder_is_free_again_though_a_process_that_was_forked_lives_on(tmp_path: Path):
+    held = claim_folder(tmp_path)
+    with pytest.raises(BlockingIOError):
+        claim_folder(tmp_path)
+    release_folder(held)
+    fork = "import os, signal, sys; from pathlib import Path; from quillread.files import claim_folder\n"
+    fork += "assert claim_folder(Path(sys.argv[1]))\n"
+    fork += "if forked := os.fork():\n Path(sys.argv[2]).write_text(str(forked))\nelse: signal.pause()"
+    subprocess.run([sys.executable, "-c", fork, str(tmp_path), str(tmp_path / "pid")], check=True)
+    forked = int((tmp_path / "pid").read_text(encoding="utf-8"))
+    try:
+        release_folder(claim_folder(tmp_path))
+    finally:
+        os.kill(forked, signal.SIGKILL)
 
 
 def test_there_is_nothing_to_clear_in_a_folder_that_is_not_there(tmp_path: Path):

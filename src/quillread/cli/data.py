@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("check", _run_check, "look at every line and list the faults; exit code 3 if there are any"),
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        _add_sources(action)
+        _add_sources(action, "all that there are" if name == "check" else "train")
         action.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON, too")
         action.set_defaults(run=run)
     _add_model(actions.choices["check"])
@@ -91,13 +91,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_lines(actions)
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
+def _add_sources(parser: argparse.ArgumentParser, splits: str = "train") -> None:
     parser.add_argument("specs", nargs="+", metavar="SPEC", help="a data set")
     parser.add_argument(
         "--split",
         action="append",
         choices=SPLITS,
-        help="split to look at (default: train); may be repeated, and `check` then compares the splits",
+        help=f"split to look at (default: {splits}); may be repeated; `check` compares splits",
     )
     add_column_options(parser)
 
@@ -167,7 +167,7 @@ def _run_check(args: argparse.Namespace) -> int:
     from quillread.data.check import check_sources, check_text
 
     limits = model_limits(args.model, args.max_tokens)
-    report = check_sources(list(_open_parts(args)), limits, progress=ProgressLine("lines"))
+    report = check_sources(list(_open_parts(args, every=not args.split)), limits, progress=ProgressLine("lines"))
     print(check_text(report), end="")
     _write_json(args.json, dump(report))
     return 0 if report.is_clean else _FAULTS_FOUND
@@ -186,12 +186,15 @@ def _run_show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open_parts(args: argparse.Namespace) -> "Iterator[Part]":
-    """Open each split of each data set, when its turn comes."""
+def _open_parts(args: argparse.Namespace, *, every: bool = False) -> "Iterator[Part]":
+    """Open each split that is named, or every one that there is, of each data set, when its turn comes."""
     from quillread.data.check import Part
-    from quillread.data.spec import open_source, parse_spec
+    from quillread.data.spec import open_source, open_splits, parse_spec
 
     for spec in map(parse_spec, with_columns(args.specs, args)):
+        if every:
+            yield from (Part(str(spec), split, source) for split, source in open_splits(spec).items())
+            continue
         # Named twice, a split would be found to repeat itself.
         for split in dict.fromkeys(args.split or ["train"]):
             yield Part(str(spec), split, open_source(spec, split))

@@ -297,6 +297,12 @@ def _run_cuts(args: argparse.Namespace) -> int:
     source = open_source(parse_spec(spec), "train")
     faults: list[DataError] = []
     found = list(_find(source, args.model, args.threads, faults))
+    if not found:
+        tell_skipped([fault.message for fault in faults])
+        raise DataError(
+            f"{spec}: none of the {len(source)} lines can be cut: no space was read where one stands",
+            hint="name lines of several words, or a model that reads them",
+        )
     write_cuts(args.output, found)
     spaces = sum(source.text(i).count(" ") for i in range(len(source)))
     cuts = sum(len(line.cuts) for line in found)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from quillread import config
 from quillread.cli.options import positive_number
-from quillread.cli.progress import tell_seen
+from quillread.cli.progress import say, tell_seen
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
+from quillread.files import naming, unfinished_folder
 from quillread.models.catalog import PUBLISHED, SHIPPED, describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig
 from quillread.models.model_folder import CARD_NAME, INFO_NAME, ONNX_NAME, read_info, write_info
@@ -207,21 +208,22 @@ def run_quantise(args: argparse.Namespace) -> int:
     shape = config.build(CompactConfig, network, f"{INFO_NAME} of {args.source}")
     sources = [open_source(parse_spec(spec), "train") for spec in args.data]
     pixels = sample_pixels(sources, args.lines, entry.info)
-    args.target.mkdir(parents=True)
-    logging.disable(logging.WARNING)  # onnxruntime recommends to fold norms first, which is done
-    try:
-        quantise(read_weights(entry.folder / ONNX_NAME), shape, pixels, args.target / ONNX_NAME)
-    finally:
-        logging.disable(logging.NOTSET)
-    for path in entry.folder.iterdir():
-        if path.is_file() and path.name != ONNX_NAME:
-            shutil.copy(path, args.target)
-    card = args.target / CARD_NAME
-    if card.is_file():
-        ranges = f"ranges from {len(pixels)} lines of {', '.join(args.data)}"
-        with card.open("a", encoding="utf-8") as told:
-            told.write(f"\n## Eight-bit weights\n\nMade by `quill models quantise`, {ranges}.\n")
-            told.write("The figures above are those of the network before.\n")
+    with naming(args.target), unfinished_folder(args.target) as part:
+        logging.disable(logging.WARNING)  # onnxruntime recommends to fold norms first, which is done
+        try:
+            quantise(read_weights(entry.folder / ONNX_NAME), shape, pixels, part / ONNX_NAME)
+        finally:
+            logging.disable(logging.NOTSET)
+        for path in entry.folder.iterdir():
+            if path.is_file() and path.name != ONNX_NAME:
+                shutil.copy(path, part)
+        card = part / CARD_NAME
+        if card.is_file():
+            ranges = f"ranges from {len(pixels)} lines of {', '.join(args.data)}"
+            with card.open("a", encoding="utf-8") as told:
+                told.write(f"\n## Eight-bit weights\n\nMade by `quill models quantise`, {ranges}.\n")
+                told.write("The figures above are those of the network before.\n")
+        part.rename(args.target)
     print(args.target)
     return 0
 
@@ -232,7 +234,8 @@ def run_calibrate(args: argparse.Namespace) -> int:
     # Late, because they import torch.
     from quillread.data.seen import mark
     from quillread.data.spec import parse_spec
-    from quillread.evaluate.calibration import fit_calibrations
+    from quillread.evaluate.calibration import FEWEST, fit_calibrations
+    from quillread.evaluate.language_tuning import refit_curve
     from quillread.recognize.load import load
     from quillread.train.lines import open_validation, pair_up
     from quillread.types import Calibration
@@ -243,8 +246,18 @@ def run_calibrate(args: argparse.Namespace) -> int:
     sets = open_validation([parse_spec(spec) for spec in args.data], args.lines)
     tell_seen([mark(sample) for part in sets for sample in part.samples], [info])
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
-    of_lines, of_words = fit_calibrations(pair_up(sets, read))
-    write_info(replace(info, line_calibration=of_lines, word_calibration=of_words), args.folder)
+    before = (info.line_calibration, info.word_calibration)
+    pairs = list(pair_up(sets, read))
+    of_lines, of_words = fit_calibrations(pairs, before if before[0] != Calibration() else None)
+    if (of_lines, of_words) == before:
+        few = f"these {len(pairs)} lines are fewer than {FEWEST}, which it takes to fit"
+        say(f"the confidences stay: {few if len(pairs) < FEWEST else 'a fit to these lines foretells no better'}")
+    curve = info.error_curve
+    if of_words != info.word_calibration:  # on which the curve of `--review` rests
+        lines = [line for part, found in zip(sets, read, strict=True) for line in zip(part.samples, found, strict=True)]
+        curve = refit_curve(lines, of_words)
+    fitted = replace(info, line_calibration=of_lines, word_calibration=of_words, error_curve=curve)
+    write_info(fitted, args.folder)
     print(args.folder)
     return 0
 

@@ -163,6 +163,8 @@ class CheckReport:
     faults: tuple[Fault, ...]
     unknown_characters: tuple[UnknownCharacter, ...]
     """The most frequent first."""
+    remarks: tuple[str, ...] = ()
+    """What is worth a look, and may well be as it should."""
 
     @property
     def is_clean(self) -> bool:
@@ -197,6 +199,7 @@ def check_sources(parts: Sequence[Part], limits: Limits, *, progress: Progress |
         counts={kind: counts[kind] for kind in _TITLES},
         faults=faults,
         unknown_characters=finder.unknown_characters(),
+        remarks=tuple(finder.common_groups()),
     )
 
 
@@ -211,6 +214,8 @@ def check_text(report: CheckReport, shown: int = 8) -> str:
         blocks.append(
             _block("characters that the model cannot write", list(map(str, report.unknown_characters)), shown)
         )
+    if report.remarks:
+        blocks.append(_block("no fault, but groups of the same name in several data sets", report.remarks, shown))
     if report.is_clean:
         blocks.append("no faults found")
     return "\n\n".join(blocks) + "\n"
@@ -275,6 +280,16 @@ class _Finder:
             for place in others:
                 detail = f"group {group!r}: {place.lines:,} lines here, {first.lines:,} in {first.part.split}"
                 yield Fault("shared_group", place.part.name, place.row, place.sample_id, detail)
+
+    def common_groups(self) -> Iterator[str]:
+        """Tell the groups that have the same name in several data sets."""
+        by_group: dict[str, list[str]] = {}
+        for (data, group), by_split in self._groups.items():
+            lines = sum(place.lines for place in by_split.values())
+            by_group.setdefault(group, []).append(f"{lines:,} lines in {data}")
+        for group, places in by_group.items():
+            if len(places) > 1:
+                yield f"group {group!r}: {', '.join(places)}"
 
     def unknown_characters(self) -> tuple[UnknownCharacter, ...]:
         """List the characters that the model cannot write."""

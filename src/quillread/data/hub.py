@@ -17,7 +17,7 @@ from typing import Any
 from quillread.data.source import Cell, ImageColumn, Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.data.tables import COLUMN_OPTIONS, Columns, as_text
-from quillread.errors import DataError
+from quillread.errors import DataError, SplitError
 from quillread.extras import require
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def _is_streamed(spec: DataSpec) -> bool:
 def _choose_split(split: str, found: Sequence[str], name: str) -> str:
     chosen = find_split(split, found)
     if chosen is None:
-        raise DataError(
+        raise SplitError(
             f"{name}: has no such split", hint=f"the splits found there are: {', '.join(sorted(found)) or 'none'}"
         )
     if chosen != split:

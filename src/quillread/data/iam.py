@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from quillread.data.source import Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec
 from quillread.data.tables import read_text
-from quillread.errors import DataError
+from quillread.errors import DataError, SplitError
 from quillread.text.normalise import nfc
 
 _CLOSING = frozenset(".,;:!?)]")
@@ -184,7 +184,7 @@ def open_iam(spec: DataSpec, split: str) -> Source:
     texts = {entry.id: text for form in forms for entry, text in zip(form, _texts(form, level, natural), strict=True)}
     entries = [entry for form in forms for entry in form if entry.belongs(wanted)]
     if not entries:
-        raise DataError(f"{name}: none of the {len(wanted):,} forms or lines of this split is in the files")
+        raise SplitError(f"{name}: none of the {len(wanted):,} forms or lines of this split is in the files")
     if spec.choice("err", ("keep", "drop")) == "drop":
         entries = [entry for entry in entries if entry.is_ok]
     images = _find_images(folder / level, entries, name)
@@ -217,7 +217,7 @@ def _split_ids(spec: DataSpec, split: str, name: str) -> Set[str]:
     lists = spec.options.get(f"{split}-list")
     if not lists:
         # The built-in split could share forms with the user's lists.
-        raise DataError(f"{name}: has lists of other splits only", hint=f"add {split}-list=FILE")
+        raise SplitError(f"{name}: has lists of other splits only", hint=f"add {split}-list=FILE")
     return {line.strip() for path in lists for line in read_text(Path(path)).splitlines() if line.strip()}
 
 

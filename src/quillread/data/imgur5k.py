@@ -20,7 +20,7 @@ import numpy as np
 from quillread.data.imgur5k_lists import find_images, hash_file, list_image, read_annotations, read_hashes
 from quillread.data.source import Source
 from quillread.data.spec import DataSpec
-from quillread.errors import DataError, ImageError
+from quillread.errors import DataError, ImageError, SplitError
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 from quillread.text.normalise import line_text
@@ -120,7 +120,8 @@ def open_imgur5k(spec: DataSpec, split: str) -> Source:
     words, report = _scan(Path(spec.where), split, check_hashes=check == "hashes")
     _log_faults(f"{name} ({split})", report)
     if not words:
-        raise DataError(
+        error = SplitError if len(report.missing) == report.images else DataError
+        raise error(
             f"{name} ({split}): holds no word that can be used; images missing: {len(report.missing)}, "
             f"changed: {len(report.changed)} of {report.images}",
             hint=f"quill data fetch imgur5k --output {spec.where}; ?check=none takes changed images too",

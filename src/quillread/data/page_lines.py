@@ -15,7 +15,7 @@ import numpy as np
 
 from quillread.data.source import Cell, Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.errors import DataError, ImageError, InputError
+from quillread.errors import DataError, ImageError, InputError, SplitError
 from quillread.formats.ground_truth import GroundTruth, fit_page, place_below
 from quillread.formats.outlines import outline_lines
 from quillread.images.crop import Outline, crop_line
@@ -161,7 +161,7 @@ def _split_folder(folder: Path, split: str, name: str) -> Path:
     names = {known for group in SPLITS.values() for known in group}
     chosen = find_split(split, found)
     if chosen is None and names & set(found):
-        raise DataError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
+        raise SplitError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
     return folder / chosen if chosen else folder
 
 

@@ -71,7 +71,7 @@ def read_cuts(path: Path) -> Iterator[LineCuts]:
     """Read a file of `write_cuts`.
 
     Raises:
-        DataError: If it is missing or malformed; names the row.
+        DataError: If it is missing, empty or malformed; names the row.
     """
     try:
         rows = path.read_text("utf-8").splitlines()
@@ -79,6 +79,8 @@ def read_cuts(path: Path) -> Iterator[LineCuts]:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="make it with `quill data cuts`") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a file of cuts", hint="make it with `quill data cuts`") from error
+    if not any(row.strip() for row in rows):
+        raise DataError(f"{path}: holds no cuts", hint="make it with `quill data cuts` of lines of several words")
     for number, row in enumerate(rows, 1):
         try:
             fields = json.loads(row)

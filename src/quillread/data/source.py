@@ -56,28 +56,29 @@ class RewrittenSource:
     """
 
     def __init__(self, source: Source, changes: Sequence[tuple[str, str]]) -> None:
-        self._source = source
+        self.lines_of = source
+        """As they are."""
         self._changes = changes
         self.name = source.name
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self.lines_of)
 
     def text(self, index: int) -> str:
         """NFC text of a line."""
-        return self._rewrite(self._source.text(index))
+        return self._rewrite(self.lines_of.text(index))
 
     def group(self, index: int) -> str:
         """Writer or document of a line."""
-        return self._source.group(index)
+        return self.lines_of.group(index)
 
     def aspect(self, index: int) -> float:
         """Width over height of the line image."""
-        return self._source.aspect(index)
+        return self.lines_of.aspect(index)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """The line with its image."""
-        sample = self._source.sample(index, rng)
+        sample = self.lines_of.sample(index, rng)
         return replace(sample, text=self._rewrite(sample.text))
 
     def _rewrite(self, text: str) -> str:
@@ -117,6 +118,18 @@ def readable(
         yield index, sample
     if first and not found:
         raise first
+
+
+def find_repeated_id(source: Source) -> str | None:
+    """The first id that two lines have; None if there is none, or only the images say what ids the lines have."""
+    if isinstance(source, RewrittenSource):
+        return find_repeated_id(source.lines_of)
+    seen: set[str] = set()
+    for line_id in source.ids() if isinstance(source, RowSource) else ():
+        if line_id in seen:
+            return line_id
+        seen.add(line_id)
+    return None
 
 
 class ImageColumn(Protocol):
@@ -188,6 +201,10 @@ class RowSource:
             except (ImageError, DataError):
                 self._aspects[index] = 10.0
         return self._aspects[index]
+
+    def ids(self) -> Iterator[str]:
+        """The ids of the lines, in order."""
+        return (row.id for row in self._rows)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """The line with its decoded image; `rng` is not used."""

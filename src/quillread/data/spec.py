@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quillread.config import suggest
-from quillread.errors import DataError
+from quillread.errors import DataError, SplitError
 
 if TYPE_CHECKING:
     from quillread.data.source import Source
@@ -202,6 +202,42 @@ def open_source(spec: DataSpec, split: str) -> "Source":
     module, _, name = _KINDS[spec.kind].partition(":")
     source: Source = getattr(import_module(module), name)(replace(spec, options=options), split)
     return RewrittenSource(source, changes) if changes else source
+
+
+def open_splits(spec: DataSpec) -> "dict[str, Source]":
+    """Open all splits that a data source has; one that knows none as "train".
+
+    Raises:
+        DataError: If it is missing, malformed or empty, or has no split of a usual name.
+    """
+    if not _has_splits(spec):
+        return {"train": open_source(spec, "train")}
+    found: dict[str, Source] = {}
+    missing: SplitError | None = None
+    for split in SPLITS:
+        try:
+            found[split] = open_source(spec, split)
+        except SplitError as error:
+            missing = missing or error
+    if missing and not found:
+        raise missing
+    return found
+
+
+_ALWAYS_SPLIT = ("hub", "iam", "imgur5k")
+
+
+def _has_splits(spec: DataSpec) -> bool:
+    """Whether there is another answer to another split; data that knows none gives all its lines for each."""
+    if spec.kind in _ALWAYS_SPLIT or spec.kind in SYNTHETIC_KINDS:
+        return spec.kind in _ALWAYS_SPLIT
+    try:
+        open_source(spec, "none of them")
+    except SplitError:
+        return True
+    except DataError:  # that it has no splits, or is told when it is opened
+        return False
+    return False
 
 
 def _change(spec: DataSpec, value: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from quillread.data.source import Row, RowSource, Source, list_few
 from quillread.data.spec import SPLITS, DataSpec
-from quillread.errors import DataError
+from quillread.errors import DataError, SplitError
 from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
 
@@ -129,7 +129,7 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
         rows.append(Row(row_id or image, _image_path(path.parent, image), text, group))
     if not rows:
         splits = sorted({str(record.get(columns.split)) for record in records})
-        raise DataError(
+        raise SplitError(
             f"{path}: no row has {columns.split} = {split!r}",
             hint=f"the splits found there are: {', '.join(splits)}",
         )

@@ -1,8 +1,10 @@
 """A reading of one line as the networks give it, before it is placed on the image."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+from quillread.text.normalise import compositions
 
 _LEAST = 1e-26
 """A character that is less likely counts as this likely."""
@@ -55,6 +57,38 @@ def strip_emissions(emissions: Sequence[Emission]) -> Sequence[Emission]:
     """Drop the spaces at both ends: a line of spaces alone is an empty line, and they are not writing."""
     inked = [i for i, e in enumerate(emissions) if e.text != " "]
     return emissions[inked[0] : inked[-1] + 1] if inked else ()
+
+
+def compose_emissions(emissions: Sequence[Emission]) -> Sequence[Emission]:
+    """Join the emissions of letters and marks that compose: their text is NFC then, with an emission a character.
+
+    Classes of marks are those of letters that have no composed form; a network may write them on other letters, too.
+    """
+    joined: list[Emission] = []
+    done = 0
+    for start, stop, text in compositions([e.text for e in emissions]):
+        joined += [*emissions[done:start], *_as_characters(emissions[start:stop], text)]
+        done = stop
+    return [*joined, *emissions[done:]] if done else emissions
+
+
+def compose(hypothesis: Hypothesis) -> Hypothesis:
+    """The same with its text and emissions as `compose_emissions` gives them."""
+    emissions = compose_emissions(hypothesis.emissions)
+    if emissions is hypothesis.emissions:
+        return hypothesis
+    return replace(hypothesis, text="".join(e.text for e in emissions), emissions=tuple(emissions))
+
+
+def _as_characters(run: Sequence[Emission], text: str) -> Iterator[Emission]:
+    """Share the place and the probability of a run out to the characters of its text, of which there is mostly one."""
+    count = len(text)
+    probability = math.prod(e.probability for e in run) ** (1 / count)
+    width = (run[-1].stop - run[0].start) / count
+    for i, character in enumerate(text):
+        left = run[0].start + i * width
+        right = left + width if i + 1 < count else run[-1].stop
+        yield Emission(character, probability, left, right, word_report(run)[1])
 
 
 def word_runs(emissions: Sequence[Emission]) -> list[list[Emission]]:

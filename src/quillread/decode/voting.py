@@ -4,6 +4,7 @@ After ROVER (J. Fiscus, "A post-processing system to yield reduced word error ra
 aligned with the first, and at each place what has the most confidence behind it is taken.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from quillread.decode.confidence import doubt
 from quillread.text.align import align
+from quillread.text.normalise import compositions
 from quillread.types import Character, Polygon, Transcript, Word
 
 _TIE = 1e-6
@@ -54,7 +56,7 @@ def vote(readings: Sequence[Transcript]) -> Transcript:
         if i < len(within):
             text, share = within[i].winner()
             characters += [replace(first.characters[i], text=text, confidence=share)] if text else []
-    return _averaged(_with_text(first, _trimmed(characters)), readings)
+    return _averaged(_with_text(first, _composed(_trimmed(characters))), readings)
 
 
 def _gather(readings: Sequence[Transcript]) -> tuple[list[_Place], list[_Place]]:
@@ -93,6 +95,20 @@ def _inserted(text: str, share: float, characters: Sequence[Character], place: i
 def _trimmed(characters: Sequence[Character]) -> list[Character]:
     inked = [i for i, c in enumerate(characters) if c.text != " "]
     return list(characters[inked[0] : inked[-1] + 1]) if inked else []
+
+
+def _composed(characters: Sequence[Character]) -> Sequence[Character]:
+    """Join letters and marks of several readings that compose; their confidence is that of the least sure one."""
+    joined: list[Character] = []
+    done = 0
+    for start, stop, text in compositions([c.text for c in characters]):
+        run = characters[start:stop]
+        sure, width = min(c.confidence for c in run), (run[-1].x1 - run[0].x0) / len(text)
+        places = [run[0].x0 + i * width for i in range(len(text) + 1)]
+        joined += characters[done:start]
+        joined += [Character(c, sure, *ends) for c, ends in zip(text, itertools.pairwise(places), strict=True)]
+        done = stop
+    return [*joined, *characters[done:]]
 
 
 def _with_text(first: Transcript, characters: Sequence[Character]) -> Transcript:

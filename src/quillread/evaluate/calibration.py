@@ -98,7 +98,7 @@ _LEAST = 1e-26
 """Less likely readings count as this likely."""
 
 
-_FEWEST = 50
+FEWEST = 50
 """Lines below which nothing is fitted where there is something to keep."""
 _PARTS = 5
 """Of the cross-validation."""
@@ -135,7 +135,7 @@ def _choose(reported: Sequence[_Reported], known: Calibration | None) -> Calibra
     """A calibration of what was reported of each line, or the known one."""
     if known is None:
         return _fit(reported)
-    if len(reported) < _FEWEST:
+    if len(reported) < FEWEST:
         return known
     kept = fitted = 0.0
     for part in range(_PARTS):

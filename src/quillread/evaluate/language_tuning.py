@@ -1,5 +1,6 @@
 """How much a language is to count for a recogniser, what it mends and what it breaks."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from quillread.models.model_folder import ModelInfo
 from quillread.recognize.record import Record
 from quillread.text.align import align
 from quillread.text.normalise import scoring_words
-from quillread.types import Calibration, ErrorCurve
+from quillread.types import Calibration, ErrorCurve, Sample, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,23 +204,51 @@ def fit_confidences(lines: Sequence[TuningLine], readings: Sequence[Hypothesis])
 
 
 def fit_curve(lines: Sequence[TuningLine], readings: Sequence[Hypothesis], by: Confidences) -> ErrorCurve:
-    """Fit how many errors a reading is expected to hold, to lines that were all read with or all without a language.
+    """Fit how many errors a reading is expected to hold, to lines that were all read with or all without a language."""
+    texts = [(x.reference, h.text) for x, h in zip(lines, readings, strict=True)]
+    return _fit_rates([x.group for x in lines], texts, [_doubt(h, by) for h in readings])
 
-    The rates are made larger by as much as cross-validation over groups shows them to be too small for the lines that
+
+_LEAST_LIKELY = 1e-26
+"""Less likely words count as this likely."""
+
+
+def refit_curve(lines: Sequence[tuple[Sample, Transcript]], of_words: Calibration) -> ErrorCurve:
+    """Fit the errors to be expected of a model without a language, whose words have a new calibration.
+
+    Args:
+        lines: Each with what a recogniser read that is not calibrated: its confidences are likelihoods.
+        of_words: The calibration.
+    """
+    texts = [(sample.text, read.text) for sample, read in lines]
+    doubts = [
+        doubt([(word.text, calibrate(math.log(max(word.confidence, _LEAST_LIKELY)), of_words)) for word in read.words])
+        for _, read in lines
+    ]
+    groups = [sample.group for sample, _ in lines]
+    if len(set(groups)) < 2:
+        groups = [str(number) for number in range(len(lines))]
+    return _fit_rates(groups, texts, doubts)
+
+
+def _fit_rates(groups: Sequence[str], texts: Sequence[tuple[str, str]], of_lines: Sequence[float]) -> ErrorCurve:
+    """The rates of texts, as they are and as they were read, by the doubts about them.
+
+    They are made larger by as much as cross-validation over groups shows them to be too small for the lines that
     `--review 0.05` accepts.
     """
-    edits = np.array([score_line(x.reference, h.text).cer.edits for x, h in zip(lines, readings, strict=True)])
-    lengths = np.array([max(len(h.text.strip()), 1) for h in readings])
-    doubts = np.array([_doubt(h, by) for h in readings])
-    names = sorted({x.group for x in lines})
-    folds = np.array([names.index(x.group) for x in lines]) % _FOLDS
-    rates = np.zeros(len(lines))
+    edits = np.array([score_line(reference, read).cer.edits for reference, read in texts])
+    lengths = np.array([max(len(read.strip()), 1) for _, read in texts])
+    doubts = np.array(of_lines)
+    names = sorted(set(groups))
+    folds = np.array([names.index(group) for group in groups]) % _FOLDS
+    rates = np.zeros(len(texts))
     for fold in range(_FOLDS):
         others = folds != fold
         curve = fit_error_curve(doubts[others].tolist(), edits[others].tolist(), lengths[others].tolist())
         rates[~others] = [expected_rate(curve, x) for x in doubts[~others]]
     chosen = choose_for_review(rates.tolist(), lengths.tolist(), REVIEWED)
-    kept = np.setdiff1d(np.arange(len(lines)), chosen)
+    kept = np.setdiff1d(np.arange(len(texts)), chosen)
     actual = float(edits[kept].sum() / max(lengths[kept].sum(), 1))
     curve = fit_error_curve(doubts.tolist(), edits.tolist(), lengths.tolist())
     factor = max(1.0, actual / REVIEWED)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from quillread.data.seen import mark
-from quillread.data.source import Source, fixed_sample, readable
+from quillread.data.source import Source, find_repeated_id, fixed_sample, readable
 from quillread.data.spec import open_source, parse_spec
 from quillread.errors import DataError
 from quillread.evaluate.bootstrap import bootstrap_ci
@@ -53,6 +53,8 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
     """
     if len(source) == 0:
         raise DataError(f"{source.name}: holds no lines")
+    if (repeated := find_repeated_id(source)) is not None:  # before hours of reading
+        raise DataError(f"{source.name}: two lines have the id {repeated!r}")
     rows: list[Prediction] = []
     faults: list[DataError] = []
     position: dict[str, int] = {}

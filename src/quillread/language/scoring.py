@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from quillread.errors import ConfigError
 from quillread.language.words import UNKNOWN, is_linking
+from quillread.text.normalise import is_mark, nfc
 
 _NAME = -11.5
 """A word of the lexicon is at least this likely (log of 1e-5): as a rare word of the language is."""
@@ -17,6 +18,8 @@ _PARTED = -3.5
 """A line ends within a word about this often (log of 3 %)."""
 
 _DIGITS = frozenset("0123456789")
+_BEFORE_MARKS = "\u02ff"
+"""The last character before all combining marks."""
 
 
 class CharactersState(Protocol):
@@ -149,6 +152,8 @@ class Language:
         score = self._for_characters * log_probability + self._for_length
         if character.isalpha():
             return score, State(after, state[1], state[2] + character.lower(), state[3] + log_probability)
+        if character > _BEFORE_MARKS and state[2] and is_mark(character):
+            return score, State(after, state[1], nfc(state[2] + character), state[3] + log_probability)
         if character in _DIGITS:
             # A number is not made shorter: any of them is as good as another.
             return max(score, 0.0) if state[4] else score, State(after, UNKNOWN, "", 0.0, True)

@@ -17,10 +17,11 @@ import numpy as np
 
 from quillread.errors import ConfigError, DataError
 from quillread.language.scoring import Words
-from quillread.text.normalise import nfc
+from quillread.language.words import WORDS
+from quillread.text.normalise import MARKS, nfc
 from quillread.types import Change, Character, Transcript, Word
 
-_CORE = re.compile(r"^\W*(.*?)\W*$", re.DOTALL)
+_CORE = re.compile(rf"^\W*(.*?)[^\w{MARKS}]*$", re.DOTALL)
 _HYPHENS = ("-", "\u2010", "¬", "=", "\u00ad")
 """What ends a line within a word."""
 
@@ -210,9 +211,6 @@ def _apply(line: Transcript, words: Sequence[Word], changes: Sequence[Change], s
     )
 
 
-_LETTERS = re.compile(r"[^\W\d_]+")
-
-
 class Lexicon:
     """Tells whether it holds a word, in lower case.
 
@@ -251,7 +249,7 @@ def _words(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:
-                yield from _LETTERS.findall(nfc(line).lower())
+                yield from WORDS.findall(nfc(line).lower())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path") from error
     except UnicodeDecodeError as error:

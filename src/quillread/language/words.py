@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.text.normalise import letter_of
+from quillread.text.normalise import MARKS, letter_of
 
 _STEP = 1 / 16
 """Log probabilities are held in steps of this size, in nats."""
@@ -24,7 +24,8 @@ _STEP = 1 / 16
 _MOST_WORDS = 65_535
 """Words are numbered in two bytes; 0 is the unknown word."""
 
-_WORDS = re.compile(r"[^\W\d_]+")
+WORDS = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{MARKS}])*")
+"""Letters, with the marks that stand on them."""
 _LINKING = frozenset(" '’-,")
 """What may stand between two words that belong together."""
 
@@ -74,7 +75,7 @@ def clauses(text: str) -> Iterator[list[str]]:
     """Split a text into runs of words with nothing but linking marks between them."""
     clause: list[str] = []
     end = 0
-    for match in _WORDS.finditer(text):
+    for match in WORDS.finditer(text):
         if clause and not _LINKING.issuperset(text[end : match.start()]):
             yield clause
             clause = []

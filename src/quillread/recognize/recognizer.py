@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from quillread.decode.confidence import calibrate, doubt, expected_rate
-from quillread.decode.hypothesis import Emission, Hypothesis, strip_emissions, word_report, word_runs
+from quillread.decode.hypothesis import Emission, Hypothesis, compose_emissions, strip_emissions, word_report, word_runs
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import StepCache, preprocess
 from quillread.models.model_folder import ModelInfo
+from quillread.text.normalise import nfc
 from quillread.types import Alternative, Calibration, Character, Polygon, Transcript, UInt8Image, Word
 
 
@@ -63,19 +64,22 @@ class LineRecognizer:
 
     def _place(self, hypothesis: Hypothesis, height: int, back: CoordMap) -> Transcript:
         """Turn emissions into characters and words on the line image as it came."""
-        kept = strip_emissions(hypothesis.emissions)
+        kept = compose_emissions(strip_emissions(hypothesis.emissions))
+        text = "".join(e.text for e in kept)
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
         words = _words(kept, height, back, by.word_calibration)
-        others = itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares)
+        others: dict[str, Alternative] = {}
+        for (other, p), share in itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares):
+            composed = nfc(other.strip())
+            if composed != text:  # as two readings may be that differ in how they write an accent
+                others.setdefault(composed, Alternative(composed, calibrate(p, calibration, share)))
         return Transcript(
-            text="".join(e.text for e in kept),
+            text=text,
             confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
             words=words,
             characters=_characters(kept, height, back),
-            alternatives=tuple(
-                Alternative(text.strip(), calibrate(p, calibration, share)) for (text, p), share in others
-            ),
+            alternatives=tuple(others.values()),
             expected_error=expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words])),
             rows=hypothesis.rows,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quillread.decode.ctc import LogProbs, greedy
-from quillread.decode.hypothesis import Hypothesis
+from quillread.decode.hypothesis import Hypothesis, compose
 from quillread.language.choice import LanguageChoice, LanguageSettings
 from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import describe
@@ -67,11 +67,11 @@ class Recorder:
     def _keep_columns(self, views: Sequence[LogProbs]) -> Hypothesis:
         reading = greedy(views[0], self._charset)
         # Half precision: less than a thousandth is lost, and validation sets fit into memory.
-        self._kept.append(Record(tuple(view.astype(np.float16) for view in views), (reading,)))
+        self._kept.append(Record(tuple(view.astype(np.float16) for view in views), (compose(reading),)))
         return reading
 
     def _keep_readings(self, readings: Sequence[Hypothesis]) -> list[Hypothesis]:
-        self._kept.append(Record((), tuple(readings)))
+        self._kept.append(Record((), tuple(map(compose, readings))))
         return list(readings)
 
 
@@ -94,7 +94,7 @@ def read_again(
     decoder = LanguageDecoder(Charset(info.charset), choice, settings.beam)
     rank = LanguageRescorer(choice) if choice else list
     return [
-        decoder([view.astype(np.float32) for view in record.views[:variants]])
+        compose(decoder([view.astype(np.float32) for view in record.views[:variants]]))
         if record.views
         else rank(record.readings)[0]
         for record in records

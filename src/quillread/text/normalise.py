@@ -7,6 +7,7 @@ them counts.
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby
 
@@ -35,6 +36,37 @@ _INVISIBLE = re.compile(
 def nfc(text: str) -> str:
     """Compose the text canonically (NFC), the form in which all transcriptions are held."""
     return unicodedata.normalize("NFC", text)
+
+
+def compositions(pieces: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Find the runs of pieces of a text, such as a letter and its accents, that NFC writes with other characters.
+
+    Args:
+        pieces: Of the text, none empty.
+
+    Yields:
+        The first piece of a run, the one after its last, and how NFC writes them.
+    """
+    if (whole := "".join(pieces)) == nfc(whole):
+        return
+    start, run = 0, ""
+    for place, piece in enumerate((*pieces, "")):
+        is_apart = not piece or not unicodedata.combining(unicodedata.normalize("NFD", piece)[0])
+        if run and is_apart and (not piece or nfc(run + piece) == nfc(run) + nfc(piece)):
+            if nfc(run) != run:
+                yield start, place, nfc(run)
+            start, run = place, ""
+        run += piece
+
+
+MARKS = "\u0300-\u036f\u0483-\u0487\u1ab0-\u1ace\u1dc0-\u1dff\u20d0-\u20dc\ufe20-\ufe2f"
+"""Combining marks of European scripts, as a regular expression has them in brackets."""
+_MARKS = re.compile(f"[{MARKS}]")
+
+
+def is_mark(character: str) -> bool:
+    """Whether a character is a mark that stands on the letter before it."""
+    return _MARKS.match(character) is not None
 
 
 def line_text(text: str) -> str:

@@ -245,14 +245,25 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-class ResumeExactly(TrainerCallback):  # type: ignore[misc]
-    """Gives back what the trainer forgets when it resumes."""
+class ResumeExactly(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Gives back what the trainer forgets when it resumes, and tells what cannot be given back."""
 
     def __init__(self, sampler: PlanSampler) -> None:
         self._sampler = sampler
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"processes": self._sampler.processes}}
+
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Find the best checkpoint again if the folder of the run was moved."""
+        """Find the best checkpoint again if the folder of the run was moved; warn of another number of processes."""
+        before, now = _kept(state, self).get("processes"), self._sampler.processes
+        if before is not None and before != now and state.is_world_process_zero:
+            log.warning(
+                "the run goes on with %d process%s, its checkpoint is of %d: its random numbers (dropout) and the "
+                "statistics of its batches are others than those of an unbroken run",
+                *(now, "es" if now > 1 else "", before),
+            )
         if state.best_model_checkpoint is None:
             best = checkpoint_folder(Path(args.output_dir), state.best_global_step)
             state.best_model_checkpoint = str(best) if best.is_dir() else None

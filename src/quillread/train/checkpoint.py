@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 SEAL_NAME = "files.json"
 """Written last into a checkpoint: SHA-256 of each of its files."""
-_STATE_NAME = "trainer_state.json"
+STATE_NAME = "trainer_state.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LOADED = {".safetensors", ".pt", ".pth", ".bin"}
 """Endings of files that are looked for in a checkpoint: one that the seal does not name is not of this run."""
@@ -123,7 +123,7 @@ def find_fault(checkpoint: Path) -> str | None:
 def _looks_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint without checksums, as version 0.1.0 wrote them, looks whole."""
     try:
-        json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
+        json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     archives = {*(checkpoint / name for name in _ARCHIVES), *checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")}
@@ -155,7 +155,7 @@ def find_checkpoint(output: Path) -> Path | None:
             return checkpoint
         log.warning("%s: %s; the checkpoint is skipped", checkpoint, fault)
         # The state is written last but for the checksums, which version 0.1.0 did not write.
-        if (checkpoint / SEAL_NAME).exists() or (checkpoint / _STATE_NAME).exists():
+        if (checkpoint / SEAL_NAME).exists() or (checkpoint / STATE_NAME).exists():
             damaged.append(checkpoint)
     if damaged:
         raise ConfigError(
@@ -195,7 +195,7 @@ def find_best(output: Path, history: Sequence[Mapping[str, Any]], metric: str) -
 
 def has_ended(checkpoint: Path, config: TrainConfig) -> bool:
     """Whether the run of a checkpoint had ended before its last step, by early stopping or the clock."""
-    state = json.loads((checkpoint / _STATE_NAME).read_text(encoding="utf-8"))
+    state = json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
 
     def kept(callback: str, name: str) -> Any:
         values = state.get("stateful_callbacks", {}).get(callback, {})

@@ -1,5 +1,6 @@
 """Lines as the compact network is trained on them: ink of a fixed height, classes of characters."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import cv2
@@ -43,6 +44,10 @@ class CompactForm:
             return f"with {min(strange)!r}, which is outside the charset"
         narrow = aspect * self._ink.height / COLUMN_WIDTH < columns_needed(text)
         return "too narrow for their text" if narrow else None
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters outside the charset."""
+        return self._charset.unknown(text)
 
     def cuts(self, text: str) -> bool:
         """Never: what is too long is skipped."""

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ class LineForm(Protocol):
             text: Its text, not empty.
             aspect: Width over height of its image.
         """
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters of a text that the network cannot write."""
 
     def cuts(self, text: str) -> bool:
         """Whether the end of a text is not learnt."""
@@ -109,7 +113,7 @@ class PlanSampler(Sampler[list[LineKey]]):
         self._plan = plan
         self._epoch = 0
         self._rank = rank
-        self._processes = processes
+        self.processes = processes
         self.batch_size = -(-plan.batch_size // processes)
         self.drop_last = True
 
@@ -119,7 +123,7 @@ class PlanSampler(Sampler[list[LineKey]]):
 
     def __iter__(self) -> Iterator[list[LineKey]]:
         """Iterate over the batches."""
-        return (batch[self._rank :: self._processes] for batch in self._plan.batches(self._epoch))
+        return (batch[self._rank :: self.processes] for batch in self._plan.batches(self._epoch))
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

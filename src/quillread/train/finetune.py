@@ -45,6 +45,8 @@ from quillread.train.run_folder import (
     check_same_settings,
     delete_run,
     fingerprints,
+    holding,
+    is_finished,
     record_run,
 )
 from quillread.train.trainer import LineTrainer, StopOnSignal, score_sets
@@ -94,7 +96,7 @@ def finetune(
 
     Raises:
         ConfigError: If `output` holds a run and neither `resume` nor `overwrite` is set, there is no run to resume, it
-            had other settings, or all its checkpoints are damaged.
+            had other settings, still runs, or all its checkpoints are damaged.
         DataError: If a source is missing, malformed or has no usable line, or changed since the run was started.
         ModelError: If the model to start from is missing, damaged, or does not fit the settings.
         OutputError: If a checkpoint or the model cannot be written.
@@ -104,7 +106,8 @@ def finetune(
         raise ConfigError(f"batch_size {config.batch_size} is less than the {ranks.count()} processes that share it")
     with ranks.naming_losses():
         ranks.join()
-        return _run(config.settled().pinned(), output, resume=resume, overwrite=overwrite, progress=progress)
+        with holding(output):
+            return _run(config.settled().pinned(), output, resume=resume, overwrite=overwrite, progress=progress)
 
 
 def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, progress: bool) -> TrainResult:
@@ -130,7 +133,7 @@ def _run(config: TrainConfig, output: Path, *, resume: bool, overwrite: bool, pr
     limited = not finished and config.family == "trocr"
     read, metrics = _judge(config, output, trainer, start, limited=limited)
     if trainer.is_world_process_zero():
-        write_model(config, output / "model", lines, trainer, metrics, read, limited=limited)
+        write_model(config, output / "model", lines, trainer, metrics, read, limited=limited, finished=finished)
     # `torchrun` ends all processes once one has failed: none may do so on its way out before the model is written.
     trainer.accelerator.wait_for_everyone()
     return TrainResult(output / "model", finished, metrics, None if finished else stop.signal)
@@ -154,7 +157,7 @@ def finetune_folds(
         config: Data, network and schedule.
         folds: How many there are.
         output: Folder of the runs, `fold-1` and so on.
-        resume: Skip the folds that have a model, and go on with one that has none.
+        resume: Skip the folds whose run has ended, and go on with one that was interrupted.
         overwrite: Delete the runs that the folders hold.
         progress: Show a progress bar on stderr.
 
@@ -163,10 +166,10 @@ def finetune_folds(
     """
     for number in range(1, folds + 1):
         folder = output / f"fold-{number}"
-        if resume and (folder / "model").is_dir():
+        part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
+        if resume and is_finished(part.settled().pinned(), folder):
             continue
         begun = resume and (folder / CONFIG_NAME).is_file()
-        part = replace(config, name=f"{config.name}-{number}", fold=(number, folds))
         result = finetune(part, folder, resume=begun, overwrite=overwrite, progress=progress)
         yield result
         if not result.finished:

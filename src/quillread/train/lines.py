@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from quillread.data.fonts import FontSource
 from quillread.data.recombined import RecombinedSource
-from quillread.data.source import Source, readable
+from quillread.data.seen import count_seen, mark
+from quillread.data.source import Source, fixed_sample, list_few, readable
 from quillread.data.spec import SYNTHETIC_KINDS, DataSpec, open_source
 from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
+from quillread.train import ranks
 from quillread.train.config import TrainConfig
 from quillread.train.dataset import LineForm
 from quillread.train.plan import Plan
@@ -132,18 +135,24 @@ def open_lines(config: TrainConfig, form: LineForm, sources: Sequence[Source]) -
     # Without the folders of this machine: the report is stored with the model.
     report = [part.report(str(spec)) for part, spec in zip(parts, config.public().data, strict=True)]
     usable = [part.indices for part in parts]
+    real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
     named_validation = () if config.fold else config.validation
     validation = open_validation(config.placed(named_validation), config.validation_lines)
+    if named_validation and ranks.is_first():
+        _tell_leaks(validation, sources, usable, real)
     if not validation and (config.validation_share > 0 or config.fold):
         if any(spec.kind == "recombined" for spec in specs):
             hint = "set validation, or validation_share=0"
             raise ConfigError("lines that are held out would be trained on as recombined words", hint=hint)
-        real = [i for i, spec in enumerate(specs) if spec.kind not in SYNTHETIC_KINDS]
+        sides: dict[_Key, bool] = {}
         for i in real:
-            usable[i], held = _hold_out(sources[i], usable[i], config, i)
-            name = _name(specs[i].where, validation)
-            validation.append(_validation_set(name, sources[i], held, config.validation_lines))
+            usable[i], held = _hold_out(sources[i], usable[i], config, i, sides)
+            if len(held):
+                name = _name(specs[i].where, validation)
+                validation.append(_validation_set(name, sources[i], held, config.validation_lines))
             report[i] += f"; {len(held)} of them held out for validation"
+    if ranks.is_first():
+        _tell_unknown(validation, form)
     if config.in_memory:
         sources = _hold(sources, usable)
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
@@ -182,15 +191,20 @@ def open_validation(specs: Sequence[DataSpec], lines: int) -> list[ValidationSet
 
     Args:
         specs: The sources.
-        lines: How many lines to take of each, evenly spread; 0 for all.
+        lines: How many lines to take of each, evenly spread; 0 for all. Those without text are skipped.
 
     Raises:
-        DataError: If a source is missing or malformed.
+        DataError: If a source is missing or malformed, or none of its lines has a text.
     """
     sets: list[ValidationSet] = []
     for spec in specs:
         source = open_source(spec, "validation")
-        sets.append(_validation_set(_name(spec.where, sets), source, np.arange(len(source)), lines))
+        indices = np.array([i for i in range(len(source)) if source.text(i).strip()], np.int64)
+        if not len(indices):
+            raise DataError(f"{source.name}: none of its {len(source)} validation lines has a text")
+        if (empty := len(source) - len(indices)) and ranks.is_first():
+            log.warning("%s: %d validation lines (skipped: %d without text)", source.name, len(indices), empty)
+        sets.append(_validation_set(_name(spec.where, sets), source, indices, lines))
     return sets
 
 
@@ -210,15 +224,114 @@ def _validation_set(name: str, source: Source, indices: NDArray[np.int64], lines
     return ValidationSet(name, [sample for _, sample in readable(source, picks.tolist())])
 
 
+_Key = tuple[str | float, ...]
+"""What lines of several sources are known by to be the same, or of the same hand."""
+
+
 def _hold_out(
-    source: Source, indices: NDArray[np.int64], config: TrainConfig, number: int
+    source: Source, indices: NDArray[np.int64], config: TrainConfig, number: int, sides: dict[_Key, bool]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if len(indices) < 2:
-        raise DataError(f"{source.name}: one line cannot be split", hint="set validation, or validation_share=0")
+    """Part the lines of a source, on the sides that the sources before it gave to the same groups and lines.
+
+    Args:
+        source: The lines.
+        indices: Those of them that can be used.
+        config: Share or fold.
+        number: Of the source in the run.
+        sides: Whether each group and line is held out; those of this source are added.
+    """
     groups = [source.group(int(i)) for i in indices]
-    rng = np.random.default_rng((config.seed, 3, number))
-    if config.fold:
-        kept, held = leave_out(groups, *config.fold, rng)
-    else:
-        kept, held = hold_out(groups, config.validation_share, rng)
-    return indices[kept], indices[held]
+    keys = _keys(source, indices, groups)
+    open_places = [k for k, key in enumerate(keys) if key not in sides]
+    if len(indices) < 2 and open_places:
+        raise DataError(f"{source.name}: one line cannot be split", hint="set validation, or validation_share=0")
+    drawn: set[int] = set()
+    apart = {keys[k] for k in open_places}
+    # Of a few groups that are left over, no share can be taken.
+    if len(open_places) == len(indices) or len(apart) >= (config.fold[1] if config.fold else 2):
+        rng = np.random.default_rng((config.seed, 3, number))
+        free = [groups[k] for k in open_places]
+        if config.fold:
+            _, held = leave_out(free, *config.fold, rng)
+        else:
+            _, held = hold_out(free, config.validation_share, rng)
+        drawn = {open_places[k] for k in held}
+    for k in open_places:
+        sides[keys[k]] = k in drawn
+    is_held = np.array([sides[key] for key in keys], bool)
+    if is_held.all():
+        raise DataError(f"{source.name}: all its lines are held out with those of other sources, as of the same groups")
+    return indices[~is_held], indices[is_held]
+
+
+def _keys(source: Source, indices: NDArray[np.int64], groups: Sequence[str]) -> list[_Key]:
+    """What each line is known by: its group, where there are several; else its text and shape.
+
+    Images are not looked at: all of a large source would take long. That two lines of the same text and shape are taken
+    for one does no harm, as both are then on the same side.
+    """
+    has_groups = len(set(groups)) > 1
+    times: Counter[_Key] = Counter()
+    keys: list[_Key] = []
+    for i, group in zip(indices.tolist(), groups, strict=True):
+        if has_groups and group:
+            keys.append((group,))
+            continue
+        key: _Key = (source.text(i), source.aspect(i))
+        keys.append((*key, times[key]))  # of the same ones within a source each is one of its own
+        times[key] += 1
+    return keys
+
+
+_MOST_ALIKE = 500
+"""Training lines that are compared with validation lines of the same text."""
+
+
+def _tell_leaks(
+    validation: Sequence[ValidationSet],
+    sources: Sequence[Source],
+    usable: Sequence[NDArray[np.int64]],
+    real: Sequence[int],
+) -> None:
+    """Warn of validation lines that are trained on, too, and of groups that are on both sides."""
+    samples = [sample for part in validation for sample in part.samples]
+    texts, groups = {sample.text for sample in samples}, {sample.group for sample in samples} - {""}
+    alike, shared = [], set()
+    for number in real:
+        source = sources[number]
+        for i in usable[number].tolist():
+            if source.text(i) in texts:
+                alike.append((source, i))
+            if groups and source.group(i) in groups:
+                shared.add(source.group(i))
+    picks = np.linspace(0, len(alike) - 1, min(len(alike), _MOST_ALIKE)).round().astype(int)
+    known = set()
+    for pick in picks.tolist():
+        with suppress(DataError):  # it is named when it is trained on
+            known.add(mark(fixed_sample(*alike[pick])))
+    if seen := count_seen(map(mark, samples), known):
+        log.warning(
+            "%d of the %d validation lines, or more, are trained on, too: what is measured on them will be too good; "
+            "name lines for validation that are not trained on",
+            seen,
+            len(samples),
+        )
+    if shared:
+        count = sum(sample.group in shared for sample in samples)
+        log.warning(
+            "groups (writers or documents) that are in training and validation: %d (%d of %d validation lines), "
+            "%s; other hands will be read less well than those",
+            *(len(shared), count, len(samples), list_few(sorted(shared))),
+        )
+
+
+def _tell_unknown(validation: Sequence[ValidationSet], form: LineForm) -> None:
+    """Warn of characters of the validation lines that the network cannot write."""
+    unknown = sum((form.unknown(sample.text) for part in validation for sample in part.samples), Counter[str]())
+    if unknown:
+        listed = ", ".join(f"{character!r} {count}" for character, count in unknown.most_common(10))
+        log.warning(
+            "%d characters of the validation lines cannot be written by the model, all errors: %s",
+            unknown.total(),
+            listed,
+        )

@@ -32,14 +32,16 @@ def write_model(
     read: Sequence[Sequence[Transcript]],
     *,
     limited: bool,
+    finished: bool,
 ) -> None:
     """Write the model folder, with its card.
 
     Confidences, with languages and without, are those of the model that the run started from, or fitted to what was
-    read in the validation lines; not where that was `limited`: users read otherwise.
+    read in the validation lines; not where that was `limited`: users read otherwise. That of a run that was interrupted
+    says so: it is not `finished`.
     """
     origin = describe(config.start).info if config.start else None
-    provenance = {**_provenance(config, trainer, lines, metrics), "validation_limited": limited}
+    provenance = {**_provenance(config, trainer, lines, metrics), "validation_limited": limited, "finished": finished}
     provenance["trained_on"] = all_marks([provenance, *([origin.provenance] if origin else [])])
     own, start = trainer.family.info, None
     if origin and not config.allow_partial and origin.line_calibration != Calibration():

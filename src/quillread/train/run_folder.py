@@ -3,9 +3,11 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +17,12 @@ from quillread.data.seen import all_marks
 from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
-from quillread.files import write_json
+from quillread.files import claim_folder, naming, release_folder, unfinished_folder, write_json
 from quillread.models.catalog import describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
-from quillread.models.model_folder import ONNX_NAME, read_info, write_info
-from quillread.train.checkpoint import all_checkpoints, whole_checkpoints
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info, write_info
+from quillread.train import ranks
+from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
 from quillread.train.family_settings import CompactPart, TrocrPart
@@ -58,6 +61,38 @@ def check_free(output: Path, config: TrainConfig, *, overwrite: bool) -> None:
     for place in [*data, *(str(needed) for needed in (config.start, config.teacher, tokenizer) if needed)]:
         if Path(place).resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"{place}: lies in {output}, which would be overwritten", hint="name another folder")
+
+
+@contextmanager
+def holding(output: Path) -> Iterator[None]:
+    """Keep other trainings out of the folder of a run meanwhile; it is made, and goes if it stays empty.
+
+    Raises:
+        ConfigError: If another training runs there.
+        OutputError: If it cannot be made.
+    """
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
+    held = ranks.together(lambda: _claim(output) if ranks.is_first() else [])
+    try:
+        yield
+    finally:
+        release_folder(held)
+        if ranks.is_first():
+            with suppress(OSError):  # what holds something stays
+                for folder in missing:
+                    folder.rmdir()
+
+
+def _claim(output: Path) -> list[int]:
+    with naming(output):
+        output.mkdir(parents=True, exist_ok=True)
+    try:
+        return claim_folder(output)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{output}: a training still runs in this folder",
+            hint="wait for its end; it may be a process that was left when its launcher was killed: end that",
+        ) from error
 
 
 def delete_run(output: Path) -> None:
@@ -106,6 +141,39 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
             hint="resume it without naming settings, or start a new run in another folder",
         )
     return replace(config, micro_batch=config.micro_batch or first.micro_batch)
+
+
+def is_finished(config: TrainConfig, output: Path) -> bool:
+    """Whether the run of these settings has ended in its folder, which then holds its model.
+
+    Raises:
+        ConfigError: If the run there was started with other settings.
+    """
+    model = output / "model"
+    if not model.is_dir():
+        return False
+    if not (output / CONFIG_NAME).is_file():
+        return True  # of the run only the model was kept
+    check_same_settings(config, output)
+    try:
+        provenance = read_info(model).provenance
+    except ModelError:
+        return False
+    if "finished" not in provenance:  # a model of before this was recorded
+        return _has_reached_its_end(config, output, provenance)
+    before, now = provenance.get("training", {}), configs.dump(config)
+    is_as_long = all(before.get(name) == now[name] for name in ("minutes", "patience"))
+    return bool(provenance["finished"]) and is_as_long and before.get("epochs", 0) >= config.epochs
+
+
+def _has_reached_its_end(config: TrainConfig, output: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether the last checkpoint is the last of its run, and the model was made after it."""
+    checkpoint = find_checkpoint(output)
+    if checkpoint is None:
+        return False
+    state = json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
+    is_last = state["global_step"] >= state["max_steps"] or has_ended(checkpoint, config)
+    return is_last and provenance.get("steps") == state["global_step"]
 
 
 def check_same_data(config: TrainConfig, lines: RunLines, output: Path) -> None:
@@ -225,9 +293,20 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     family.network.load_state_dict(means)
     info = read_info(run / "model") if (run / "model").is_dir() else family.info
     names = [checkpoint.name for checkpoint in checkpoints]
-    target.mkdir(parents=True)
-    family.save(target, replace(info, provenance={**info.provenance, "averaged": names}))
+    with naming(target), unfinished_folder(target) as unfinished:
+        family.save(unfinished, replace(info, provenance={**info.provenance, "averaged": names}))
+        unfinished.rename(target)
     return checkpoints
+
+
+_OF_AN_AVERAGE = {
+    "family": "kind of network",
+    "charset": "letters",
+    "ink": "how lines become pixels (ink)",
+    "preprocess": "preprocessing",
+    "column_width": "width of columns",
+}
+"""What models must have in common, in the words of a message."""
 
 
 def average_models(names: Sequence[str], target: Path) -> None:
@@ -244,27 +323,35 @@ def average_models(names: Sequence[str], target: Path) -> None:
         target: Folder to make.
 
     Raises:
-        ModelError: If a model is not compact, or of another network or charset than the last.
+        ModelError: If a model is not compact, of another network or charset than the last, or sees lines otherwise; or
+            if the last does not say what its network is like.
+        OutputError: If the folder cannot be written.
     """
     entries = [describe(name) for name in names]
     last = entries[-1].info
     for entry in entries:
-        if entry.info.family != "compact" or entry.info.charset != last.charset or entry.info.ink != last.ink:
+        other = [told for name, told in _OF_AN_AVERAGE.items() if getattr(entry.info, name) != getattr(last, name)]
+        if other or entry.info.family != "compact":
+            reason = f"they differ in {', '.join(other)}" if other else "they are not compact"
             raise ModelError(
-                f"{entry.name}: cannot be averaged with {names[-1]}: not compact, of the same letters and height",
+                f"{entry.name}: cannot be averaged with {names[-1]}: {reason}",
                 hint="average a model with the one that its training started from",
             )
     weights = [read_weights(entry.folder / ONNX_NAME) for entry in entries]
     shapes = [{name: value.shape for name, value in each.items()} for each in weights]
     if any(shape != shapes[-1] for shape in shapes):
         raise ModelError(f"{names[-1]}: its network has another shape than the others", hint="see the model cards")
-    network = configs.build(CompactConfig, last.provenance.get("training", {}).get("network", {}), names[-1])
+    shape = last.provenance.get("training", {}).get("network")
+    if shape is None:
+        raise ModelError(f"{names[-1]}: its {INFO_NAME} does not say what its network is like")
+    network = configs.build(CompactConfig, shape, names[-1])
     means = {
         name: np.mean([each[name].astype(np.float64) for each in weights], axis=0).astype(value.dtype)
         for name, value in weights[-1].items()
     }
-    target.mkdir(parents=True)
-    write_onnx(means, network, target / ONNX_NAME)
     seen = all_marks(entry.info.provenance for entry in entries)
     kept = {**last.provenance, "averaged": [entry.info.name for entry in entries], "trained_on": seen}
-    write_info(replace(last, provenance=kept), target)
+    with naming(target), unfinished_folder(target) as unfinished:
+        write_onnx(means, network, unfinished / ONNX_NAME)
+        write_info(replace(last, provenance=kept), unfinished)
+        unfinished.rename(target)

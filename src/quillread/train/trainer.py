@@ -43,6 +43,11 @@ MOST_SKIPPED, MOST_SCALED = 10, 40
 """Steps that may be skipped in a row before the training is given up; more in fp16."""
 
 
+def _drop(record: logging.LogRecord) -> bool:
+    """A filter that lets nothing through."""
+    return False
+
+
 class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     """Trains on a loader made beforehand and validates by reading lines.
 
@@ -210,6 +215,16 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             drop_old(output, self.keep_checkpoints, Path(best) if best else None, folder)
+
+    def _init_training_state(self, *given: Any) -> tuple[int, int]:
+        """Take the state of a checkpoint; what may differ from it we check and tell ourselves, in our words."""
+        comparing = logging.getLogger("transformers.trainer_utils")
+        comparing.addFilter(_drop)
+        try:
+            begun: tuple[int, int] = super()._init_training_state(*given)
+        finally:
+            comparing.removeFilter(_drop)
+        return begun
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""

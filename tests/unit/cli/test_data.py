@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from fakes import write_folder
 from PIL import Image
 
 from quillread.cli.data import configure
@@ -56,13 +57,43 @@ def test_stats_of_several_splits_are_in_the_json(lines, tmp_path):
 
 
 def test_check_of_sound_lines_gives_0(lines, capsys):
-    assert quill("check", lines) == 0
+    assert quill("check", lines, "--split", "train") == 0
     assert "no faults found" in capsys.readouterr().out
 
 
 def test_check_that_finds_faults_gives_3(lines, capsys):
     assert quill("check", lines, "--split", "train", "--split", "validation") == 3
     assert "images that occur twice: 1" in capsys.readouterr().out
+
+
+def test_check_looks_at_all_splits_that_there_are(lines, capsys):
+    assert quill("check", lines) == 3
+    out = capsys.readouterr().out
+    assert "(validation): 1 lines" in out and "(test)" not in out
+    assert "images that occur twice: 1" in out
+
+
+def test_check_looks_once_at_lines_without_splits(tmp_path, capsys):
+    write_folder(tmp_path / "plain", ["some words", "other words"])
+    assert quill("check", tmp_path / "plain") == 0
+    assert capsys.readouterr().out.startswith(f"folder:{tmp_path / 'plain'} (train): 2 lines\n\n")
+
+
+def test_check_tells_a_group_of_two_data_sets_and_takes_it_for_no_fault(lines, tmp_path, capsys):
+    for name, image in (("a", "one"), ("b", "two")):
+        rows = f"image,text,group\nlines/{image}.png,some words,ann\n"
+        (tmp_path / f"{name}.csv").write_text(rows, encoding="utf-8")
+    assert quill("check", f"csv:{tmp_path / 'a.csv'}", f"csv:{tmp_path / 'b.csv'}") == 0
+    out = capsys.readouterr().out
+    assert "no fault, but groups of the same name in several data sets: 1" in out
+    assert f"group 'ann': 1 lines in csv:{tmp_path / 'a.csv'}, 1 lines in csv:{tmp_path / 'b.csv'}" in out
+
+
+def test_check_of_a_table_without_a_usual_split_says_so(lines, tmp_path):
+    table = lines / "metadata.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("train", "x").replace("validation", "x"), "utf-8")
+    with pytest.raises(DataError, match="no row has split = 'train'"):
+        quill("check", lines)
 
 
 def test_check_writes_its_faults_as_json(lines, tmp_path):
@@ -165,7 +196,7 @@ def test_progress_is_shown_on_a_terminal_only(lines, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     quill("check", lines)
-    assert "2/2 lines" in capsys.readouterr().err
+    assert "3/3 lines" in capsys.readouterr().err
 
 
 def test_unknown_source_is_an_error_of_ours(tmp_path):

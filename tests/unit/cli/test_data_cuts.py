@@ -43,6 +43,14 @@ def test_lines_that_cannot_be_read_are_skipped_and_told(lines, tmp_path, capsys)
     assert told.endswith("; the line is skipped\n")
 
 
+def test_lines_none_of_which_can_be_cut_give_no_file(lines, tmp_path):
+    for i in range(2):
+        (lines / f"{i}.txt").write_text("abcd", encoding="utf-8")
+    with pytest.raises(DataError, match="none of the 3 lines can be cut"):
+        cut(lines, "--output", tmp_path / "cuts.jsonl")
+    assert not (tmp_path / "cuts.jsonl").exists()
+
+
 def test_a_source_without_cuts_is_refused(lines):
     with pytest.raises(DataError, match="where the lines can be cut"):
         open_source(parse_spec(f"recombined:folder:{lines}"), "train")

@@ -1,6 +1,9 @@
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import bar_info, bar_line, bar_recognizer, png, write_bar_folder, write_folder, write_trocr
@@ -9,10 +12,12 @@ from networks import make_network, weights_of
 from quillread.cli.main import main
 from quillread.config import dump
 from quillread.decode.confidence import calibrate
+from quillread.images.preprocess import PreprocessConfig
 from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.compact.onnx_file import CompactConfig, write_onnx
 from quillread.models.model_folder import ONNX_NAME, read_info, write_info
 from quillread.recognize.recognizer import LineRecognizer
+from quillread.types import Calibration, ErrorCurve
 
 
 @pytest.fixture
@@ -166,3 +171,78 @@ def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.Mon
     for text, share in (("ab cd", 1 / 4), ("da", 3 / 4)):
         (transcript,) = bar_recognizer().read([bar_line(text)])
         assert calibrate(math.log(transcript.confidence), fitted) == pytest.approx(share, abs=0.01)
+
+
+def write_bar_lines(folder: Path, count: int, shares: tuple[float, float]) -> Path:
+    """Lines of bars, short and long, with a text each; of both a share is what a recogniser reads there."""
+    folder.mkdir()
+    for text, share in zip(("da", "abcde"), shares, strict=True):  # longer words are less likely
+        for i in range(count // 2):
+            (folder / f"{text}-{i:03}.png").write_bytes(png(bar_line(text)))
+            (folder / f"{text}-{i:03}.txt").write_text(text if i < share * count // 2 else "aaa", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("count", "share"), [(8, 0.5), (8, 1.0), (60, 0.0)])
+def test_lines_that_tell_little_leave_fitted_confidences_as_they_are(
+    count: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
+    known = bar_info(line_calibration=Calibration(0.7, -6.0), word_calibration=Calibration(0.6, -6.0))
+    write_info(known, tmp_path / "bars")
+    lines = write_bar_lines(tmp_path / "lines", count, (share, share))
+    assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}"]) == 0
+    assert read_info(tmp_path / "bars") == known
+    assert "the confidences stay: " in capsys.readouterr().err
+
+
+def test_the_errors_to_be_expected_are_fitted_with_the_confidences_of_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
+    stale = ErrorCurve((0.0, 0.001), (0.9, 0.95))
+    write_info(bar_info(line_calibration=Calibration(1.0, 5.0), error_curve=stale), tmp_path / "bars")
+    lines = write_bar_lines(tmp_path / "lines", 60, (0.9, 0.1))
+    assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}"]) == 0
+    info = read_info(tmp_path / "bars")
+    assert info.word_calibration != Calibration()
+    assert info.error_curve != stale
+
+
+def test_models_that_see_lines_in_other_ways_are_not_averaged(
+    compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = shutil.copytree(compact, tmp_path / "other")
+    info = read_info(compact)
+    write_info(replace(info, preprocess=PreprocessConfig(steps=("grayscale",)), column_width=8), other)
+    assert main(["models", "average", str(compact), str(other), str(tmp_path / "mean")]) == 2
+    assert "they differ in preprocessing, width of columns" in capsys.readouterr().err
+
+
+def test_models_of_a_network_that_is_not_told_are_not_averaged(
+    compact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_info(bar_info(), compact)
+    assert main(["models", "average", str(compact), str(compact), str(tmp_path / "mean")]) == 2
+    assert "does not say what its network is like" in capsys.readouterr().err
+    assert not (tmp_path / "mean").exists()
+
+
+@pytest.mark.parametrize("action", ["quantise", "average"])
+def test_an_interruption_leaves_no_part_of_a_model(
+    action: str, compact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    where = "models.compact.quantise.quantise" if action == "quantise" else "train.run_folder.write_onnx"
+    monkeypatch.setattr(f"quillread.{where}", end)
+    lines = write_folder(tmp_path / "lines", ["abc", "de a"])
+    before = {path.name for path in tmp_path.iterdir()}
+    given = [str(compact), *([str(compact)] if action == "average" else []), str(tmp_path / "made")]
+    data = ["--data", str(lines)] if action == "quantise" else []
+    assert main(["models", action, *given, *data]) == 130
+    assert {path.name for path in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    assert main(["models", action, *given, *data]) == 0
+    assert read_info(tmp_path / "made").charset == read_info(compact).charset

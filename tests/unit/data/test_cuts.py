@@ -61,3 +61,10 @@ def test_the_image_may_be_grey():
     image = bar_line("ab cd")
     (transcript,) = bar_recognizer().read([image])
     assert find_cuts("ab cd", transcript.characters, np.ascontiguousarray(image[..., 0])) == cuts_of("ab cd")
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_a_file_without_cuts_says_so(content: str, tmp_path):
+    (tmp_path / "cuts.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match="holds no cuts"):
+        list(read_cuts(tmp_path / "cuts.jsonl"))

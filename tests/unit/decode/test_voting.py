@@ -43,6 +43,12 @@ def test_a_sure_reading_outvotes_two_unsure_ones():
     assert vote([reading("cut", 0.3), reading("cat", 0.9), reading("cut", 0.3)]).text == "cat"
 
 
+def test_a_letter_and_a_mark_of_two_readings_become_one_character():
+    result = vote([reading("abn"), reading("abn\u0303", 0.9), reading("abn\u0303", 0.9)])
+    assert result.text == "abñ"
+    assert [c.text for c in result.characters] == ["a", "b", "ñ"]
+
+
 texts = st.text("ab c", max_size=12).map(str.strip)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import bar_line, bar_recognizer, png
 
-from quillread.data.source import readable
+from quillread.data.source import RewrittenSource, Row, RowSource, readable
 from quillread.errors import DataError
 from quillread.evaluate.report import measure, run_evaluation
 from quillread.reader import Reader
@@ -82,6 +82,15 @@ def test_images_can_be_asked_for_by_id():
 def test_two_lines_of_one_id_are_refused():
     with pytest.raises(DataError, match="lines: two lines have the id 'x'"):
         run_evaluation(bar_reader(), Lines(["dead", "bead"], ids=["x", "x"]))
+
+
+@pytest.mark.parametrize("changes", [(), (("a", "b"),)])
+def test_two_lines_of_one_id_are_refused_before_any_is_read(changes, monkeypatch: pytest.MonkeyPatch):
+    reader = bar_reader()
+    monkeypatch.setattr(Reader, "read_lines", lambda *_: pytest.fail("a line is read"))
+    source = RowSource("lines", [Row(name, png(bar_line("dead")), "dead") for name in ("x", "y", "x")])
+    with pytest.raises(DataError, match="lines: two lines have the id 'x'"):
+        run_evaluation(reader, RewrittenSource(source, changes) if changes else source)
 
 
 def test_a_source_without_lines_is_refused():

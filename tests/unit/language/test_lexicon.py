@@ -15,6 +15,12 @@ def test_words_are_found_in_lower_case_one_by_one(tmp_path: Path):
     assert len(lexicon) == 5
 
 
+def test_a_word_with_marks_is_one_word(tmp_path: Path):
+    (tmp_path / "names.txt").write_text("Cap\u0303n p\u0303", encoding="utf-8")
+    lexicon = read_lexicon([tmp_path / "names.txt"])
+    assert "cap\u0303n" in lexicon and "p\u0303" in lexicon and len(lexicon) == 2
+
+
 @pytest.mark.slow
 def test_two_million_names_take_little_memory():
     tracemalloc.start()

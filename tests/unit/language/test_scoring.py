@@ -53,6 +53,23 @@ def test_the_length_adds_for_each_character(model):
     assert language(model, 0.0, 0.0, 0.5).score("abcd") == pytest.approx(2.0)
 
 
+def test_a_mark_stands_on_a_letter_of_its_word(model):
+    scorer = language(model)
+    state = scorer.start()
+    for character in "the h\u0303ouse\u0303":
+        _, state = scorer.extend(state, character)
+    assert state.word == "h\u0303ous\u1ebd"
+    _, state = scorer.extend(state, " ")
+    _, house = model.words.score(0, "house", 0.0)
+    assert (state.word, state.before) == ("", house)
+
+
+def test_a_mark_without_a_word_before_it_begins_none(model):
+    scorer = language(model)
+    _, state = scorer.extend(scorer.start(), "\u0303")
+    assert state.word == ""
+
+
 def test_words_in_capitals_are_known(model):
     scorer = language(model)
     assert scorer.score("THE HOUSE") > scorer.score("THX HQUSE") + 10

@@ -56,6 +56,8 @@ def test_a_doubtful_word_becomes_a_known_one_near_it(corrector, text, doubted, b
     ("text", "doubted"),
     [
         ("in the viltage", ""),
+        ("the viltag\u0303e", "       ^"),
+        ("the viltag\u0303", "       ^"),
         ("in the village", "          ^"),
         ("in 1914 we", "    ^"),
         ("vi11age", "  ^"),

@@ -18,6 +18,7 @@ def model(*texts: str, least: int = 1, pairs: int = 1) -> WordModel:
         ("l'homme est grand-père", [["l", "homme", "est", "grand", "père"]]),
         ("in 1914 we", [["in"], ["we"]]),
         ("3,50 §", []),
+        ("cap\u0303n, p\u0303 \u0303a", [["cap\u0303n", "p\u0303"], ["a"]]),
     ],
 )
 def test_words_are_letters_and_clauses_end_at_other_marks(text, found):

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import unicodedata
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from fakes import BAR_CHARSET, BarBackend, bar_info, draw_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.errors import ImageError
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
@@ -115,3 +118,38 @@ def test_a_narrow_image_is_read():
 def test_an_image_of_another_form_is_refused(shape: tuple[int, ...]):
     with pytest.raises(ImageError):
         read_one(np.zeros(shape, np.uint8))
+
+
+def read_as(text: str, probability: float = 0.9, alternatives: tuple[tuple[str, float], ...] = ()) -> Transcript:
+    """What becomes of a text that a network wrote, a pixel for each of its characters."""
+    emissions = tuple(Emission(c, probability, float(i), i + 1.0) for i, c in enumerate(text))
+    hypothesis = Hypothesis(text, emissions, -1.0, alternatives)
+    image = np.full((48, max(len(text), 1), 3), 255, np.uint8)
+    return LineRecognizer(lambda images: [hypothesis for _ in images], bar_info()).read([image])[0]
+
+
+@given(
+    st.text(st.sampled_from("an ñ\u0303\u0301\u0323\u0334\u212b\u1100\u1161\u0f73\u0958"), max_size=12)
+    | st.text(max_size=8)
+)
+@settings(max_examples=400)
+def test_what_is_read_is_nfc_with_a_place_for_each_character(text: str):
+    transcript = read_as(text)
+    assert transcript.text == unicodedata.normalize("NFC", text.strip(" "))
+    assert [c.text for c in transcript.characters] == list(transcript.text)
+    ends = [x for c in transcript.characters for x in (c.x0, c.x1)]
+    assert ends == pytest.approx(sorted(ends))
+    assert [w.text for w in transcript.words] == [word for word in transcript.text.split(" ") if word]
+    whole = math.prod(c.confidence for c in transcript.characters)
+    assert whole == pytest.approx(0.9 ** len(text.strip(" ")))
+
+
+def test_a_letter_and_its_mark_become_one_character_in_the_place_of_both():
+    transcript = read_as("an\u0303a")
+    assert [(c.text, c.x0, c.x1) for c in transcript.characters] == [("a", 0, 1), ("ñ", 1, 3), ("a", 3, 4)]
+    assert transcript.characters[1].confidence == pytest.approx(0.81)
+
+
+def test_other_readings_are_nfc_and_differ_from_the_text():
+    transcript = read_as("ñ", alternatives=(("n\u0303", -1.0), ("p\u0303", -2.0), ("a\u0303", -3.0), ("ã", -4.0)))
+    assert [other.text for other in transcript.alternatives] == ["p\u0303", "ã"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import line_image, write_trocr
+from fakes import bar_info, line_image, write_trocr
 from liveliness import write_lively
 
 from quillread.language.catalog import LanguageConfig, LanguageOpener
@@ -10,7 +10,8 @@ from quillread.language.choice import LanguageSettings
 from quillread.models.catalog import describe
 from quillread.models.trocr.export import export
 from quillread.recognize.load import load
-from quillread.recognize.record import Recorder, read_again
+from quillread.recognize.record import Record, Recorder, read_again
+from quillread.text.charset import Charset
 
 IMAGE = line_image("there was an old man in the house by the river", 48)
 
@@ -25,6 +26,17 @@ def test_a_recorded_line_is_read_again_as_a_recogniser_reads_it():
     assert reading.text.strip() == read.text
     assert record.readings[0].text.strip() == plain.text
     assert [view.dtype for view in record.views] == [np.float16]
+
+
+def test_a_letter_and_its_mark_are_read_again_as_one_character():
+    charset = Charset("an\u0303")
+    columns = np.full((8, len(charset)), -9.0, np.float16)
+    for column, label in enumerate(charset.encode("an\u0303a")):
+        columns[2 * column, label] = columns[2 * column + 1, 0] = -0.01
+    info = bar_info(charset=charset.characters)
+    (reading,) = read_again([Record((columns,), ())], info, None, LanguageSettings())
+    assert reading.text == "aña"
+    assert [e.text for e in reading.emissions] == ["a", "ñ", "a"]
 
 
 def test_readings_of_trocr_are_recorded(tmp_path: Path):

@@ -1,14 +1,15 @@
+import csv
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from fakes import write_folder
+from fakes import line_image, png, write_folder
 from runs import changed, train_config
 
 from quillread.data.recombined import LineCuts, write_cuts
-from quillread.data.split import HeldSource
+from quillread.data.split import HeldSource, hold_out
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
@@ -49,6 +50,90 @@ def test_sources_of_the_same_name_have_metrics_of_their_own(tmp_path):
     settings = dataclasses.replace(settings, validation=settings.data * 2)
     lines = opened(settings)
     assert [part.name for part in lines.validation] == ["lines", "lines_2"]
+
+
+def write_table(path, groups, text="line", splits=None):
+    """A line of each group, in a CSV file."""
+    rows = [["image", "text", "group", "split"]]
+    for i, group in enumerate(groups):
+        image = path.with_name(f"{path.stem}-{i}.png")
+        image.write_bytes(png(line_image(f"{text} {i}")))
+        rows.append([image.name, f"{text} {i}", group, splits[i] if splits else "train"])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return f"csv:{path}"
+
+
+def sides_of(lines: RunLines, fact) -> tuple[set[str], set[str]]:
+    trained = {fact(s.sample(int(i), None)) for s, part in zip(lines.sources, lines.usable, strict=True) for i in part}
+    return trained, {fact(sample) for part in lines.validation for sample in part.samples}
+
+
+@pytest.mark.parametrize("how", [{"validation_share": 0.25}, *({"fold": [k, 4]} for k in (1, 2, 3, 4))], ids=str)
+def test_groups_of_several_sources_are_held_out_of_all_of_them(how, tmp_path):
+    writers = [f"writer {i}" for i in range(8)]
+    data = [write_table(tmp_path / "a.csv", writers), write_table(tmp_path / "b.csv", [*writers[2:], "other"], "other")]
+    trained, held = sides_of(opened(train_config(data=data, batch_size=2, **how)), lambda sample: sample.group)
+    assert held and not trained & held
+
+
+@pytest.mark.parametrize("how", [{"validation_share": 0.25}, *({"fold": [k, 4]} for k in (1, 2, 3, 4))], ids=str)
+def test_a_line_of_several_sources_is_held_out_of_all_of_them(how, tmp_path):
+    settings = config(tmp_path, count=12, **how)
+    more = write_folder(tmp_path / "more", [f"line {i}" for i in range(4, 16)])
+    settings = changed(settings, data=[*settings.data, *settings.data, f"folder:{more}"], validation_lines=0)
+    trained, held = sides_of(opened(settings), lambda sample: sample.text)
+    assert held and not trained & held
+
+
+def test_sources_that_share_nothing_are_parted_each_by_itself(tmp_path):
+    writers = [f"writer {i}" for i in range(8)]
+    first = write_table(tmp_path / "a.csv", writers)
+    other = write_table(tmp_path / "b.csv", [f"hand {i}" for i in range(8)], "other")
+    settings = train_config(data=[first, other], batch_size=2)
+    for number, (spec, part) in enumerate(zip((first, other), opened(settings).validation, strict=True)):
+        source = open_sources(train_config(data=[spec]))[0]
+        groups = [source.group(i) for i in range(8)]
+        _, held = hold_out(groups, settings.validation_share, np.random.default_rng((settings.seed, 3, number)))
+        assert [sample.group for sample in part.samples] == [groups[i] for i in held]
+
+
+def test_validation_lines_that_are_trained_on_are_told(tmp_path, caplog):
+    settings = config(tmp_path)
+    opened(dataclasses.replace(settings, validation=settings.data))
+    assert "20 of the 20 validation lines, or more, are trained on" in caplog.text
+    caplog.clear()
+    other = write_folder(tmp_path / "other", [f"other {i}" for i in range(5)])
+    opened(changed(settings, validation=[f"folder:{other}"]))
+    assert not caplog.text
+
+
+def test_groups_in_training_and_validation_are_told(tmp_path, caplog):
+    writers = ["ann", "bob", "bob", "cid", "dan"]
+    splits = ["train", "train", "validation", "validation", "train"]
+    table = write_table(tmp_path / "a.csv", writers, splits=splits)
+    opened(train_config(data=[table], validation=[table], batch_size=2))
+    assert "groups (writers or documents) that are in training and validation: 1 " in caplog.text
+    assert "(1 of 2 validation lines), bob;" in caplog.text
+
+
+def test_validation_lines_without_text_are_skipped(tmp_path, caplog):
+    settings = config(tmp_path)
+    other = write_folder(tmp_path / "other", ["", "good", ""])
+    lines = opened(changed(settings, validation=[f"folder:{other}"]))
+    assert [sample.text for sample in lines.validation[0].samples] == ["good"]
+    assert "1 validation lines (skipped: 2 without text)" in caplog.text
+    empty = write_folder(tmp_path / "empty", ["", ""])
+    with pytest.raises(DataError, match="none of its 2 validation lines has a text"):
+        opened(changed(settings, validation=[f"folder:{empty}"]))
+
+
+def test_characters_of_validation_lines_that_cannot_be_written_are_told_once(tmp_path, caplog):
+    settings = config(tmp_path)
+    other = write_folder(tmp_path / "other", ["ʒaʒ", "ʒ", "good"])
+    opened(changed(settings, validation=[f"folder:{other}"]))
+    assert caplog.text.count("3 characters of the validation lines cannot be written by the model") == 1
+    assert "'ʒ' 3" in caplog.text
 
 
 def test_one_line_cannot_be_split(tmp_path):

@@ -1,5 +1,6 @@
 """Lines as TrOCR is trained on them: the canvas of its image processor, the tokens of its tokenizer."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from quillread.images.fit import CanvasConfig, pad_to_canvas, squash
 from quillread.images.preprocess import StepCache
 from quillread.models.trocr.loading import Trocr
 from quillread.models.trocr.pixels import line_pixels, only_resizes, resize_line
-from quillread.text.tokenizer import encode_text
+from quillread.text.tokenizer import TokenizerSpeller, encode_text
 from quillread.train.config import TrainConfig
 from quillread.train.looks import trocr_looks
 from quillread.types import UInt8Image
@@ -82,6 +83,10 @@ class TrocrForm:
         if self._labels.overlong == "truncate" or self.tokens(text) <= self.max_tokens:
             return None
         return f"with more than {self.max_tokens} tokens"
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Count the characters that the tokens do not give back."""
+        return TokenizerSpeller(self._tokenizer, self.max_tokens).unknown(text)
 
     def cuts(self, text: str) -> bool:
         """Texts of more tokens than labels may have."""
