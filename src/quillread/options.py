@@ -26,6 +26,7 @@ from quillread.version import __version__
 
 MOST_VARIANTS = 7
 _NONE = "none"
+_SHIPPED = (*SHIPPED, AUTO_MODEL, *SHIPPED_LANGUAGES, AUTO, _NONE)
 _ELSEWHERE = ("models", "threads", "lm", "lexicons", "segmentation", "segmenter")
 """Options that provenance names by their content, and threads, which change nothing."""
 
@@ -175,8 +176,8 @@ class ReadOptions:
 
 
 def _as_name(path: Path) -> str:
-    """A path as options name it: what is but a name would be taken for that of a model that ships."""
-    return str(path) if len(path.parts) > 1 else str(Path.cwd() / path)
+    """A path as options name it, such that it is not taken for a model or language that ships."""
+    return str(path.absolute() if str(path) in _SHIPPED else path)
 
 
 class Provenance(Mapping[str, Any]):
