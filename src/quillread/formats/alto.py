@@ -16,6 +16,7 @@ from quillread.formats.xml_io import (
     Names,
     add,
     find_kind,
+    is_picture,
     label_of,
     make_line,
     parse_points,
@@ -65,12 +66,8 @@ def read_alto(path: Path) -> Page:
     rank = _reading_order(root)
     labels = {tag.get("ID", ""): tag.get("LABEL", "") for tags in root.iter("Tags") for tag in tags}
     blocks = (_read_block(element, rank, labels, path) for element in _ordered_blocks(page, rank))
-    regions = tuple(block for block in blocks if block.lines or _is_picture(block))
+    regions = tuple(block for block in blocks if block.lines or is_picture(block))
     return Page(source=source or path.name, number=1, width=width, height=height, regions=regions)
-
-
-def _is_picture(region: Region) -> bool:
-    return region.kind == "picture" and len(region.polygon.points) > 2
 
 
 def _reading_order(root: Element) -> dict[str, int]:

@@ -18,6 +18,7 @@ from quillread.formats.xml_io import (
     Names,
     add,
     find_kind,
+    is_picture,
     label_of,
     make_line,
     parse_points,
@@ -69,12 +70,8 @@ def read_page_xml(path: Path) -> Page:
         number=1,
         width=width,
         height=height,
-        regions=tuple(region for region, _ in found if region.lines or _is_picture(region)),
+        regions=tuple(region for region, _ in found if region.lines or is_picture(region)),
     )
-
-
-def _is_picture(region: Region) -> bool:
-    return region.kind == "picture" and len(region.polygon.points) > 2
 
 
 def _ordered_regions(page: Element) -> list[Element]:

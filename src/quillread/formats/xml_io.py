@@ -246,6 +246,11 @@ def find_kind(labels: Iterable[str]) -> tuple[RegionKind, str | None]:
     return _KINDS.get(label or "", "text"), label
 
 
+def is_picture(region: Region) -> bool:
+    """Whether a region is a picture with an outline, which stays though it has no lines."""
+    return region.kind == "picture" and len(region.polygon.points) > 2
+
+
 def label_of(region: Region) -> str | None:
     """Return what a file calls a region: what it was called where it comes from, if it is of that kind still."""
     is_told = region.label and _KINDS.get(region.label, "text") == region.kind
