@@ -257,7 +257,7 @@ def assemble(
     values = merge(apply_overrides(document or {}, overrides), changes or {})
     if model:
         values["start"] = model
-    elif isinstance(start := values.get("start"), str) and (Path(start) / INFO_NAME).is_file():
+    elif isinstance(start := values.get("start"), str) and (start in SHIPPED or (Path(start) / INFO_NAME).is_file()):
         own = _settings_of(start)
     if own and values.setdefault("family", own["family"]) != own["family"]:
         raise ConfigError(

@@ -291,6 +291,8 @@ def test_a_file_goes_before_the_model_and_overrides_before_the_file(model: Path)
 
 def test_a_start_that_a_file_names_lends_what_belongs_to_its_weights(model: Path):
     assert assemble({"start": str(model)}).compact.network.sequence_width == 32
+    open_model = assemble({"start": "open"})
+    assert (open_model.compact.ink.height, open_model.compact.network.blocks) == (64, (1, 1, 1, 1))
 
 
 def test_settings_of_another_family_than_the_model_are_refused(model: Path):
