@@ -324,13 +324,18 @@ def _write(reading: Reading, name: str, path: str | Path | BinaryIO, images: Seq
 class Calibration:
     """How what a reading reports becomes the probability of being right.
 
-    sigmoid(scale * logit(p) + agreement * logit(share) + shift), p from the network, share from the search.
+    sigmoid(scale * logit(p) + agreement * logit(share) + line * logit(line share) - nats * log(line nats) + shift): p
+    from the network, shares from the search, nats from what the network read in the line before it had a language.
     """
 
     scale: float = 1.0
     shift: float = 0.0
     agreement: float = 0.0
     """How much it counts that the readings which a search compared agree; 0 where nothing was compared."""
+    line: float = 0.0
+    """Likewise, for a word, that the readings of the whole line agree."""
+    nats: float = 0.0
+    """How much it counts that the network itself was sure of the line: where it is not, a language guesses."""
 
 
 @dataclass(frozen=True, slots=True)

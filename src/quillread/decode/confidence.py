@@ -1,7 +1,8 @@
 """From what a model reports to the probability of being right."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,62 +16,80 @@ _LEAST_SHARE = 1e-4
 _LEAST_SLOPE = 1e-3
 """A smaller slope teaches nothing: it moves no probability by more than 2 %, and its sign may be rounding noise."""
 
+_LEAST_NATS = 1e-3
+"""Networks that are surer of a line than this count as this sure."""
+
 _RIDGE = 1e-3
 """Keeps the fit finite where right and wrong can be told apart without error."""
 
 
-def calibrate(log_probability: float, calibration: Calibration, share: float | None = None) -> float:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is reported of a reading, or of a word of it."""
+
+    log_probability: float
+    """Of the network, at most 0."""
+    share: float | None = None
+    """Share of the reading, or of the word, among the readings that were compared, 0 to 1; None if none were."""
+    line: float | None = None
+    """Of a word: the share of the reading of its line."""
+    nats: float | None = None
+    """Nats a character that the network's own reading of the line lacks to certainty, before there was a language."""
+
+
+_SENSES: dict[str, Callable[[Report], float]] = {
+    "scale": lambda report: _logit(report.log_probability),
+    "agreement": lambda report: 0.0 if report.share is None else _share_logit(report.share),
+    "line": lambda report: 0.0 if report.line is None else _share_logit(report.line),
+    "nats": lambda report: 0.0 if report.nats is None else -math.log(max(report.nats, _LEAST_NATS)),
+}
+"""Weight of a calibration -> what it weighs: the more of it, the surer. 0 where nothing is reported."""
+
+
+def calibrate(report: Report, calibration: Calibration) -> float:
     """Map what a reading reports to a calibrated probability (Platt scaling on the logits).
 
     Args:
-        log_probability: Of the network, at most 0.
-        calibration: The default leaves the probability as it is.
-        share: Share of the reading, or of a word, among the readings that were compared, 0 to 1; None if none were.
+        report: Of the reading, or of a word of it.
+        calibration: The default leaves the probability of the network as it is.
     """
-    z = calibration.scale * _logit(log_probability) + calibration.shift
-    if share is not None:
-        z += calibration.agreement * _share_logit(share)
+    z = calibration.shift + sum(getattr(calibration, name) * sense(report) for name, sense in _SENSES.items())
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, z))))
 
 
-def fit_calibration(
-    log_probabilities: Sequence[float], right: Sequence[bool], shares: Sequence[float] | None = None
-) -> Calibration:
+def fit_calibration(reports: Sequence[Report], right: Sequence[bool]) -> Calibration:
     """Find the calibration by maximum likelihood.
 
     Source: J. Platt, "Probabilistic outputs for support vector machines", 1999.
 
     Args:
-        log_probabilities: What the model reported, one a line.
+        reports: What was reported, one a reading or word.
         right: Whether it was right.
-        shares: Shares of the readings, if a search compared some.
 
     Returns:
-        The fitted map; the identity if all were right or all wrong, or likelier readings were not more often right.
+        The fitted map, without what would count against its sense; the identity if all were right or all wrong, or
+        likelier readings were not more often right.
     """
-    x = np.array([_logit(p) for p in log_probabilities])
     y = np.asarray(right, np.float64)
     if len(y) == 0 or y.min() == y.max():
         return Calibration()
-    ones = np.ones_like(x)
-    if shares is None:
-        return _usable(*_fit_logistic(np.stack([x, ones], axis=1), y).tolist())
-    agreed = np.array([_share_logit(share) for share in shares])
-    scale, shift, agreement = _fit_logistic(np.stack([x, ones, agreed], axis=1), y).tolist()
-    if scale < 0:  # the share says it all
-        agreement, shift = _fit_logistic(np.stack([agreed, ones], axis=1), y).tolist()
-        scale = 0.0
-    elif agreement < 0:
-        scale, shift = _fit_logistic(np.stack([x, ones], axis=1), y).tolist()
-        agreement = 0.0
-    return _usable(scale, shift, agreement)
+    seen = {name: np.array([sense(report) for report in reports]) for name, sense in _SENSES.items()}
+    names = ["scale", *(name for name in seen if name != "scale" and seen[name].any())]
+    while names:
+        *weights, shift = _fit_logistic(
+            np.stack([*(seen[name] for name in names), np.ones_like(y)], axis=1), y
+        ).tolist()
+        least = min(range(len(names)), key=weights.__getitem__)
+        if weights[least] >= 0:
+            # Otherwise there is nothing to learn from such data.
+            teaches = sum(weights) >= _LEAST_SLOPE and math.isfinite(sum(weights) + shift)
+            return Calibration(shift=shift, **_weights(names, weights)) if teaches else Calibration()
+        del names[least]
+    return Calibration()
 
 
-def _usable(scale: float, shift: float, agreement: float = 0.0) -> Calibration:
-    # Likelier readings that are not more often right: there is nothing to learn from such data.
-    teaches = min(scale, agreement) >= 0 and scale + agreement >= _LEAST_SLOPE
-    finite = math.isfinite(scale + shift + agreement)
-    return Calibration(scale, shift, agreement) if teaches and finite else Calibration()
+def _weights(names: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
+    return {"scale": 0.0} | dict(zip(names, weights, strict=True))
 
 
 def _fit_logistic(features: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from quillread.decode.confidence import Report
 from quillread.text.normalise import compositions
 
 _LEAST = 1e-26
@@ -42,6 +43,8 @@ class Hypothesis:
     """Rows of writing that the image was seen to hold, if that was looked at."""
     alternative_shares: tuple[float, ...] = ()
     """Of `alternatives`, as `share`; empty if none were compared."""
+    nats: float | None = None
+    """Nats a character that the network's own reading of the line lacks to certainty; None if no language was asked."""
 
     def scaled(self, factor: float, limit: float) -> "Hypothesis":
         """The same with positions multiplied by `factor`, none beyond `limit`."""
@@ -88,7 +91,7 @@ def _as_characters(run: Sequence[Emission], text: str) -> Iterator[Emission]:
     for i, character in enumerate(text):
         left = run[0].start + i * width
         right = left + width if i + 1 < count else run[-1].stop
-        yield Emission(character, probability, left, right, word_report(run)[1])
+        yield Emission(character, probability, left, right, word_share(run))
 
 
 def word_runs(emissions: Sequence[Emission]) -> list[list[Emission]]:
@@ -102,7 +105,17 @@ def word_runs(emissions: Sequence[Emission]) -> list[list[Emission]]:
     return [run for run in runs if run]
 
 
-def word_report(run: Sequence[Emission]) -> tuple[float, float | None]:
-    """What the network says of a word, as a log probability, and the share of the readings that have it."""
-    shares = [e.share for e in run if e.share is not None]
-    return sum(math.log(max(e.probability, _LEAST)) for e in run), min(shares, default=None)
+def word_share(run: Sequence[Emission]) -> float | None:
+    """Share of the readings that have a word; None if none were compared."""
+    return min((e.share for e in run if e.share is not None), default=None)
+
+
+def report_line(reading: Hypothesis) -> Report:
+    """What is reported of a reading."""
+    return Report(reading.log_probability, reading.share, nats=reading.nats)
+
+
+def report_word(run: Sequence[Emission], reading: Hypothesis) -> Report:
+    """What is reported of a word of a reading."""
+    log_probability = sum(math.log(max(e.probability, _LEAST)) for e in run)
+    return Report(log_probability, word_share(run), reading.share, reading.nats)

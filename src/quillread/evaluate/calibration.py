@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.decode.confidence import calibrate, fit_calibration
+from quillread.decode.confidence import Report, calibrate, fit_calibration
 from quillread.evaluate.metrics import EditCounts
 from quillread.text.align import align
 from quillread.types import Calibration, Transcript
@@ -148,14 +148,14 @@ def _choose(reported: Sequence[_Reported], known: Calibration | None) -> Calibra
 
 def _fit(reported: Sequence[_Reported]) -> Calibration:
     pairs = list(itertools.chain.from_iterable(reported))
-    return fit_calibration([_log(p) for p, _ in pairs], [right for _, right in pairs])
+    return fit_calibration([Report(_log(p)) for p, _ in pairs], [right for _, right in pairs])
 
 
 def _surprise(reported: Sequence[_Reported], calibration: Calibration) -> float:
     """How little calibrated confidences foresee what is right: the cross-entropy, in nats."""
     total = 0.0
     for p, right in itertools.chain.from_iterable(reported):
-        confidence = calibrate(_log(p), calibration)
+        confidence = calibrate(Report(_log(p)), calibration)
         total -= _log(confidence if right else 1 - confidence)
     return total
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from quillread.decode.confidence import (
+    Report,
     calibrate,
     choose_for_review,
     doubt,
@@ -15,7 +16,7 @@ from quillread.decode.confidence import (
     fit_calibration,
     fit_error_curve,
 )
-from quillread.decode.hypothesis import Hypothesis, strip_emissions, word_report, word_runs
+from quillread.decode.hypothesis import Hypothesis, report_line, report_word, strip_emissions, word_runs
 from quillread.errors import DataError
 from quillread.evaluate.bootstrap import Interval, interval95, resampled_sums
 from quillread.evaluate.calibration import expected_calibration_error, reliability_bins
@@ -192,15 +193,10 @@ def fit_confidences(lines: Sequence[TuningLine], readings: Sequence[Hypothesis])
     """Fit the confidences of lines and words that were read with a language; those read without have others."""
     pairs = [(x, h) for x, h in zip(lines, readings, strict=True) if h.share is not None]
     of_lines = fit_calibration(
-        [h.log_probability for _, h in pairs],
-        [h.text.strip() == x.reference.strip() for x, h in pairs],
-        [h.share or 0.0 for _, h in pairs],
+        [report_line(h) for _, h in pairs], [h.text.strip() == x.reference.strip() for x, h in pairs]
     )
     words = [word for x, h in pairs for word in _judged_words(x.reference, h)]
-    of_words = fit_calibration(
-        [p for p, _, _ in words], [right for _, _, right in words], [s or 0.0 for _, s, _ in words]
-    )
-    return of_lines, of_words
+    return of_lines, fit_calibration([report for report, _ in words], [right for _, right in words])
 
 
 def fit_curve(lines: Sequence[TuningLine], readings: Sequence[Hypothesis], by: Confidences) -> ErrorCurve:
@@ -222,7 +218,12 @@ def refit_curve(lines: Sequence[tuple[Sample, Transcript]], of_words: Calibratio
     """
     texts = [(sample.text, read.text) for sample, read in lines]
     doubts = [
-        doubt([(word.text, calibrate(math.log(max(word.confidence, _LEAST_LIKELY)), of_words)) for word in read.words])
+        doubt(
+            [
+                (word.text, calibrate(Report(math.log(max(word.confidence, _LEAST_LIKELY))), of_words))
+                for word in read.words
+            ]
+        )
         for _, read in lines
     ]
     groups = [sample.group for sample, _ in lines]
@@ -256,8 +257,9 @@ def _fit_rates(groups: Sequence[str], texts: Sequence[tuple[str, str]], of_lines
 
 
 def _doubt(reading: Hypothesis, by: Confidences) -> float:
-    runs = [("".join(e.text for e in run), word_report(run)) for run in word_runs(strip_emissions(reading.emissions))]
-    return doubt([(text, calibrate(p, by.word_calibration, share)) for text, (p, share) in runs])
+    runs = word_runs(strip_emissions(reading.emissions))
+    sure = [calibrate(report_word(run, reading), by.word_calibration) for run in runs]
+    return doubt([("".join(e.text for e in run), confidence) for run, confidence in zip(runs, sure, strict=True)])
 
 
 def review_kept(
@@ -272,12 +274,12 @@ def review_kept(
     return {"target": REVIEWED, "accepted": len(kept) / max(len(lines), 1), "cer_of_accepted": counts.rate}
 
 
-def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[float, float | None, bool]]:
-    """For each word read what the network says of it, its share, and whether it is right."""
+def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[Report, bool]]:
+    """For each word read what is reported of it, and whether it is right."""
     runs = word_runs(strip_emissions(reading.emissions))
     texts = ["".join(e.text for e in run) for run in runs]
     right = [wrote == found for wrote, found in align(reference.split(), texts) if found is not None]
-    return [(*word_report(run), is_right) for run, is_right in zip(runs, right, strict=True)]
+    return [(report_word(run, reading), is_right) for run, is_right in zip(runs, right, strict=True)]
 
 
 def report(
@@ -304,9 +306,10 @@ def report(
     of_words: list[tuple[float, bool]] = []
     for x, h in zip(lines, readings, strict=True):
         by: Confidences = info if h.share is None else settings
-        sure = calibrate(h.log_probability, by.line_calibration, h.share)
+        sure = calibrate(report_line(h), by.line_calibration)
         of_lines.append((sure, h.text.strip() == x.reference.strip()))
-        of_words.extend((calibrate(p, by.word_calibration, s), right) for p, s, right in _judged_words(x.reference, h))
+        judged = _judged_words(x.reference, h)
+        of_words.extend((calibrate(report, by.word_calibration), right) for report, right in judged)
     return {
         "lines": len(lines),
         "cer_spacing_without": total(before).rate,

@@ -53,11 +53,12 @@ class LanguageDecoder:
 
     def __call__(self, views: Sequence[LogProbs]) -> Hypothesis:
         """Read a line from its columns and those of variants of it; positions in its own, which come first."""
-        tongue = self._choice.choose(greedy_text(views[0], self._charset)) if self._choice else None
+        own = greedy_text(views[0], self._charset) if self._choice else ""
+        tongue = self._choice.choose(own) if self._choice else None
         if tongue is not None and self._choice is not None:
             found = self._search(views, tongue.language)
             if self._choice.accepts(tongue, self._charset.decode(found[0].labels)):
-                return self._place(found, views[0])
+                return replace(self._place(found, views[0]), nats=_nats(_best_path(views[0]), own))
         if len(views) == 1:
             best = greedy(views[0], self._charset)
             if not self._alternatives:
@@ -124,10 +125,21 @@ class LanguageRescorer:
         if not self._choice.accepts(tongue, readings[order[0]].text):
             return list(readings)
         shares = to_shares([scores[i] for i in order])
-        best, *others = (replace(readings[i], share=share) for i, share in zip(order, shares, strict=True))
+        nats = _nats(readings[0].log_probability, readings[0].text)
+        best, *others = (replace(readings[i], share=share, nats=nats) for i, share in zip(order, shares, strict=True))
         of_words = word_shares([best.text, *(other.text for other in others)], shares)
         emissions = tuple(replace(e, share=s) for e, s in zip(best.emissions, of_words, strict=True))
         return [replace(best, emissions=emissions), *others]
+
+
+def _best_path(log_probs: LogProbs) -> float:
+    """Log probability of the likeliest path through the columns."""
+    return float(log_probs.max(axis=1).sum())
+
+
+def _nats(log_probability: float, text: str) -> float:
+    """Nats a character that a reading lacks to certainty."""
+    return -log_probability / max(len(text.strip()), 1)
 
 
 def to_shares(scores: Sequence[float]) -> list[float]:

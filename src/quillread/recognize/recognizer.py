@@ -4,8 +4,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from quillread.decode.confidence import calibrate, doubt, expected_rate
-from quillread.decode.hypothesis import Emission, Hypothesis, compose_emissions, strip_emissions, word_report, word_runs
+from quillread.decode.confidence import Report, calibrate, doubt, expected_rate
+from quillread.decode.hypothesis import (
+    Emission,
+    Hypothesis,
+    compose_emissions,
+    report_line,
+    report_word,
+    strip_emissions,
+    word_runs,
+)
 from quillread.images.geometry import CoordMap
 from quillread.images.preprocess import StepCache, preprocess
 from quillread.models.model_folder import ModelInfo
@@ -68,15 +76,16 @@ class LineRecognizer:
         text = "".join(e.text for e in kept)
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
-        words = _words(kept, height, back, by.word_calibration)
+        words = _words(kept, hypothesis, height, back, by.word_calibration)
         others: dict[str, Alternative] = {}
         for (other, p), share in itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares):
             composed = nfc(other.strip())
             if composed != text:  # as two readings may be that differ in how they write an accent
-                others.setdefault(composed, Alternative(composed, calibrate(p, calibration, share)))
+                report = Report(p, share, nats=hypothesis.nats)
+                others.setdefault(composed, Alternative(composed, calibrate(report, calibration)))
         return Transcript(
             text=text,
-            confidence=calibrate(hypothesis.log_probability, calibration, hypothesis.share),
+            confidence=calibrate(report_line(hypothesis), calibration),
             words=words,
             characters=_characters(kept, height, back),
             alternatives=tuple(others.values()),
@@ -94,12 +103,14 @@ def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> t
     )
 
 
-def _words(emissions: Sequence[Emission], height: int, back: CoordMap, calibration: Calibration) -> tuple[Word, ...]:
+def _words(
+    emissions: Sequence[Emission], hypothesis: Hypothesis, height: int, back: CoordMap, calibration: Calibration
+) -> tuple[Word, ...]:
     words: list[Word] = []
     for run in word_runs(emissions):
         x0, x1 = run[0].start, run[-1].stop
         corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
         outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
-        log_probability, share = word_report(run)
-        words.append(Word("".join(e.text for e in run), calibrate(log_probability, calibration, share), outline))
+        sure = calibrate(report_word(run, hypothesis), calibration)
+        words.append(Word("".join(e.text for e in run), sure, outline))
     return tuple(words)

@@ -11,7 +11,7 @@ from networks import make_network, weights_of
 
 from quillread.cli.main import main
 from quillread.config import dump
-from quillread.decode.confidence import calibrate
+from quillread.decode.confidence import Report, calibrate
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.catalog import PUBLISHED, SHIPPED
 from quillread.models.compact.onnx_file import CompactConfig, write_onnx
@@ -170,7 +170,7 @@ def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.Mon
     fitted = read_info(tmp_path / "open").line_calibration
     for text, share in (("ab cd", 1 / 4), ("da", 3 / 4)):
         (transcript,) = bar_recognizer().read([bar_line(text)])
-        assert calibrate(math.log(transcript.confidence), fitted) == pytest.approx(share, abs=0.01)
+        assert calibrate(Report(math.log(transcript.confidence)), fitted) == pytest.approx(share, abs=0.01)
 
 
 def write_bar_lines(folder: Path, count: int, shares: tuple[float, float]) -> Path:

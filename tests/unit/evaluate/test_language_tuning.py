@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quillread.decode.confidence import calibrate, expected_rate
+from quillread.decode.confidence import Report, calibrate, expected_rate
 from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.evaluate.language_tuning import TuningLine, choose_weights, fit_confidences, fit_curve, halve, report
 from quillread.language.choice import LanguageSettings
@@ -67,7 +67,7 @@ def test_confidences_are_fitted_to_how_often_readings_are_right():
         lines.append(line("g", "ab cd" if right else "ab xy", "ab cd"))
         readings.append(reading("ab cd", float(np.log(share) / 2), share))
     of_lines, _ = fit_confidences(lines, readings)
-    sure, unsure = (calibrate(float(np.log(p) / 2), of_lines, p) for p in (0.9, 0.2))
+    sure, unsure = (calibrate(Report(float(np.log(p) / 2), p), of_lines) for p in (0.9, 0.2))
     assert (sure, unsure) == (pytest.approx(0.9, abs=0.06), pytest.approx(0.2, abs=0.06))
 
 

@@ -61,6 +61,17 @@ def test_readings_are_ordered_by_likelihood_and_language(choice: LanguageChoice)
     assert first.share + second.share == pytest.approx(1)
 
 
+def test_a_reading_with_a_language_tells_how_unsure_the_network_was_of_its_own(choice: LanguageChoice):
+    sure, unsure = (columns("an ald man and his dog", "an old man and his dog", share) for share in (0.2, 0.45))
+    read = LanguageDecoder(CHARSET, choice, BeamConfig())
+    nats = [read([log_probs]).nats for log_probs in (sure, unsure)]
+    # One character of 22 is in doubt.
+    assert nats == pytest.approx([-np.log(0.8) / 22, -np.log(0.55) / 22], rel=0.3)
+    assert read([columns("1914 2587", "1974 2581")]).nats is None
+    given = [hypothesis("an ald man and his dog", -11.0), hypothesis("an old man and his dog", -11.5)]
+    assert LanguageRescorer(choice)(given)[0].nats == 0.5
+
+
 def test_readings_in_no_language_stay_in_order(choice: LanguageChoice):
     given = [hypothesis("1914 2587", -2.0), hypothesis("1914 2581", -1.0)]
     assert LanguageRescorer(choice)(given) == given

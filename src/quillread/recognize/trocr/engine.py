@@ -87,7 +87,15 @@ def join_parts(parts: Sequence[Part], readings: Sequence[Hypothesis], alternativ
         tuple((other.text, other.log_probability) for other in others),
         share=best.share if compared else None,
         alternative_shares=tuple(other.share for other in others) if compared else (),
+        nats=_joined_nats(readings) if compared else None,
     )
+
+
+def _joined_nats(readings: Sequence[Hypothesis]) -> float | None:
+    """Nats a character of the parts that a language was asked about."""
+    asked = [(len(reading.text.strip()), reading.nats) for reading in readings if reading.nats is not None]
+    characters = sum(length for length, _ in asked)
+    return sum(length * nats for length, nats in asked) / characters if characters else None
 
 
 def _moved(reading: Hypothesis, part: Part) -> Hypothesis:

@@ -136,3 +136,12 @@ def test_alternatives_of_a_line_differ_from_it_and_from_each_other():
     joined = join_parts([at(0.0), at(500.0)], [first, reading("b", 0.0, -1.0)], 3)
     assert joined.alternatives == (("A b", -3.0),)
     assert math.isclose(joined.log_probability, -2.0)
+
+
+def test_a_joined_line_is_as_unsure_as_its_parts_by_their_length():
+    parts = [
+        replace(reading("abc", 0.0, -1.0), share=0.5, nats=0.2),
+        replace(reading("d", 0.0, -1.0), share=0.5, nats=0.6),
+    ]
+    assert join_parts([at(0.0), at(500.0)], parts, 0).nats == pytest.approx(0.3)
+    assert join_parts([at(0.0), at(500.0)], [reading("a", 0.0, -1.0), reading("b", 0.0, -1.0)], 0).nats is None
