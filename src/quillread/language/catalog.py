@@ -23,7 +23,7 @@ from quillread.language.spelling import Lexicon, SpellingCorrector, Vocabulary, 
 
 SHIPPED_LANGUAGES = {
     "en": "English prose of the 19th and early 20th century, modern American prose and speech",
-    "fr": "French prose, 18th and 19th century",
+    "fr": "French prose of the 18th and 19th century, letters and notaries' registers of the 17th to 20th",
 }
 """Name -> what it was made from, of the language models in `language/assets`."""
 
