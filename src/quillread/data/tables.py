@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from quillread.data.source import Row, RowSource, Source, list_few
-from quillread.data.spec import SPLITS, DataSpec
+from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, SplitError
+from quillread.files import list_files
 from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
 
@@ -68,30 +69,35 @@ def open_folder(spec: DataSpec, split: str) -> Source:
             return _open_table(spec, split, folder / table, reader)
     spec.refuse_unknown(())
     _refuse_misspelt(f"folder:{spec.where}", split)
-    found = sorted(folder.rglob("*"))
+    found = list_files(folder)
     texts = {path.with_suffix(""): path for path in found if path.suffix.lower() == ".txt" and path.is_file()}
     images = [path for path in found if is_readable_name(path)]
-    pairs = [(image, texts[image.with_suffix("")]) for image in images if image.with_suffix("") in texts]
+    own: dict[Path, Path] = {}
+    for image in images:
+        own.setdefault(image.with_suffix(""), image)
+    pairs = [(image, texts[stem]) for stem, image in own.items() if stem in texts]
     if not pairs:
         raise DataError(
             f"folder:{spec.where}: no image has a .txt file of the same name beside it",
             hint="put line-1.txt beside line-1.png, or a metadata.csv with the columns image and text",
         )
-    _warn_unpaired(folder, images, texts)
+    alone = {
+        "images have no text beside them": [image for image in images if image.with_suffix("") not in texts],
+        "texts have no image beside them": [text for stem, text in texts.items() if stem not in own],
+        "images have the text of another": [
+            image for image in images if (stem := image.with_suffix("")) in texts and image != own[stem]
+        ],
+    }
+    _warn_skipped(folder, alone)
     rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
     return RowSource(f"folder:{spec.where}", rows)
 
 
-def _warn_unpaired(folder: Path, images: Sequence[Path], texts: Mapping[Path, Path]) -> None:
-    stems = {image.with_suffix("") for image in images}
-    alone = {
-        "images have no text": [image for image in images if image.with_suffix("") not in texts],
-        "texts have no image": [text for stem, text in texts.items() if stem not in stems],
-    }
+def _warn_skipped(folder: Path, alone: Mapping[str, Sequence[Path]]) -> None:
     for told, paths in alone.items():
         if paths:
             names = list_few([str(path.relative_to(folder)) for path in paths])
-            log.warning("folder:%s: %d %s beside them and are skipped: %s", folder, len(paths), told, names)
+            log.warning("folder:%s: %d %s and are skipped: %s", folder, len(paths), told, names)
 
 
 def open_csv(spec: DataSpec, split: str) -> Source:
@@ -115,9 +121,10 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
     columns.check(str(path), found, spec)
     if columns.split not in found:
         _refuse_misspelt(str(path), split)
+    chosen = find_split(split, {str(record.get(columns.split)) for record in records})
     rows = []
     for number, record in enumerate(records, 1):
-        if columns.split in found and record.get(columns.split) != split:
+        if columns.split in found and (chosen is None or record.get(columns.split) != chosen):
             continue
         if record.get(columns.image) in (None, "") or record.get(columns.text) is None:
             raise DataError(f"{path}, row {number}: needs {columns.image!r} and {columns.text!r}, got {record}")

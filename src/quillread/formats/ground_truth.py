@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from quillread.errors import DataError, Fault, ImageError, InputError
+from quillread.files import list_files
 from quillread.formats.page_images import FOLDERS, PageImages, image_names, layout_stem
 from quillread.formats.xml_io import root_name
 from quillread.images.crop import check_extent
@@ -167,15 +168,14 @@ class GroundTruth:
 def list_layouts(where: Path) -> list[Path]:
     """List the XML files of a folder, searched recursively, in the order of their names; a file is the only one.
 
-    Folders are skipped, whatever their names, and so are hidden files: macOS puts such beside others on foreign disks.
+    Hidden files and folders are skipped: macOS puts such beside others on foreign disks, editors keep copies there.
     """
     return [path for path in _list_xml(where) if path.is_file()] if where.is_dir() else [where]
 
 
 def _list_xml(where: Path) -> list[Path]:
     """The same, with links that lead nowhere and whatever else is not a file: opening one reports it."""
-    found = (path for path in where.rglob("*") if path.suffix.lower() == ".xml")
-    return sorted((path for path in found if not (path.name.startswith(".") or path.is_dir())), key=by_number)
+    return sorted((path for path in list_files(where) if path.suffix.lower() == ".xml"), key=by_number)
 
 
 def open_layout(path: Path) -> Page | None:

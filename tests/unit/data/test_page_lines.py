@@ -319,3 +319,9 @@ def test_the_number_of_lines_and_pages_is_logged(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         open_at(tmp_path)
     assert "2 lines of 1 pages" in caplog.text
+
+
+def test_copies_in_hidden_folders_are_not_pages(tmp_path: Path):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path / ".backup", "p1", line(1, "one"))
+    assert texts(open_at(tmp_path)) == ["one"]
