@@ -178,6 +178,11 @@ def _image_path(folder: Path, name: str) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
 
 
+def find_encoding(start: bytes) -> str:
+    """The encoding of a text, to judge by its first two bytes: UTF-16 with its mark, or UTF-8 with or without one."""
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def read_text(path: Path) -> str:
     """Read a file of UTF-8, with or without a byte order mark, or of UTF-16 with one.
 
@@ -186,8 +191,8 @@ def read_text(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            is_wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        return path.read_text(encoding="utf-16" if is_wide else "utf-8-sig")
+            encoding = find_encoding(file.read(2))
+        return path.read_text(encoding=encoding)
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", hint="save it as UTF-8") from error
 
@@ -195,10 +200,9 @@ def read_text(path: Path) -> str:
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV table whose cells are parted by commas, semicolons or tabs, as its header says."""
     lines = read_text(path).split("\n")
-    told = re.fullmatch("sep=(.)", lines[0])  # a first row for Excel
-    if told:
+    delimiter, is_told = find_delimiter(lines[0])
+    if is_told:
         del lines[0]
-    delimiter = told[1] if told else max(",;\t", key=lines[0].count)
     header: list[str] = []
     records: list[dict[str, Any]] = []
     for row in _csv_rows(path, lines, delimiter):
@@ -212,6 +216,15 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         else:
             records.append(dict(zip(header, row, strict=False)))
     return records
+
+
+def find_delimiter(first: str) -> tuple[str, bool]:
+    """What parts the cells of a CSV table, to judge by its first row, and whether that row is not its header.
+
+    Such a row, `sep=;`, tells it to Excel.
+    """
+    told = re.fullmatch("sep=(.)", first)
+    return (told[1], True) if told else (max(",;\t", key=first.count), False)
 
 
 def _csv_rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
