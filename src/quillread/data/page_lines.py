@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from quillread.data.source import Cell, Row, RowSource, Source, list_few
-from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.errors import DataError, ImageError, InputError, SplitError
+from quillread.data.spec import DataSpec
+from quillread.data.tables import split_folder
+from quillread.errors import DataError, ImageError, InputError
 from quillread.formats.ground_truth import GroundTruth, fit_page, place_below
 from quillread.formats.outlines import outline_lines
 from quillread.images.crop import Outline, crop_line
@@ -51,7 +52,9 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     spec.refuse_unknown(("outline",))
     outline = cast(Outline, spec.choice("outline", get_args(Outline)))
     folder, name = Path(spec.where), f"page:{spec.where} ({split})"
-    pages, faults = read_pages(_split_folder(folder, split, name))
+    if not folder.is_dir():
+        raise DataError(f"{name}: is not a folder")
+    pages, faults = read_pages(split_folder(folder, split, name))
     lines, without_text = [], 0
     for image, page in pages.items():
         start = place_below(folder, image).with_suffix("")
@@ -152,17 +155,6 @@ def _decode(image: Path) -> UInt8Image:
             return as_positive(document.page(0))  # as when it is read
     except ImageError as error:
         raise DataError(error.message, hint=error.hint) from error
-
-
-def _split_folder(folder: Path, split: str, name: str) -> Path:
-    if not folder.is_dir():
-        raise DataError(f"{name}: is not a folder")
-    found = [path.name for path in folder.iterdir() if path.is_dir()]
-    names = {known for group in SPLITS.values() for known in group}
-    chosen = find_split(split, found)
-    if chosen is None and names & set(found):
-        raise SplitError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
-    return folder / chosen if chosen else folder
 
 
 def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:

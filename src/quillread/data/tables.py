@@ -60,16 +60,23 @@ class Columns:
 
 
 def open_folder(spec: DataSpec, split: str) -> Source:
-    """Open a folder: images with a .txt of the same stem, or metadata.csv / .jsonl (source `folder:`)."""
-    folder = Path(spec.where)
+    """Open a folder: images with a .txt of the same stem, or metadata.csv / .jsonl (source `folder:`).
+
+    If it has folders named after splits, and no table itself, the one asked for is opened.
+    """
+    folder, name = Path(spec.where), f"folder:{spec.where}"
     if not folder.is_dir():
-        raise DataError(f"folder:{spec.where}: is not a folder")
-    for table, reader in (("metadata.csv", _read_csv), ("metadata.jsonl", _read_jsonl)):
-        if (folder / table).is_file():
-            return _open_table(spec, split, folder / table, reader)
+        raise DataError(f"{name}: is not a folder")
+    part = folder
+    if not any((folder / table).is_file() for table in _TABLES):
+        part = split_folder(folder, split, name)
+    for table, reader in _TABLES.items():
+        if (part / table).is_file():
+            return _open_table(spec, split, part / table, reader)
     spec.refuse_unknown(())
-    _refuse_misspelt(f"folder:{spec.where}", split)
-    found = list_files(folder)
+    if part == folder:
+        _refuse_misspelt(name, split)
+    found = list_files(part)
     texts = {path.with_suffix(""): path for path in found if path.suffix.lower() == ".txt" and path.is_file()}
     images = [path for path in found if is_readable_name(path)]
     own: dict[Path, Path] = {}
@@ -78,7 +85,7 @@ def open_folder(spec: DataSpec, split: str) -> Source:
     pairs = [(image, texts[stem]) for stem, image in own.items() if stem in texts]
     if not pairs:
         raise DataError(
-            f"folder:{spec.where}: no image has a .txt file of the same name beside it",
+            f"folder:{part}: no image has a .txt file of the same name beside it",
             hint="put line-1.txt beside line-1.png, or a metadata.csv with the columns image and text",
         )
     alone = {
@@ -90,7 +97,25 @@ def open_folder(spec: DataSpec, split: str) -> Source:
     }
     _warn_skipped(folder, alone)
     rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
-    return RowSource(f"folder:{spec.where}", rows)
+    return RowSource(name if part == folder else f"{name} ({split})", rows)
+
+
+def split_folder(folder: Path, split: str, name: str) -> Path:
+    """Find the folder of a split in a folder; the folder itself if none in it is named after a split.
+
+    Raises:
+        SplitError: If there are folders of other splits only.
+        DataError: If it cannot be opened.
+    """
+    try:
+        found = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(f"{name}: cannot be opened: {error.strerror}", hint="check its permissions") from error
+    names = {known for group in SPLITS.values() for known in group}
+    chosen = find_split(split, found)
+    if chosen is None and names & set(found):
+        raise SplitError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
+    return folder / chosen if chosen else folder
 
 
 def _warn_skipped(folder: Path, alone: Mapping[str, Sequence[Path]]) -> None:
@@ -270,3 +295,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"{path}, line {number}: expected an object with image and text, got {record!r}")
         records.append(record)
     return records
+
+
+_TABLES = {"metadata.csv": _read_csv, "metadata.jsonl": _read_jsonl}
+"""Tables that a folder of lines may hold, the first one first."""

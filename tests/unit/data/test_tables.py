@@ -151,3 +151,31 @@ def test_rows_without_a_split_are_in_none(tmp_path: Path):
     table = write_table(tmp_path, "\n".join(map(json.dumps, rows)), "t.jsonl")
     with pytest.raises(SplitError):
         open_source(parse_spec(f"jsonl:{table}"), "validation")
+
+
+@pytest.mark.parametrize("table", ["", "metadata.csv", "metadata.jsonl"])
+def test_folders_named_after_splits_are_these(tmp_path: Path, table: str):
+    for folder, text in (("train", "one"), ("val", "two"), ("test", "three")):
+        write_folder(tmp_path / folder, [text])
+        if table:
+            row = {"file_name": "line-00.png", "text": text}
+            csv = f"file_name,text\nline-00.png,{text}\n"
+            (tmp_path / folder / table).write_text(csv if table.endswith("csv") else json.dumps(row))
+    splits = open_splits(parse_spec(f"folder:{tmp_path}"))
+    assert {split: texts(source) for split, source in splits.items()} == {
+        "train": ["one"],
+        "validation": ["two"],
+        "test": ["three"],
+    }
+
+
+def test_lines_of_another_split_are_not_those_of_the_one_that_is_missing(tmp_path: Path):
+    write_folder(tmp_path / "test", ["one"])
+    with pytest.raises(SplitError, match="has no such split"):
+        open_at(str(tmp_path))
+
+
+def test_lines_in_folders_of_other_names_are_all_there(tmp_path: Path):
+    write_folder(tmp_path / "one", ["one"])
+    write_folder(tmp_path / "two", ["two"])
+    assert texts(open_at(str(tmp_path))) == ["one", "two"]
