@@ -95,7 +95,7 @@ class StrokeSource:
 
 def _are_places(offsets: NDArray[np.int64], count: int) -> bool:
     """Tell whether numbers rise and lie within an array."""
-    return bool(offsets.ndim == 1 and 0 <= offsets[0] and (np.diff(offsets) >= 0).all() and offsets[-1] <= count)
+    return bool(offsets.ndim == 1 and offsets[0] >= 0 and (np.diff(offsets) >= 0).all() and offsets[-1] <= count)
 
 
 def join_tokens(text: str) -> str:
