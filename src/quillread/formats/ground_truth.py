@@ -43,6 +43,8 @@ class Pair:
     """What the file says; None if it is damaged."""
     fault: Fault | None = None
     """Why there is no image, or no page."""
+    number: int = 1
+    """Of the page in its image, from 1."""
 
 
 class GroundTruth:
@@ -78,25 +80,27 @@ class GroundTruth:
     def pairs(self) -> list[Pair]:
         """Pair all files with their images, in the order of the names of these; XML of other kinds is skipped.
 
+        `letter-0003.xml` that names `letter.pdf` is about its third page, if it has so many; so of a TIFF.
         Of the files about an image, one with text comes before one without, one with lines before one without, and
         then PAGE before ALTO.
         """
-        found: dict[Path, list[Pair]] = {}
+        found: dict[tuple[Path, int], list[Pair]] = {}
         for path in self.files:
             try:
                 page = open_layout(path)
             except InputError as error:
-                found[path] = [Pair(path, fault=error.fault)]
+                found[path, 0] = [Pair(path, fault=error.fault)]
                 continue
             if page is None:
                 continue
             try:
                 image = self._images.find(path, page)
-                found.setdefault(image.resolve(), []).append(Pair(path, image, page))
+                number = self._images.number(path, image)
+                found.setdefault((image.resolve(), number), []).append(Pair(path, image, page, number=number))
             except InputError as error:
-                found[path] = [Pair(path, page=page, fault=error.fault)]
+                found[path, 0] = [Pair(path, page=page, fault=error.fault)]
         chosen = [max(pairs, key=lambda pair: _worth(pair.xml, pair.page)) for pairs in found.values()]
-        return sorted(chosen, key=lambda pair: by_number(pair.image or pair.xml))
+        return sorted(chosen, key=lambda pair: (by_number(pair.image or pair.xml), pair.number))
 
     def find(self, source: str, number: int = 1, count: int = 1) -> Path:
         """Find the file about a page of an input.

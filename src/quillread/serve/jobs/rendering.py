@@ -219,7 +219,8 @@ def _pair(folder: Path) -> tuple[dict[Path, Path], list[Fault]]:
         pairs: Sequence[Any] = GroundTruth(folder).pairs()
     except DataError:
         return {}, []  # there is no XML in it
-    found = {pair.image: pair.xml for pair in pairs if pair.image is not None and pair.page is not None}
+    whole = (pair for pair in pairs if pair.image is not None and pair.page is not None)
+    found = {pair.image: pair.xml for pair in whole if pair.number == 1}
     return found, [_without(pair.fault, folder) for pair in pairs if pair.fault is not None]
 
 
