@@ -1,7 +1,8 @@
-"""Writing files: whole or not at all."""
+"""Files: written whole or not at all, and listed."""
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 
 class AtomicFile:
@@ -244,6 +247,24 @@ def _remove(path: Path | None, held: list[int]) -> None:
             path.unlink(missing_ok=True)
     while held:
         os.close(held.pop())
+
+
+def list_files(folder: Path) -> list[Path]:
+    """List the files in a folder and in those below it, in the order of their paths; links that lead nowhere, too.
+
+    Hidden files and folders are skipped: they hold copies that editors and file managers keep. Links to folders and
+    folders that cannot be opened are skipped with a warning.
+    """
+    found: list[Path] = []
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=closed.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for link in (Path(place, name) for name in folders if Path(place, name).is_symlink()):
+            log.warning("%s: is a link to a folder, and not followed", link)
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    for error in closed:
+        log.warning("%s: cannot be opened, and is skipped: %s", error.filename, error.strerror)
+    return sorted(found)
 
 
 def real_path(path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from quillread.files import (
     AtomicFile,
     claim_folder,
     clear_parts,
+    list_files,
     naming,
     open_own,
     real_path,
@@ -227,3 +228,15 @@ def test_names_of_elsewhere_can_be_stored_in_a_locale_without_letters(monkeypatc
     assert storable_name("Über 漢字.png") == "Über 漢字.png"
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
     assert storable_name("Über 漢.png") == "\\xdcber \\u6f22.png"
+
+
+def test_files_are_listed_without_hidden_ones_and_links_to_folders_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    for name in ("b.txt", "a/c.txt", ".hidden", ".cache/d.txt"):
+        (tmp_path / "top" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / name).touch()
+    (tmp_path / "top/link").symlink_to(tmp_path / "top/a")
+    (tmp_path / "top/gone").symlink_to("nowhere")
+    assert list_files(tmp_path / "top") == [tmp_path / "top" / name for name in ("a/c.txt", "b.txt", "gone")]
+    assert caplog.messages == [f"{tmp_path}/top/link: is a link to a folder, and not followed"]

@@ -83,11 +83,15 @@ def find_segmented(where: Path) -> list[Input]:
         DataError: If there is no such file or folder, or no PAGE or ALTO file in it.
     """
     found = []
+    seen: set[Path] = set()
     for pair in GroundTruth(where).pairs():
+        if pair.image in seen:
+            continue  # another page of it
         stem = Path(pair.xml.name) if pair.xml == where else pair.xml.relative_to(where)
         if pair.image is None:
             found.append(Input(str(pair.xml), stem, pair.fault))
         else:
+            seen.add(pair.image)
             found.append(Input(str(pair.image), stem.with_name(pair.image.name)))
     if not found:
         raise DataError(f"{where}: holds no PAGE or ALTO file", hint="name the folder of the segmentation")

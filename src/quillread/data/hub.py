@@ -19,6 +19,7 @@ from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.data.tables import COLUMN_OPTIONS, Columns, as_text
 from quillread.errors import DataError, SplitError
 from quillread.extras import require
+from quillread.files import list_files
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,7 @@ def _choose_split(split: str, found: Sequence[str], name: str) -> str:
 def _shards(folder: Path, split: str, name: str) -> list[Path]:
     """Return the files of a split: `train-*.parquet`, `train.parquet`, or all in a folder `train`."""
     shards: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in (path for path in list_files(folder) if path.suffix == ".parquet"):
         start = path.stem.partition("-")[0]
         is_named = any(start in names for names in SPLITS.values()) or path.parent == folder
         shards.setdefault(start if is_named else path.parent.name, []).append(path)

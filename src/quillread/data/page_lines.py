@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from quillread.data.source import Cell, Row, RowSource, Source, list_few
-from quillread.data.spec import SPLITS, DataSpec, find_split
-from quillread.errors import DataError, ImageError, InputError, SplitError
+from quillread.data.spec import DataSpec
+from quillread.data.tables import split_folder
+from quillread.errors import DataError, ImageError, InputError
 from quillread.formats.ground_truth import GroundTruth, fit_page, place_below
 from quillread.formats.outlines import outline_lines
 from quillread.images.crop import Outline, crop_line
@@ -51,12 +52,15 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
     spec.refuse_unknown(("outline",))
     outline = cast(Outline, spec.choice("outline", get_args(Outline)))
     folder, name = Path(spec.where), f"page:{spec.where} ({split})"
-    pages, faults = read_pages(_split_folder(folder, split, name))
+    if not folder.is_dir():
+        raise DataError(f"{name}: is not a folder")
+    pages, faults = read_all_pages(split_folder(folder, split, name))
     lines, without_text = [], 0
-    for image, page in pages.items():
-        start = place_below(folder, image).with_suffix("")
+    for (image, page_number), page in pages.items():
+        start = str(place_below(folder, image).with_suffix(""))
+        start += f"-{page_number:04}" if page_number > 1 else ""
         for number, line in enumerate(outline_lines(page, outline).lines, 1):
-            place = _PageLine(f"{start}-{number:03}", str(start), image, line)
+            place = _PageLine(f"{start}-{number:03}", start, image, page_number, line)
             if line.transcript is None:
                 without_text += 1
             elif _has_area(line, page):
@@ -80,9 +84,11 @@ def open_page_lines(spec: DataSpec, split: str) -> Source:
 class _PageLine:
     id: str
     page: str
-    """Path of the image in the folder of the source, without its suffix."""
+    """Path of the image in the folder of the source, without its suffix; with the number of a further page of it."""
     image: Path
     """Of the page."""
+    number: int
+    """Of the page in it, from 1."""
     line: Line
 
 
@@ -96,9 +102,9 @@ class _CutLines:
 
     def __init__(self, places: Sequence[_PageLine]) -> None:
         self._places = places
-        self._rows: dict[Path, list[int]] = {}
+        self._rows: dict[tuple[Path, int], list[int]] = {}
         for row, place in enumerate(places):
-            self._rows.setdefault(place.image, []).append(row)
+            self._rows.setdefault((place.image, place.number), []).append(row)
         self._folder = Path(mkdtemp(prefix="quillread-lines-"))
         weakref.finalize(self, _remove, self._folder, os.getpid())
 
@@ -114,8 +120,8 @@ class _CutLines:
     def _cut(self, wanted: int) -> bytes:
         """Cut all lines of the page of a line, as the others will be asked for too."""
         place = self._places[wanted]
-        page = _decode(place.image)
-        for row in self._rows[place.image]:
+        page = _decode(place.image, place.number)
+        for row in self._rows[place.image, place.number]:
             if row != wanted and not self._file(row).exists():
                 try:
                     self._keep(row, page)
@@ -146,41 +152,45 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode(image: Path) -> UInt8Image:
+def _decode(image: Path, number: int = 1) -> UInt8Image:
     try:
         with open_document(image) as document:
-            return as_positive(document.page(0))  # as when it is read
+            return as_positive(document.page(number - 1))  # as when it is read
     except ImageError as error:
         raise DataError(error.message, hint=error.hint) from error
 
 
-def _split_folder(folder: Path, split: str, name: str) -> Path:
-    if not folder.is_dir():
-        raise DataError(f"{name}: is not a folder")
-    found = [path.name for path in folder.iterdir() if path.is_dir()]
-    names = {known for group in SPLITS.values() for known in group}
-    chosen = find_split(split, found)
-    if chosen is None and names & set(found):
-        raise SplitError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
-    return folder / chosen if chosen else folder
-
-
 def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
-    """Read all pages with ground truth below a folder.
+    """Read the pages with ground truth below a folder, of images of several the first one.
 
     Returns:
         The pages by their image, in the order of the images' names; and what is wrong with the other XML files: no
-        image, an image of another size, damaged.
+        image, an image of another size, damaged, about a further page.
 
     Raises:
         DataError: If there is no such folder, or no XML in it.
     """
-    pages: dict[Path, Page] = {}
+    pages, faults = read_all_pages(folder)
+    further = [f"{image}, page {number}: is not the first of its file" for image, number in pages if number > 1]
+    return {image: page for (image, number), page in pages.items() if number == 1}, faults + further
+
+
+def read_all_pages(folder: Path) -> tuple[dict[tuple[Path, int], Page], list[str]]:
+    """Read all pages with ground truth below a folder.
+
+    Returns:
+        The pages by their image and their number in it, in that order; and what is wrong with the other XML files, as
+        of `read_pages`.
+
+    Raises:
+        DataError: If there is no such folder, or no XML in it.
+    """
+    pages: dict[tuple[Path, int], Page] = {}
     faults: list[str] = []
     for pair in GroundTruth(folder).pairs():
         try:
             if pair.image is not None and pair.page is not None:
-                pages[pair.image] = _fitted(pair.image, pair.page, pair.xml)
+                pages[pair.image, pair.number] = _fitted(pair.image, pair.number, pair.page, pair.xml)
             elif pair.fault is not None:
                 faults.append(pair.fault.message)
         except InputError as error:
@@ -188,13 +198,13 @@ def read_pages(folder: Path) -> tuple[dict[Path, Page], list[str]]:
     return pages, faults
 
 
-def _fitted(image: Path, page: Page, xml: Path) -> Page:
+def _fitted(image: Path, number: int, page: Page, xml: Path) -> Page:
     """Refuse an image that was scaled after its lines were drawn: they would be cut in the wrong places."""
     try:
-        size = read_size(image)
+        size = read_size(image, number - 1)
     except ImageError:  # of a PDF or HEIC no header is read
         try:
-            height, width, _ = _decode(image).shape
+            height, width, _ = _decode(image, number).shape
         except DataError:
             return page  # its lines count: what is wrong with it is said when they are to be read
         size = (width, height)

@@ -18,7 +18,8 @@ def hold_out(groups: Sequence[str], share: float, rng: np.random.Generator) -> t
     Args:
         groups: Group of each line; lines without one (an empty string) are groups of their own, and so are all lines
             if there is one group only.
-        share: Share of lines that the second part gets, at least roughly, and at least one line of two or more.
+        share: Share of lines that the second part gets, at least roughly: up to twice as many, or the smallest group if
+            all are larger than that.
         rng: Draws the groups.
 
     Returns:
@@ -30,13 +31,15 @@ def hold_out(groups: Sequence[str], share: float, rng: np.random.Generator) -> t
     for i, name in enumerate(names):
         members.setdefault(name, []).append(i)
     order = sorted(members)
+    order = [order[pick] for pick in rng.permutation(len(order))]
     held: list[int] = []
-    for pick in rng.permutation(len(order))[: len(order) - 1]:
-        group = members[order[pick]]
+    for name in order[:-1]:
+        group = members[name]
         # A group so large that it would take much more than the share stays on the first side.
-        if len(held) >= share * len(groups) or (held and len(held) + len(group) > 2 * share * len(groups)):
-            continue
-        held.extend(group)
+        if len(held) < share * len(groups) and len(held) + len(group) <= 2 * share * len(groups):
+            held.extend(group)
+    if not held and len(order) > 1:
+        held = members[min(order, key=lambda name: len(members[name]))]
     chosen = set(held)
     return [i for i in range(len(groups)) if i not in chosen], sorted(chosen)
 

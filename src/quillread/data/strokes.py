@@ -1,5 +1,6 @@
 """Synthetic lines from recorded pen strokes: one recording, any pen, slant, ink and paper."""
 
+import logging
 import re
 import zipfile
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from quillread.errors import DataError
 from quillread.types import Sample
+
+log = logging.getLogger(__name__)
 
 _RENDER_HEIGHT = 64
 _SHIFT = 4  # cv2 takes coordinates with this many binary places
@@ -40,7 +43,7 @@ class StrokeSource:
     `delta[line_offset[i]:line_offset[i + 1]]`.
 
     Raises:
-        DataError: If the file cannot be read or lacks an array.
+        DataError: If the file cannot be read, lacks an array, has arrays that do not fit each other, or holds no line.
     """
 
     def __init__(self, path: Path, style: StrokeStyle | None = None) -> None:
@@ -55,10 +58,17 @@ class StrokeSource:
                 ids = [str(i) for i in arrays["id"]]
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: is not a file of pen strokes: {error}") from error
+        lengths = len(ids) + 1, len(texts) + 1, len(self._delta)
+        if lengths != (len(offsets), len(offsets), len(self._starts)) or not _are_places(offsets, len(self._delta)):
+            raise DataError(f"{path}: its arrays do not fit each other: line_offset must say where each line begins")
+        places = zip(ids, texts, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        lines = [line for line in places if line[3] > line[2]]
+        if empty := len(texts) - len(lines):
+            log.warning("%s: %d lines have no strokes and are skipped", self.name, empty)
         # "#" stands for a word that the transcribers could not read.
-        self._lines = [
-            (ids[i], texts[i], int(offsets[i]), int(offsets[i + 1])) for i in range(len(texts)) if "#" not in texts[i]
-        ]
+        self._lines = [line for line in lines if "#" not in line[1]]
+        if not self._lines:
+            raise DataError(f"{self.name}: holds no lines")
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -81,6 +91,11 @@ class StrokeSource:
         points = np.cumsum(self._delta[start:stop].astype(np.float64), axis=0)
         grey = render_strokes(points, self._starts[start:stop], rng, self._style)
         return Sample(line_id, np.repeat(grey[..., None], 3, axis=2), text)
+
+
+def _are_places(offsets: NDArray[np.int64], count: int) -> bool:
+    """Tell whether numbers rise and lie within an array."""
+    return bool(offsets.ndim == 1 and offsets[0] >= 0 and (np.diff(offsets) >= 0).all() and offsets[-1] <= count)
 
 
 def join_tokens(text: str) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from quillread.data.source import Row, RowSource, Source, list_few
-from quillread.data.spec import SPLITS, DataSpec
+from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, SplitError
+from quillread.files import list_files
 from quillread.images.read import is_readable_name
 from quillread.images.web import is_address
 
@@ -59,39 +60,69 @@ class Columns:
 
 
 def open_folder(spec: DataSpec, split: str) -> Source:
-    """Open a folder: images with a .txt of the same stem, or metadata.csv / .jsonl (source `folder:`)."""
-    folder = Path(spec.where)
+    """Open a folder: images with a .txt of the same stem, or metadata.csv / .jsonl (source `folder:`).
+
+    If it has folders named after splits, and no table itself, the one asked for is opened.
+    """
+    folder, name = Path(spec.where), f"folder:{spec.where}"
     if not folder.is_dir():
-        raise DataError(f"folder:{spec.where}: is not a folder")
-    for table, reader in (("metadata.csv", _read_csv), ("metadata.jsonl", _read_jsonl)):
-        if (folder / table).is_file():
-            return _open_table(spec, split, folder / table, reader)
+        raise DataError(f"{name}: is not a folder")
+    part = folder
+    if not any((folder / table).is_file() for table in _TABLES):
+        part = split_folder(folder, split, name)
+    for table, reader in _TABLES.items():
+        if (part / table).is_file():
+            return _open_table(spec, split, part / table, reader)
     spec.refuse_unknown(())
-    _refuse_misspelt(f"folder:{spec.where}", split)
-    found = sorted(folder.rglob("*"))
+    if part == folder:
+        _refuse_misspelt(name, split)
+    found = list_files(part)
     texts = {path.with_suffix(""): path for path in found if path.suffix.lower() == ".txt" and path.is_file()}
     images = [path for path in found if is_readable_name(path)]
-    pairs = [(image, texts[image.with_suffix("")]) for image in images if image.with_suffix("") in texts]
+    own: dict[Path, Path] = {}
+    for image in images:
+        own.setdefault(image.with_suffix(""), image)
+    pairs = [(image, texts[stem]) for stem, image in own.items() if stem in texts]
     if not pairs:
         raise DataError(
-            f"folder:{spec.where}: no image has a .txt file of the same name beside it",
+            f"folder:{part}: no image has a .txt file of the same name beside it",
             hint="put line-1.txt beside line-1.png, or a metadata.csv with the columns image and text",
         )
-    _warn_unpaired(folder, images, texts)
-    rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
-    return RowSource(f"folder:{spec.where}", rows)
-
-
-def _warn_unpaired(folder: Path, images: Sequence[Path], texts: Mapping[Path, Path]) -> None:
-    stems = {image.with_suffix("") for image in images}
     alone = {
-        "images have no text": [image for image in images if image.with_suffix("") not in texts],
-        "texts have no image": [text for stem, text in texts.items() if stem not in stems],
+        "images have no text beside them": [image for image in images if image.with_suffix("") not in texts],
+        "texts have no image beside them": [text for stem, text in texts.items() if stem not in own],
+        "images have the text of another": [
+            image for image in images if (stem := image.with_suffix("")) in texts and image != own[stem]
+        ],
     }
+    _warn_skipped(folder, alone)
+    rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
+    return RowSource(name if part == folder else f"{name} ({split})", rows)
+
+
+def split_folder(folder: Path, split: str, name: str) -> Path:
+    """Find the folder of a split in a folder; the folder itself if none in it is named after a split.
+
+    Raises:
+        SplitError: If there are folders of other splits only.
+        DataError: If it cannot be opened.
+    """
+    try:
+        found = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(f"{name}: cannot be opened: {error.strerror}", hint="check its permissions") from error
+    names = {known for group in SPLITS.values() for known in group}
+    chosen = find_split(split, found)
+    if chosen is None and names & set(found):
+        raise SplitError(f"{name}: has no such split", hint=f"there are: {', '.join(sorted(names & set(found)))}")
+    return folder / chosen if chosen else folder
+
+
+def _warn_skipped(folder: Path, alone: Mapping[str, Sequence[Path]]) -> None:
     for told, paths in alone.items():
         if paths:
             names = list_few([str(path.relative_to(folder)) for path in paths])
-            log.warning("folder:%s: %d %s beside them and are skipped: %s", folder, len(paths), told, names)
+            log.warning("folder:%s: %d %s and are skipped: %s", folder, len(paths), told, names)
 
 
 def open_csv(spec: DataSpec, split: str) -> Source:
@@ -115,9 +146,10 @@ def _open_table(spec: DataSpec, split: str, path: Path, read: Callable[[Path], l
     columns.check(str(path), found, spec)
     if columns.split not in found:
         _refuse_misspelt(str(path), split)
+    chosen = find_split(split, {str(record.get(columns.split)) for record in records})
     rows = []
     for number, record in enumerate(records, 1):
-        if columns.split in found and record.get(columns.split) != split:
+        if columns.split in found and (chosen is None or record.get(columns.split) != chosen):
             continue
         if record.get(columns.image) in (None, "") or record.get(columns.text) is None:
             raise DataError(f"{path}, row {number}: needs {columns.image!r} and {columns.text!r}, got {record}")
@@ -171,6 +203,11 @@ def _image_path(folder: Path, name: str) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
 
 
+def find_encoding(start: bytes) -> str:
+    """The encoding of a text, to judge by its first two bytes: UTF-16 with its mark, or UTF-8 with or without one."""
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def read_text(path: Path) -> str:
     """Read a file of UTF-8, with or without a byte order mark, or of UTF-16 with one.
 
@@ -179,8 +216,8 @@ def read_text(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            is_wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        return path.read_text(encoding="utf-16" if is_wide else "utf-8-sig")
+            encoding = find_encoding(file.read(2))
+        return path.read_text(encoding=encoding)
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", hint="save it as UTF-8") from error
 
@@ -188,10 +225,9 @@ def read_text(path: Path) -> str:
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV table whose cells are parted by commas, semicolons or tabs, as its header says."""
     lines = read_text(path).split("\n")
-    told = re.fullmatch("sep=(.)", lines[0])  # a first row for Excel
-    if told:
+    delimiter, is_told = find_delimiter(lines[0])
+    if is_told:
         del lines[0]
-    delimiter = told[1] if told else max(",;\t", key=lines[0].count)
     header: list[str] = []
     records: list[dict[str, Any]] = []
     for row in _csv_rows(path, lines, delimiter):
@@ -205,6 +241,15 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         else:
             records.append(dict(zip(header, row, strict=False)))
     return records
+
+
+def find_delimiter(first: str) -> tuple[str, bool]:
+    """What parts the cells of a CSV table, to judge by its first row, and whether that row is not its header.
+
+    Such a row, `sep=;`, tells it to Excel.
+    """
+    told = re.fullmatch("sep=(.)", first)
+    return (told[1], True) if told else (max(",;\t", key=first.count), False)
 
 
 def _csv_rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
@@ -250,3 +295,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"{path}, line {number}: expected an object with image and text, got {record!r}")
         records.append(record)
     return records
+
+
+_TABLES = {"metadata.csv": _read_csv, "metadata.jsonl": _read_jsonl}
+"""Tables that a folder of lines may hold, the first one first."""

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from quillread.errors import DataError, Fault, ImageError, InputError
+from quillread.files import list_files
 from quillread.formats.page_images import FOLDERS, PageImages, image_names, layout_stem
 from quillread.formats.xml_io import root_name
 from quillread.images.crop import check_extent
@@ -42,6 +43,8 @@ class Pair:
     """What the file says; None if it is damaged."""
     fault: Fault | None = None
     """Why there is no image, or no page."""
+    number: int = 1
+    """Of the page in its image, from 1."""
 
 
 class GroundTruth:
@@ -77,25 +80,27 @@ class GroundTruth:
     def pairs(self) -> list[Pair]:
         """Pair all files with their images, in the order of the names of these; XML of other kinds is skipped.
 
+        `letter-0003.xml` that names `letter.pdf` is about its third page, if it has so many; so of a TIFF.
         Of the files about an image, one with text comes before one without, one with lines before one without, and
         then PAGE before ALTO.
         """
-        found: dict[Path, list[Pair]] = {}
+        found: dict[tuple[Path, int], list[Pair]] = {}
         for path in self.files:
             try:
                 page = open_layout(path)
             except InputError as error:
-                found[path] = [Pair(path, fault=error.fault)]
+                found[path, 0] = [Pair(path, fault=error.fault)]
                 continue
             if page is None:
                 continue
             try:
                 image = self._images.find(path, page)
-                found.setdefault(image.resolve(), []).append(Pair(path, image, page))
+                number = self._images.number(path, image)
+                found.setdefault((image.resolve(), number), []).append(Pair(path, image, page, number=number))
             except InputError as error:
-                found[path] = [Pair(path, page=page, fault=error.fault)]
+                found[path, 0] = [Pair(path, page=page, fault=error.fault)]
         chosen = [max(pairs, key=lambda pair: _worth(pair.xml, pair.page)) for pairs in found.values()]
-        return sorted(chosen, key=lambda pair: by_number(pair.image or pair.xml))
+        return sorted(chosen, key=lambda pair: (by_number(pair.image or pair.xml), pair.number))
 
     def find(self, source: str, number: int = 1, count: int = 1) -> Path:
         """Find the file about a page of an input.
@@ -167,15 +172,14 @@ class GroundTruth:
 def list_layouts(where: Path) -> list[Path]:
     """List the XML files of a folder, searched recursively, in the order of their names; a file is the only one.
 
-    Folders are skipped, whatever their names, and so are hidden files: macOS puts such beside others on foreign disks.
+    Hidden files and folders are skipped: macOS puts such beside others on foreign disks, editors keep copies there.
     """
     return [path for path in _list_xml(where) if path.is_file()] if where.is_dir() else [where]
 
 
 def _list_xml(where: Path) -> list[Path]:
     """The same, with links that lead nowhere and whatever else is not a file: opening one reports it."""
-    found = (path for path in where.rglob("*") if path.suffix.lower() == ".xml")
-    return sorted((path for path in found if not (path.name.startswith(".") or path.is_dir())), key=by_number)
+    return sorted((path for path in list_files(where) if path.suffix.lower() == ".xml"), key=by_number)
 
 
 def open_layout(path: Path) -> Page | None:

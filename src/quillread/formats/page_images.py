@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from quillread.errors import DataError
-from quillread.images.read import is_readable_name
+from quillread.errors import DataError, ImageError
+from quillread.images.read import is_readable_name, open_document
 from quillread.types import Page
 
 FOLDERS = ("page", "alto")
 """Folders beside the images, in which Transkribus puts its XML: they say nothing of which image is meant."""
 _SUFFIX = re.compile(r"(\.(page|alto))?\.xml$", re.IGNORECASE)
+_PAGED = (".pdf", ".tif", ".tiff")
+"""Of images that may have several pages."""
 _WORKSPACE = "mets.xml"
 """Lies in the top folder of a workspace of OCR-D, from which the paths in its PAGE files start."""
 _MOST_ABOVE = 3
@@ -44,6 +46,7 @@ class PageImages:
     def __init__(self, top: Path) -> None:
         self._top = top
         self._listed: dict[Path, _Folder] = {}
+        self._counts: dict[Path, int] = {}
 
     def find(self, path: Path, page: Page) -> Path:
         """Find the image of a file.
@@ -70,6 +73,22 @@ class PageImages:
         said = f", and names {page.source!r}, which is not there" if image_names(page) else ""
         hint = "put the image beside it, or name the folder that holds both"
         raise DataError(f"{path}: has no image of its name beside it{said}", hint=hint)
+
+    def number(self, path: Path, image: Path) -> int:
+        """Tell which page of its image a file is about: of `letter.pdf` the third one if its name is `letter-0003.xml`.
+
+        1 if the image has not so many pages: the number is then part of another name.
+        """
+        found = re.fullmatch(rf"{re.escape(image.stem)}-(\d{{4,9}})", layout_stem(path), re.IGNORECASE)
+        if found is None or image.suffix.lower() not in _PAGED:
+            return 1
+        if image not in self._counts:
+            try:
+                with open_document(image) as document:
+                    self._counts[image] = len(document)
+            except ImageError:
+                self._counts[image] = 1  # said when it is to be read
+        return number if 1 < (number := int(found[1])) <= self._counts[image] else 1
 
     def _in(self, place: Path) -> "_Folder":
         if place not in self._listed:

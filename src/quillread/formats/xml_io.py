@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -27,6 +28,8 @@ _MOST_POINTS = 100_000
 _PIECE = 1 << 20
 _HEAD = 1 << 20
 """Bytes within which the root element stands: before it come a declaration and comments."""
+_ABOVE = 0.1
+"""How far the middle of an outline is above the baseline that it stands on, in heights of it, at least."""
 _HYPHENS = ("-", "\u2010", "\u2e17", "\u00ac", "=")
 
 
@@ -139,7 +142,8 @@ def make_line(baseline: Sequence[Point], outline: Sequence[Point], text: str, na
     """Make a line of what a file says of it.
 
     Without a baseline that has a length, the lower edge of its outline serves; without an outline, the box of its
-    baseline.
+    baseline. A baseline that runs to the left although its outline stands above it, as people draw it for Hebrew and
+    Arabic, is turned round: of writing upside down, the outline hangs below.
 
     Args:
         baseline: Empty if there is none.
@@ -158,7 +162,29 @@ def make_line(baseline: Sequence[Point], outline: Sequence[Point], text: str, na
     if not has_length:
         box = Polygon(tuple(outline)).bounds
         baseline = ((box.x0, box.y1), (box.x1, box.y1))
+    elif _runs_backwards(baseline, outline):
+        baseline = baseline[::-1]
     return Line(tuple(baseline), Polygon(tuple(outline)), Transcript(text, 1.0) if text else None, name)
+
+
+def _runs_backwards(baseline: Sequence[Point], outline: Sequence[Point]) -> bool:
+    """Tell whether a baseline runs to the left below the middle of its outline."""
+    (first, start), (last, end) = baseline[0], baseline[-1]
+    if first - last <= abs(end - start):
+        return False
+    left, top = outline[0]
+    area = x = y = 0.0  # twice the area, and six times its moments
+    corners = [(px - left, py - top) for px, py in outline]
+    for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        cross = ax * by - bx * ay
+        area, x, y = area + cross, x + cross * (ax + bx), y + cross * (ay + by)
+    if area == 0:
+        return False
+    x, y = left + x / (3 * area), top + y / (3 * area)
+    beside = min(pairwise(baseline), key=lambda pair: max(pair[1][0] - x, x - pair[0][0]))
+    (ax, ay), (bx, by) = beside
+    foot = ay if ax == bx else ay + (by - ay) * (x - ax) / (bx - ax)
+    return foot - y > _ABOVE * abs(area) / 2 / (first - last)
 
 
 def parse_points(text: str, where: str) -> tuple[Point, ...]:

@@ -18,6 +18,10 @@ Array = NDArray[np.uint8]
 Step = Callable[[Array, np.random.Generator, float], Array]
 
 _SECOND_STAGE = ("elastic", "noise")
+_PIECE = 16_384
+"""Columns that OpenCV moves at a time: it takes no image of 32,767 pixels or more on a side."""
+_JPEG_PIXELS = 65_500
+"""More the format has no room for, in either direction."""
 
 AUGMENT_HEIGHT = 64
 """Line images higher than this are reduced to it before they are distorted, so that a distortion means the same."""
@@ -147,7 +151,10 @@ def _rotation(image: Array, rng: np.random.Generator, strength: float) -> Array:
 def _perspective(image: Array, rng: np.random.Generator, strength: float) -> Array:
     h, w = image.shape[:2]
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
-    moved = corners + rng.uniform(-0.08, 0.08, (4, 2)).astype(np.float32) * h * strength
+    shift = rng.uniform(-0.08, 0.08, (4, 2)).astype(np.float32) * h * strength
+    # A letter alone may be narrower than the shifts: corners that pass each other would turn it over.
+    most = np.array([w, h], np.float32) / 4
+    moved = corners + shift.clip(-most, most)
     # All corners stay in sight: descenders that reach the edge would be cut off.
     moved = (moved - moved.min(axis=0)) * (np.array([w, h], np.float32) / np.ptp(moved, axis=0))
     return _warp(image, cv2.getPerspectiveTransform(corners, moved), (w, h))
@@ -167,10 +174,23 @@ def _elastic(image: Array, rng: np.random.Generator, strength: float) -> Array:
     dx, dy = (cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC) for field in shift)
     x = np.arange(w, dtype=np.float32)[None] + dx
     y = np.arange(h, dtype=np.float32)[:, None] + dy
-    return np.asarray(
-        cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=paper_level(image)),
-        np.uint8,
-    )
+    paper = paper_level(image)
+    pieces = []
+    for start in range(0, w, _PIECE):
+        own_x, own_y = x[:, start : start + _PIECE], y[:, start : start + _PIECE]
+        left = int(np.clip(own_x.min() - 2, 0, w - 1)) if w > _PIECE else 0
+        part = image[:, left : max(left + 1, int(own_x.max()) + 3)]
+        pieces.append(
+            cv2.remap(
+                part,
+                own_x - np.float32(left),
+                own_y,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=paper,
+            )
+        )
+    return np.asarray(np.hstack(pieces) if len(pieces) > 1 else pieces[0], np.uint8)
 
 
 def _stroke_width(image: Array, rng: np.random.Generator, strength: float) -> Array:
@@ -245,6 +265,8 @@ def _noise(image: Array, rng: np.random.Generator, strength: float) -> Array:
 
 def _jpeg(image: Array, rng: np.random.Generator, strength: float) -> Array:
     quality = int(np.clip(rng.uniform(20, 80) / strength, 5, 95))
+    if max(image.shape) > _JPEG_PIXELS:
+        return image
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
 

@@ -210,14 +210,14 @@ def _open_heif(file: BinaryIO) -> Image.Image:
     return image
 
 
-def read_size(source: Path | bytes) -> tuple[int, int]:
-    """Return width and height in pixels of a picture's first page as `PicturePages` gives it, from its header.
+def read_size(source: Path | bytes, index: int = 0) -> tuple[int, int]:
+    """Return width and height in pixels of a picture's page as `PicturePages` gives it, from its header.
 
     Raises:
         ImageError: If it has none that can be read.
     """
     try:
-        return PicturePages(source, ReadConfig(), heif=False).size(0)
+        return PicturePages(source, ReadConfig(), heif=False).size(index)
     except FAULTS as error:
         raise ImageError(f"the size of the image cannot be read: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -108,7 +109,7 @@ def _find_paper(grey: Mask, known: Mask) -> tuple[Floats, Mask]:
     The surroundings are as bright as themselves, so that nothing there is darker than its paper. What is `known` to be
     paper is not among them.
     """
-    small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    small = _quarter(grey)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_PATCH // 4, _PATCH // 4))
     paper = cv2.medianBlur(cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel), 5)
     size = (grey.shape[1], grey.shape[0])
@@ -122,10 +123,19 @@ def _find_paper(grey: Mask, known: Mask) -> tuple[Floats, Mask]:
     return np.maximum(light, 1), np.ascontiguousarray(edge)
 
 
+def _quarter(image: NDArray[Any]) -> NDArray[Any]:
+    """A copy of a quarter of the height and width; of a strip it has a pixel at least."""
+    height, width = image.shape
+    if min(height, width) > 2:
+        return np.asarray(cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    size = (max(1, round(width / 4)), max(1, round(height / 4)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
 def _binarise(darkness: Floats) -> Mask:
     """Take for ink what is about as dark as strokes nearby and darker than the paper's grain; drop rules."""
     smooth = cv2.GaussianBlur(darkness, (0, 0), 0.7)
-    small = cv2.resize(smooth, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    small = _quarter(smooth)
     deepest = cv2.dilate(small, np.ones((_PATCH // 4, _PATCH // 4), np.uint8))
     contrast = cv2.resize(cv2.GaussianBlur(deepest, (0, 0), 6), darkness.shape[::-1], interpolation=cv2.INTER_LINEAR)
     faintest = max(_FAINTEST, 4 * float(np.median(small)))

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from quillread.data.fonts import FontSource
 from quillread.data.recombined import RecombinedSource
 from quillread.data.seen import count_seen, mark
 from quillread.data.source import Source, fixed_sample, list_few, readable
-from quillread.data.spec import SYNTHETIC_KINDS, DataSpec, open_source
+from quillread.data.spec import SYNTHETIC_KINDS, DataSpec, open_source, parse_spec
 from quillread.data.split import HeldSource, hold_out, leave_out
 from quillread.data.strokes import StrokeSource
 from quillread.errors import ConfigError, DataError
@@ -154,7 +154,7 @@ def open_lines(config: TrainConfig, form: LineForm, sources: Sequence[Source]) -
     if ranks.is_first():
         _tell_unknown(validation, form)
     if config.in_memory:
-        sources = _hold(sources, usable)
+        sources = _hold(sources, usable, specs)
     aspects = np.array([source.aspect(int(i)) for source, part in zip(sources, usable, strict=True) for i in part])
     remark = form.remark(aspects)
     for line in [*report, *([remark] if remark else [])]:
@@ -172,18 +172,19 @@ def open_lines(config: TrainConfig, form: LineForm, sources: Sequence[Source]) -
     return RunLines(sources, usable, plan, validation, report, remark)
 
 
-def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]]) -> list[Source]:
-    """Keep the images of real lines in memory, once for each data set."""
+def _hold(sources: Sequence[Source], usable: Sequence[NDArray[np.int64]], specs: Sequence[DataSpec]) -> list[Source]:
+    """Keep the images of real lines in memory, once for each data set; other options make it another one."""
+    keys = [str(replace(spec, weight=None)) for spec in specs]
     held = {
-        source.name: HeldSource(source, indices.tolist())
-        for source, indices in zip(sources, usable, strict=True)
+        key: HeldSource(source, indices.tolist())
+        for key, source, indices in zip(keys, sources, usable, strict=True)
         if not isinstance(source, FontSource | StrokeSource | RecombinedSource)
     }
-    for source in sources:
+    for source, spec in zip(sources, specs, strict=True):
         if isinstance(source, RecombinedSource):
             lines = source.lines_of
-            source.lines_of = held.get(lines.name) or HeldSource(lines, source.needed)
-    return [held.get(source.name, source) for source in sources]
+            source.lines_of = held.get(str(parse_spec(spec.where))) or HeldSource(lines, source.needed)
+    return [held.get(key, source) for key, source in zip(keys, sources, strict=True)]
 
 
 def open_validation(specs: Sequence[DataSpec], lines: int) -> list[ValidationSet]:

@@ -29,7 +29,7 @@ class LookMaker:
         clean: The chain of steps that reading repeats.
         distort: The distortions of the training.
         height: Images higher than this are reduced to it before they are distorted, in pixels; not if they are not.
-        max_width: They are narrowed to this then.
+        max_width: Those that are wider, then or without that, are narrowed to this.
         resample: A filter of Pillow for it, that of the processor which does the rest of the way; None for the mean of
             the pixels.
         grey: Whether the network sees grey images only: distortions are faster on one channel.
@@ -70,15 +70,16 @@ class LookMaker:
         look, _ = preprocess(image, self._clean, self._cache)
         if self._one_channel:
             look = to_grey(look)
-        if look.shape[0] > self._height and self._distorts:
+        if self._distorts and (look.shape[0] > self._height or look.shape[1] > self._max_width):
             look = self._shrink(look)
         return look
 
     def _shrink(self, look: UInt8Image) -> UInt8Image:
+        height = min(look.shape[0], self._height)
         if self._resample is None:
-            return scale_to_height(look, self._height, self._max_width)
-        width = min(self._max_width, max(1, round(look.shape[1] * self._height / look.shape[0])))
-        return np.asarray(Image.fromarray(look).resize((width, self._height), Image.Resampling(self._resample)))
+            return scale_to_height(look, height, self._max_width)
+        width = min(self._max_width, max(1, round(look.shape[1] * height / look.shape[0])))
+        return np.asarray(Image.fromarray(look).resize((width, height), Image.Resampling(self._resample)))
 
 
 def trocr_looks(
@@ -108,8 +109,11 @@ def trocr_looks(
 
 def compact_looks(config: TrainConfig, cache: StepCache | None = None) -> LookMaker:
     """The looks of a compact network's lines."""
-    width = config.compact.ink.max_width
-    return LookMaker(config.preprocess, config.augment, AUGMENT_HEIGHT, width, grey=True, cache=cache)
+    ink = config.compact.ink
+    # What reading keeps of a line, its height and the width of a long one, must not be lost here.
+    height = max(AUGMENT_HEIGHT, ink.height)
+    width = -(-ink.max_width * height // ink.height)
+    return LookMaker(config.preprocess, config.augment, height, width, grey=True, cache=cache)
 
 
 def training_view(config: TrainConfig) -> tuple[LookMaker, Callable[[UInt8Image], UInt8Image]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from documents import INFO, export, scan
+from PIL import Image
 
 from quillread.batch.inputs import Input, find_inputs, find_segmented, part_results
 from quillread.batch.outputs import refuse_overwriting
@@ -290,6 +291,15 @@ def test_an_image_with_several_segmentations_is_one_input(folder: Path):
         write_segmentation(path, "a.jpg")
     write_segmentation("seg/b.xml", "b.jpg")
     assert [entry.name for entry in find_segmented(Path("seg"))] == ["seg/a.jpg", "seg/b.jpg"]
+
+
+def test_a_document_with_a_segmentation_for_each_page_is_one_input(folder: Path):
+    pages = [Image.new("RGB", (40, 30)) for _ in range(3)]
+    Path("seg").mkdir()
+    pages[0].save("seg/book.tif", save_all=True, append_images=pages[1:])
+    for number in range(1, 4):
+        write_segmentation(f"seg/book-{number:04}.page.xml", "book.tif")
+    assert [entry.name for entry in find_segmented(Path("seg"))] == ["seg/book.tif"]
 
 
 def test_a_segmentation_whose_image_is_missing_is_an_input_that_failed(folder: Path):

@@ -106,6 +106,29 @@ def test_a_page_may_be_a_pdf(content: str, tmp_path: Path):
     assert np.abs(pixels.astype(int) - 120).max() <= 3  # a JPEG within the PDF
 
 
+@pytest.mark.parametrize("name", ["book.pdf", "book.tif"])
+def test_the_pages_of_a_document_give_their_own_lines(tmp_path: Path, name: str):
+    pages = [Image.fromarray(page_image()), Image.fromarray(page_image()[::-1].copy())]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], resolution=300)
+    for number, text in ((1, ""), (2, "two")):
+        xml = PAGE.format(image=name, lines=line(1, text))
+        (tmp_path / f"book-{number:04}.page.xml").write_text(xml, encoding="utf-8")
+    source = open_at(tmp_path, "?outline=polygon")
+    sample = source.sample(0, RNG)
+    assert (len(source), sample.id, sample.text, sample.group) == (1, "book-0002-001", "two", "book-0002")
+    assert np.abs(sample.image.astype(int) - 180).max() <= 3  # band 4 of the first page
+    first, faults = read_pages(tmp_path)
+    assert [page.lines[0].transcript for page in first.values()] == [None]
+    assert faults == [f"{tmp_path / name}, page 2: is not the first of its file"]
+
+
+def test_the_number_in_a_name_is_no_page_of_an_image_that_has_not_so_many(tmp_path: Path):
+    Image.fromarray(page_image()).save(tmp_path / "scan.tif")
+    xml = PAGE.format(image="scan.tif", lines=line(1, "one"))
+    (tmp_path / "scan-1847.xml").write_text(xml, encoding="utf-8")
+    assert texts(open_at(tmp_path)) == ["one"]
+
+
 def test_a_heic_of_another_size_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_page(tmp_path, "p1", line(1, "one"))
     write_page(tmp_path, "p2", line(1, "two")).with_suffix(".png").unlink()
@@ -319,3 +342,9 @@ def test_the_number_of_lines_and_pages_is_logged(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         open_at(tmp_path)
     assert "2 lines of 1 pages" in caplog.text
+
+
+def test_copies_in_hidden_folders_are_not_pages(tmp_path: Path):
+    write_page(tmp_path, "p1", line(1, "one"))
+    write_page(tmp_path / ".backup", "p1", line(1, "one"))
+    assert texts(open_at(tmp_path)) == ["one"]

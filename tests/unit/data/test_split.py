@@ -83,3 +83,11 @@ def test_every_line_is_left_out_of_one_fold_and_no_group_is_torn(groups, folds, 
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(DataError, match="2 groups cannot be dealt to 3 folds"):
         leave_out(["a", "b", "b"], 1, 3, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("sizes", [(95, 5), (80, 10, 10), (60, 30, 10), (90, 2, 2, 2, 2, 2)])
+def test_a_writer_of_most_lines_is_never_the_one_held_out(sizes):
+    groups = [str(writer) for writer, size in enumerate(sizes) for _ in range(size)]
+    for seed in range(30):
+        _, held = hold_out(groups, 0.1, np.random.default_rng(seed))
+        assert 0 < len(held) <= 20

@@ -93,3 +93,31 @@ def test_a_bare_array_is_an_error(tmp_path: Path):
     np.save(tmp_path / "strokes.npy", np.zeros(3))
     with pytest.raises(DataError, match="is not a file of pen strokes"):
         StrokeSource(tmp_path / "strokes.npy")
+
+
+def changed(path: Path, **arrays: np.ndarray) -> Path:
+    with np.load(path) as file:
+        kept = dict(file)
+    np.savez(path, **(kept | arrays))
+    return path
+
+
+@pytest.mark.parametrize("offsets", [[0, 5, 10, 10_000], [0, 10, 5, 15], [-5, 5, 10, 15], [0, 5, 10]])
+def test_lines_that_begin_elsewhere_than_in_the_strokes_are_refused(tmp_path: Path, offsets: list[int]):
+    path = changed(write_strokes(tmp_path / "strokes.npz", TEXTS), line_offset=np.array(offsets))
+    with pytest.raises(DataError, match="do not fit each other"):
+        StrokeSource(path)
+
+
+def test_a_line_without_strokes_is_skipped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = write_strokes(tmp_path / "strokes.npz", TEXTS)
+    with np.load(path) as file:
+        _, *rest = file["line_offset"].tolist()
+    source = StrokeSource(changed(path, line_offset=np.array([rest[0], *rest])))
+    assert [source.text(i) for i in range(len(source))] == ["dash"]
+    assert "1 lines have no strokes and are skipped" in caplog.text
+
+
+def test_strokes_without_a_line_that_can_be_read_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="holds no lines"):
+        StrokeSource(write_strokes(tmp_path / "strokes.npz", ["#", "# word"]))

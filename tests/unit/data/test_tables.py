@@ -7,8 +7,8 @@ import pytest
 from fakes import line_image, png, write_folder
 
 from quillread.data.source import Source, fixed_sample
-from quillread.data.spec import open_source, parse_spec
-from quillread.errors import DataError
+from quillread.data.spec import open_source, open_splits, parse_spec
+from quillread.errors import DataError, SplitError
 
 
 def open_at(text: str) -> Source:
@@ -123,3 +123,59 @@ def test_a_folder_warns_of_images_and_texts_that_stand_alone(tmp_path: Path, cap
         "1 images have no text beside them and are skipped: line-00.png",
         "1 texts have no image beside them and are skipped: line-02.txt",
     ]
+
+
+def test_an_image_of_the_same_name_is_not_a_second_line_of_its_text(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_folder(tmp_path, ["one", "two"])
+    (tmp_path / "line-00.webp").write_bytes((tmp_path / "line-00.png").read_bytes())
+    source = open_at(str(tmp_path))
+    assert [fixed_sample(source, i).id for i in range(len(source))] == ["line-00.png", "line-01.png"]
+    assert "1 images have the text of another and are skipped: line-00.webp" in caplog.text
+
+
+def test_copies_in_hidden_folders_are_not_lines(tmp_path: Path):
+    write_folder(tmp_path, ["one"])
+    write_folder(tmp_path / ".ipynb_checkpoints", ["one"])
+    assert texts(open_at(str(tmp_path))) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "val", "dev"])
+def test_a_table_may_call_its_validation_split_otherwise(tmp_path: Path, name: str):
+    table = write_table(tmp_path, f"image,text,split\n0.png,one,train\n1.png,two,{name}\n")
+    splits = open_splits(parse_spec(f"csv:{table}"))
+    assert {split: texts(source) for split, source in splits.items()} == {"train": ["one"], "validation": ["two"]}
+
+
+def test_rows_without_a_split_are_in_none(tmp_path: Path):
+    rows = [{"image": "0.png", "text": "one"}, {"image": "1.png", "text": "two", "split": "train"}]
+    table = write_table(tmp_path, "\n".join(map(json.dumps, rows)), "t.jsonl")
+    with pytest.raises(SplitError):
+        open_source(parse_spec(f"jsonl:{table}"), "validation")
+
+
+@pytest.mark.parametrize("table", ["", "metadata.csv", "metadata.jsonl"])
+def test_folders_named_after_splits_are_these(tmp_path: Path, table: str):
+    for folder, text in (("train", "one"), ("val", "two"), ("test", "three")):
+        write_folder(tmp_path / folder, [text])
+        if table:
+            row = {"file_name": "line-00.png", "text": text}
+            csv = f"file_name,text\nline-00.png,{text}\n"
+            (tmp_path / folder / table).write_text(csv if table.endswith("csv") else json.dumps(row))
+    splits = open_splits(parse_spec(f"folder:{tmp_path}"))
+    assert {split: texts(source) for split, source in splits.items()} == {
+        "train": ["one"],
+        "validation": ["two"],
+        "test": ["three"],
+    }
+
+
+def test_lines_of_another_split_are_not_those_of_the_one_that_is_missing(tmp_path: Path):
+    write_folder(tmp_path / "test", ["one"])
+    with pytest.raises(SplitError, match="has no such split"):
+        open_at(str(tmp_path))
+
+
+def test_lines_in_folders_of_other_names_are_all_there(tmp_path: Path):
+    write_folder(tmp_path / "one", ["one"])
+    write_folder(tmp_path / "two", ["two"])
+    assert texts(open_at(str(tmp_path))) == ["one", "two"]

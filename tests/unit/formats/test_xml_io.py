@@ -5,7 +5,8 @@ import pytest
 
 from quillread.errors import DataError
 from quillread.formats import xml_io
-from quillread.formats.xml_io import parse_points, parse_xml, plain_text, root_name
+from quillread.formats.xml_io import make_line, parse_points, parse_xml, plain_text, root_name
+from quillread.types import Point
 
 PAGE = '<?xml version="1.0" encoding="{}"?>\n<!-- of <alto> --><p:PcGts xmlns:p="urn:x"><p:Page/></p:PcGts>'
 
@@ -76,3 +77,30 @@ def test_too_many_points_are_refused(text: str):
 )
 def test_text_is_as_on_the_paper(written: str, seen: str):
     assert plain_text(written) == seen
+
+
+ABOVE = ((10.0, 10.0), (210.0, 30.0), (210.0, 70.0), (10.0, 50.0))
+"""The outline of a line that falls a little, whose letters stand on a baseline from (10, 40) to (210, 60)."""
+COURSE = ((10.0, 40.0), (100.0, 49.0), (210.0, 60.0))
+
+
+@pytest.mark.parametrize("baseline", [COURSE, COURSE[::-1]])
+def test_a_baseline_that_is_drawn_to_the_left_below_its_writing_is_turned_round(baseline: tuple[Point, ...]):
+    line = make_line(baseline, ABOVE, "text", None)
+    assert line is not None
+    assert line.baseline == COURSE
+
+
+def test_a_baseline_of_writing_upside_down_stays():
+    upside_down = [(220 - x, 80 - y) for x, y in ABOVE]
+    baseline = tuple((220 - x, 80 - y) for x, y in COURSE)
+    line = make_line(baseline, upside_down, "text", None)
+    assert line is not None
+    assert line.baseline == baseline
+
+
+@pytest.mark.parametrize("baseline", [((50.0, 200.0), (50.0, 10.0)), ((50.0, 10.0), (50.0, 200.0))])
+def test_a_baseline_of_writing_on_its_side_stays(baseline: tuple[Point, ...]):
+    line = make_line(baseline, [(20, 10), (60, 10), (60, 200), (20, 200)], "text", None)
+    assert line is not None
+    assert line.baseline == baseline

@@ -136,3 +136,23 @@ def test_the_switch_lowers_no_probability_and_touches_no_other():
 def test_the_switch_is_a_probability():
     with pytest.raises(ConfigError, match=r"augment\.elastic_noise must be a probability"):
         AugmentConfig(elastic_noise=2)
+
+
+@each_step
+@pytest.mark.parametrize("width", [33_000, 66_000])
+def test_a_step_takes_lines_that_are_longer_than_opencv_takes(name: str, width: int):
+    image = np.full((12, width), 220, np.uint8)
+    image[3:9, 20::100] = 10
+    result = STEPS[name](image, np.random.default_rng(0), 1.0)
+    assert result.shape[1] > 0.7 * width
+    assert result[:, :1000].min() < 190
+    assert result[:, -1000:].min() < 190
+
+
+@pytest.mark.parametrize("width", [4, 8])
+def test_perspective_does_not_turn_a_narrow_letter_over(width: int):
+    image = np.full((64, width), 240, np.uint8)
+    image[:, : width // 4] = 0
+    for seed in range(100):
+        ink = 240.0 - STEPS["perspective"](image, np.random.default_rng(seed), 1.0).astype(float).clip(0, 240)
+        assert (ink.sum(axis=0) * np.arange(width)).sum() < ink.sum() * (width - 1) / 2

@@ -70,6 +70,11 @@ def test_tiny_images_have_no_lines(find, shape):
     assert find(np.full((*shape, 3), 200, np.uint8)) == []
 
 
+@pytest.mark.parametrize("shape", [(8, 60_000), (60_000, 9), (20, 20_000)])
+def test_a_strip_that_is_reduced_to_nothing_has_no_lines(find, shape):
+    assert find(np.full((*shape, 3), 200, np.uint8)) == []
+
+
 def test_a_huge_page_gives_its_lines(find):
     page, heights = write_page()
     huge = cv2.resize(page, None, fx=9, fy=9, interpolation=cv2.INTER_LINEAR)

@@ -211,6 +211,18 @@ def test_page_and_alto_beside_images_bring_lines_regions_ids_and_text(
     assert not list(archive.config.data.glob("uploads/.import-*"))
 
 
+def test_a_file_about_one_page_of_a_document_brings_its_lines_to_that_page_alone(
+    client: TestClient, collection: int, bring: Import
+):
+    pages = [Image.new("RGB", (1000, 1400), "white") for _ in range(3)]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    job = bring({"book.tif": file.getvalue(), "book-0002.xml": layout("page", "book.tif")})
+    assert job["result"]["faults"] == []
+    (document,) = documents_of(client, collection)
+    assert [shown["line_count"] for shown in pages_of(client, document["id"])] == [0, 4, 0]
+
+
 def test_a_zip_of_transkribus_becomes_a_document_a_folder_without_mets(
     client: TestClient, archive: Archive, collection: int, bring: Import
 ):

@@ -9,6 +9,7 @@ from fakes import line_image, png, write_folder
 from runs import changed, train_config
 
 from quillread.data.recombined import LineCuts, write_cuts
+from quillread.data.source import fixed_sample
 from quillread.data.split import HeldSource, hold_out
 from quillread.errors import ConfigError, DataError
 from quillread.train.compact_form import CompactForm
@@ -163,6 +164,14 @@ def test_images_can_be_held_in_memory(tmp_path):
     sources = opened(settings).sources
     assert isinstance(sources[0], HeldSource)
     assert sources[1].lines_of is sources[0]
+
+
+def test_lines_that_one_data_set_gives_in_two_ways_are_held_in_both(tmp_path):
+    settings = config(tmp_path, in_memory=True, validation_share=0)
+    settings = changed(settings, data=(f"{settings.data[0]}?replace=line:row", *settings.data))
+    held = opened(settings).sources
+    assert [source.text(3) for source in held] == ["row 3", "line 3"]
+    assert [fixed_sample(source, 3).text for source in held] == ["row 3", "line 3"]
 
 
 def test_words_of_held_out_lines_are_not_recombined(tmp_path):

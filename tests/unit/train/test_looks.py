@@ -14,7 +14,7 @@ from quillread.models.trocr.loading import load_trocr
 from quillread.models.trocr.pixels import set_canvas
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
-from quillread.train.looks import training_view
+from quillread.train.looks import compact_looks, training_view
 from quillread.train.trocr.family import TrocrFamily
 from quillread.train.trocr.form import TrocrForm
 
@@ -81,3 +81,19 @@ def test_a_view_of_a_compact_network_is_its_ink():
     seen = see(looks(IMAGE, np.random.default_rng(1)))
     assert seen.shape == pixels.shape
     assert np.abs((255 - seen) / 255 - pixels.clip(0, 1)).max() < 1 / 255
+
+
+def test_a_long_line_is_distorted_as_wide_as_it_is_read():
+    config = train_config(family="compact")
+    image = np.full((128, 128 * 80, 3), 240, np.uint8)
+    assert compact_looks(config).clean(image).shape == (64, 64 * 80)
+
+
+def test_a_line_longer_than_any_is_narrowed_whatever_its_height():
+    config = train_config(family="compact")
+    assert compact_looks(config).clean(np.full((40, 40_000, 3), 240, np.uint8)).shape == (40, 5462)
+
+
+def test_a_network_of_tall_lines_is_not_taught_with_low_ones():
+    config = train_config(family="compact", ink={"height": 80}, network={"height": 80})
+    assert compact_looks(config).clean(np.full((200, 800, 3), 240, np.uint8)).shape == (80, 320)

@@ -173,15 +173,22 @@ class Source:
 
 def _row_item(address: str, folder: str, columns: Mapping[str, Any], table: str, number: int) -> Item:
     """The input that a row of a table names; one that cannot be read if no file can have such an address."""
-    place = address if "://" in address or not folder else f"{folder}/{address}"
-    place = address if address.startswith("/") else place
+    place, path = _place_of(address, folder), address
+    if "\\" in address and "://" not in place and not os.path.lexists(place):  # written on Windows
+        path = address.replace("\\", "/")
+        place = _place_of(path, folder)
     try:
-        stem = (address_stem(address) if "://" in address else file_stem(Path(address))).with_suffix("")
+        stem = (address_stem(address) if "://" in address else file_stem(Path(path))).with_suffix("")
     except ValueError:  # of a path without a name, or brackets in an address
         message = f"{table}, row {number}: {address!r} is not the address of a file"
         fault = Fault("input", message, "correct the cell or drop the row")
         return Item(address, _absolute(place), f"row-{number}", columns, fault=fault)
     return Item(address, _absolute(place), str(stem), columns)
+
+
+def _place_of(address: str, folder: str) -> str:
+    """Where an address of a table leads; relative ones start from the folder of the table."""
+    return address if "://" in address or address.startswith("/") or not folder else f"{folder}/{address}"
 
 
 def _with_stems(

@@ -10,7 +10,7 @@ from typing import Any
 
 from quillread.batch.cluster.store import ending_of, open_patiently, reason_of
 from quillread.config import suggest
-from quillread.data.tables import holds_row
+from quillread.data.tables import find_delimiter, find_encoding, holds_row
 from quillread.errors import DataError, UsageError
 from quillread.extras import require
 
@@ -47,6 +47,7 @@ class Table:
     def __init__(self, address: str, column: str | None = None) -> None:
         self._address = address
         self._kind = ending_of(address)
+        self._encoding, self._delimiter, self._is_told = "utf-8-sig", "\t", False
         try:
             types = self._find_types()
         except (OSError, ValueError, UnicodeError, csv.Error) as error:
@@ -92,29 +93,35 @@ class Table:
         return column
 
     def _find_types(self) -> dict[str, str]:
-        if self._kind == ".txt":
-            with open_patiently(self._address):
-                return {"address": "string"}
         if self._kind == ".parquet":
             with open_patiently(self._address) as file:
                 schema = require("pyarrow.parquet", "ray").ParquetFile(file).schema_arrow
                 return {field.name: _type_of(field.type) for field in schema}
+        with open_patiently(self._address) as file:
+            self._encoding = find_encoding(file.read(2))
+        if self._kind == ".txt":
+            return {"address": "string"}
         if self._kind == ".jsonl":
             first = list(itertools.islice(self._values(), _LOOKED_AT))
             raise_first([values for values in first if isinstance(values, DataError)])
             return dict.fromkeys((name for values in first for name in values), "string")  # type: ignore[union-attr]
         with self._text() as text:
+            if self._kind == ".csv":
+                self._delimiter, self._is_told = find_delimiter(text.readline().rstrip("\r\n"))
+        with self._text() as text:
+            self._skip_told(text)
             names = next(csv.reader(text, delimiter=self._delimiter, strict=True), None)
         if not names:
             raise DataError(f"{self._address}: is empty", hint="its first line names the columns")
         return dict.fromkeys(names, "string")
 
-    @property
-    def _delimiter(self) -> str:
-        return "\t" if self._kind == ".tsv" else ","
-
     def _text(self) -> io.TextIOWrapper:
-        return io.TextIOWrapper(open_patiently(self._address), encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(open_patiently(self._address), encoding=self._encoding, newline="")
+
+    def _skip_told(self, text: io.TextIOWrapper) -> None:
+        """Skip the row that tells Excel what parts the cells."""
+        if self._is_told:
+            text.readline()
 
     def _values(self) -> Iterator[Mapping[str, Any] | DataError]:
         """The cells of each row by column, or what is wrong with it."""
@@ -125,6 +132,7 @@ class Table:
             return
         with self._text() as text:
             if self._kind in (".csv", ".tsv"):
+                self._skip_told(text)
                 yield from self._rows_of(text)
                 return
             for line in filter(None, map(str.strip, text)):
@@ -133,7 +141,8 @@ class Table:
     def _rows_of(self, text: Iterable[str]) -> Iterator[Mapping[str, Any] | DataError]:
         """The rows of a CSV or TSV, up to one of which nothing tells where it ends: what follows may be part of it."""
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
-        names, number, line = next(reader, []), 0, reader.line_num + 1
+        names, number, skipped = next(reader, []), 0, int(self._is_told)
+        line = skipped + reader.line_num + 1
         try:
             for cells in reader:
                 number += bool(cells)
@@ -144,7 +153,7 @@ class Table:
                     yield DataError(f"{self._address}, row {number}: {message}", hint="check its commas and quotes")
                 elif cells:
                     yield dict(zip(names, cells, strict=False))
-                line = reader.line_num + 1
+                line = skipped + reader.line_num + 1
         except csv.Error as error:
             message = "a quotation mark opens a cell and does not close it, or a cell is too long"
             hint = 'put a text with quotation marks between quotes, and double its own: """Come here," he said"'

@@ -52,7 +52,8 @@ class _Input:
     place: Path | str
     stored: Stored | None = None
     """In the storage, if it was uploaded by itself."""
-    xml: Path | None = None
+    layouts: Mapping[int, Path] = field(default_factory=dict)
+    """PAGE and ALTO files about its pages, by their indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,10 @@ def _import_pages(running: _Import, document_id: int, number: int, input: _Input
 
 
 def _render(running: _Import, input: _Input, origin: str, index: int) -> NewPage:
-    rendered = _bounded(
-        running, running.renderer.page(input.place, input.name, running.config, index, input.xml), input
-    )
+    xml = input.layouts.get(index)
+    rendered = running.renderer.page(input.place, input.name, running.config, index, xml)
+    if xml is not None:
+        rendered = _bounded(running, rendered, xml)
     file = rendered.original
     source = _original(running, input, file.content if file else None)
     new = NewPage(origin, input.name, file.index if file else index, rendered.label, source=source)
@@ -212,11 +214,11 @@ def _render(running: _Import, input: _Input, origin: str, index: int) -> NewPage
         thumbnail=store(archive, view.thumbnail, "image/jpeg"),
         notes=notes,
         layout=rendered.layout,
-        author=input.xml.name if input.xml else "",
+        author=xml.name if xml else "",
     )
 
 
-def _bounded(running: _Import, rendered: RenderedPage, input: _Input) -> RenderedPage:
+def _bounded(running: _Import, rendered: RenderedPage, xml: Path) -> RenderedPage:
     """Without a layout that has more text in a line, or more lines, than the archive takes."""
     limits, layout = running.archive.config.limits, rendered.layout
     if layout is None:
@@ -229,7 +231,7 @@ def _bounded(running: _Import, rendered: RenderedPage, input: _Input) -> Rendere
         found = f"{len(layout.lines):,} lines, more than the limit of {limits.page_lines:,}"
     if found is None:
         return rendered
-    fault = DataError(f"{input.xml.name if input.xml else input.name}: {found}").fault
+    fault = DataError(f"{xml.name}: {found}").fault
     return replace(rendered, layout=None, layout_fault=fault)
 
 
@@ -344,7 +346,10 @@ def _paired(running: _Import, folder: Path, inputs: list[_Input]) -> list[_Input
     layouts, faults = running.renderer.pair(folder)
     for fault in faults:
         _note(running, fault)
-    return [replace(input, xml=layouts.get(Path(input.place))) for input in inputs]
+    by_image: dict[Path, dict[int, Path]] = {}
+    for (image, number), xml in layouts.items():
+        by_image.setdefault(image, {})[number - 1] = xml
+    return [replace(input, layouts=by_image.get(Path(input.place), {})) for input in inputs]
 
 
 def _link(path: Path, folder: Path, name: str) -> Path:

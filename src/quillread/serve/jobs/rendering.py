@@ -95,14 +95,14 @@ class RenderProcess:
             return RenderedPage(fault=explain(error, f"{name}, page {index + 1}"))
         return rendered
 
-    def pair(self, folder: Path) -> tuple[dict[Path, Path], list[Fault]]:
-        """Find which PAGE or ALTO file of a folder is about which image.
+    def pair(self, folder: Path) -> tuple[dict[tuple[Path, int], Path], list[Fault]]:
+        """Find which PAGE or ALTO file of a folder is about which page of which image.
 
         Returns:
-            The files by their images, and what is wrong with others.
+            The files by their images and the numbers of the pages, from 1, and what is wrong with others.
         """
         try:
-            found: tuple[dict[Path, Path], list[Fault]] = self._ask(_Job("pair", folder, "", ReadConfig()))
+            found: tuple[dict[tuple[Path, int], Path], list[Fault]] = self._ask(_Job("pair", folder, "", ReadConfig()))
         except WorkerError as error:
             return {}, [explain(error, "the PAGE and ALTO files")]
         return found
@@ -214,12 +214,13 @@ def _read_layout(xml: Path, size: tuple[int, int], image: str) -> types.Page | N
     return None if page is None else outline_lines(fit_page(page, size, xml, image))
 
 
-def _pair(folder: Path) -> tuple[dict[Path, Path], list[Fault]]:
+def _pair(folder: Path) -> tuple[dict[tuple[Path, int], Path], list[Fault]]:
     try:
         pairs: Sequence[Any] = GroundTruth(folder).pairs()
     except DataError:
         return {}, []  # there is no XML in it
-    found = {pair.image: pair.xml for pair in pairs if pair.image is not None and pair.page is not None}
+    whole = (pair for pair in pairs if pair.image is not None and pair.page is not None)
+    found = {(pair.image, pair.number): pair.xml for pair in whole}
     return found, [_without(pair.fault, folder) for pair in pairs if pair.fault is not None]
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from quillread.data.page_lines import read_pages
+from quillread.data.page_lines import read_all_pages
 from quillread.errors import DataError
 from quillread.images.read import open_document
 from quillread.models.page import LONG_SIDE, MAPS, STRIDE, view_page
@@ -97,27 +97,27 @@ def load_pages(folders: Sequence[Path]) -> list[PageSample]:
     Raises:
         DataError: If a folder holds no such pages, or one is damaged or without its image.
     """
-    return [_load_page(image, page) for folder in folders for image, page in pages_with_lines(folder)]
+    return [_load_page(*found) for folder in folders for found in pages_with_lines(folder)]
 
 
-def pages_with_lines(folder: Path) -> list[tuple[Path, Page]]:
-    """Read the pages of a folder whose ground truth has lines, each with the path of its image.
+def pages_with_lines(folder: Path) -> list[tuple[Path, int, Page]]:
+    """Read the pages of a folder whose ground truth has lines, each with the path of its image and its number in it.
 
     Raises:
         DataError: If there is none, or a file cannot be used: what is trained on is to be whole.
     """
-    pages, faults = read_pages(folder)
+    pages, faults = read_all_pages(folder)
     if faults:
         raise DataError(f"{folder}: {faults[0]}", hint="repair the file, or remove it from the folder")
-    found = [(image, page) for image, page in pages.items() if page.lines]
+    found = [(image, number, page) for (image, number), page in pages.items() if page.lines]
     if not found:
         raise DataError(f"{folder}: holds no PAGE or ALTO file with lines", hint="name a folder of pages with XML")
     return found
 
 
-def _load_page(image_path: Path, page: Page) -> PageSample:
+def _load_page(image_path: Path, number: int, page: Page) -> PageSample:
     with open_document(image_path) as document:
-        image = document.page(0)
+        image = document.page(number - 1)
     view = view_page(image, round(KEPT * LONG_SIDE))
     scale = np.array(view.scale)
     lines = _bound_bodies([_target(line, scale) for line in page.lines])

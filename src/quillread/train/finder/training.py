@@ -113,8 +113,8 @@ class _Validation:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         found = {folder.name: pages_with_lines(folder) for folder in folders}
-        self._pages = {name: [_view(image) for image, _ in pages] for name, pages in found.items()}
-        self._truth = {name: [page.lines for _, page in pages] for name, pages in found.items()}
+        self._pages = {name: [_view(image, number) for image, number, _ in pages] for name, pages in found.items()}
+        self._truth = {name: [page.lines for _, _, page in pages] for name, pages in found.items()}
 
     def measure(self, network: PageNetwork) -> dict[str, float]:
         """Find the baselines of the pages with the network alone; precision, recall and F1 for each collection."""
@@ -128,9 +128,9 @@ class _Validation:
         return facts
 
 
-def _view(path: Path) -> PageView:
+def _view(path: Path, number: int) -> PageView:
     with open_document(path) as document:
-        return view_page(document.page(0))
+        return view_page(document.page(number - 1))
 
 
 def _make_synthetic(config: SegmenterConfig, workers: int) -> list[PageSample]:

@@ -305,6 +305,39 @@ def test_a_million_addresses_are_listed_one_by_one(here: Path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"path;title\r\na.png;One, two\r\ndeep/b.png;Three\r\n",
+        b"sep=;\r\npath;title\r\na.png;One, two\r\ndeep/b.png;Three\r\n",
+        b"path\ttitle\na.png\tOne, two\ndeep/b.png\tThree\n",
+        'path,title\na.png,"One, two"\ndeep/b.png,Three\n'.encode("utf-16"),
+    ],
+    ids=["semicolons", "excel", "tabs", "utf-16"],
+)
+def test_lists_of_other_programs_are_read(here: Path, content: bytes):
+    (here / "list.csv").write_bytes(content)
+    assert [(item.name, item.columns) for item in items("list.csv")] == [
+        ("a.png", {"title": "One, two"}),
+        ("deep/b.png", {"title": "Three"}),
+    ]
+
+
+def test_a_quotation_mark_that_is_not_closed_is_told_by_its_line_below_a_first_row_for_excel(here: Path):
+    (here / "list.csv").write_text('sep=;\npath;title\na.png;One\nb.png;"Two\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"list\.csv, line 4: a quotation mark"):
+        items("list.csv")
+
+
+def test_images_are_found_by_paths_of_windows(here: Path, scans: Path):
+    (here / "scans" / "odd\\name.png").touch()
+    (here / "list.txt").write_text("scans\\deep\\b.jpg\nscans/odd\\name.png\n", encoding="utf-8")
+    assert [(item.place, item.stem) for item in items("list.txt")] == [
+        (str(scans / "deep" / "b.jpg"), "b"),
+        (str(scans / "odd\\name.png"), "odd\\name"),
+    ]
+
+
+@pytest.mark.parametrize(
     ("content", "column", "told"),
     [
         ("title,id\nOne,1\n", None, r"none of its columns \(title, id\)"),
