@@ -155,9 +155,10 @@ class Reader:
             ImageError: If the input cannot be opened.
             UsageError: If no page of it is selected by the options.
         """
+        transcribe = self._check_open()
         with self.open(source, name=name) as document:
             for index in self.options.selected(len(document)):
-                yield self.scan(document, index).page
+                yield self._scan(transcribe, document, index, None, None).page
 
     def read_page(self, image: Picture) -> Page:
         """Read one page.

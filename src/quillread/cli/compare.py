@@ -1,9 +1,7 @@
 """`quill compare`: is the difference of two models real?"""
 
 import argparse
-import math
 from pathlib import Path
-from typing import Any
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,15 +26,5 @@ def run(args: argparse.Namespace) -> int:
     comparisons = compare(read_predictions(args.baseline), read_predictions(args.candidate), np.random.default_rng(0))
     print(comparison_table(comparisons), end="")
     if args.json:
-        document = [_without_nan(dump(comparison)) for comparison in comparisons]
-        write_json(args.json, document)
+        write_json(args.json, [dump(comparison) for comparison in comparisons])
     return 0
-
-
-def _without_nan(value: Any) -> Any:
-    """Put None for the rates of lines without text, which have no value: JSON has no nan."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

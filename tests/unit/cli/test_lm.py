@@ -99,6 +99,15 @@ def test_a_model_is_tuned_and_the_settings_saved(lines: Path, folder: Path, tmp_
     assert document["settings"]["weights"]["characters"] == weights.characters
 
 
+def test_figures_that_have_no_value_are_null(lines: Path, folder: Path, tmp_path: Path):
+    for path in lines.glob("*.txt"):
+        path.write_text("")
+    options = ["--data", str(lines), "--model", str(folder), "--threads", "1", "--keep-weights"]
+    assert main(["lm", "tune", *options, "--json", str(tmp_path / "t.json")]) == 0
+    figures = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert figures["data"][str(lines)]["cer_spacing"] is None
+
+
 def test_one_line_cannot_be_halved(lines: Path, capsys: pytest.CaptureFixture[str]):
     for path in lines.glob("[1-9].*"):
         path.unlink()
