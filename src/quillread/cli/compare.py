@@ -6,7 +6,10 @@ from pathlib import Path
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.description = "Paired bootstrap over writers or documents of two files of `quill evaluate --predictions`."
+    parser.description = (
+        "Compare two files of `quill evaluate --predictions`: a paired bootstrap and a randomisation test over writers "
+        "or documents. Two to five of them prove nothing."
+    )
     parser.add_argument("baseline", type=Path, metavar="A", help="predictions of the first model")
     parser.add_argument("candidate", type=Path, metavar="B", help="predictions of the second model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
