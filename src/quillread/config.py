@@ -51,6 +51,20 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration")
     return typing.cast(T, result)
 
 
+def coerce(cls: type, values: Mapping[str, Any], where: str = "configuration") -> dict[str, Any]:
+    """Bring the values of the fields of a dataclass that are not groups to their types, as `build` does.
+
+    Raises:
+        ConfigError: Listing every value of a wrong type.
+    """
+    faults: list[str] = []
+    hints = typing.get_type_hints(cls)
+    result = {name: _convert(hints[name], value, name, faults) for name, value in values.items()}
+    if faults:
+        raise ConfigError(f"{where}: " + "; ".join(faults), hint="correct the settings named above")
+    return result
+
+
 def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """Read a YAML file into a dataclass, with `a.b=c` settings on top.
 

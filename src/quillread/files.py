@@ -3,12 +3,13 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
@@ -306,8 +307,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write plain data as JSON for people and programs, as `write_atomic` does."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """Write plain data as JSON, for people and programs, as `write_atomic` does; null stands for nan and infinities."""
+    write_text(path, json.dumps(_with_null(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def _with_null(value: Any) -> Any:
+    """Put None for floats that JSON has no form for."""
+    if isinstance(value, Mapping):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from quillread.version import __version__
 MOST_VARIANTS = 7
 _NONE = "none"
 _SHIPPED = (*SHIPPED, AUTO_MODEL, *SHIPPED_LANGUAGES, AUTO, _NONE)
+_SEVERAL = ("models", "lm", "lexicons")
 _ELSEWHERE = ("models", "threads", "lm", "lexicons", "segmentation", "segmenter")
 """Options that provenance names by their content, and threads, which change nothing."""
 
@@ -70,9 +71,11 @@ class ReadOptions:
     crop: CropConfig = field(default_factory=CropConfig)
 
     def __post_init__(self) -> None:
-        for name in ("models", "lm", "lexicons"):
-            if isinstance(getattr(self, name), list):  # readers are kept by their options, and lists have no hash
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        # Given by hand in other forms, such as lists, which have no hash: readers are kept by their options.
+        for name, value in configs.coerce(
+            ReadOptions, {f.name: _usual(f.name, getattr(self, f.name)) for f in fields(self)}, "read options"
+        ).items():
+            object.__setattr__(self, name, value)
         if not self.models:
             raise ConfigError("models: name at least one")
         if AUTO_MODEL in self.models and len(self.models) > 1:
@@ -103,13 +106,7 @@ class ReadOptions:
             if single in changes:
                 changes[several] = changes.pop(single)
         for name, value in changes.items():
-            given = configs.dump(value) if is_dataclass(value) else value
-            if name in ("models", "lm", "lexicons") and isinstance(given, str | Path):
-                given = (given,)
-            if name in ("models", "lm", "lexicons") and isinstance(given, list | tuple):
-                given = tuple(_as_name(one) if isinstance(one, Path) else one for one in given)
-            if name == "pages" and isinstance(given, int):
-                given = str(given)
+            given = _usual(name, configs.dump(value) if is_dataclass(value) else value)
             is_group = isinstance(given, dict) and isinstance(values.get(name), dict)
             values[name] = configs.merge(values[name], given) if is_group else given
         return configs.build(ReadOptions, values, "read options")
@@ -173,6 +170,15 @@ class ReadOptions:
             if first < 1 or (last is not None and last < first):
                 raise ConfigError(f"pages: {self.pages!r} is not of the form 2-5,9: pages count from 1")
             yield first, last
+
+
+def _usual(name: str, value: Any) -> Any:
+    """What an option holds for a value that programs give in its place: one name for several, a number of a page."""
+    if name in _SEVERAL and isinstance(value, str | Path):
+        value = (value,)
+    if name in _SEVERAL and isinstance(value, list | tuple):
+        return tuple(_as_name(one) if isinstance(one, Path) else one for one in value)
+    return str(value) if name == "pages" and type(value) is int else value
 
 
 def _as_name(path: Path) -> str:

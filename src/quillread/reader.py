@@ -14,7 +14,7 @@ import cv2
 from quillread.errors import Fault, ImageError, UsageError
 from quillread.formats.ground_truth import GroundTruth
 from quillread.images.document import Document, OnePage
-from quillread.images.given import Picture, given_content, given_pixels, name_of
+from quillread.images.given import Picture, given_content, given_pixels, given_several, name_of
 from quillread.images.read import open_document
 from quillread.images.tones import as_positive
 from quillread.options import Provenance, ReadOptions, files_stamp
@@ -155,9 +155,10 @@ class Reader:
             ImageError: If the input cannot be opened.
             UsageError: If no page of it is selected by the options.
         """
+        transcribe = self._check_open()
         with self.open(source, name=name) as document:
             for index in self.options.selected(len(document)):
-                yield self.scan(document, index).page
+                yield self._scan(transcribe, document, index, None, None).page
 
     def read_page(self, image: Picture) -> Page:
         """Read one page.
@@ -180,11 +181,11 @@ class Reader:
             One transcript an image, in order; positions in pixels of that image.
 
         Raises:
-            UsageError: If an image has several pages.
+            UsageError: If an image has several pages, or a single image is given in place of several.
             ImageError: If an image cannot be read.
         """
         read = self._check_open().recognizer.read
-        lines = [as_positive(self._pixels(image)) for image in images]
+        lines = [as_positive(self._pixels(image)) for image in given_several(images)]
         return [read([line])[0] for line in lines] if self.options.chooses else read(lines)
 
     def stream(

@@ -155,6 +155,11 @@ def test_json_is_written_for_people_and_read_back(tmp_path: Path):
     assert json.loads(text) == document
 
 
+def test_what_is_no_number_is_null_in_json(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"rates": [float("nan"), 0.5, (float("inf"),)], "of": {"none": float("nan")}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"rates": [None, 0.5, [None]], "of": {"none": None}}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs locks")
 def test_what_a_killed_program_left_is_cleared_and_what_is_being_written_stays(tmp_path: Path):
     write = "import os, sys; from pathlib import Path; from quillread.files import AtomicFile; from signal import *\n"

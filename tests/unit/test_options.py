@@ -154,6 +154,27 @@ def test_a_single_name_will_do_for_models_and_languages():
     assert FILLED.changed(lm=None).lm is None
 
 
+def test_options_by_hand_take_what_changes_take():
+    by_hand = ReadOptions(models="builtin", lm="fr", lexicons="names.txt", pages=3, segmentation="lines")  # type: ignore[arg-type]
+    changed = ReadOptions().changed(models="builtin", lm="fr", lexicons="names.txt", pages=3, segmentation="lines")
+    assert by_hand == changed
+    assert (by_hand.lm, by_hand.lexicons, by_hand.pages) == (("fr",), (Path("names.txt"),), "3")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"threads": "2", "lines": "yes"}, "read options: threads: expected int, got '2'; lines: expected bool"),
+        ({"variants": 2.5}, r"variants: expected int, got 2\.5"),
+        ({"lm": ("fr", 3)}, r"lm\[1\]: expected str, got 3"),
+        ({"pages": (2, 3)}, r"pages: expected str, got \(2, 3\)"),
+    ],
+)
+def test_options_by_hand_of_a_wrong_type_are_refused(values: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        ReadOptions(**values)
+
+
 def test_a_path_is_never_the_name_of_a_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     options = ReadOptions().changed(models=[Path("open"), Path("runs/model"), "open"])

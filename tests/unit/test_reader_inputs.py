@@ -102,3 +102,21 @@ def test_progress_counts_pages_with_those_that_failed(reader: Reader, document: 
     seen: list[tuple[int, int]] = []
     reader.read(document, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((48, 300, 3), np.uint8),
+        np.zeros((48, 300), np.uint8),
+        Image.new("L", (300, 48)),
+        "line.png",
+        Path("line.png"),
+        b"\x89PNG",
+    ],
+)
+def test_a_single_image_is_no_list_of_lines(image: Any):
+    reader = Reader(lines=True, recognizer=bar_recognizer())
+    with pytest.raises(UsageError, match="a list of images is needed"):
+        reader.read_lines(image)
+    assert len(reader.read_lines(np.full((2, 48, 300, 3), 255, np.uint8))) == 2  # type: ignore[arg-type]

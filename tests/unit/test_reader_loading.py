@@ -11,6 +11,7 @@ import cv2
 import pytest
 from documents import export
 from fakes import bar_info, bar_line, bar_recognizer, png, write_bar_folder
+from PIL import Image
 
 import quillread
 from quillread import reader as readers
@@ -181,6 +182,18 @@ def test_a_closed_reader_lets_go_of_its_model():
     reader.close()
     gc.collect()
     assert alive() is None
+
+
+def test_pages_that_are_under_way_when_the_reader_is_closed_come_all_the_same(tmp_path: Path):
+    images = [Image.fromarray(bar_line("ab")), Image.fromarray(bar_line("cd"))]
+    images[0].save(tmp_path / "two.tif", save_all=True, append_images=images[1:])
+    reader = Reader(lines=True, recognizer=bar_recognizer())
+    pages = reader.pages(tmp_path / "two.tif")
+    first = next(pages)
+    reader.close()
+    assert [first.text, *(page.text for page in pages)] == ["ab", "cd"]
+    with pytest.raises(UsageError, match="the reader is closed"):
+        next(reader.pages(tmp_path / "two.tif"))
 
 
 def test_a_reading_that_is_under_way_when_the_reader_is_closed_ends_well():

@@ -78,7 +78,7 @@ def _run_lines(args: argparse.Namespace) -> int:
     result = run_evaluation(reader, source, ProgressLine("lines"))
     summary = evaluation_summary(
         result.rows,
-        model=reader.options.models[0],
+        model=", ".join(reader.options.models),
         data=data,
         split=args.split,
         seconds_per_line=result.seconds_per_line,
@@ -111,7 +111,7 @@ def _run_pages(args: argparse.Namespace) -> int:
         args.page_folder, reader, by_baseline=outline == "baseline", progress=ProgressLine("pages")
     )
     facts = {
-        "model": reader.options.models[0],
+        "model": ", ".join(reader.options.models),
         "data": str(args.page_folder),
         "segmenter": reader.options.segmenter,
         "outline": outline,

@@ -250,15 +250,26 @@ def _tune(
 def _fit(
     lines: "list[TuningLine]", readings: "list[Hypothesis]", settings: "LanguageSettings", info: "ModelInfo"
 ) -> "tuple[LanguageSettings, ModelInfo]":
-    """Fit confidences of readings with a language, and the errors to be expected of readings with and without."""
-    from quillread.evaluate.language_tuning import fit_confidences, fit_curve
+    """Fit confidences of readings with a language, and the errors to be expected of readings with and without.
 
-    of_lines, of_words = fit_confidences(lines, readings)
-    settings = replace(settings, line_calibration=of_lines, word_calibration=of_words)
+    Those that a model has stay if there are few lines, which say less of others than what it has.
+    """
+    from quillread.evaluate.calibration import FEWEST
+    from quillread.evaluate.language_tuning import fit_confidences, fit_curve
+    from quillread.types import Calibration, ErrorCurve
+
     read_with = [(x, h) for x, h in zip(lines, readings, strict=True) if h.share is not None]
-    curve = fit_curve([x for x, _ in read_with], [h for _, h in read_with], settings)
-    plain = fit_curve(lines, [x.record.readings[0] for x in lines], info)
-    return replace(settings, error_curve=curve), replace(info, error_curve=plain)
+    if len(read_with) < FEWEST and settings.line_calibration != Calibration():
+        few = f"{len(read_with)} lines read with a language are left to fit them to, and it takes {FEWEST}"
+        say(f"the confidences of readings with a language stay: {few}")
+    else:
+        of_lines, of_words = fit_confidences(lines, readings)
+        settings = replace(settings, line_calibration=of_lines, word_calibration=of_words)
+        curve = fit_curve([x for x, _ in read_with], [h for _, h in read_with], settings)
+        settings = replace(settings, error_curve=curve)
+    if len(lines) >= FEWEST or info.error_curve == ErrorCurve():
+        info = replace(info, error_curve=fit_curve(lines, [x.record.readings[0] for x in lines], info))
+    return settings, info
 
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {

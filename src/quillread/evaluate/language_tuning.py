@@ -267,11 +267,18 @@ def review_kept(
 ) -> dict[str, float]:
     """Leave the lines to a person that `quill read --review 0.05` names; tell what the others hold."""
     bys: list[Confidences] = [info if h.share is None else settings for h in readings]
-    rates = [expected_rate(by.error_curve, _doubt(h, by)) for h, by in zip(readings, bys, strict=True)]
+    rates = [_expected_rate(h, by) for h, by in zip(readings, bys, strict=True)]
     chosen = set(choose_for_review(rates, [max(len(h.text.strip()), 1) for h in readings], REVIEWED))
     kept = [i for i in range(len(lines)) if i not in chosen]
     counts = total(score_line(lines[i].reference, readings[i].text).cer for i in kept)
     return {"target": REVIEWED, "accepted": len(kept) / max(len(lines), 1), "cer_of_accepted": counts.rate}
+
+
+def _expected_rate(reading: Hypothesis, by: Confidences) -> float:
+    """The error rate to be expected, as `LineRecognizer` tells it."""
+    if not reading.text.strip():
+        return 1 - calibrate(report_line(reading), by.line_calibration)
+    return expected_rate(by.error_curve, _doubt(reading, by))
 
 
 def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[Report, bool]]:

@@ -1,6 +1,7 @@
 """Inputs as programs give them: arrays, Pillow images, open files, the content of files, paths."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -46,6 +47,21 @@ def given_pixels(source: Picture) -> UInt8Image | None:
     if source.size and source.ndim == 3 and source.shape[2] == 4:
         return picture_pixels(Image.fromarray(source, "RGBA"))
     return as_rgb(source)
+
+
+def given_several(sources: Iterable[Picture]) -> Iterable[Picture]:
+    """Several images; a single one is a sequence too, of rows, letters or bytes.
+
+    Raises:
+        UsageError: If it is a single one.
+    """
+    if isinstance(sources, np.ndarray):
+        is_one = sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] in (1, 3, 4))
+    else:
+        is_one = isinstance(sources, str | bytes | bytearray) or not isinstance(sources, Iterable)
+    if is_one:
+        raise UsageError("a list of images is needed here, and this is one", hint="put it into a list: [image]")
+    return sources
 
 
 def given_content(source: Picture) -> str | Path | bytes:

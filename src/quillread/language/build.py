@@ -233,7 +233,7 @@ def _is_whole(alphabet: str, levels: Sequence[Level]) -> bool:
         is_last = number + 1 == len(levels)
         rest = 0 if is_last else expected
         sizes = (len(level.symbols), len(level.costs), len(level.backoff_costs), len(level.children))
-        if sizes != (expected, expected, rest, rest) or not len(level.costs):
+        if sizes != (expected, expected, rest, rest):  # the longest levels may be empty, where few runs were kept
             return False
         expected = int(level.children.sum(dtype=np.int64))
     return bool(levels)

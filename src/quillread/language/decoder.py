@@ -79,6 +79,7 @@ class LanguageDecoder:
         """Put the best reading on its columns; the alternatives are those with another text than `chosen`, or it."""
         best = found[0]
         texts = [self._charset.decode(one.labels) for one in found]
+        chosen = texts[0] if chosen is None else chosen
         shares = to_shares([one.score for one in found])
         of_words = word_shares(texts, shares)
         spans = spread([(column, column + 1) for column in best.columns], len(log_probs))
@@ -90,7 +91,7 @@ class LanguageDecoder:
         )
         others: dict[str, tuple[float, float]] = {}
         for text, one, share in zip(texts, found, shares, strict=True):
-            if text.strip() != (chosen or texts[0]).strip() and len(others) < self._alternatives:
+            if text.strip() != chosen.strip() and len(others) < self._alternatives:
                 others.setdefault(text.strip(), (one.log_probability, share))
         return Hypothesis(
             texts[0],

@@ -206,8 +206,15 @@ def _apply(line: Transcript, words: Sequence[Word], changes: Sequence[Change], s
         text += new
     characters += line.characters[end:]
     text += line.text[end:]
+    others = tuple(other for other in line.alternatives if other.text != text)
     return replace(
-        line, text=text, words=tuple(words), characters=tuple(characters), raw_text=line.text, changes=tuple(changes)
+        line,
+        text=text,
+        words=tuple(words),
+        characters=tuple(characters),
+        alternatives=others,
+        raw_text=line.text,
+        changes=tuple(changes),
     )
 
 

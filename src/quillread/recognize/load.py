@@ -103,7 +103,8 @@ def load_all(
         names: The models.
         chooses: Whether one of them is chosen for each page; else several vote on each line.
         threads: As for `load`.
-        generate: As for `load`. With a single model, settings that do not fit it are refused.
+        generate: As for `load`. Where several vote, compact models take no more of it than the number of alternatives;
+            what none of the models can be told is refused.
         language: As for `load`.
         variants: As for `load`.
 
@@ -111,10 +112,13 @@ def load_all(
         QuillreadError: As `load` does.
     """
     several = len(names) > 1
+    families = {name: describe(name).info.family for name in names} if several and not chooses else {}
+    of_compact = None if generate.alternatives is None else GenerateChanges(alternatives=generate.alternatives)
 
     def load_one(name: str) -> LineReader:
-        alien = several and not chooses and describe(name).info.family != "trocr"
-        return load(name, threads=threads, generate=None if alien else generate, language=language, variants=variants)
+        is_alien = families.get(name) == "compact" and "trocr" in families.values()
+        told = of_compact if is_alien else generate
+        return load(name, threads=threads, generate=told, language=language, variants=variants)
 
     readers = [load_one(name) for name in names]
     if chooses:

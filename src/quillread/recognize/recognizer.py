@@ -77,21 +77,36 @@ class LineRecognizer:
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
         words = _words(kept, hypothesis, height, back, by.word_calibration)
-        others: dict[str, Alternative] = {}
-        for (other, p), share in itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares):
-            composed = nfc(other.strip())
-            if composed != text:  # as two readings may be that differ in how they write an accent
-                report = Report(p, share, nats=hypothesis.nats)
-                others.setdefault(composed, Alternative(composed, calibrate(report, calibration)))
+        confidence = calibrate(report_line(hypothesis), calibration)
+        sure = expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words]))
         return Transcript(
             text=text,
-            confidence=calibrate(report_line(hypothesis), calibration),
+            confidence=confidence,
             words=words,
             characters=_characters(kept, height, back),
-            alternatives=tuple(others.values()),
-            expected_error=expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words])),
+            alternatives=_alternatives(hypothesis, text, confidence, calibration),
+            # Where nothing was read there is no word to be in doubt of; there may be writing all the same.
+            expected_error=sure if words else 1 - confidence,
             rows=hypothesis.rows,
         )
+
+
+def _alternatives(
+    hypothesis: Hypothesis, text: str, confidence: float, calibration: Calibration
+) -> tuple[Alternative, ...]:
+    """Other texts than the one that was read, each once; none is surer than one before it.
+
+    A calibration is fitted to best readings: of two others it may hold the one for surer that the search put behind.
+    Where they were compared with the best reading, that goes for it, too.
+    """
+    others: dict[str, Alternative] = {}
+    most = 1.0 if hypothesis.share is None else confidence
+    for (other, p), share in itertools.zip_longest(hypothesis.alternatives, hypothesis.alternative_shares):
+        composed = nfc(other.strip())
+        if composed != text and composed not in others:  # two may differ in how they write an accent
+            most = min(most, calibrate(Report(p, share, nats=hypothesis.nats), calibration))
+            others[composed] = Alternative(composed, most)
+    return tuple(others.values())
 
 
 def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> tuple[Character, ...]:

@@ -17,8 +17,8 @@ def write(path: Path, texts: list[str], references: list[str] | None = None) -> 
 
 
 def test_the_better_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    first = write(tmp_path / "a.jsonl", ["x"] * 4)
-    second = write(tmp_path / "b.jsonl", REFERENCES)
+    first = write(tmp_path / "a.jsonl", ["x"] * 8, REFERENCES * 2)
+    second = write(tmp_path / "b.jsonl", REFERENCES * 2, REFERENCES * 2)
     assert main(["compare", str(first), str(second)]) == 0
     out = capsys.readouterr().out
     assert "better" in out.splitlines()[2]

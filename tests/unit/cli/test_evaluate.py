@@ -71,6 +71,11 @@ def test_json_holds_the_figures(lines: Path, tmp_path: Path):
     assert (figures["lines"], figures["cer"], figures["exact_lines"]) == (3, 0.0, 1.0)
 
 
+def test_all_models_that_vote_are_named(lines: Path, tmp_path: Path):
+    evaluate(lines, "--model", "builtin", "--model", "open", "--json", tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["model"] == "builtin, open"
+
+
 @pytest.mark.parametrize("option", ["--json", "--predictions", "--report"])
 def test_what_cannot_be_written_is_told_before_anything_is_read(option: str, lines: Path, tmp_path: Path, capsys):
     wrong = lines / "0.txt" if option == "--report" else lines

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,10 @@ from fakes import line_image, png
 from languages import ENGLISH, write_language
 
 from quillread.cli.main import main
+from quillread.language.choice import LanguageSettings
 from quillread.models.catalog import resolve
-from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info, write_info
+from quillread.types import ErrorCurve
 
 
 @pytest.fixture
@@ -97,6 +100,33 @@ def test_a_model_is_tuned_and_the_settings_saved(lines: Path, folder: Path, tmp_
     assert document["data"][str(lines)]["lines"] == 2
     weights = read_info(folder).language.weights
     assert document["settings"]["weights"]["characters"] == weights.characters
+
+
+def test_few_lines_change_no_confidences_that_a_model_has(lines: Path, folder: Path, capsys):
+    before = read_info(folder)
+    options = ["--data", str(lines), "--model", str(folder), "--threads", "1", "--keep-weights", "--save"]
+    assert main(["lm", "tune", *options]) == 0
+    assert "readings with a language stay: " in capsys.readouterr().err
+    after = read_info(folder)
+    assert (after.language, after.error_curve) == (before.language, before.error_curve)
+
+
+def test_a_model_without_confidences_is_given_some(lines: Path, folder: Path, capsys):
+    info = read_info(folder)
+    write_info(replace(info, language=LanguageSettings(), error_curve=ErrorCurve()), folder)
+    options = ["--data", str(lines), "--model", str(folder), "--threads", "1", "--keep-weights", "--save"]
+    assert main(["lm", "tune", *options]) == 0
+    err = capsys.readouterr().err
+    assert " stay: " not in err and "settings written into" in err
+
+
+def test_figures_that_have_no_value_are_null(lines: Path, folder: Path, tmp_path: Path):
+    for path in lines.glob("*.txt"):
+        path.write_text("")
+    options = ["--data", str(lines), "--model", str(folder), "--threads", "1", "--keep-weights"]
+    assert main(["lm", "tune", *options, "--json", str(tmp_path / "t.json")]) == 0
+    figures = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert figures["data"][str(lines)]["cer_spacing"] is None
 
 
 def test_one_line_cannot_be_halved(lines: Path, capsys: pytest.CaptureFixture[str]):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quillread.decode.voting import vote
-from quillread.types import Change, Character, Polygon, Transcript, Word
+from quillread.types import Alternative, Change, Character, Polygon, Transcript, Word
 
 
 def reading(text: str, confidence: float = 0.8, line: float = 0.5) -> Transcript:
@@ -85,3 +85,55 @@ def test_a_correction_that_was_outvoted_is_not_told():
     assert (outvoted.text, outvoted.changes, outvoted.raw_text) == ("the pillage", (), None)
     kept = vote([corrected, reading("the village"), reading("the village")])
     assert (kept.changes, kept.raw_text) == (corrected.changes, "the viltage")
+
+
+def box(word: Word) -> tuple[float, float, float, float]:
+    bounds = word.polygon.bounds
+    return bounds.x0, bounds.y0, bounds.x1, bounds.y1
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["", "ab cd", "ab cd"],  # the first one saw nothing
+        ["the man", "the man who", "the man who"],
+        ["the xan", "the man who", "the zan who", "the man why"],  # none has all of it
+        ["the who", "the man who", "the man who"],
+    ],
+)
+def test_words_that_the_first_reading_lacks_stand_where_others_saw_them(texts: list[str]):
+    readings = [reading(text) for text in texts]
+    voted, seen = vote(readings), readings[1]
+    assert [box(word)[::2] for word in voted.words] == [box(word)[::2] for word in seen.words]
+    assert all(box(word)[3] > box(word)[1] for word in voted.words)
+
+
+@given(st.lists(texts, min_size=2, max_size=4))
+def test_words_that_were_read_take_room(several: list[str]):
+    moved = [
+        replace(r, characters=tuple(replace(c, x0=c.x0 + 3 * i, x1=c.x1 + 3 * i) for c in r.characters))
+        for i, r in enumerate(map(reading, several))
+    ]
+    result = vote(moved)
+    assert all(c.x0 >= 0 and c.x1 <= 130 for c in result.characters)
+    ends = [x for c in result.characters for x in (c.x0, c.x1)]
+    assert ends == sorted(ends)
+
+
+def test_other_readings_are_those_of_all_the_surest_first():
+    first = replace(
+        reading("the cat", line=0.6), alternatives=(Alternative("the cut", 0.1), Alternative("a cat", 0.05))
+    )
+    second = replace(reading("the cut", line=0.4), alternatives=(Alternative("the cat", 0.3),))
+    voted = vote([first, first, second])
+    assert voted.text == "the cat"
+    assert [(a.text, a.confidence) for a in voted.alternatives] == [
+        ("the cut", pytest.approx((0.1 + 0.1 + 0.4) / 3)),
+        ("a cat", pytest.approx(0.1 / 3)),
+    ]
+    assert vote([reading("the cat"), reading("the cat"), reading("the cut")]).alternatives == ()  # none were asked for
+
+
+def test_a_line_that_most_read_as_empty_is_as_doubtful_as_its_confidence_says():
+    nothing = replace(reading("", line=0.2), expected_error=0.8)
+    assert vote([nothing, nothing, reading("abc", 0.1, 0.1)]).expected_error == pytest.approx(1 - 0.4 / 3)

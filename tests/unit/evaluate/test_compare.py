@@ -93,3 +93,27 @@ def test_repeated_ids_are_refused():
 def test_nothing_to_compare_is_refused():
     with pytest.raises(DataError, match="no predictions"):
         compared([], [])
+
+
+@pytest.mark.parametrize(
+    ("groups", "p_value", "verdict"), [(2, 0.5, "no clear"), (5, 0.0625, "no clear"), (7, 1 / 64, "better")]
+)
+def test_few_groups_that_differ_alike_prove_nothing(groups: int, p_value: float, verdict: str):
+    names = [f"writer {i % groups}" for i in range(70)]
+    baseline, candidate = (predictions([text] * 70, groups=names) for text in ("abcdefgh", "abcdefghi"))
+    result = compared(baseline, candidate)["cer_spacing"]
+    assert result.p_value == pytest.approx(p_value)
+    assert result.verdict.startswith(verdict)
+
+
+@pytest.mark.parametrize("groups", [2, 6, 20])
+def test_chance_alone_is_rarely_taken_for_a_difference(groups: int):
+    rng = np.random.default_rng(groups)
+    names = [f"writer {i % groups}" for i in range(10 * groups)]
+    clear = 0
+    for _ in range(40):
+        texts = ["".join("x" if miss else "a" for miss in rng.random(20) < 0.1) for _ in range(2 * len(names))]
+        both = (predictions(part, "a" * 20, names) for part in (texts[: len(names)], texts[len(names) :]))
+        result = compare(*both, np.random.default_rng(0), resamples=200)[0]
+        clear += result.verdict != "no clear difference"
+    assert clear <= 5

@@ -42,6 +42,12 @@ def test_fewer_runs_make_a_smaller_file(tmp_path: Path):
     assert sizes[1] < sizes[0]
 
 
+@pytest.mark.parametrize("keep", [1, 3, 20])
+def test_a_model_of_few_runs_is_read_back(tmp_path: Path, keep: int):
+    write_content(tmp_path / "x.lm", build_language(["hello world"], "x", "en", BuildConfig(keep=keep)))
+    assert mean_log_probability(read_language(tmp_path / "x.lm").characters, "hello") < 0
+
+
 @pytest.mark.parametrize("values", [{"order": 1}, {"order": 9}, {"keep": 0}, {"least_word": 0}])
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(ConfigError):

@@ -123,3 +123,11 @@ def test_what_is_in_no_language_has_alternatives_too(choice: LanguageChoice):
     assert [text for text, _ in reading.alternatives][:2] != [reading.text] * 2
     assert "1974 2587" in [text for text, _ in reading.alternatives]
     assert reading.alternative_shares == ()
+
+
+def test_the_best_other_reading_is_told_of_a_line_of_which_nothing_was_read():
+    log_probs = np.full((3, len(CHARSET)), 1e-9, np.float32)
+    log_probs[:, 0], log_probs[:, CHARSET.encode("a")[0]] = 0.6, 0.4
+    reading = LanguageDecoder(CHARSET, None, BeamConfig(), alternatives=2)([np.log(log_probs)])
+    assert (reading.text, reading.alternatives[0][0]) == ("", "a")
+    assert "" not in [text for text, _ in reading.alternatives]

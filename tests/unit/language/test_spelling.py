@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 from languages import small_language
 
 from quillread.errors import ConfigError
 from quillread.language.spelling import SpellingConfig, SpellingCorrector, Vocabulary
-from quillread.types import Character, Polygon, Transcript, Word
+from quillread.types import Alternative, Character, Polygon, Transcript, Word
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -107,3 +108,9 @@ def test_characters_of_a_changed_word_share_its_place(corrector):
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(ConfigError):
         SpellingConfig(**values)
+
+
+def test_a_corrected_text_is_no_other_reading_of_its_line(corrector):
+    others = (Alternative("in the village", 0.3), Alternative("on the viltage", 0.1))
+    (read,) = corrector([replace(line("in the viltage", "          ^"), alternatives=others)])
+    assert (read.text, read.alternatives) == ("in the village", others[1:])

@@ -8,7 +8,7 @@ import pytest
 from fakes import bar_recognizer, line_image, write_trocr
 
 from quillread.config import dump
-from quillread.errors import MissingExtraError, ModelError, UsageError
+from quillread.errors import ConfigError, MissingExtraError, ModelError, UsageError
 from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, write_info
@@ -188,3 +188,31 @@ def test_each_name_is_loaded_and_one_that_is_named_twice_votes_twice(chooses: bo
     reader = load_all(names, chooses=chooses, threads=1, generate=GenerateChanges(), language=None, variants=1)
     assert isinstance(reader, ChoosingReader if chooses else EnsembleReader)
     assert loaded == list(names)
+
+
+def test_models_that_vote_give_alternatives():
+    images = [line_image("the cat", 48)]
+    reader = load_all(
+        ("builtin", "open"),
+        chooses=False,
+        threads=1,
+        generate=GenerateChanges(alternatives=3),
+        language=None,
+        variants=1,
+    )
+    (read,) = reader.read(images)
+    assert 0 < len(read.alternatives) <= 3
+    assert read.text not in [other.text for other in read.alternatives]
+
+
+def test_settings_that_none_of_several_models_takes_are_refused():
+    with pytest.raises(UsageError, match=r"generate\.beams"):
+        load_all(
+            ("builtin", "open"), chooses=False, threads=1, generate=GenerateChanges(beams=4), language=None, variants=1
+        )
+
+
+@pytest.mark.parametrize("values", [{"alternatives": -1}, {"alternatives": 100}, {"beams": 2, "alternatives": 2}])
+def test_settings_that_fit_no_model_are_refused_before_one_is_loaded(values: dict[str, int]):
+    with pytest.raises(ConfigError, match="alternatives"):
+        GenerateChanges(**values)

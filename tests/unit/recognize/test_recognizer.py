@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from quillread.decode.hypothesis import Emission, Hypothesis
 from quillread.errors import ImageError
+from quillread.language.choice import LanguageSettings
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.types import Calibration, Transcript
@@ -120,12 +122,15 @@ def test_an_image_of_another_form_is_refused(shape: tuple[int, ...]):
         read_one(np.zeros(shape, np.uint8))
 
 
-def read_as(text: str, probability: float = 0.9, alternatives: tuple[tuple[str, float], ...] = ()) -> Transcript:
+def read_as(
+    text: str, probability: float = 0.9, alternatives: tuple[tuple[str, float], ...] = (), **changes: Any
+) -> Transcript:
     """What becomes of a text that a network wrote, a pixel for each of its characters."""
     emissions = tuple(Emission(c, probability, float(i), i + 1.0) for i, c in enumerate(text))
-    hypothesis = Hypothesis(text, emissions, -1.0, alternatives)
+    hypothesis = dataclasses.replace(Hypothesis(text, emissions, -1.0, alternatives), **changes)
     image = np.full((48, max(len(text), 1), 3), 255, np.uint8)
-    return LineRecognizer(lambda images: [hypothesis for _ in images], bar_info()).read([image])[0]
+    info = bar_info(language=LanguageSettings(line_calibration=Calibration(0.7, 0.0, 0.3)))
+    return LineRecognizer(lambda images: [hypothesis for _ in images], info).read([image])[0]
 
 
 @given(
@@ -153,3 +158,22 @@ def test_a_letter_and_its_mark_become_one_character_in_the_place_of_both():
 def test_other_readings_are_nfc_and_differ_from_the_text():
     transcript = read_as("ñ", alternatives=(("n\u0303", -1.0), ("p\u0303", -2.0), ("a\u0303", -3.0), ("ã", -4.0)))
     assert [other.text for other in transcript.alternatives] == ["p\u0303", "ã"]
+
+
+def test_no_other_reading_is_surer_than_one_before_it():
+    others = (("b", -3.0), ("c", -0.5), ("d", -2.0), ("e", -9.0))
+    compared = read_as("a", alternatives=others, share=0.5, alternative_shares=(0.2, 0.15, 0.1, 0.05))
+    assert [other.text for other in compared.alternatives] == ["b", "c", "d", "e"]
+    sure = [compared.confidence, *(other.confidence for other in compared.alternatives)]
+    assert sure == sorted(sure, reverse=True) and sure[-1] < sure[1]
+
+
+def test_another_reading_that_the_network_itself_thinks_likelier_says_so():
+    (other,) = read_as("a", alternatives=(("b", -0.5),)).alternatives
+    assert other.confidence == pytest.approx(math.exp(-0.5))
+
+
+@pytest.mark.parametrize("log_probability", [-0.01, -7.0])
+def test_a_line_of_which_nothing_was_read_is_as_doubtful_as_its_confidence_says(log_probability: float):
+    nothing = read_as("", log_probability=log_probability)
+    assert nothing.expected_error == pytest.approx(1 - math.exp(log_probability))

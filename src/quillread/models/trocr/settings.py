@@ -142,6 +142,9 @@ class GenerateChanges:
     line may have. On a GPU transformers then compiles the steps of the decoder; elsewhere it gains nothing. The text is
     the same. Not stored with a model."""
 
+    def __post_init__(self) -> None:
+        self.apply(GenerateConfig())  # what is out of range for all models is told before one is loaded
+
     @property
     def given(self) -> dict[str, Any]:
         """Those that are asked for, by name."""
