@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from browsing import SHOTS, EditorDriver, Served, expect
 
 
@@ -28,6 +29,22 @@ def test_a_line_is_added_below_moved_deleted_and_taken_back_by_keys(editor: Edit
     editor.wait_for_lines(len(before) + 1)
     editor.press("Escape")
     editor.tab.locator("textarea.field:focus").wait_for()
+
+
+@pytest.mark.parametrize("moves", [[], ["Shift+ArrowUp", "Shift+ArrowUp"]])
+def test_the_text_of_a_line_that_was_drawn_is_shown_once_it_is_read(editor: EditorDriver, moves: list[str]):
+    before = editor.served.lines(editor.page)
+    start(editor).press("n", *moves)
+    editor.wait_for_lines(len(before) + 1)
+    known = {line["id"] for line in before}
+    (added,) = (line for line in editor.served.lines(editor.page) if line["id"] not in known)
+    editor.wait_until(lambda: line_of(editor, added["id"])["text"] != "")
+    read = line_of(editor, added["id"])["text"]
+    expect(editor.tab.locator(f"li.line[data-id='{added['id']}'] .text")).to_have_text(read)
+    editor.press("Escape", "Enter")
+    editor.saved()
+    right = line_of(editor, added["id"])
+    assert (right["text"], right["checked"]) == (read, True)
 
 
 FOCUSES = """

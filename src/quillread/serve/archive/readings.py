@@ -334,7 +334,8 @@ def _add_readings(
             new.append((row, {"text": read.text, "fingerprint": fingerprint, **values}))
         if not history.is_own:
             row.text, row.confidence = read.text, sure
-            row.revision = row.revision + 1 if history.last else 1
+            if row.id in known:  # one without a text, too: whoever shows it has to know that it is another now
+                row.revision += 1
     if again:
         session.execute(update(LineVersion), again)
     if new:
