@@ -47,6 +47,33 @@ def test_the_text_of_a_line_that_was_drawn_is_shown_once_it_is_read(editor: Edit
     assert (right["text"], right["checked"]) == (read, True)
 
 
+@pytest.mark.parametrize(("key", "more"), [("s", 1), ("j", -1), ("Delete", -1)])
+def test_a_line_that_was_just_moved_is_split_joined_or_deleted_where_it_is(editor: EditorDriver, key: str, more: int):
+    before = editor.served.lines(editor.page)
+    if key == "j":  # two in a row
+        start(editor).press("s")
+        editor.wait_for_lines(len(before) + 1)
+        before = editor.served.lines(editor.page)
+    else:
+        start(editor)
+    editor.press("Shift+ArrowDown", key)
+    editor.wait_for_lines(len(before) + more)
+    editor.tab.wait_for_timeout(1500)  # moves are saved half a second after the last
+    assert editor.tab.locator(".toast.error").count() == 0
+    if key == "Delete":
+        editor.press("Control+z")
+        editor.wait_for_lines(len(before))
+    first, *rest = (line["baseline"] for line in editor.served.lines(editor.page)[1:])
+    was, *others = (line["baseline"] for line in before[1:])
+    assert first[0][1] > was[0][1]
+    if key == "s":
+        assert first[-1] == rest[0][0]
+    elif key == "j":
+        assert first[-1][0] == others[0][-1][0]
+    else:
+        assert first[-1][0] == was[-1][0]
+
+
 FOCUSES = """
 const choose = HTMLTextAreaElement.prototype.setSelectionRange;
 HTMLTextAreaElement.prototype.setSelectionRange = function (...range) {
