@@ -18,6 +18,7 @@ from quillread.serve.archive.readings import apply_reading
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
 from quillread.serve.database.schema import Line as LineRow
 from quillread.serve.faults import TooLargeError
+from quillread.serve.jobs.crew import Crew
 from quillread.types import Line, Transcript
 
 
@@ -201,6 +202,23 @@ def test_a_deleted_line_is_not_found_and_comes_back_with_its_text(drawing: Drawi
     assert drawing.texts == ["one two", "Three", "four"]
     assert drawing.found() == ["one two", "three", "four"]
     assert (drawing.page().line_count, drawing.page().checked_count) == (3, 1)
+
+
+def test_a_line_that_was_deleted_before_it_could_be_read_is_read_when_it_comes_back(
+    archive: Archive, drawing: Drawing, crew: Crew
+):
+    (line,) = drawing.change("POST", f"pages/{drawing.id}/lines", {"baseline": straight(500)}).json()["lines"]
+    drawing.change("DELETE", f"lines/{line['id']}")
+    crew.work_off()
+    drawing.change("POST", f"lines/{line['id']}/undelete")
+    with archive.database.read() as session:
+        waiting = session.scalars(select(Task).where(Task.page_id == drawing.id, Task.state == "waiting")).one()
+        assert waiting.payload == {"line_ids": [line["id"]]}
+    # One that has a text is not.
+    known = drawing.lines[0]["id"]
+    drawing.change("DELETE", f"lines/{known}")
+    drawing.change("POST", f"lines/{known}/undelete")
+    assert drawing.waiting()[-1] == [line["id"]]
 
 
 def test_a_line_split_keeps_all_of_its_text(drawing: Drawing):
