@@ -246,6 +246,17 @@ def test_undo_of_a_split_or_a_join_gives_the_lines_back_as_they_were(editor: Edi
     editor.wait_until(lambda: [line["text"] for line in editor.saved()] == [line["text"] for line in before])
 
 
+def test_a_line_is_split_at_the_caret_whatever_the_server_drops_of_what_was_typed(editor: EditorDriver):
+    before = editor.served.lines(editor.page)
+    editor.open()
+    editor.press("ArrowDown", "Control+a")
+    editor.tab.keyboard.insert_text("  e\u0301te\u0301 d\u00e9ja\u0300 mot")  # as it is copied from a PDF
+    assert editor.saved()[1]["text"] == "\u00e9t\u00e9 d\u00e9j\u00e0 mot"
+    editor.press(*["ArrowLeft"] * 3, "Alt+Enter")
+    editor.wait_for_lines(len(before) + 1)
+    assert [line["text"] for line in editor.saved()[1:3]] == ["\u00e9t\u00e9 d\u00e9j\u00e0", "mot"]
+
+
 def as_read(editor: EditorDriver) -> list[Any]:
     names = ("id", "text", "kind", "confidence", "words", "alternatives", "read_text", "baseline", "polygon")
     return [[line[name] for name in names] for line in editor.served.lines(editor.page)]

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from browsing import SHOTS, EditorDriver, Served, expect
 
 
@@ -28,6 +29,49 @@ def test_a_line_is_added_below_moved_deleted_and_taken_back_by_keys(editor: Edit
     editor.wait_for_lines(len(before) + 1)
     editor.press("Escape")
     editor.tab.locator("textarea.field:focus").wait_for()
+
+
+@pytest.mark.parametrize("moves", [[], ["Shift+ArrowUp", "Shift+ArrowUp"]])
+def test_the_text_of_a_line_that_was_drawn_is_shown_once_it_is_read(editor: EditorDriver, moves: list[str]):
+    before = editor.served.lines(editor.page)
+    start(editor).press("n", *moves)
+    editor.wait_for_lines(len(before) + 1)
+    known = {line["id"] for line in before}
+    (added,) = (line for line in editor.served.lines(editor.page) if line["id"] not in known)
+    editor.wait_until(lambda: line_of(editor, added["id"])["text"] != "")
+    read = line_of(editor, added["id"])["text"]
+    expect(editor.tab.locator(f"li.line[data-id='{added['id']}'] .text")).to_have_text(read)
+    editor.press("Escape", "Enter")
+    editor.saved()
+    right = line_of(editor, added["id"])
+    assert (right["text"], right["checked"]) == (read, True)
+
+
+@pytest.mark.parametrize(("key", "more"), [("s", 1), ("j", -1), ("Delete", -1)])
+def test_a_line_that_was_just_moved_is_split_joined_or_deleted_where_it_is(editor: EditorDriver, key: str, more: int):
+    before = editor.served.lines(editor.page)
+    if key == "j":  # two in a row
+        start(editor).press("s")
+        editor.wait_for_lines(len(before) + 1)
+        before = editor.served.lines(editor.page)
+    else:
+        start(editor)
+    editor.press("Shift+ArrowDown", key)
+    editor.wait_for_lines(len(before) + more)
+    editor.tab.wait_for_timeout(1500)  # moves are saved half a second after the last
+    assert editor.tab.locator(".toast.error").count() == 0
+    if key == "Delete":
+        editor.press("Control+z")
+        editor.wait_for_lines(len(before))
+    first, *rest = (line["baseline"] for line in editor.served.lines(editor.page)[1:])
+    was, *others = (line["baseline"] for line in before[1:])
+    assert first[0][1] > was[0][1]
+    if key == "s":
+        assert first[-1] == rest[0][0]
+    elif key == "j":
+        assert first[-1][0] == others[0][-1][0]
+    else:
+        assert first[-1][0] == was[-1][0]
 
 
 FOCUSES = """

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from quillread.errors import ConfigError, InputError, OutputError
 from quillread.files import clear_parts
 
 _CHUNK = 1 << 20
+_KEPT_SECONDS = 24 * 3600.0
+"""Longer than anything reads on in a file without asking for its path again."""
 
 
 class Stored(NamedTuple):
@@ -134,7 +137,9 @@ class Storage:
                 self.open(sha256).close()
             return path
         target = self._fetched / sha256
-        if not target.is_file():
+        try:
+            os.utime(target)  # it is needed: see `drop_fetched`
+        except FileNotFoundError:
             self._fetched.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f"{sha256}.{os.urandom(8).hex()}.part")
             try:
@@ -150,6 +155,18 @@ class Storage:
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._place(sha256))
         (self._fetched / sha256).unlink(missing_ok=True)
+
+    def drop_fetched(self, unused: float = _KEPT_SECONDS) -> None:
+        """Delete what was fetched from a bucket and is needed no more: its disk would become as large as the bucket.
+
+        Args:
+            unused: Seconds in which nobody has asked for it.
+        """
+        since = time.time() - unused
+        for path in self._fetched.glob("*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < since:
+                    path.unlink()
 
     def list(self) -> Iterator[Stored]:
         """All files."""
@@ -168,9 +185,14 @@ class Storage:
                 _write_here(Path(place), content, self._parts)
                 return
             self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-            with self._fs.open(place, "wb") as file:  # object stores show a file when it is whole
-                for chunk in _chunks(content):
-                    file.write(chunk)
+            try:
+                with self._fs.open(place, "wb") as file:  # object stores show a file when it is closed
+                    for chunk in _chunks(content):
+                        file.write(chunk)
+            except BaseException:
+                with suppress(Exception):  # it was closed, with what it had
+                    self._fs.rm_file(place)
+                raise
         except OSError as error:
             message = f"{self._root}: a file cannot be stored: {error.strerror or error}"
             raise OutputError(message, hint="check disk space and permissions") from error

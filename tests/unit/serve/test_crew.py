@@ -213,6 +213,15 @@ class TestAtWork:
         assert "killed" in page_of(archive, pages[0]).fault["message"]
         assert crew.metrics.registry.get_sample_value("quillread_worker_restarts_total") >= 1
 
+    def test_a_process_that_crashes_at_its_first_page_counts_as_one_that_was_replaced(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("quillread.serve.jobs.claims._DELAYS", (timedelta(0),))
+        read(archive, add_scans(archive, ["crash.png"]))
+        crew = Crew(archive, readers=frail)
+        assert crew.work_off() == 2
+        assert crew.metrics.registry.get_sample_value("quillread_worker_restarts_total") == 1
+
     def test_a_page_that_crashes_once_is_read_in_the_end(
         self, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):

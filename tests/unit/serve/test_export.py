@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import docx
 import numpy as np
@@ -189,6 +190,17 @@ def test_documents_of_one_name_have_files_of_their_own(archive: Archive, client:
             session.add(Document(collection_id=letter.collection_id, name=name, position=99))
     names = list(unpack(fetch(client, f"collections/{letter.collection_id}", format="txt")))
     assert names == ["Letter_ to_Anna.txt", "a.txt", "A (2).txt", "_.txt", "untitled.txt"]
+
+
+def test_names_of_files_are_not_too_long_for_a_file_system(archive: Archive, client: TestClient, letter: Document):
+    with archive.database.write() as session:
+        session.get_one(Document, letter.id).name = "山" * 300
+    for place in (f"documents/{letter.id}", f"collections/{letter.collection_id}"):
+        for name in unpack(fetch(client, place, format="page")):
+            assert len(name.encode()) <= 255
+    (first, _) = client.get(f"/api/v1/documents/{letter.id}/pages").json()["items"]
+    answer = client.get(f"/api/v1/pages/{first['id']}/export", params={"format": "txt"})
+    assert unquote(answer.headers["content-disposition"]).endswith("山-0001.txt")
 
 
 def test_an_export_that_is_cancelled_is_not_whole(archive: Archive, letter: Document):

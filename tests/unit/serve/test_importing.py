@@ -461,6 +461,28 @@ def test_an_import_on_a_full_disk_goes_on_when_there_is_space(
     assert document["page_count"] == 3
 
 
+class TestFull:
+    @pytest.fixture
+    def config(self, config: ServeConfig) -> ServeConfig:
+        return ServeConfig(config.data, database=config.database, limits=ServeLimits(queued_jobs=3))
+
+    def test_as_many_imports_as_may_wait_come_to_their_end(
+        self, client: TestClient, archive: Archive, collection: int, monkeypatch: pytest.MonkeyPatch
+    ):
+        def wait(seconds: float) -> None:
+            raise AssertionError("it waits for imports that wait for it")
+
+        monkeypatch.setattr(importing.time, "sleep", wait)
+        for colour in (10, 20, 30):
+            assert upload(client, collection, {"a.png": picture(colour=colour)}).status_code == 202
+        assert upload(client, collection, {"a.png": picture(colour=40)}).status_code == 429
+        assert work_off(archive) == 3
+        jobs = client.get("/api/v1/jobs").json()["items"]
+        states = sorted((job["kind"], job["state"]) for job in jobs)
+        assert states == [("import", "done")] * 3 + [("read", "waiting")] * 3
+        assert upload(client, collection, {"a.png": picture(colour=40)}).status_code == 429
+
+
 def test_pages_that_are_moved_while_their_document_is_imported_are_read(
     client: TestClient, archive: Archive, collection: int
 ):

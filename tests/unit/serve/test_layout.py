@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from serve_pages import found_line, new_page, read_page
+from serve_pages import PROVENANCE, found_line, found_page, new_page, read_page
 from sqlalchemy import select
 
 from quillread.serve.archive.checking import check
 from quillread.serve.archive.geometry import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layout import check_room
+from quillread.serve.archive.layouts import place_of
+from quillread.serve.archive.readings import apply_reading
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
+from quillread.serve.database.schema import Line as LineRow
 from quillread.serve.faults import TooLargeError
-from quillread.types import Line
+from quillread.serve.jobs.crew import Crew
+from quillread.types import Line, Transcript
 
 
 class Drawing:
@@ -89,6 +93,39 @@ def test_a_drawn_line_gets_an_outline_its_place_its_region_and_is_read(drawing: 
     assert drawing.waiting() == [[line["id"]]]
     page = drawing.page()
     assert (page.drawn, page.line_count, page.version) == (True, 4, drawing.version)
+
+
+def read_along(archive: Archive, page_id: int, line_id: int, text: str) -> None:
+    """What a reader does with a line that was drawn."""
+    with archive.database.write() as session:
+        page, row = session.get_one(Page, page_id), session.get_one(LineRow, line_id)
+        place = replace(place_of(row), transcript=Transcript(text, 0.9))
+        apply_reading(session, page, found_page(place), PROVENANCE, "one", [line_id])
+
+
+def test_a_drawn_line_that_is_read_has_a_new_revision(archive: Archive, client: TestClient, drawing: Drawing):
+    # Whoever has it without a text would keep that, and take it as right.
+    (line,) = drawing.change("POST", f"pages/{drawing.id}/lines", {"baseline": straight(500)}).json()["lines"]
+    read_along(archive, drawing.id, line["id"], "five")
+    body, tag = {"text": "", "checked": True}, {"If-Match": f'"{line["revision"]}"'}
+    answer = client.put(f"/api/v1/lines/{line['id']}/text", json=body, headers=tag)
+    assert answer.status_code == 409
+    assert answer.json()["current"]["text"] == "five"
+
+
+@pytest.mark.parametrize("change", ["read", "split"])
+def test_a_drawn_line_that_was_moved_never_goes_back_to_an_earlier_revision(
+    archive: Archive, drawing: Drawing, change: str
+):
+    (line,) = drawing.change("POST", f"pages/{drawing.id}/lines", {"baseline": straight(500)}).json()["lines"]
+    answer = drawing.change("PATCH", f"lines/{line['id']}/layout", {"baseline": straight(510)})
+    (moved,) = answer.json()["lines"]
+    if change == "read":
+        read_along(archive, drawing.id, line["id"], "five")
+    else:
+        drawing.change("POST", f"lines/{line['id']}/split", {"x": 200})
+    (after,) = (other for other in drawing.lines if other["id"] == line["id"])
+    assert after["revision"] == moved["revision"] + 1
 
 
 def test_a_change_is_told_and_lines_are_read_only_if_asked_for(archive: Archive, drawing: Drawing):
@@ -165,6 +202,23 @@ def test_a_deleted_line_is_not_found_and_comes_back_with_its_text(drawing: Drawi
     assert drawing.texts == ["one two", "Three", "four"]
     assert drawing.found() == ["one two", "three", "four"]
     assert (drawing.page().line_count, drawing.page().checked_count) == (3, 1)
+
+
+def test_a_line_that_was_deleted_before_it_could_be_read_is_read_when_it_comes_back(
+    archive: Archive, drawing: Drawing, crew: Crew
+):
+    (line,) = drawing.change("POST", f"pages/{drawing.id}/lines", {"baseline": straight(500)}).json()["lines"]
+    drawing.change("DELETE", f"lines/{line['id']}")
+    crew.work_off()
+    drawing.change("POST", f"lines/{line['id']}/undelete")
+    with archive.database.read() as session:
+        waiting = session.scalars(select(Task).where(Task.page_id == drawing.id, Task.state == "waiting")).one()
+        assert waiting.payload == {"line_ids": [line["id"]]}
+    # One that has a text is not.
+    known = drawing.lines[0]["id"]
+    drawing.change("DELETE", f"lines/{known}")
+    drawing.change("POST", f"lines/{known}/undelete")
+    assert drawing.waiting()[-1] == [line["id"]]
 
 
 def test_a_line_split_keeps_all_of_its_text(drawing: Drawing):

@@ -219,6 +219,22 @@ def test_a_reading_is_restored_as_one_on_wish(archive: Archive, client: TestClie
     assert (person.json()["kind"], person.json()["checked"]) == ("person", True)
 
 
+def test_a_later_reading_takes_the_place_of_one_that_was_restored(archive: Archive, client: TestClient):
+    page_id = fill(archive, "Dear Sit")
+    (line,) = lines_of(client, page_id)
+    line = save(client, line, "nonsense").json()
+    place, tag = f"/api/v1/lines/{line['id']}", {"If-Match": f'"{line["revision"]}"'}
+    assert client.post(f"{place}/restore", json={"number": 1, "as_read": True}, headers=tag).is_success
+    with archive.database.write() as session:
+        read_page(session, session.get_one(Page, page_id), found_line("Dear Sir", 100), fingerprint="two")
+    (after,) = lines_of(client, page_id)
+    assert (after["text"], after["kind"], after["read_text"]) == ("Dear Sir", "machine", None)
+    # What was written stays: with the line, when that is found no more.
+    with archive.database.write() as session:
+        read_page(session, session.get_one(Page, page_id), found_line("other", 500), fingerprint="three")
+    assert "nonsense" in [version["text"] for version in client.get(f"{place}/versions").json()["items"]]
+
+
 def test_a_reading_after_a_correction_is_a_version_below_it(archive: Archive, client: TestClient):
     page_id = fill(archive, "Dear Sit")
     (line,) = lines_of(client, page_id)

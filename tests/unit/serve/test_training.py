@@ -18,7 +18,7 @@ from quillread.serve.archive.models import model_folder
 from quillread.serve.archive.teaching import checked_lines, work_folder
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import Collection, Line, Model, Page
-from quillread.serve.jobs import running, training
+from quillread.serve.jobs import running, threads, training
 from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.evaluation import weigh
 from quillread.serve.jobs.training import train
@@ -204,6 +204,15 @@ def test_nothing_stays_of_a_training_whose_collection_is_deleted(one: Archive, m
     monkeypatch.setattr(training, "run_training", run_training)
     assert train(one, claim_of(collection), lambda _: None, lambda: True) is None
     assert not work_folder(one.config.data, collection).exists()
+
+
+def test_a_training_that_another_program_ends_is_not_done(one: Archive, monkeypatch: pytest.MonkeyPatch):
+    collection = add_lesson(one)
+    monkeypatch.setattr(training, "run_training", lambda *_: False)
+    with pytest.raises(TrainingError, match="ended by a signal") as caught:
+        train(one, claim_of(collection), lambda _: None, lambda: False)
+    assert caught.value.kind not in threads._LASTING  # it is tried again
+    assert work_folder(one.config.data, collection).exists()
 
 
 def test_nothing_is_kept_that_is_no_better(one: Archive, monkeypatch: pytest.MonkeyPatch):

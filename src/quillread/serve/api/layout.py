@@ -124,8 +124,12 @@ def delete_line(archive: TheArchive, actor: TheActor, line_id: int, version: IfM
 
 @router.post("/lines/{line_id}/undelete", response_model=LayoutOut)
 def undelete_line(archive: TheArchive, actor: TheActor, line_id: int, version: IfMatch) -> Response:
-    """Put a line back that was deleted, with its text."""
-    return _answer(archive, actor, lambda session: layout.undelete_line(session, actor, line_id, version))
+    """Put a line back that was deleted, with its text; if it has none as it was not read yet, it is read."""
+
+    def change(session: Session) -> Changed:
+        return layout.undelete_line(session, actor, line_id, version)
+
+    return _answer(archive, actor, change, read=True)
 
 
 @router.post("/lines/{line_id}/split", response_model=LayoutOut)

@@ -43,6 +43,8 @@ _TYPES = {
 }
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _LONGEST_NAME = 100
+_MOST_BYTES = 200
+"""Of a name, in UTF-8; file systems take 255, with the number of a page and a suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def export(
 
 def safe_name(name: str) -> str:
     """A name fit for a file on every system."""
-    return _UNSAFE.sub("_", name).strip(" .")[:_LONGEST_NAME].strip(" .") or "untitled"
+    cut = _UNSAFE.sub("_", name).strip(" .")[:_LONGEST_NAME].encode(errors="replace")[:_MOST_BYTES]
+    return cut.decode(errors="ignore").strip(" .") or "untitled"
 
 
 @dataclass(slots=True)
@@ -182,9 +185,8 @@ def _select(session: Session, actor: Actor, selection: Selection) -> tuple[str, 
                 bundle.page_ids.append(id)
                 bundle.numbers.append(number)
         bundles.append(bundle)
-    if len(wanted) == 1 and bundles[0].numbers:
-        title = f"{title[: _LONGEST_NAME - 10]}-{bundles[0].numbers[0]:04}"
-    return safe_name(title), bundles
+    place = f"-{bundles[0].numbers[0]:04}" if len(wanted) == 1 and bundles[0].numbers else ""
+    return safe_name(title) + place, bundles
 
 
 def _unused(name: str, names: set[str]) -> str:

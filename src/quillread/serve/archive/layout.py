@@ -178,7 +178,8 @@ def undelete_line(session: Session, actor: Actor, line_id: int, version: int) ->
         session.flush()
         index_states(session, session.get_one(Document, page.document_id), load_lines(session, [row]))
         end(session, actor, page, "undelete", line=row.id)
-    return Changed(page, load_lines(session, [row]))
+    # One that was deleted before it could be read is read now.
+    return Changed(page, load_lines(session, [row]), to_read=[] if row.current_id else [row.id])
 
 
 def order_lines(session: Session, actor: Actor, page_id: int, version: int, line_ids: Sequence[int]) -> Changed:

@@ -49,7 +49,7 @@ def apply_reading(
     session.refresh(page, with_for_update=True)
     document = session.get_one(Document, page.document_id)
     rows = live_lines(session, page.id)
-    known = _histories(session, [row.id for row in rows])
+    known = _histories(session, rows)
     partial = False
     if line_ids is None:
         texts = _replace_layout(session, page, read, rows, known)
@@ -61,7 +61,7 @@ def apply_reading(
         partial = not set(line_ids).issuperset({row.id for row in rows} - ignored)
     author = str(provenance.get("model", ""))[:200]
     _add_readings(session, texts, known, author, fingerprint)
-    changed = [(row, read) for row, read in texts if not _history(known, row).is_own]
+    changed = [(row, read) for row, read in texts if not _history(known, row).counts]
     index_lines(session, document, [(row.id, row.text, _others(read)) for row, read in changed])
     if not partial or page.state != "waiting":
         page.state, page.fault = "read", None
@@ -134,14 +134,16 @@ class _History:
     """Number of the last version."""
     is_own: bool = False
     """Whether there is one of a person or an import."""
+    counts: bool = False
+    """Whether the one that counts is such a one: they may have chosen what a machine has read."""
     machine: tuple[int, str, str] | None = None
     """Id, text and fingerprint of the last version of a machine."""
 
 
-def _histories(session: Session, ids: Sequence[int]) -> dict[int, _History]:
+def _histories(session: Session, rows: Sequence[Line]) -> dict[int, _History]:
     columns = (LineVersion.line_id, LineVersion.id, LineVersion.kind, LineVersion.text, LineVersion.fingerprint)
-    chosen = select(*columns, LineVersion.number).where(LineVersion.line_id.in_(ids)).order_by(LineVersion.number)
-    known = {id: _History() for id in ids}
+    known, current = {row.id: _History() for row in rows}, {row.current_id for row in rows}
+    chosen = select(*columns, LineVersion.number).where(LineVersion.line_id.in_(known)).order_by(LineVersion.number)
     for line_id, id, kind, text, fingerprint, number in session.execute(chosen):
         history = known[line_id]
         history.last = number
@@ -149,6 +151,7 @@ def _histories(session: Session, ids: Sequence[int]) -> dict[int, _History]:
             history.machine = (id, text, fingerprint)
         else:
             history.is_own = True
+            history.counts = history.counts or id in current
     return known
 
 
@@ -332,16 +335,17 @@ def _add_readings(
         else:
             values |= {"line_id": row.id, "number": history.last + 1, "kind": "machine", "author": author}
             new.append((row, {"text": read.text, "fingerprint": fingerprint, **values}))
-        if not history.is_own:
+        if not history.counts:
             row.text, row.confidence = read.text, sure
-            row.revision = row.revision + 1 if history.last else 1
+            if row.id in known:  # one without a text, too: whoever shows it has to know that it is another now
+                row.revision += 1
     if again:
         session.execute(update(LineVersion), again)
     if new:
         added = insert(LineVersion).returning(LineVersion.id, sort_by_parameter_order=True)
         ids = session.scalars(added, [values for _, values in new])
         for (row, _), id in zip(new, ids, strict=True):
-            if not _history(known, row).is_own:
+            if not _history(known, row).counts:
                 row.current_id = id
 
 

@@ -75,7 +75,7 @@ def split_line(
         setattr(row, name, value)
     row.drawn = True
     for part, text, read in zip((row, other), texts, reads, strict=True):
-        _write(session, actor, part, text, read, [state])
+        _write(session, actor, part, text, read, [state], is_new=part is other)
     return _finish(session, actor, page, "split", [row, other])
 
 
@@ -181,7 +181,14 @@ def _join_text(states: Sequence[LineState]) -> tuple[str, Transcript | None]:
 
 
 def _write(
-    session: Session, actor: Actor, row: Line, text: str, read: Transcript | None, sources: Sequence[LineState]
+    session: Session,
+    actor: Actor,
+    row: Line,
+    text: str,
+    read: Transcript | None,
+    sources: Sequence[LineState],
+    *,
+    is_new: bool = False,
 ) -> None:
     """Give a line that was made of others its versions: of the machine, and of people where they have written."""
     last = session.scalar(select(func.max(LineVersion.number)).where(LineVersion.line_id == row.id)) or 0
@@ -203,7 +210,8 @@ def _write(
         version.number = last
         session.add(version)
     session.flush()
-    row.revision = row.revision + 1 if last > len(versions) else 1
+    if not is_new:
+        row.revision += 1
     if versions:
         row.text, row.checked, row.current_id = versions[-1].text, checked, versions[-1].id
         is_draft = versions[-1].kind == "person" and not checked

@@ -145,3 +145,4 @@ class Crew:
     def _prune(self) -> None:
         prune_events(self._archive.database)
         prune_exports(self._archive)
+        self._archive.storage.drop_fetched()

@@ -257,7 +257,8 @@ def _let_read(running: _Import) -> bool:
         try:
             with running.archive.database.write() as session:
                 for pages in find_unread(session, running.key):
-                    enqueue_reading(session, running.actor, pages)
+                    # Imports that wait do so for this one: it would never end if it waited for them.
+                    enqueue_reading(session, running.actor, pages, uncounted="import")
             break
         except BusyError as error:  # too many jobs wait: some will end
             for _ in range(error.retry_after * 4):

@@ -42,6 +42,7 @@ def enqueue(
     options: Mapping[str, Any] | None = None,
     priority: int = BATCH,
     is_limited: bool = True,
+    uncounted: JobKind | None = None,
 ) -> Job:
     """Add a job.
 
@@ -57,12 +58,13 @@ def enqueue(
         options: Of the job, plain data.
         priority: Of its tasks.
         is_limited: Whether it is refused when too many jobs wait.
+        uncounted: Kind of the jobs that do not count among these.
 
     Raises:
         BusyError: If too many jobs wait.
     """
     if is_limited:
-        _check_room(session)
+        _check_room(session, uncounted)
     job = Job(
         kind=kind,
         title=title[:500],
@@ -96,6 +98,7 @@ def enqueue_reading(
     options: Mapping[str, Any] | None = None,
     priority: int = BATCH,
     layout: Layout | None = None,
+    uncounted: JobKind | None = None,
 ) -> Job:
     """Let pages be read, a task each.
 
@@ -107,6 +110,7 @@ def enqueue_reading(
         priority: Of the tasks.
         layout: Whether to read along the lines that are there, or to find them anew. If not given, they are found
             anew unless a person or an import has drawn them or given them text.
+        uncounted: See `enqueue`.
 
     Raises:
         RequestError: If there are no pages, they are of several collections, or options are unknown or out of range.
@@ -134,6 +138,7 @@ def enqueue_reading(
         page_ids=ids,
         options=merged,
         priority=priority,
+        uncounted=uncounted,
     )
 
 
@@ -258,9 +263,11 @@ def facts(job: Job, clock: datetime) -> dict[str, Any]:
     }
 
 
-def _check_room(session: Session) -> None:
+def _check_room(session: Session, uncounted: JobKind | None) -> None:
     limits: ServeLimits = session.info["limits"]
     unfinished = select(func.count()).select_from(Job).where(Job.state.in_(("waiting", "running")))
+    if uncounted is not None:
+        unfinished = unfinished.where(Job.kind != uncounted)
     count = session.scalars(unfinished).one()
     if count >= limits.queued_jobs:
         message = f"{count:,} jobs wait already, and {limits.queued_jobs:,} may"

@@ -174,6 +174,7 @@ class PageThread(TaskThread):
         hold.end = self._worker.kill
         try:
             self._worker.submit(task)
+            self._note_process()  # it may not live to the end of its first page
             outcome = self._worker.result()
         finally:
             hold.end = lambda: None

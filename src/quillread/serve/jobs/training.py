@@ -60,7 +60,8 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
         it was stopped.
 
     Raises:
-        QuillreadError: If there is nothing to learn from, the training fails, or there is no space.
+        QuillreadError: If there is nothing to learn from, the training fails or is ended from outside, or there is no
+            space.
     """
     if claim.collection_id is None:
         raise UsageError("a training belongs to a collection")
@@ -75,6 +76,8 @@ def train(archive: Archive, claim: Claim, told: Told, cancelled: Callable[[], bo
         evaluation = evaluate(course.options, course.base, taught, course.folder / "lines", cancelled)
     if evaluation is None:
         _drop_if_gone(archive, claim.collection_id)
+        if not cancelled():  # by us: as a machine goes down, its processes end one by one
+            raise TrainingError("the training was ended by a signal", hint="it goes on where it was")
         return None
     result = _keep(archive, claim, course, taught, evaluation)
     clear(course.folder)

@@ -89,7 +89,10 @@ export class RegionWork extends LayoutWork {
   remove() {
     const { chosen, point } = this;
     if (!chosen) return super.remove();
-    if (point === null) return this.removeRegion(chosen.id);
+    if (point === null) {
+      this.save(); // what was moved
+      return this.removeRegion(chosen.id);
+    }
     const outline = this.outlineOf(chosen);
     if (outline.length <= 3) return toast(t("layout.threeCorners"));
     this.alter(chosen.id, { polygon: outline.filter((_, i) => i !== point) });
@@ -196,9 +199,9 @@ export class RegionWork extends LayoutWork {
 
   /** @param {number} id */
   removeRegion(id) {
-    const region = this.sheet.regions.find((one) => one.id === id);
-    if (!region) return;
     this.queue(async () => {
+      const region = this.sheet.regions.find((one) => one.id === id);
+      if (!region) return; // another has deleted it
       const before = this.regionsOf();
       await change(this.sheet, "DELETE", `regions/${id}`);
       this.region = null;

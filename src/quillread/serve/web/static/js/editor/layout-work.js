@@ -164,6 +164,7 @@ export class LayoutWork {
   split() {
     const { line } = this;
     if (!line) return;
+    this.save(); // what was moved, before it is another line
     const points = this.baselineOf(line);
     const x = this.point !== null ? points[this.point][0] : (points[0][0] + points[points.length - 1][0]) / 2;
     this.queue(async () => {
@@ -182,6 +183,7 @@ export class LayoutWork {
     const next = rows[this.sheet.placeOf(line.id) + 1];
     const ids = this.lines.length > 1 ? [...this.lines].sort((a, b) => this.sheet.placeOf(a) - this.sheet.placeOf(b)) : next ? [line.id, next.line.id] : [];
     if (ids.length < 2) return;
+    this.save();
     this.queue(async () => {
       const lines = this.linesOf(ids);
       const answer = await change(this.sheet, "POST", `pages/${this.sheet.id}/merge`, { line_ids: ids });
@@ -204,6 +206,7 @@ export class LayoutWork {
     }
     const ids = [...this.lines];
     if (!ids.length || !line) return;
+    this.save();
     const place = this.sheet.placeOf(line.id);
     this.queue(async () => {
       await changeAll(this.sheet, ids.map((id) => ["DELETE", `lines/${id}`]));

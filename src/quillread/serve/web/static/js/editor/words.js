@@ -17,11 +17,11 @@ export function fromServer(line) {
 }
 
 /**
- * How the server counts a place in a text.
+ * How the server counts a place in a text that was typed, of which it holds less: see `asHeld`.
  * @param {string} text
  * @param {number} at
  */
-export const forServer = (text, at) => [...text.slice(0, at)].length;
+export const forServer = (text, at) => [...asHeld(`${text.slice(0, at)}x`)].length - 1; // a space before it stays
 
 /**
  * Where each character of a text begins, and where it ends.
