@@ -2,9 +2,9 @@
 
     python benchmarks/language.py --root DIR [--model builtin] [--lines N] --json benchmarks/results/language.json
 
-DIR holds iam-line, copiste, timeus, hooker in the hub's parquet layout. `quill lm tune` must have chosen the settings
-of the model on the same sets in the same order: it chooses on one half of the groups of each, this reports on the
-other. Languages are chosen line by line (--lm auto). Times are those of one core: of decoding alone, and of the line.
+DIR holds the collections of `accuracy.py` in the hub's parquet layout. `quill lm tune` must have chosen the settings of
+the model on the same sets in the same order: it chooses on one half of the groups of each, this reports on the other.
+Languages are chosen line by line (--lm auto). Times are those of one core: of decoding alone, and of the line.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accuracy import REWRITTEN, SETS
 from record import describe_machine, save
 
 from quillread.data.spec import open_source, parse_spec
@@ -27,7 +28,6 @@ from quillread.language.catalog import LanguageConfig, LanguageOpener
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.recognize.record import Recorder, read_again
 
-SETS = ("iam-line", "copiste", "timeus", "hooker")
 VARIANTS = 3
 PAPER = np.full((16, 16, 3), 255, np.uint8)
 
@@ -42,7 +42,9 @@ def main() -> None:
     args = parser.parse_args()
     machine = describe_machine()
     recorder = Recorder(args.model, threads=1, variants=VARIANTS)
-    sources = {name: open_source(parse_spec(f"hub:{args.root / name}"), "validation") for name in SETS}
+    sources = {
+        name: open_source(parse_spec(f"hub:{args.root / name}{REWRITTEN.get(name, '')}"), "validation") for name in SETS
+    }
     chosen = choose_lines(sources, args.seed, args.lines)
     results: dict[str, Any] = {}
     for name, indices in chosen.items():

@@ -75,7 +75,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
             percent(c.candidate),
             percent(c.difference, sign="+"),
             interval(c.ci95, sign="+"),
-            f"{c.p_value:.3f}",
+            f"{c.p_value:.3f}" if c.p_value >= 0.0005 else "< 0.001",
             c.verdict,
             " / ".join(percent(share, 1) for share in (c.lines_better, c.lines_equal, c.lines_worse)),
         )
