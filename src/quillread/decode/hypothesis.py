@@ -3,12 +3,22 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from quillread.decode.confidence import Report
 from quillread.text.normalise import compositions
 
 _LEAST = 1e-26
 """A character that is less likely counts as this likely."""
+
+
+class Compared(NamedTuple):
+    """How a line, or a part of a line that was read by itself, came to be read with a language."""
+
+    share: float
+    """Of its reading, among those that were compared."""
+    nats: float
+    """Nats a character that the network's own reading lacks to certainty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,8 @@ class Emission:
     """Right end, exclusive."""
     share: float | None = None
     """Share of the readings that were compared which have the word of this character, by their scores; 0 to 1."""
+    line: Compared | None = None
+    """Of the line that the character was read in, or the part of it; None without a language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +56,23 @@ class Hypothesis:
     alternative_shares: tuple[float, ...] = ()
     """Of `alternatives`, as `share`; empty if none were compared."""
     nats: float | None = None
-    """Nats a character that the network's own reading of the line lacks to certainty; None if no language was asked."""
+    """Nats a character that the network's own reading lacks to certainty; None without a language."""
 
     def scaled(self, factor: float, limit: float) -> "Hypothesis":
         """The same with positions multiplied by `factor`, none beyond `limit`."""
         # Written out, as `replace` takes twice the time.
         emissions = tuple(
-            Emission(e.text, e.probability, min(e.start * factor, limit), min(e.stop * factor, limit), e.share)
+            Emission(e.text, e.probability, min(e.start * factor, limit), min(e.stop * factor, limit), e.share, e.line)
             for e in self.emissions
         )
         return replace(self, emissions=emissions)
+
+
+def in_language(reading: Hypothesis, nats: float) -> Hypothesis:
+    """A reading that was compared with others in a language; its words know that, and how unsure the network was."""
+    line = None if reading.share is None else Compared(reading.share, nats)
+    emissions = tuple(Emission(e.text, e.probability, e.start, e.stop, e.share, line) for e in reading.emissions)
+    return replace(reading, emissions=emissions, nats=nats)
 
 
 def strip_emissions(emissions: Sequence[Emission]) -> Sequence[Emission]:
@@ -91,7 +110,7 @@ def _as_characters(run: Sequence[Emission], text: str) -> Iterator[Emission]:
     for i, character in enumerate(text):
         left = run[0].start + i * width
         right = left + width if i + 1 < count else run[-1].stop
-        yield Emission(character, probability, left, right, word_share(run))
+        yield Emission(character, probability, left, right, word_share(run), run[0].line)
 
 
 def word_runs(emissions: Sequence[Emission]) -> list[list[Emission]]:
@@ -115,7 +134,8 @@ def report_line(reading: Hypothesis) -> Report:
     return Report(reading.log_probability, reading.share, nats=reading.nats)
 
 
-def report_word(run: Sequence[Emission], reading: Hypothesis) -> Report:
-    """What is reported of a word of a reading."""
+def report_word(run: Sequence[Emission]) -> Report:
+    """What is reported of a word."""
     log_probability = sum(math.log(max(e.probability, _LEAST)) for e in run)
-    return Report(log_probability, word_share(run), reading.share, reading.nats)
+    line = run[0].line
+    return Report(log_probability, word_share(run), line and line.share, line and line.nats)

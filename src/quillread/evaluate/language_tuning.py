@@ -258,7 +258,7 @@ def _fit_rates(groups: Sequence[str], texts: Sequence[tuple[str, str]], of_lines
 
 def _doubt(reading: Hypothesis, by: Confidences) -> float:
     runs = word_runs(strip_emissions(reading.emissions))
-    sure = [calibrate(report_word(run, reading), by.word_calibration) for run in runs]
+    sure = [calibrate(report_word(run), by.word_calibration) for run in runs]
     return doubt([("".join(e.text for e in run), confidence) for run, confidence in zip(runs, sure, strict=True)])
 
 
@@ -286,7 +286,7 @@ def _judged_words(reference: str, reading: Hypothesis) -> list[tuple[Report, boo
     runs = word_runs(strip_emissions(reading.emissions))
     texts = ["".join(e.text for e in run) for run in runs]
     right = [wrote == found for wrote, found in align(reference.split(), texts) if found is not None]
-    return [(report_word(run, reading), is_right) for run, is_right in zip(runs, right, strict=True)]
+    return [(report_word(run), is_right) for run, is_right in zip(runs, right, strict=True)]
 
 
 def report(

@@ -9,7 +9,7 @@ import numpy as np
 
 from quillread.decode.beam import BeamConfig, Found, Scorer, search, search_jointly
 from quillread.decode.ctc import LogProbs, greedy, greedy_text, spread
-from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.hypothesis import Emission, Hypothesis, in_language
 from quillread.language.choice import LanguageChoice
 from quillread.text.align import align
 from quillread.text.charset import Charset
@@ -58,7 +58,7 @@ class LanguageDecoder:
         if tongue is not None and self._choice is not None:
             found = self._search(views, tongue.language)
             if self._choice.accepts(tongue, self._charset.decode(found[0].labels)):
-                return replace(self._place(found, views[0]), nats=_nats(_best_path(views[0]), own))
+                return in_language(self._place(found, views[0]), _nats(_best_path(views[0]), own))
         if len(views) == 1:
             best = greedy(views[0], self._charset)
             if not self._alternatives:
@@ -127,7 +127,9 @@ class LanguageRescorer:
             return list(readings)
         shares = to_shares([scores[i] for i in order])
         nats = _nats(readings[0].log_probability, readings[0].text)
-        best, *others = (replace(readings[i], share=share, nats=nats) for i, share in zip(order, shares, strict=True))
+        best, *others = (
+            in_language(replace(readings[i], share=share), nats) for i, share in zip(order, shares, strict=True)
+        )
         of_words = word_shares([best.text, *(other.text for other in others)], shares)
         emissions = tuple(replace(e, share=s) for e, s in zip(best.emissions, of_words, strict=True))
         return [replace(best, emissions=emissions), *others]

@@ -76,7 +76,7 @@ class LineRecognizer:
         text = "".join(e.text for e in kept)
         by = self.info if hypothesis.share is None else self.info.language
         calibration = by.line_calibration
-        words = _words(kept, hypothesis, height, back, by.word_calibration)
+        words = _words(kept, height, back, by.word_calibration)
         confidence = calibrate(report_line(hypothesis), calibration)
         sure = expected_rate(by.error_curve, doubt([(word.text, word.confidence) for word in words]))
         return Transcript(
@@ -118,14 +118,12 @@ def _characters(emissions: Sequence[Emission], height: int, back: CoordMap) -> t
     )
 
 
-def _words(
-    emissions: Sequence[Emission], hypothesis: Hypothesis, height: int, back: CoordMap, calibration: Calibration
-) -> tuple[Word, ...]:
+def _words(emissions: Sequence[Emission], height: int, back: CoordMap, calibration: Calibration) -> tuple[Word, ...]:
     words: list[Word] = []
     for run in word_runs(emissions):
         x0, x1 = run[0].start, run[-1].stop
         corners = back.back_points([(x0, 0.0), (x1, 0.0), (x1, float(height)), (x0, float(height))])
         outline = Polygon(tuple((float(x), float(y)) for x, y in corners))
-        sure = calibrate(report_word(run, hypothesis), calibration)
+        sure = calibrate(report_word(run), calibration)
         words.append(Word("".join(e.text for e in run), sure, outline))
     return tuple(words)

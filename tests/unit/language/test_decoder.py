@@ -69,7 +69,10 @@ def test_a_reading_with_a_language_tells_how_unsure_the_network_was_of_its_own(c
     assert nats == pytest.approx([-np.log(0.8) / 22, -np.log(0.55) / 22], rel=0.3)
     assert read([columns("1914 2587", "1974 2581")]).nats is None
     given = [hypothesis("an ald man and his dog", -11.0), hypothesis("an old man and his dog", -11.5)]
-    assert LanguageRescorer(choice)(given)[0].nats == 0.5
+    best = LanguageRescorer(choice)(given)[0]
+    assert (best.nats, {e.line for e in best.emissions}) == (0.5, {(best.share, 0.5)})
+    found = read([unsure])
+    assert {e.line for e in found.scaled(2.0, 100.0).emissions} == {(found.share, found.nats)}
 
 
 def test_readings_in_no_language_stay_in_order(choice: LanguageChoice):

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from quillread.decode.hypothesis import Emission, Hypothesis
+from quillread.decode.hypothesis import Emission, Hypothesis, in_language, report_word, word_runs
 from quillread.images.fit import CanvasConfig
 from quillread.images.geometry import AffineMap
 from quillread.models.trocr.settings import GenerateConfig
@@ -145,3 +145,13 @@ def test_a_joined_line_is_as_unsure_as_its_parts_by_their_length():
     ]
     assert join_parts([at(0.0), at(500.0)], parts, 0).nats == pytest.approx(0.3)
     assert join_parts([at(0.0), at(500.0)], [reading("a", 0.0, -1.0), reading("b", 0.0, -1.0)], 0).nats is None
+
+
+def test_words_of_a_joined_line_are_as_sure_as_in_their_part():
+    good, bad = (
+        in_language(replace(reading(text, 0.0, -1.0), share=share), nats)
+        for text, share, nats in (("ab", 0.95, 0.03), ("cd", 0.3, 1.5))
+    )
+    joined = join_parts([at(0.0)] * 3, [good, bad, reading("12", 0.0, -1.0)], 0)
+    reports = [report_word(run) for run in word_runs(joined.emissions)]
+    assert [(r.line, r.nats) for r in reports] == [(0.95, 0.03), (0.3, 1.5), (None, None)]
