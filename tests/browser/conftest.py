@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="package")
 def reading() -> types.Page:
-    """The letter as the built-in model reads it, once for all tests."""
-    return Reader(ReadOptions().changed(generate={"alternatives": 5})).read_page(LETTER)
+    """The letter as the built-in model reads it, once for all tests; with doubts about each line, so that all may be
+    proofread, however good the model."""
+    page = Reader(ReadOptions().changed(generate={"alternatives": 5})).read_page(LETTER)
+    return replace(page, regions=tuple(replace(r, lines=tuple(map(_doubted, r.lines))) for r in page.regions))
+
+
+def _doubted(line: types.Line) -> types.Line:
+    read = line.transcript
+    return replace(line, transcript=read and replace(read, expected_error=(read.expected_error or 0) + 0.1))
 
 
 @pytest.fixture(scope="package")
