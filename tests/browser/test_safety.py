@@ -501,6 +501,17 @@ def test_a_document_deleted_meanwhile_is_told(served: Served, tab: Any):
     assert document != mine
 
 
+def test_a_page_deleted_before_its_events_were_heard_is_told(served: Served, tab: Any):
+    page = served.new_page()
+    waiting: list[Any] = []
+    tab.route("**/api/v1/events*", lambda route: waiting.append(route))
+    EditorDriver(tab, served, page).open()
+    served.call("DELETE", f"pages/{page}")
+    tab.wait_for_timeout(500)
+    waiting[0].continue_()
+    tab.locator(".page-status .banner.bad").wait_for()
+
+
 def test_a_page_of_five_thousand_lines_is_edited_to_its_end(served: Served, tab: Any):
     editor = EditorDriver(tab, served, served.large[5000]).open()
     editor.wait_for_lines(5000)

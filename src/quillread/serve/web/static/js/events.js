@@ -9,6 +9,9 @@ const KINDS = [
   "line.changed", "layout.changed", "job.created", "job.progress", "job.finished",
 ]; // prettier-ignore
 
+/** Milliseconds that a first connection may take until something may have happened since what is shown was loaded. */
+const LATE = 250;
+
 /**
  * Watch a collection, or all.
  * @param {number|null} collection
@@ -23,14 +26,16 @@ export function watch(collection, hear, connected) {
   let timer;
   let wait = 1000;
   let missed = document.visibilityState !== "visible"; // else what is shown was loaded just now
+  let loaded = performance.now();
   const ends = new AbortController();
   const { signal } = ends;
 
   function open() {
     source = new EventSource(address("events", { collection_id: collection }));
     const begin = (/** @type {boolean} */ isReset) => {
-      connected?.(missed || isReset);
+      connected?.(missed || isReset || performance.now() - loaded > LATE);
       missed = false; // a connection that the browser takes up again by itself goes on where it was
+      loaded = Infinity;
       wait = 1000;
     };
     source.addEventListener("ready", () => begin(false));
