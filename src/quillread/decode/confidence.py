@@ -44,6 +44,7 @@ _SENSES: dict[str, Callable[[Report], float]] = {
     "nats": lambda report: 0.0 if report.nats is None else -math.log(max(report.nats, _LEAST_NATS)),
 }
 """Weight of a calibration -> what it weighs: the more of it, the surer. 0 where nothing is reported."""
+_NONE = dict.fromkeys(_SENSES, 0.0)
 
 
 def calibrate(report: Report, calibration: Calibration) -> float:
@@ -76,20 +77,16 @@ def fit_calibration(reports: Sequence[Report], right: Sequence[bool]) -> Calibra
     seen = {name: np.array([sense(report) for report in reports]) for name, sense in _SENSES.items()}
     names = ["scale", *(name for name in seen if name != "scale" and seen[name].any())]
     while names:
-        *weights, shift = _fit_logistic(
-            np.stack([*(seen[name] for name in names), np.ones_like(y)], axis=1), y
-        ).tolist()
+        features = np.stack([*(seen[name] for name in names), np.ones_like(y)], axis=1)
+        *weights, shift = _fit_logistic(features, y).tolist()
         least = min(range(len(names)), key=weights.__getitem__)
         if weights[least] >= 0:
             # Otherwise there is nothing to learn from such data.
             teaches = sum(weights) >= _LEAST_SLOPE and math.isfinite(sum(weights) + shift)
-            return Calibration(shift=shift, **_weights(names, weights)) if teaches else Calibration()
+            fitted = _NONE | dict(zip(names, weights, strict=True))
+            return Calibration(shift=shift, **fitted) if teaches else Calibration()
         del names[least]
     return Calibration()
-
-
-def _weights(names: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
-    return {"scale": 0.0} | dict(zip(names, weights, strict=True))
 
 
 def _fit_logistic(features: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -191,11 +191,20 @@ class Storage:
                         file.write(chunk)
             except BaseException:
                 with suppress(Exception):  # it was closed, with what it had
-                    self._fs.rm_file(place)
+                    self._drop_broken(sha256)
                 raise
         except OSError as error:
             message = f"{self._root}: a file cannot be stored: {error.strerror or error}"
             raise OutputError(message, hint="check disk space and permissions") from error
+
+    def _drop_broken(self, sha256: str) -> None:
+        """Delete a file that is not what its name says; another may have kept a whole one meanwhile."""
+        digest = hashlib.sha256()
+        with self.open(sha256) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != sha256:
+            self._fs.rm_file(self._place(sha256))
 
 
 def _write_here(place: Path, content: bytes | BinaryIO | Path, parts: Path) -> None:

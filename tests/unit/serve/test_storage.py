@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -58,4 +59,23 @@ def test_a_file_that_is_cut_off_on_its_way_into_a_bucket_is_not_there(
         bucket.add(source)
     monkeypatch.undo()
     stored = bucket.add(source)
+    assert bucket.read(stored.sha256) == b"a page"
+
+
+def test_a_file_that_another_has_kept_meanwhile_stays_when_ones_own_way_into_the_bucket_fails(
+    bucket: Storage, monkeypatch: pytest.MonkeyPatch
+):
+    stored = bucket.add(b"a page")
+    opened = bucket._fs.open
+
+    def open_file(place: str, mode: str) -> BinaryIO:
+        if mode == "wb":
+            raise OSError("the bucket is away")
+        return opened(place, mode)
+
+    monkeypatch.setattr(bucket, "has", lambda sha256: False)  # it was not there when it was looked for
+    monkeypatch.setattr(bucket._fs, "open", open_file)
+    with pytest.raises(OutputError):
+        bucket.add(b"a page")
+    monkeypatch.undo()
     assert bucket.read(stored.sha256) == b"a page"
