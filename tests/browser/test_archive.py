@@ -342,6 +342,15 @@ def test_lines_are_proofread_in_a_queue_by_keys(served: Served, tab: Any):
     assert found and found[0]["checked"]
 
 
+def test_where_nothing_is_to_be_proofread_the_errors_to_be_expected_are_told(served: Served, tab: Any):
+    tab.route("**/review?*", lambda route: route.fulfill(json=route.fetch().json() | {"lines": []}))
+    with tab.expect_response(lambda answer: "/review?" in answer.url) as answer:
+        tab.goto(f"{served.address}/#/collection/{served.collection}/review")
+    expect(tab.locator(".review-card")).to_contain_text("Nothing to proofread")
+    rate = f"{100 * answer.value.json()['expected_error_before']:.1f}%"
+    expect(tab.locator(".summary .hint")).to_contain_text(f"{rate} errors are expected")
+
+
 def start_proofreading(served: Served, tab: Any) -> list[int]:
     """The first screen of proofreading; the lines of its queue."""
     with tab.expect_response(lambda answer: "/review?" in answer.url) as queue:

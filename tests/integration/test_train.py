@@ -38,6 +38,7 @@ from quillread.train.config import ScheduleConfig, TrainConfig
 from quillread.train.dataset import LineDataset
 from quillread.train.finetune import TrainResult, finetune, finetune_folds
 from quillread.train.lines import open_lines, open_sources
+from quillread.train.new_letters import grow_head
 from quillread.train.plan import LineKey, Plan
 from quillread.train.run_folder import average_models, average_run
 from quillread.train.trainer import LineTrainer, StopOnSignal
@@ -611,6 +612,28 @@ def test_models_are_averaged(unbroken: Path, tmp_path: Path):
     assert any(not np.array_equal(first[name], second[name]) for name in first)
     for name in mean:
         assert np.allclose(mean[name], (first[name] + second[name]) / 2, atol=1e-6)
+
+
+def test_a_model_that_has_learnt_letters_is_averaged_with_one_that_lacks_them(unbroken: Path, tmp_path: Path):
+    first = read_info(unbroken / "model")
+    weights = read_weights(unbroken / "model" / ONNX_NAME)
+    state = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+    grown = {
+        n: v.numpy()
+        for n, v in grow_head(state, first.charset, first.charset + "ꝗ", first.provenance["training"]["seed"]).items()
+    }
+    taught = tmp_path / "taught"
+    taught.mkdir()
+    network = build(CompactConfig, first.provenance["training"]["network"])
+    write_onnx(grown | {"head.bias": grown["head.bias"] + 1}, network, taught / ONNX_NAME)
+    write_info(replace(first, charset=first.charset + "ꝗ"), taught)
+    average_models([str(unbroken / "model"), str(taught)], tmp_path / "mean")
+    mean = read_weights(tmp_path / "mean" / ONNX_NAME)
+    assert read_info(tmp_path / "mean").charset == first.charset + "ꝗ"
+    assert np.allclose(mean["head.weight"], grown["head.weight"], atol=1e-6)
+    assert np.allclose(mean["head.bias"], grown["head.bias"] + 0.5, atol=1e-6)
+    with pytest.raises(ModelError, match="differ in letters"):
+        average_models([str(taught), str(unbroken / "model")], tmp_path / "again")
 
 
 def test_models_of_other_letters_cannot_be_averaged(unbroken: Path, tmp_path: Path):

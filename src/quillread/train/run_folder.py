@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from quillread import config as configs
 from quillread.data.seen import all_marks
@@ -18,15 +19,16 @@ from quillread.data.source import Source
 from quillread.data.spec import parse_spec
 from quillread.errors import ConfigError, DataError, ModelError
 from quillread.files import claim_folder, naming, release_folder, unfinished_folder, write_json
-from quillread.models.catalog import describe, resolve
+from quillread.models.catalog import ModelEntry, describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
-from quillread.models.model_folder import INFO_NAME, ONNX_NAME, read_info, write_info
+from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, read_info, write_info
 from quillread.train import ranks
 from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
 from quillread.train.family_settings import CompactPart, TrocrPart
 from quillread.train.lines import RunLines
+from quillread.train.new_letters import grow_head
 
 CONFIG_NAME = "train.json"
 DATA_NAME = "data.json"
@@ -301,7 +303,6 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
 
 _OF_AN_AVERAGE = {
     "family": "kind of network",
-    "charset": "letters",
     "ink": "how lines become pixels (ink)",
     "preprocess": "preprocessing",
     "column_width": "width of columns",
@@ -313,7 +314,8 @@ def average_models(names: Sequence[str], target: Path) -> None:
     """Write a model whose weights are the means of those of several compact models of the same network.
 
     A model that was trained on and the one that it started from, averaged, often read new hands nearly as well as the
-    former and the old ones as well as the latter.
+    former and the old ones as well as the latter. Letters that only the last has learnt begin in
+    the others as a training would begin them.
 
     Source: M. Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022 (there with other shares, too).
     Confidences and all else are those of the last model; fit them anew with `quill models calibrate`.
@@ -323,21 +325,22 @@ def average_models(names: Sequence[str], target: Path) -> None:
         target: Folder to make.
 
     Raises:
-        ModelError: If a model is not compact, of another network or charset than the last, or sees lines otherwise; or
-            if the last does not say what its network is like.
+        ModelError: If a model is not compact, of another network than the last, of letters with which those of the last
+            do not begin, or sees lines otherwise; or if the last does not say what its network is like.
         OutputError: If the folder cannot be written.
     """
     entries = [describe(name) for name in names]
     last = entries[-1].info
     for entry in entries:
         other = [told for name, told in _OF_AN_AVERAGE.items() if getattr(entry.info, name) != getattr(last, name)]
+        other += [] if last.charset.startswith(entry.info.charset) else ["letters"]
         if other or entry.info.family != "compact":
             reason = f"they differ in {', '.join(other)}" if other else "they are not compact"
             raise ModelError(
                 f"{entry.name}: cannot be averaged with {names[-1]}: {reason}",
                 hint="average a model with the one that its training started from",
             )
-    weights = [read_weights(entry.folder / ONNX_NAME) for entry in entries]
+    weights = [_with_letters(entry, last) for entry in entries]
     shapes = [{name: value.shape for name, value in each.items()} for each in weights]
     if any(shape != shapes[-1] for shape in shapes):
         raise ModelError(f"{names[-1]}: its network has another shape than the others", hint="see the model cards")
@@ -355,3 +358,14 @@ def average_models(names: Sequence[str], target: Path) -> None:
         write_onnx(means, network, unfinished / ONNX_NAME)
         write_info(replace(last, provenance=kept), unfinished)
         unfinished.rename(target)
+
+
+def _with_letters(entry: ModelEntry, last: ModelInfo) -> dict[str, NDArray[Any]]:
+    """The weights of a model with classes for the letters of the last one."""
+    weights = read_weights(entry.folder / ONNX_NAME)
+    if entry.info.charset == last.charset:
+        return weights
+    state = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+    seed = last.provenance.get("training", {}).get("seed", 1)
+    grown = grow_head(state, entry.info.charset, last.charset, seed)
+    return {name: value.numpy() for name, value in grown.items()}

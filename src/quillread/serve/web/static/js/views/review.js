@@ -32,6 +32,7 @@ class Review {
     /** @type {Map<number, Line>} As the server has them. */
     this.lines = new Map();
     this.said = "";
+    this.few = ""; // said where there is no line to proofread
     this.isTurning = false;
     /** @type {Line|null} That is shown. */
     this.shown = null;
@@ -81,10 +82,12 @@ class Review {
       const { items } = await get(`${path}suggest`, { limit: 50 });
       this.queue = items.map((/** @type {any} */ item) => item.line_id ?? item.id);
       this.said = t("review.suggested", { n: this.queue.length });
+      this.few = "";
     } else {
       const found = await get(`${path}review`, { target: this.target });
       this.queue = found.lines;
       this.said = t("review.lines", { n: this.queue.length, target: percent(this.target), before: percent(found.expected_error_before, 1), after: percent(found.expected_error_after, 1) });
+      this.few = found.expected_error_before ? t("review.few", { before: percent(found.expected_error_before, 1) }) : "";
     }
     await this.show(0);
   }
@@ -118,7 +121,7 @@ class Review {
   /** @param {number} at */
   async show(at) {
     const card = /** @type {HTMLElement} */ (this.card);
-    /** @type {HTMLElement} */ (this.facts).textContent = this.queue.length ? this.said : "";
+    /** @type {HTMLElement} */ (this.facts).textContent = this.queue.length ? this.said : this.few;
     const line = await this.lineAt(at);
     this.at = at;
     this.shown = line;
