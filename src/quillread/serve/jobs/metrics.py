@@ -25,8 +25,10 @@ class Metrics:
         self.page_seconds = Histogram(
             "quillread_page_seconds", "Time to read a page", buckets=_PAGE_SECONDS, registry=self.registry
         )
-        self.worker_restarts = Counter(
-            "quillread_worker_restarts", "Worker processes that were replaced", registry=self.registry
+        self.worker_starts = Counter(
+            "quillread_worker_starts",
+            "Worker processes started: more than there are workers if some died or were replaced",
+            registry=self.registry,
         )
         self.tasks = Gauge("quillread_tasks", "Tasks in the queue, by state", ["state"], registry=self.registry)
         self.jobs_unfinished = Gauge("quillread_jobs_unfinished", "Jobs that wait or run", registry=self.registry)

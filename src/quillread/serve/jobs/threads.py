@@ -186,14 +186,13 @@ class PageThread(TaskThread):
 
     def _note_process(self) -> None:
         pid = self._worker.pid
-        if pid is not None and self._pid is not None and pid != self._pid:
-            self._state.metrics.worker_restarts.inc()
-        self._pid = pid or self._pid
+        if pid is not None and pid != self._pid:
+            self._state.metrics.worker_starts.inc()
+            self._pid = pid
 
     def _rest(self) -> None:
         if time.monotonic() - self._used > _KEPT_SECONDS and self._worker.pid is not None:
             self._worker.close()  # its models need memory
-            self._pid = None
 
     def close(self) -> None:
         """End the process."""
