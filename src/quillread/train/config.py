@@ -81,6 +81,9 @@ class TrainConfig:
     """Passes; each ends with a validation and a checkpoint."""
     epoch_lines: int | None = None
     """Lines of one epoch, chosen at random; the number of lines of all sources if not set."""
+    group_balance: float = 0.0
+    """Within a source: 0 to see every line equally often, 1 every writer or document; between them, those of n lines
+    in the ratio of n to the power of 1 - group_balance."""
     validation_lines: int = 300
     """Lines of each validation source that are read at each validation, evenly spread; 0 for all."""
     minutes: float | None = None
@@ -126,6 +129,8 @@ class TrainConfig:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
+        if not 0 <= self.group_balance <= 1:
+            raise ConfigError(f"group_balance must be from 0 to 1, got {self.group_balance}")
         if not 0 <= self.validation_share < 1:
             raise ConfigError(f"validation_share must be at least 0 and below 1, got {self.validation_share}")
 

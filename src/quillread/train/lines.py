@@ -168,7 +168,8 @@ def open_lines(config: TrainConfig, form: LineForm, sources: Sequence[Source]) -
         )
     counts = [len(indices) for indices in usable]
     weights = [n if spec.weight is None else spec.weight for spec, n in zip(specs, counts, strict=True)]
-    plan = Plan(sources, usable, weights, config.epoch_lines or sum(counts), config.batch_size, config.seed)
+    epoch_lines = config.epoch_lines or sum(counts)
+    plan = Plan(sources, usable, weights, epoch_lines, config.batch_size, config.seed, config.group_balance)
     return RunLines(sources, usable, plan, validation, report, remark)
 
 

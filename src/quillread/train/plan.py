@@ -25,7 +25,7 @@ class Plan:
     """The batches of every epoch.
 
     A source is gone through in a new random order each pass, however the passes fall on the epochs, so that its lines
-    are seen equally often.
+    are seen equally often; with a balance, its writers or documents are.
 
     Args:
         sources: Where the lines come from.
@@ -34,6 +34,7 @@ class Plan:
         epoch_lines: Lines of an epoch, rounded down to whole batches.
         batch_size: Lines of a batch, over all processes.
         seed: Of all randomness.
+        balance: Between lines and groups: a group of n lines has a share in a pass of n to the power of 1 - balance.
     """
 
     def __init__(
@@ -44,8 +45,13 @@ class Plan:
         epoch_lines: int,
         batch_size: int,
         seed: int,
+        balance: float = 0.0,
     ) -> None:
         self._usable = usable
+        self._members = [
+            _group_lines(source, indices) if balance else None for source, indices in zip(sources, usable, strict=True)
+        ]
+        self._balance = balance
         self._aspects = [
             np.array([source.aspect(int(i)) for i in indices]) for source, indices in zip(sources, usable, strict=True)
         ]
@@ -84,6 +90,26 @@ class Plan:
         size = len(self._usable[source])
         start, stop = epoch * count, (epoch + 1) * count
         for number in range(start // size, -(-stop // size)):
-            order = np.random.default_rng((self._seed, 2, source, number)).permutation(size)
+            order = self._order_pass(source, np.random.default_rng((self._seed, 2, source, number)))
             low, high = max(start - number * size, 0), min(stop - number * size, size)
             yield from order[low:high].tolist()
+
+    def _order_pass(self, source: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Positions in the usable lines of a source, as many as it has: each once, or as the balance has it."""
+        members = self._members[source]
+        if members is None:
+            return rng.permutation(len(self._usable[source]))
+        sizes = np.array([len(group) for group in members])
+        shares = sizes ** (1.0 - self._balance)
+        # Systematic sampling: each group gets its share rounded down or up at random, all together a whole pass.
+        edges = np.floor(np.cumsum(shares) / shares.sum() * sizes.sum() + rng.random()).astype(int)
+        edges[-1] = sizes.sum()
+        counts = np.diff(edges, prepend=0)
+        drawn = [np.resize(rng.permutation(group), count) for group, count in zip(members, counts, strict=True)]
+        return rng.permutation(np.concatenate(drawn))
+
+
+def _group_lines(source: Source, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Positions in `indices` by writer or document; lines of an unknown one are a group together."""
+    _, groups = np.unique([source.group(int(i)) for i in indices], return_inverse=True)
+    return [np.flatnonzero(groups == number) for number in range(groups.max() + 1)]

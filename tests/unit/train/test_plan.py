@@ -9,17 +9,21 @@ from quillread.types import Sample
 
 
 class TextSource:
-    """Lines of a text and an aspect."""
+    """Lines of a text and an aspect, and of a group if there are groups."""
 
-    def __init__(self, lines: Sequence[tuple[str, float]], name: str = "lines") -> None:
-        self.name = name
+    def __init__(self, lines: Sequence[tuple[str, float]], groups: Sequence[str] = ()) -> None:
+        self.name = "lines"
         self._lines = lines
+        self._groups = groups
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def text(self, index: int) -> str:
         return self._lines[index][0]
+
+    def group(self, index: int) -> str:
+        return self._groups[index] if self._groups else ""
 
     def aspect(self, index: int) -> float:
         return self._lines[index][1]
@@ -102,3 +106,53 @@ def test_lines_of_like_width_share_a_batch():
     aspects = np.random.default_rng(0).uniform(2, 20, 160)
     spread = np.mean([np.ptp([aspects[key.index] for key in batch]) for batch in source])
     assert spread < 1.0  # of 18, where four random lines would differ by 11
+
+
+class TestBalance:
+    """Writers of 90, 9 and 1 lines."""
+
+    GROUPS = ["a"] * 90 + ["b"] * 9 + ["c"]
+
+    def seen(self, balance: float, usable: Sequence[int] = range(100), passes: int = 30) -> Counter[str]:
+        source = TextSource([("a", 3.0)] * 100, self.GROUPS)
+        lines = len(usable) // 4 * 4
+        plan = Plan([source], [np.array(usable)], [1], lines, 4, 1, balance)
+        planned = keys(plan, range(passes))
+        assert {key.index for key in planned} <= set(usable)
+        assert len(planned) == passes * lines
+        return Counter(self.GROUPS[key.index] for key in planned)
+
+    def test_without_it_every_line_is_seen_equally_often(self):
+        assert self.seen(0.0) == {"a": 2700, "b": 270, "c": 30}
+
+    def test_whole_every_group_is_seen_equally_often(self):
+        counts = self.seen(1.0)
+        assert all(abs(count - 1000) <= 30 for count in counts.values())
+
+    def test_half_way_the_share_of_a_group_is_the_root_of_its_lines(self):
+        counts = self.seen(0.5)
+        total = sum(n**0.5 for n in (90, 9, 1))
+        for name, size in (("a", 90), ("b", 9), ("c", 1)):
+            assert abs(counts[name] - 3000 * size**0.5 / total) <= 30
+
+    def test_lines_of_a_group_are_seen_equally_often_within_a_pass(self):
+        source = TextSource([("a", 3.0)] * 100, self.GROUPS)
+        plan = Plan([source], [np.arange(100)], [1], 100, 4, 1, 1.0)
+        seen = Counter(key.index for key in keys(plan, range(1)))
+        of_b = [seen[i] for i in range(90, 99)]
+        assert max(of_b) - min(of_b) <= 1
+        assert max(seen[i] for i in range(90)) == 1
+
+    def test_only_usable_lines_count(self):
+        counts = self.seen(1.0, usable=range(80, 100))
+        assert all(abs(count - 200) <= 30 for count in counts.values())
+
+    def test_lines_of_unknown_writers_are_one_group(self):
+        plan = Plan([TextSource([("a", 3.0)] * 8)], [np.arange(8)], [1], 8, 4, 1, 1.0)
+        assert {key.index for key in keys(plan, range(1))} == set(range(8))
+
+    def test_an_epoch_can_be_asked_for_without_those_before(self):
+        source = TextSource([("a", 3.0)] * 100, self.GROUPS)
+        plans = [Plan([source], [np.arange(100)], [1], 60, 4, 1, 0.7) for _ in range(2)]
+        plans[0].batches(0)
+        assert plans[0].batches(2) == plans[1].batches(2)
