@@ -2,9 +2,11 @@
 
     python benchmarks/recipe/run.py --study small --root DIR [--jobs 2]
 
-Two studies. `small`: a network of 2.7 million parameters starts from the first layers of the built-in model and is
+Three studies. `small`: a network of 2.7 million parameters starts from the first layers of the built-in model and is
 taught by it, for 2,400 lines. `continued`: the built-in model itself is trained on, for 3,200 lines. All else is as in
-the preset `builtin`; DIR holds the data sets as `make train-builtin` takes them, and `runs/cuts` comes from it, too.
+the preset `builtin`. `hands`: the model `open` is trained on by its preset for 14,400 lines, with what may help on
+hands that it has never seen. DIR holds the data sets as `make train-builtin` takes them, and `runs/cuts` comes from it,
+too.
 Each run takes one thread, `--jobs` run at a time; those in `runs/recipe` that have ended are not run again.
 
 Scored greedily on one half of the writers or documents of each validation split, so that the other half stays
@@ -38,16 +40,16 @@ from quillread.images.augment import STEPS
 from quillread.reader import Reader
 from quillread.train.config import read_settings
 
-SETS = ("iam-line", "copiste", "timeus", "hooker")
+CLASSIC = ("iam-line", "copiste", "timeus", "hooker")
+LETTERS = "?replace=^:&replace=ſ:s"
 RUNS = Path("runs/recipe")
-BUILTIN = read_settings("builtin")
-UNTOUCHED = "the built-in model, untouched"
+UNTOUCHED = "the model, untouched"
 
 
-def mix(**factors: float) -> str:
+def mix(preset: str = "builtin", **factors: float) -> str:
     """Setting of the sources: those of the preset with their weights times a factor, by kind; 0 leaves them out."""
     specs = []
-    for spec in BUILTIN["data"]:
+    for spec in read_settings(preset)["data"]:
         where, _, weight = spec.rpartition("@")
         factor = factors.get(where.partition(":")[0], 1.0)
         if factor:
@@ -58,6 +60,13 @@ def mix(**factors: float) -> str:
 ALL = ("epochs=1", "batch_size=32", "workers=0", "validation=[]", "validation_share=0")
 NO_DISTORTIONS = "augment={" + ", ".join(f"{step}: 0" for step in STEPS) + "}"
 REAL_ONLY = mix(strokes=0, fonts=0, recombined=0)
+RECOMBINED = [
+    f"recombined:hub:{{root}}/{name}?cuts=runs/cuts/{name}.jsonl&lines=40000@{share}"
+    for name, share in (("copiste", 0.08), ("timeus", 0.06), ("hooker", 0.06))
+]
+WITH_RECOMBINED = "data=" + json.dumps(json.loads(mix("open", hub=0.75).removeprefix("data=")) + RECOMBINED)
+STRONG_STYLE = "augment={strength: 0.6, shear: 0.8, stretch: 0.8, stroke_width: 0.7, elastic: 0.7}"
+AVERAGED = "averaged weights (EMA 0.99)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,9 @@ class Study:
     lines: int
     settings: Sequence[str]
     rows: Mapping[str, Sequence[str]]
+    preset: str = "builtin"
+    sets: Sequence[str] = CLASSIC
+    """Data sets that are read, with their options."""
 
 
 STUDIES = {
@@ -104,13 +116,31 @@ STUDIES = {
             "distortions 1.5 times as strong": ("augment.strength=1.5",),
         },
     ),
+    "hands": Study(
+        14400,
+        ("start=open", "shortcut=0", "schedule.learning_rate=8e-4", "seed=31"),
+        {
+            "trained on, settings as before": (),
+            AVERAGED: (),
+            "another seed": ("seed=32",),
+            "writers and documents equally often": ("group_balance=1",),
+            "half way to that": ("group_balance=0.5",),
+            "distortions 1.7 times as strong": ("augment.strength=1",),
+            "more of slant, width, stroke and elastic": (STRONG_STYLE,),
+            "a fifth of the lines recombined words": (WITH_RECOMBINED,),
+            "shortcut head": ("shortcut=0.1",),
+        },
+        preset="open",
+        sets=(*CLASSIC, f"lettres{LETTERS}", f"registres{LETTERS}", "peraire"),
+    ),
 }
 
 
 def command(study: str, row: str, root: Path) -> list[str]:
     """The training of a row."""
     plan = STUDIES[study]
-    words = ["quill", "train", "--config", "builtin", "--set", f"root={root}"]
+    averaged = ["python", "benchmarks/recipe/averaged.py", "--decay", "0.99"]
+    words = [*(averaged if row == AVERAGED else ["quill"]), "train", "--config", plan.preset, "--set", f"root={root}"]
     for setting in (*ALL, f"epoch_lines={plan.lines}", *plan.settings, *plan.rows[row]):
         words += ["--set", setting]
     return [*words, "--output", str(RUNS / study / slug(row))]
@@ -131,19 +161,20 @@ def run(study: str, row: str, root: Path) -> list[Prediction]:
     if words:
         with (RUNS / study / f"{name}.log").open("wb") as log:
             subprocess.run([*words, "--overwrite"], env=one, check=True, stderr=log)
-    model = str(RUNS / study / name / "model") if words else "builtin"
-    read = [sys.executable, __file__, "--root", str(root), "--read", model, "--predictions", str(predictions)]
+    model = str(RUNS / study / name / "model") if words else STUDIES[study].preset
+    read = [sys.executable, __file__, "--root", str(root), "--study", study, "--read", model]
+    read += ["--predictions", str(predictions)]
     subprocess.run(read, env=one, check=True)
     done.write_text(shlex.join(words), "utf-8")
     return read_predictions(predictions)
 
 
-def read_lines(root: Path, model: str, target: Path) -> None:
+def read_lines(root: Path, sets: Sequence[str], model: str, target: Path) -> None:
     """Read one half of the groups of each validation split."""
     reader = Reader(model=model, lm=("none",), lines=True, threads=1)
     rows = []
-    for name in SETS:
-        source = open_source(parse_spec(f"hub:{root / name}"), "validation")
+    for spec in sets:
+        name, source = name_of(spec), open_source(parse_spec(f"hub:{root / spec}"), "validation")
         groups = sorted({source.group(i) for i in range(len(source))})
         chosen = {groups[i] for i in np.random.default_rng(0).permutation(len(groups))[::2]}
         part = Part(source, [i for i in range(len(source)) if source.group(i) in chosen])
@@ -169,10 +200,14 @@ class Part:
         return self._source.sample(self._indices[index], rng)
 
 
-def measure(rows: Sequence[Prediction], first: Sequence[Prediction]) -> dict[str, Any]:
+def name_of(spec: str) -> str:
+    return spec.partition("?")[0]
+
+
+def measure(sets: Sequence[str], rows: Sequence[Prediction], first: Sequence[Prediction]) -> dict[str, Any]:
     """CER of each set, with spacing ignored, and its difference to that of the first row."""
     result = {}
-    for name in SETS:
+    for name in map(name_of, sets):
         ours, theirs = ([r for r in part if r.id.startswith(f"{name}/")] for part in (rows, first))
         cer = compare(theirs, ours, np.random.default_rng(0))[0]
         result[name] = {"lines": len(ours), "cer": cer.candidate, "difference": cer.difference, "ci95": cer.ci95}
@@ -180,12 +215,12 @@ def measure(rows: Sequence[Prediction], first: Sequence[Prediction]) -> dict[str
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    head = "| run | " + " | ".join(f"{name} ({next(iter(results.values()))[name]['lines']})" for name in SETS) + " |"
-    lines = [head, "|---" * (len(SETS) + 1) + "|"]
+    first = next(iter(results.values()))
+    head = "| run | " + " | ".join(f"{name} ({s['lines']})" for name, s in first.items()) + " |"
+    lines = [head, "|---" * (len(first) + 1) + "|"]
     for row, sets in results.items():
         cells = []
-        for name in SETS:
-            s = sets[name]
+        for s in sets.values():
             low, high = s["ci95"]
             # The first row has no difference to itself.
             change = f", {100 * s['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})" if low < high else ""
@@ -204,7 +239,7 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.read:
-        read_lines(args.root, args.read, args.predictions)
+        read_lines(args.root, STUDIES[args.study].sets, args.read, args.predictions)
         return
     machine = describe_machine()
     (RUNS / args.study).mkdir(parents=True, exist_ok=True)
@@ -213,7 +248,7 @@ def main() -> None:
     names = [UNTOUCHED, first, *others]
     with ThreadPoolExecutor(args.jobs) as pool:
         read = dict(zip(names, pool.map(lambda row: run(args.study, row, args.root), names), strict=True))
-    results = {row: measure(rows, read[first]) for row, rows in read.items()}
+    results = {row: measure(study.sets, rows, read[first]) for row, rows in read.items()}
     commands = {
         row: shlex.join(command(args.study, row, args.root)).replace(str(args.root), "DIR")
         for row in names
