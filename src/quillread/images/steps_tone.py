@@ -1,9 +1,7 @@
 """Steps of preprocessing that change tones: denoising, contrast, illumination, thresholds.
 
-Each takes uint8 RGB (H, W, 3) or grey (H, W) and returns a new image of the same kind and size.
-
-Each takes uint8 RGB (H, W, 3) or grey (H, W) and returns a new image of the same kind and size that holds only 0 and
-255. Brightness decides; RGB has the same value in all three channels then.
+Each takes uint8 RGB (H, W, 3) or grey (H, W) and returns a new image of the same kind and size. That of a threshold
+holds only 0 and 255: brightness decides, and RGB has the same value in all three channels.
 """
 
 from dataclasses import dataclass

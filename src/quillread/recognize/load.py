@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
-from quillread.language.catalog import LanguageConfig, LanguageOpener
+from quillread.language.catalog import AUTO, LanguageConfig, LanguageOpener
 from quillread.language.decoder import LanguageDecoder, LanguageRescorer
 from quillread.models.catalog import ModelEntry, describe
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME
@@ -214,9 +214,8 @@ def load_exported(
 
 
 def _open_drafter(threads: int) -> Drafter:
-    """The built-in model, reading the best class of each column."""
-    entry = describe("builtin")
-    recognizer = LineRecognizer(load_compact(entry, threads), entry.info)
+    """The built-in model with the languages that ship: every word that it has right spares TrOCR's decoder a pass."""
+    recognizer = load("builtin", threads=threads, language=LanguageConfig((AUTO,)))
     return lambda images: [read.text for read in recognizer.read(images)]
 
 

@@ -4,20 +4,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from exports import IMAGES, same
+from PIL import Image
 
 from quillread.errors import ModelError, UsageError
-from quillread.language.catalog import LanguageConfig
+from quillread.language.catalog import AUTO, LanguageConfig
 from quillread.models.model_folder import ModelInfo
 from quillread.models.trocr.onnx_network import Next, OnnxTrocr
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
-from quillread.recognize.trocr.drafts import nearest_prefix
+from quillread.recognize.trocr.drafts import Draft, nearest_prefix
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.recognize.trocr.onnx_backend import ExportedTrocr
 from quillread.types import UInt8Image
 
+LINES = [(470, 290, 2190, 435), (440, 405, 2205, 540)]
+"""Two of `examples/letter.jpg`."""
 DRAFTS = {
     "its own text": lambda text: text,
     "nothing": lambda text: "",
@@ -107,3 +111,21 @@ def test_drafts_are_for_exported_models(folders: dict[str, Path], exports: dict[
         load(str(folders["small"]), generate=GenerateChanges(draft=True))
     load(str(folders["small"]), generate=GenerateChanges(draft=False))
     load(str(exports["small"]), generate=GenerateChanges(draft=True))
+
+
+def test_drafts_are_what_the_built_in_model_reads_with_its_languages(
+    exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    images = [np.asarray(Image.open("examples/letter.jpg").convert("RGB").crop(box)) for box in LINES]
+    texts = []
+
+    class Noted(Draft):
+        def __init__(self, text: str, tokenizer: Any) -> None:
+            texts.append(text)
+            super().__init__(text, tokenizer)
+
+    monkeypatch.setattr("quillread.recognize.trocr.onnx_backend.Draft", Noted)
+    load(str(exports["small"]), threads=1).read(images)
+    known = load("builtin", threads=1, language=LanguageConfig((AUTO,))).read(images)
+    assert sorted(texts) == sorted(read.text for read in known)
+    assert all(len(text) > 10 for text in texts)
