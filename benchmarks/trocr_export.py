@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from record import describe_machine, save
-from trocr_models import SHAPES, draw_line, write_checkpoint
+from trocr_models import SHAPES, drafting, draw_line, write_checkpoint
 
 TOKENS = 20
 _EVERY = (2, 4, 8, 1000)
@@ -90,7 +90,6 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[Sequence[Any]], A
     from quillread.models.trocr.loading import load_trocr
     from quillread.models.trocr.onnx_network import OnnxTrocr
     from quillread.models.trocr.settings import GenerateConfig
-    from quillread.recognize.trocr.drafts import Draft
     from quillread.recognize.trocr.engine import TrocrEngine
     from quillread.recognize.trocr.onnx_backend import ExportedTrocr
     from quillread.recognize.trocr.torch_backend import TorchTrocr
@@ -128,14 +127,10 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[Sequence[Any]], A
         }
         for every in _EVERY:
             drafted = engine(ExportedTrocr, network, drafter=lambda images: ["x"] * len(images))
-            wrong = [100 if i % every == every - 1 else token for i, token in enumerate(texts)]
 
-            def read(images: Sequence[Any], drafted: TrocrEngine = drafted, wrong: list[int] = wrong) -> None:
-                real, Draft.ahead = Draft.ahead, lambda _, written: wrong[len(written) :]  # type: ignore[method-assign]
-                try:
+            def read(images: Sequence[Any], drafted: TrocrEngine = drafted, every: int = every) -> None:
+                with drafting(texts, every):
                     drafted(images)
-                finally:
-                    Draft.ahead = real  # type: ignore[method-assign]
 
             arms[f"{weights}, one by one, draft with every {every}. token another"] = one_by_one(read)
     return arms

@@ -8,8 +8,10 @@ train on. So everything costs what it costs with a published checkpoint, and not
 """
 
 import argparse
+import contextlib
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,19 @@ def write_checkpoint(folder: Path, shape: Shape) -> None:
     processor |= {"feature_extractor_type": "ViTFeatureExtractor", "resample": 2}
     for name, values in (("config.json", published_config(shape)), ("preprocessor_config.json", processor)):
         (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def drafting(tokens: Sequence[int], every: int) -> Iterator[None]:
+    """Let every draft be some tokens, with every n-th of them another."""
+    from quillread.recognize.trocr.drafts import Draft
+
+    drafted = [100 if i % every == every - 1 else token for i, token in enumerate(tokens)]
+    real, Draft.ahead = Draft.ahead, lambda _, written: drafted[len(written) :]  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Draft.ahead = real  # type: ignore[method-assign]
 
 
 def make_network(shape: Shape) -> Any:
