@@ -66,7 +66,6 @@ RECOMBINED = [
 ]
 WITH_RECOMBINED = "data=" + json.dumps(json.loads(mix("open", hub=0.75).removeprefix("data=")) + RECOMBINED)
 STRONG_STYLE = "augment={strength: 0.6, shear: 0.8, stretch: 0.8, stroke_width: 0.7, elastic: 0.7}"
-AVERAGED = "averaged weights (EMA 0.99)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ STUDIES = {
         ("start=open", "shortcut=0", "schedule.learning_rate=8e-4", "seed=31"),
         {
             "trained on, settings as before": (),
-            AVERAGED: (),
+            "averaged weights": ("average_decay=0.99",),
             "another seed": ("seed=32",),
             "writers and documents equally often": ("group_balance=1",),
             "half way to that": ("group_balance=0.5",),
@@ -138,8 +137,7 @@ STUDIES = {
 def command(study: str, row: str, root: Path) -> list[str]:
     """The training of a row."""
     plan = STUDIES[study]
-    averaged = ["python", "benchmarks/recipe/averaged.py", "--decay", "0.99"]
-    words = [*(averaged if row == AVERAGED else ["quill"]), "train", "--config", plan.preset, "--set", f"root={root}"]
+    words = ["quill", "train", "--config", plan.preset, "--set", f"root={root}"]
     for setting in (*ALL, f"epoch_lines={plan.lines}", *plan.settings, *plan.rows[row]):
         words += ["--set", setting]
     return [*words, "--output", str(RUNS / study / slug(row))]

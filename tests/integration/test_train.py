@@ -32,6 +32,7 @@ from quillread.recognize.load import load
 from quillread.train import dataset as dataset_module
 from quillread.train import finetune as finetune_module
 from quillread.train import trainer as trainer_module
+from quillread.train.average import AVERAGE_NAME
 from quillread.train.callbacks import CURVE_NAME, METRICS_NAME, StopSpeechless
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import ScheduleConfig, TrainConfig
@@ -239,6 +240,86 @@ def test_a_run_without_validation_writes_metrics_and_its_last_weights(config: Tr
     assert result == TrainResult(tmp_path / "model", finished=True, metrics={})
     assert len((tmp_path / METRICS_NAME).read_text(encoding="utf-8").splitlines()) == EPOCH_STEPS
     assert_model_is_checkpoint(tmp_path, step=EPOCH_STEPS)
+
+
+@pytest.fixture(scope="module")
+def averaged(config: TrainConfig) -> TrainConfig:
+    return changed(config, average_decay=0.7, keep_checkpoints=3)
+
+
+@pytest.fixture(scope="module")
+def averaged_run(averaged: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("averaged")
+    assert finetune(averaged, output, progress=False).finished
+    return output
+
+
+class TestAveragedWeights:
+    def test_they_do_not_change_what_is_learnt(self, averaged_run: Path, unbroken: Path):
+        ours, theirs = (read_checkpoint(folder / f"checkpoint-{LAST}") for folder in (averaged_run, unbroken))
+        assert [path for path in differences(ours, theirs) if path.startswith(("/model", "/optimizer"))] == []
+
+    def test_the_model_is_the_average_of_the_best_checkpoint(
+        self, averaged: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        script_rates(monkeypatch, [0.5, 0.3, 0.4])
+        finetune(averaged, tmp_path, progress=False)
+        assert_model_is_average(tmp_path, step=8)
+
+    def test_without_validation_the_model_is_the_last_average(self, averaged: TrainConfig, tmp_path: Path):
+        quiet = changed(averaged, validation=(), validation_share=0.0, patience=0, epochs=1)
+        finetune(quiet, tmp_path, progress=False)
+        assert_model_is_average(tmp_path, step=EPOCH_STEPS)
+
+    def test_validations_are_of_the_average(
+        self, averaged: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        read, seen = LineTrainer.read, []
+
+        def look(self: LineTrainer, **given: Any) -> Any:
+            seen.append({name: value.clone() for name, value in self.family.network.named_parameters()})
+            return read(self, **given)
+
+        monkeypatch.setattr(LineTrainer, "read", look)
+        finetune(changed(averaged, epochs=1), tmp_path, progress=False)
+        kept = load_file(tmp_path / f"checkpoint-{EPOCH_STEPS}" / AVERAGE_NAME)
+        assert len(seen) == 2  # the validation, and that of the end
+        for values in seen:
+            assert all(torch.equal(value, kept[name]) for name, value in values.items())
+
+    @pytest.mark.parametrize("step", [EPOCH_STEPS, EPOCH_STEPS + 2], ids=["between epochs", "within an epoch"])
+    def test_a_resumed_run_ends_with_the_same(
+        self,
+        averaged: TrainConfig,
+        averaged_run: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        step: int,
+    ):
+        with monkeypatch.context() as patch:
+            interrupt(patch, step)
+            assert not finetune(averaged, tmp_path, progress=False).finished
+        assert finetune(averaged, tmp_path, resume=True, progress=False).finished
+        ours, theirs = (load_file(folder / f"checkpoint-{LAST}" / AVERAGE_NAME) for folder in (tmp_path, averaged_run))
+        assert differences(ours, theirs) == []
+
+    def test_a_damaged_average_is_a_damaged_checkpoint(
+        self, averaged: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        with monkeypatch.context() as patch:
+            interrupt(patch, EPOCH_STEPS + 2)
+            finetune(averaged, tmp_path, progress=False)
+        path = tmp_path / f"checkpoint-{EPOCH_STEPS + 2}" / AVERAGE_NAME
+        path.write_bytes(path.read_bytes()[:-8])
+        assert finetune(averaged, tmp_path, resume=True, progress=False).finished
+        assert f"its {AVERAGE_NAME} is damaged" in caplog.text
+
+
+def assert_model_is_average(output: Path, step: int) -> None:
+    exported = read_weights(output / "model" / ONNX_NAME)
+    kept, weights = (load_file(output / f"checkpoint-{step}" / name) for name in (AVERAGE_NAME, "model.safetensors"))
+    assert all(np.array_equal(value, kept[f"network.{name}"].numpy()) for name, value in exported.items())
+    assert any(not np.array_equal(value, weights[f"network.{name}"].numpy()) for name, value in exported.items())
 
 
 def test_a_finished_run_is_not_overwritten(config: TrainConfig, unbroken: Path):

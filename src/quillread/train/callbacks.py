@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 from accelerate.utils import reduce
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import IntervalStrategy
 
@@ -68,6 +75,13 @@ class RecordMetrics(TrainerCallback):  # type: ignore[misc]
             lines = (json.dumps(_finite(entry)) + "\n" for entry in state.log_history)
             write_atomic(self._folder / METRICS_NAME, "".join(lines).encode())
             draw_curve(state.log_history, self._folder / CURVE_NAME)
+
+
+class ShowProgress(ProgressCallback):  # type: ignore[misc]
+    """A progress bar, without the log above it: `TellProgress` says that for people."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing."""
 
 
 class CountSkips(TrainerCallback, ExportableState):  # type: ignore[misc]

@@ -99,6 +99,9 @@ class TrainConfig:
     on them in place of `validation`; `quill train --folds 5` trains a model for each fold."""
     keep_checkpoints: int = 2
     """Checkpoints that are kept, the last ones and the best; `quill models average` makes one model of several."""
+    average_decay: float = 0.0
+    """Validate and deliver, in place of the weights of a step, their moving average: after each step it keeps this
+    share of itself, such as 0.99, and takes the rest from the weights; 0 for the weights themselves."""
     metric: Literal["cer", "cer_spacing"] = "cer_spacing"
     """The CER that decides what is best: as the text is, or with spacing around punctuation ignored."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -129,6 +132,8 @@ class TrainConfig:
             raise ConfigError(f"fold is the number of a fold and how many there are, 2 or more, got {self.fold}")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes must be above 0, got {self.minutes}")
+        if not 0 <= self.average_decay < 1:
+            raise ConfigError(f"average_decay must be at least 0 and below 1, got {self.average_decay}")
         if not 0 <= self.group_balance <= 1:
             raise ConfigError(f"group_balance must be from 0 to 1, got {self.group_balance}")
         if not 0 <= self.validation_share < 1:

@@ -260,6 +260,8 @@ def _make_trainer(
     )
     trainer.clock = clock
     trainer.keep_checkpoints = config.keep_checkpoints
+    if config.average_decay:
+        trainer.keep_average(config.average_decay)
     return trainer
 
 
@@ -295,6 +297,7 @@ def _train(config: TrainConfig, trainer: LineTrainer, checkpoint: Path | None) -
             trainer.take_best(checkpoint)
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.take_average()
     except DataError as error:
         # A worker process sends its error wrapped in a traceback; the last line is what it said.
         raise DataError(error.message.rpartition("DataError: ")[2].strip(), hint=error.hint) from error

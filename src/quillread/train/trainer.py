@@ -29,7 +29,8 @@ from quillread.errors import OutputError, TrainingError
 from quillread.evaluate.metrics import score_line, summarise
 from quillread.files import write_atomic
 from quillread.train import ranks
-from quillread.train.callbacks import CountSkips, EndInTime, StopSpeechless
+from quillread.train.average import WeightAverage
+from quillread.train.callbacks import CountSkips, EndInTime, ShowProgress, StopSpeechless
 from quillread.train.checkpoint import checkpoint_folder, drop_old, find_best, seal_checkpoint
 from quillread.train.config import ScheduleConfig
 from quillread.train.families import LOSS_WEIGHTS, Family
@@ -94,6 +95,7 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.micro_batch = micro_batch
         self.keep_checkpoints = 2
         """The last ones that are kept, and the best."""
+        self._average: WeightAverage | None = None
         self.clock: EndInTime | None = None
         """Of a run that ends by the clock."""
         self.skips, self.speechless = CountSkips(), StopSpeechless(most_speechless)
@@ -104,6 +106,11 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.remove_callback(ProgressCallback)
         if not args.disable_tqdm:
             self.add_callback(ShowProgress())
+
+    def keep_average(self, decay: float) -> None:
+        """Read, and end with, the average of the weights over steps; see `WeightAverage`."""
+        self._average = WeightAverage(self.family.network, decay)
+        self.add_callback(self._average)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The loader of the plan; its sampler gives each process its share already."""
@@ -206,6 +213,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each process has written its random numbers
             if self.args.should_save:
+                if self._average:
+                    self._average.save(folder)
                 seal_checkpoint(folder)
         except (OSError, SafetensorError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
@@ -228,19 +237,29 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Take every tensor of a checkpoint (transformers takes those whose names it finds, and says nothing)."""
-        self.family.load_weights(Path(resume_from_checkpoint))
+        self._load_weights(Path(resume_from_checkpoint))
+
+    def _load_weights(self, checkpoint: Path) -> None:
+        self.family.load_weights(checkpoint)
+        if self._average:
+            self._average.load(checkpoint)
+
+    def take_average(self) -> None:
+        """Take the average of the steps up to that of the weights, if it is kept."""
+        if self._average:
+            self._average.take()
 
     def take_best(self, checkpoint: Path) -> None:
         """Take the state and the best weights of a run that has ended, which the loop of training would go on with."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        self.family.load_weights(self._find_best() or checkpoint)
+        self._load_weights(self._find_best() or checkpoint)
         for kept in (self.skips, self.speechless):
             kept.on_train_begin(self.args, self.state, self.control)
 
     def _load_best_model(self) -> None:
         """Take every tensor of the best checkpoint; with none that is whole the weights stay those of the last step."""
         if best := self._find_best():
-            self.family.load_weights(best)
+            self._load_weights(best)
 
     def _find_best(self) -> Path | None:
         metric, output = f"eval_{self.args.metric_for_best_model}", Path(self.args.output_dir)
@@ -274,7 +293,8 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Read the validation lines; report CER and WER of all, and CER of each source."""
         start = time.perf_counter()
-        read = self.read()
+        with self._average.taken() if self._average else contextlib.nullcontext():
+            read = self.read()
         metrics = score_sets(self.validation, read, metric_key_prefix)
         metrics[f"{metric_key_prefix}_seconds"] = time.perf_counter() - start
         self._look_at(read)
@@ -318,13 +338,6 @@ def samples_text(sets: Sequence[ValidationSet], read: Sequence[Sequence[Transcri
             lines += [f"{sample.id}", f"  wrote: {sample.text}", f"  read:  {transcript.text}"]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
-
-
-class ShowProgress(ProgressCallback):  # type: ignore[misc]
-    """A progress bar, without the log above it: `TellProgress` says that for people."""
-
-    def on_log(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing."""
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]

@@ -136,6 +136,8 @@ def test_a_source_below_root_needs_it():
         ("schedule.shape=linaer", "'linaer' is not one of"),
         ("augment.blur=2", r"augment\.blur must be a probability"),
         ("seed=-1", "seed must be at least 0"),
+        ("group_balance=1.5", "group_balance must be from 0 to 1"),
+        ("average_decay=1", "average_decay must be at least 0 and below 1"),
         ("workers=-1", "workers must be at least 0"),
         ("epoch_lines=0", "epoch_lines must be at least 1"),
         ("schedule.learning_rate=-1", "learning_rate"),
