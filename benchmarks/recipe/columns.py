@@ -4,10 +4,10 @@
 
 A network of TrOCR's shape from random weights looks for the letters and for their order at once, which takes hundreds
 of thousands of lines. Here its encoder first learns what the built-in model says of every four columns of pixels of the
-same image (cross-entropy with its likeliest classes; they tell where each letter is), with a linear layer that is thrown
-away. Lines are distorted and looked at by the built-in model once, in DIR.views, and learnt many times, moved by some
-pixels. DIR is then a folder that `quill train --model DIR` starts from. SETTINGS are those of that training: one row of
-patches as high as the canvas, `preprocess.steps: [grayscale, contrast_stretch]`, `canvas.fit: pad`.
+same image (cross-entropy with its likeliest classes: they tell where each letter is), with a linear layer that is
+thrown away. Lines are distorted and looked at by the built-in model once, in DIR.views, and learnt many times, moved by
+some pixels. DIR is then a folder that `quill train --model DIR` starts from. SETTINGS are those of that training: one
+row of patches as high as the canvas, `preprocess.steps: [grayscale, contrast_stretch]`, `canvas.fit: pad`.
 """
 
 import argparse
