@@ -483,6 +483,29 @@ class TestFull:
         assert upload(client, collection, {"a.png": picture(colour=40)}).status_code == 429
 
 
+def test_pages_whose_reading_is_cancelled_while_the_import_goes_on_stay_unread(
+    client: TestClient, archive: Archive, collection: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(importing, "_READ_AFTER", 2)
+    upload(client, collection, {"a.zip": zipped({f"{number}.png": picture(colour=number) for number in range(5)})})
+    cancelled: list[int] = []
+
+    def cancel(_told: Any) -> None:
+        reading = [job for job in client.get("/api/v1/jobs").json()["items"] if job["kind"] == "read"]
+        if reading and not cancelled:
+            cancelled.append(reading[0]["id"])
+            assert client.post(f"/api/v1/jobs/{reading[0]['id']}/cancel").status_code == 200
+
+    with archive.database.write() as session:
+        claimed = claim(session, "import", "test")
+    assert isinstance(claimed, Claim)
+    importing.run_import(archive, claimed, cancel, lambda: False)
+    with archive.database.read() as session:
+        states = list(session.scalars(select(Page.state).order_by(Page.position)))
+    assert cancelled
+    assert states == ["new", "new", "waiting", "waiting", "waiting"]
+
+
 def test_pages_that_are_moved_while_their_document_is_imported_are_read(
     client: TestClient, archive: Archive, collection: int
 ):

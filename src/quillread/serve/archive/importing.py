@@ -17,7 +17,7 @@ from quillread.serve.archive.events import tell
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.pages import next_position
 from quillread.serve.archive.readings import add_import
-from quillread.serve.database.schema import Collection, Document, Page
+from quillread.serve.database.schema import Collection, Document, Page, Task
 
 _LONGEST_LABEL = 200
 _LONGEST_NAME = 500
@@ -56,9 +56,10 @@ def find_origins(session: Session, key: str, document_id: int | None) -> set[str
 
 
 def find_unread(session: Session, key: str) -> list[list[Page]]:
-    """The pages that an import has made and that nobody reads yet, by the document that they are in by now."""
+    """The pages that an import has made and that were never to be read, by the document that they are in by now."""
     chosen = select(Page).where(Page.state == "new", Page.origin.startswith(f"{key}/"), Page.deleted.is_(None))
-    pages = session.scalars(chosen.order_by(Page.document_id, Page.position, Page.id))
+    was_asked = select(Task.id).where(Task.page_id == Page.id)  # its reading may have been cancelled
+    pages = session.scalars(chosen.where(~was_asked.exists()).order_by(Page.document_id, Page.position, Page.id))
     return [list(some) for _, some in groupby(pages, key=lambda page: page.document_id)]
 
 
