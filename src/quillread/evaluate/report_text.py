@@ -14,6 +14,9 @@ TITLES = {
     "cer_caseless": "CER, case aside",
 }
 
+_FEW_GROUPS = 5
+"""Draws of so few do not tell how much groups differ."""
+
 DEFINITIONS = {
     "cer": "Characters inserted, deleted or replaced, over the characters of the references. Text as it is.",
     "wer": "The same over words, split at spaces. Text as it is.",
@@ -47,8 +50,9 @@ def facts(summary: Mapping[str, Any]) -> str:
     parts = [f"{summary['lines']:,} lines"]
     if summary.get("unreadable"):  # figures of earlier versions do not say
         parts.append(f"{summary['unreadable']:,} more without a readable image")
-    if summary["groups"]:
-        parts.append(f"{summary['groups']:,} groups")
+    if groups := summary["groups"]:
+        few = " (too few: the intervals are too narrow)" if 2 <= groups <= _FEW_GROUPS else ""
+        parts.append(f"{groups:,} group{'s' if groups > 1 else ''}{few}")
     parts.append(f"{percent(summary['exact_lines'], 1)} of lines exactly right")
     parts.append(f"expected calibration error {percent(summary['expected_calibration_error'], 1)}")
     if summary["seconds_per_line"] is not None:

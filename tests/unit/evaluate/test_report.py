@@ -10,7 +10,7 @@ from quillread.evaluate.metrics import METRICS
 from quillread.evaluate.predictions import Prediction
 from quillread.evaluate.report import evaluation_summary, write_report
 from quillread.evaluate.report_figures import WORST_LINES
-from quillread.evaluate.report_text import comparison_table, summary_table
+from quillread.evaluate.report_text import comparison_table, facts, summary_table
 
 VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline"}
 
@@ -125,6 +125,22 @@ def test_summary_table_is_aligned_markdown():
         "",
         "2,915 lines, 161 groups, 25.0 % of lines exactly right, expected calibration error 3.1 %, 0.031 s per line.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (0, None),
+        (1, "1 group,"),
+        (2, "2 groups (too few: the intervals are too narrow),"),
+        (5, "5 groups (too few: the intervals are too narrow),"),
+        (6, "6 groups,"),
+    ],
+)
+def test_facts_say_when_groups_are_too_few_for_an_interval(groups: int, said: str | None):
+    summary = {"lines": 9, "exact_lines": 0.5, "expected_calibration_error": 0.1, "seconds_per_line": None}
+    told = facts({**summary, "groups": groups})
+    assert (said in told) if said else ("group" not in told)
 
 
 def test_comparison_table_signs_differences():
