@@ -25,6 +25,17 @@ from trocr_models import SHAPES, drafting, draw_line, write_checkpoint
 TOKENS = 20
 _EVERY = (2, 4, 8, 1000)
 """Every how manieth token of a draft is another."""
+_READ = """
+import sys
+import numpy as np
+from PIL import Image
+from quillread.recognize.load import load
+folder, threads, image = sys.argv[1:]
+load(folder, threads=int(threads)).read([np.asarray(Image.open(image).convert("RGB"))] * 2)
+# Of this program alone: what `getrusage` tells begins with the process that started it.
+status = dict(line.split(":", 1) for line in open("/proc/self/status", encoding="utf-8"))
+print(int(status["VmHWM"].split()[0]) // 1024)
+"""
 
 
 def main() -> None:
@@ -37,10 +48,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--peak", nargs=2, metavar=("KIND", "FOLDER"), help="internal: memory of one process")
     args = parser.parse_args()
-    if args.peak:
-        return tell_peak(*args.peak, args.threads)
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,16 +58,22 @@ def main() -> None:
             command = [sys.executable, "-m", "quillread.cli.main", "models", "export"]
             subprocess.run([*command, str(root / "model"), str(root / weights), "--weights", weights], check=True)
         figures = measure(root, args)
+        draw_line().save(root / "line.png")
         figures["megabytes"] = {
-            kind: int(subprocess.run([sys.executable, __file__, "--peak", kind, str(root / where)], check=True,
-                                     capture_output=True, text=True).stdout)
-            for kind, where in (("transformers", "model"), ("float32", "float32"), ("int8", "int8"))
-        }  # fmt: skip
+            kind: measure_peak(root / where, root / "line.png", args.threads)
+            for kind, where in (("torch", "model"), ("float32", "float32"), ("int8", "int8"))
+        }
     for name, value in figures.items():
         print(name, value)
     if args.json:
         settings = {"shape": args.shape, "lines": args.lines, "threads": args.threads, "tokens": TOKENS}
         save(args.json, "trocr_export", machine, {**settings, **figures})
+
+
+def measure_peak(folder: Path, image: Path, threads: int) -> int:
+    """Memory of a process that reads two lines with a model, as a user's would, in megabytes."""
+    command = [sys.executable, "-c", _READ, str(folder), str(threads), str(image)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -134,19 +148,6 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[Sequence[Any]], A
 
             arms[f"{weights}, one by one, draft with every {every}. token another"] = one_by_one(read)
     return arms
-
-
-def tell_peak(kind: str, folder: str, threads: int) -> None:
-    """Print the memory of a process that reads two lines, in megabytes."""
-    import torch
-
-    from quillread.recognize.load import load
-
-    torch.set_num_threads(threads) if kind == "transformers" else None
-    load(folder, threads=threads).read([np.asarray(draw_line())] * 2)
-    # Of this program alone: what `getrusage` tells begins with the process that started it.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    print(int(status["VmHWM"].split()[0]) // 1024)
 
 
 if __name__ == "__main__":

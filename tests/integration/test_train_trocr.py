@@ -127,6 +127,23 @@ def test_a_run_with_a_column_head_is_resumed_with_it_and_leaves_none(
     assert not (tmp_path / "broken" / "model" / COLUMNS_NAME).exists()
 
 
+@pytest.mark.parametrize("adapters", [False, True], ids=["whole", "adapters"])
+def test_the_average_of_the_weights_is_delivered_and_resumed(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapters: bool
+):
+    lora = TuningConfig(lora=LoraConfig(rank=2, dropout=0.0))
+    averaged = changed(config, average_decay=0.7, **({"tuning": lora} if adapters else {}))
+    finetune(averaged, tmp_path / "unbroken", progress=False)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=EPOCH_STEPS + 1)
+        finetune(averaged, tmp_path / "broken", progress=False)
+    finetune(averaged, tmp_path / "broken", resume=True, progress=False)
+    models = [tensors(tmp_path / name / "model") for name in ("unbroken", "broken")]
+    assert not unequal(*models)
+    if not adapters:
+        assert all(unequal(models[0], tensors(kept)) for kept in (tmp_path / "unbroken").glob("checkpoint-*"))
+
+
 def test_a_run_that_its_clock_ended_trains_no_further_when_it_is_resumed(config: TrainConfig, tmp_path: Path):
     timed = changed(config, minutes=1e-6)
     assert finetune(timed, tmp_path / "run", progress=False).finished

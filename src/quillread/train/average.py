@@ -37,7 +37,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers is n
             if name in self._averages and value.is_floating_point():
                 self._averages[name].lerp_(value.detach(), share)
             else:
-                self._averages[name] = value.detach().clone()
+                self._averages[name] = value.detach().clone(memory_format=torch.contiguous_format)
 
     def take(self) -> None:
         """Give the network the average in place of its weights; without a step they stay."""
@@ -78,5 +78,6 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers is n
         self._averages = {name: value.to(tensors[name].device) for name, value in found.items()}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        kept = self._network.state_dict().keys()  # other buffers are constants
         yield from ((name, value) for name, value in self._network.named_parameters() if value.requires_grad)
-        yield from self._network.named_buffers()
+        yield from ((name, value) for name, value in self._network.named_buffers() if name in kept)

@@ -95,11 +95,10 @@ class Beams:
         is_full = all(is_text for *_, is_text in self._finished) and config.early_stopping is True
         self.is_done = at_limit or is_full or not self._may_improve
 
-    def texts(self, bench: Bench) -> list[Written]:
+    def texts(self, at: int, bench: Bench) -> list[Written]:
         """The best texts, in order."""
         found = [text for _, text, is_text in self._finished if is_text] or [self._running[0][1]]
         ends = self._config.ends
         return [
-            written_of(text, text is not None and text.token in ends, bench, self.task.seen)
-            for text in found[: self._readings]
+            written_of(text, text is not None and text.token in ends, at, bench) for text in found[: self._readings]
         ]

@@ -39,6 +39,7 @@ class Task:
 
     number: int
     seen: Cache
+    """In its image; empty once the line has a place."""
     draft: Draft | None = None
     texts: list[Written] = field(default_factory=list)
 
@@ -114,8 +115,8 @@ class Bench:
         for past in self._past:
             past[rows, :, :length] = past[rows][origins, :, :length]
 
-    def close(self, seen: Cache, tokens: Sequence[int]) -> float | None:
-        """Log probability that a text ends after its last token; None if the decoder has no position to tell."""
+    def close(self, at: int, tokens: Sequence[int]) -> float | None:
+        """Log probability that a text of a line ends after some tokens; None if the decoder has no position to tell."""
         facts = self._network.facts
         if len(tokens) >= facts.positions:
             return None
@@ -124,7 +125,11 @@ class Bench:
         mask = np.where(np.tri(count, dtype=bool), np.float32(0), NEVER)[None, None]
         none = np.zeros((1, facts.heads, 0, facts.head_width), np.float32)
         found = self._network.step(
-            np.array([whole]), np.arange(count)[None], mask.astype(np.float32), [none] * len(self._past), seen
+            np.array([whole]),
+            np.arange(count)[None],
+            mask.astype(np.float32),
+            [none] * len(self._past),
+            [each[at : at + 1] for each in self._seen],
         )
         return log_sum(found.log_probs[0, -1, list(facts.ends)])
 
@@ -156,8 +161,8 @@ class Writer(Protocol):
     def hear(self, found: Next, at: int, bench: Bench) -> None:
         """Take what the decoder says of them; `at` is the place of the line."""
 
-    def texts(self, bench: Bench) -> list[Written]:
-        """What was written, the best first."""
+    def texts(self, at: int, bench: Bench) -> list[Written]:
+        """What was written, the best first; `at` is the place of the line."""
 
 
 def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Writer]) -> Iterator[Task]:
@@ -178,6 +183,7 @@ def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Write
         if task is None:
             return False
         bench.place(at, task.seen)
+        task.seen = []  # the bench has it
         writers[at : at + 1] = [sit(task)]
         return True
 
@@ -191,7 +197,7 @@ def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Write
             if not writers[at].is_done:
                 continue
             task = writers[at].task
-            task.texts = writers[at].texts(bench)
+            task.texts = writers[at].texts(at, bench)
             yield task
             if not fill(at):
                 last = writers.pop()

@@ -81,6 +81,6 @@ class Greedy:
         room = min(_MOST_AHEAD, self._config.max_tokens - len(self._tokens) - 1)
         self._ahead = draft.ahead(self._tokens)[: max(room, 0)]
 
-    def texts(self, bench: Bench) -> list[Written]:
+    def texts(self, at: int, bench: Bench) -> list[Written]:
         """What was written."""
-        return [written_of(self._last, self._ended, bench, self.task.seen)]
+        return [written_of(self._last, self._ended, at, bench)]
