@@ -722,6 +722,13 @@ def test_models_of_other_letters_cannot_be_averaged(unbroken: Path, tmp_path: Pa
         average_models(["builtin", str(unbroken / "model")], tmp_path / "mean")
 
 
+def test_the_last_checkpoint_alone_is_made_a_model(unbroken: Path, tmp_path: Path):
+    assert average_run(unbroken, 1, tmp_path / "last") == [unbroken / f"checkpoint-{LAST}"]
+    made = read_weights(tmp_path / "last" / ONNX_NAME)
+    kept = load_file(unbroken / f"checkpoint-{LAST}" / "model.safetensors")
+    assert all(np.array_equal(value, kept[f"network.{name}"].numpy()) for name, value in made.items())
+
+
 def test_more_checkpoints_than_there_are_cannot_be_averaged(unbroken: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="3 are asked for"):
         average_run(unbroken, 3, tmp_path / "mean")

@@ -257,7 +257,7 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
 
     Args:
         run: Folder of the run.
-        last: How many checkpoints.
+        last: How many checkpoints, from 1.
         target: Folder to make.
 
     Returns:
@@ -274,9 +274,9 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     if isinstance(part, TrocrPart) and part.tuning.lora is not None:
         raise ModelError(f"{run}: low-rank adapters cannot be averaged", hint="average runs that train all weights")
     checkpoints = whole_checkpoints(run)[-last:]
-    if len(checkpoints) < max(last, 2):
+    if len(checkpoints) < last:
         raise ConfigError(
-            f"{run}: holds {len(checkpoints)} whole checkpoints, {max(last, 2)} are asked for",
+            f"{run}: holds {len(checkpoints)} whole checkpoints, {last} are asked for",
             hint="train with keep_checkpoints=5",
         )
     if isinstance(part, CompactPart):
