@@ -46,10 +46,10 @@ RUNS = Path("runs/recipe")
 UNTOUCHED = "the model, untouched"
 
 
-def mix(preset: str = "builtin", **factors: float) -> str:
+def mix(**factors: float) -> str:
     """Setting of the sources: those of the preset with their weights times a factor, by kind; 0 leaves them out."""
     specs = []
-    for spec in read_settings(preset)["data"]:
+    for spec in read_settings("builtin")["data"]:
         where, _, weight = spec.rpartition("@")
         factor = factors.get(where.partition(":")[0], 1.0)
         if factor:
@@ -60,11 +60,6 @@ def mix(preset: str = "builtin", **factors: float) -> str:
 ALL = ("epochs=1", "batch_size=32", "workers=0", "validation=[]", "validation_share=0")
 NO_DISTORTIONS = "augment={" + ", ".join(f"{step}: 0" for step in STEPS) + "}"
 REAL_ONLY = mix(strokes=0, fonts=0, recombined=0)
-RECOMBINED = [
-    f"recombined:hub:{{root}}/{name}?cuts=runs/cuts/{name}.jsonl&lines=40000@{share}"
-    for name, share in (("copiste", 0.08), ("timeus", 0.06), ("hooker", 0.06))
-]
-WITH_RECOMBINED = "data=" + json.dumps(json.loads(mix("open", hub=0.75).removeprefix("data=")) + RECOMBINED)
 STRONG_STYLE = "augment={strength: 0.6, shear: 0.8, stretch: 0.8, stroke_width: 0.7, elastic: 0.7}"
 
 
@@ -126,7 +121,6 @@ STUDIES = {
             "half way to that": ("group_balance=0.5",),
             "distortions 1.7 times as strong": ("augment.strength=1",),
             "more of slant, width, stroke and elastic": (STRONG_STYLE,),
-            "a fifth of the lines recombined words": (WITH_RECOMBINED,),
         },
         preset="open",
         sets=(*CLASSIC, f"lettres{LETTERS}", f"registres{LETTERS}", "peraire"),
