@@ -1,13 +1,13 @@
 """Teach the encoder of a small TrOCR the columns of the built-in model, before its decoder learns to write.
 
-    python benchmarks/recipe/columns.py --settings SETTINGS --views 25000 --minutes 60 --output DIR
+    python benchmarks/recipe/columns.py --set root=DATA --views 24000 --minutes 40 --output DIR
 
 A network of TrOCR's shape from random weights looks for the letters and for their order at once, which takes hundreds
 of thousands of lines. Here its encoder first learns what the built-in model says of every four columns of pixels of the
 same image (cross-entropy with its likeliest classes: they tell where each letter is), with a linear layer that is
 thrown away. Lines are distorted and looked at by the built-in model once, in DIR.views, and learnt many times, moved by
-some pixels. DIR is then a folder that `quill train --model DIR` starts from. SETTINGS are those of that training: one
-row of patches as high as the canvas, `preprocess.steps: [grayscale, contrast_stretch]`, `canvas.fit: pad`.
+some pixels. Then `quill train --config benchmarks/recipe/columns.yaml --set root=DATA --model DIR` goes on from DIR.
+Settings of one's own have one row of patches as high as the canvas and clean lines as those do.
 """
 
 import argparse
@@ -39,13 +39,14 @@ MOST_UP, MOST_ALONG = 3, 6
 def main() -> None:
     """Make the views, train by the clock, write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", required=True)
+    parser.add_argument("--settings", default=Path(__file__).with_suffix(".yaml"), help="default: %(default)s")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting")
     parser.add_argument("--views", type=int, required=True, help="distorted lines")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    config: TrainConfig = assemble(read_settings(args.settings))
+    config: TrainConfig = assemble(read_settings(args.settings), overrides=args.set)
     family = TrocrFamily(config)
     entry = describe("builtin")
     views = args.output.with_suffix(".views")
