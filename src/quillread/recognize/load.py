@@ -209,7 +209,8 @@ def load_exported(
     if draft and not greedy:
         hint = "drop generate.draft, or read with generate.beams=1, without other readings or a language"
         raise UsageError(f"{entry.name}: only greedy search follows drafts", hint=hint)
-    drafter = _open_drafter(threads) if draft is not False and greedy else None
+    drafts = network.facts.gains_by_drafts if draft is None else draft
+    drafter = _open_drafter(threads) if drafts and greedy else None
     return TrocrEngine(ExportedTrocr(network, config, drafter), entry.info, rank)
 
 

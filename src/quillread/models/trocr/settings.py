@@ -132,8 +132,9 @@ class GenerateChanges:
     draft: bool | None = None
     """Exported models, greedy search: whether the built-in model reads each line first, and the search follows what it
     read as far as it would have written the same. The text is the same, but where two tokens are as likely as each
-    other to the last bits of a float32, and comes sooner; it does, unless this is False. True is refused where no draft
-    can be followed. Not stored with a model, nor counted among what a reading was made with."""
+    other to the last bits of a float32. If not given, it does where the text comes sooner, as in trocr-base, whose
+    passes are dear; True is refused where no draft can be followed. Not stored with a model, nor counted among what a
+    reading was made with."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Number type of the network, but for exported models, whose type is that of the export; float32 if not given. fp16
     needs a GPU. Not stored with a model: what computes fast depends on the machine."""

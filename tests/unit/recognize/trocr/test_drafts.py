@@ -1,6 +1,7 @@
 """Greedy search that follows a draft."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from PIL import Image
 from quillread.errors import ModelError, UsageError
 from quillread.language.catalog import AUTO, LanguageConfig
 from quillread.models.model_folder import ModelInfo
+from quillread.models.trocr.onnx_folder import TrocrFacts, read_facts
 from quillread.models.trocr.onnx_network import Next, OnnxTrocr
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
+from quillread.recognize import load as loading
 from quillread.recognize.load import load
 from quillread.recognize.trocr.drafts import Draft, nearest_prefix
 from quillread.recognize.trocr.engine import TrocrEngine
@@ -125,7 +128,22 @@ def test_drafts_are_what_the_built_in_model_reads_with_its_languages(
             super().__init__(text, tokenizer)
 
     monkeypatch.setattr("quillread.recognize.trocr.onnx_backend.Draft", Noted)
-    load(str(exports["small"]), threads=1).read(images)
+    load(str(exports["small"]), threads=1, generate=GenerateChanges(draft=True)).read(images)
     known = load("builtin", threads=1, language=LanguageConfig((AUTO,))).read(images)
     assert sorted(texts) == sorted(read.text for read in known)
     assert all(len(text) > 10 for text in texts)
+
+
+@pytest.mark.parametrize(("layers", "width", "gains"), [(12, 1024, True), (6, 256, False), (3, 256, False)])
+def test_only_networks_whose_passes_are_dear_have_drafts_by_themselves(
+    exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch, layers: int, width: int, gains: bool
+):
+    facts = replace(read_facts(exports["small"]), layers=layers, heads=8, head_width=width // 8)
+    assert facts.gains_by_drafts == gains
+    opened = []
+    monkeypatch.setattr(loading, "_open_drafter", lambda threads: opened.append(threads))
+    monkeypatch.setattr(TrocrFacts, "gains_by_drafts", property(lambda self: gains))
+    for draft in (None, False, True):
+        opened.clear()
+        load(str(exports["small"]), threads=1, generate=GenerateChanges(draft=draft))
+        assert bool(opened) == (gains if draft is None else draft)
