@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from record import describe_machine, save
-from trocr_models import SHAPES, drafting, draw_line, write_checkpoint
+from trocr_models import SHAPES, drafting, draw_line, tokens_written, write_checkpoint
 
 TOKENS = 20
 PLAIN = "plain transformers, 384 x 384"
@@ -54,13 +54,12 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[], Callable[[], A
     import torch
     from PIL import Image
 
-    from quillread.images.fit import CanvasConfig, pad_to_canvas
+    from quillread.images.fit import CanvasConfig
     from quillread.models.model_folder import ModelInfo, write_info
     from quillread.models.trocr.loading import load_trocr
     from quillread.models.trocr.onnx_network import OnnxTrocr
     from quillread.models.trocr.pixels import set_canvas
     from quillread.models.trocr.settings import GenerateConfig
-    from quillread.recognize.trocr.backend import LinePicture
     from quillread.recognize.trocr.engine import TrocrEngine
     from quillread.recognize.trocr.onnx_backend import ExportedTrocr
     from quillread.recognize.trocr.torch_backend import TorchTrocr
@@ -97,8 +96,7 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[], Callable[[], A
 
         name = f"{canvas[0]} x {canvas[1]}"
         arms |= {f"torch, float32, {name}": in_torch, f"export, eight bits, {name}": exported}
-        picture = LinePicture(image, pad_to_canvas(image, CanvasConfig(*canvas)))
-        written = list(ExportedTrocr(network, config).write([picture], 1)[0][0].tokens)
+        written = tokens_written(network, image, TOKENS)
         for draft, every in (("a fourth of the draft is another", 4), ("the draft is right", len(written) + 1)):
 
             def drafted(network: OnnxTrocr = network, written: list[int] = written, every: int = every) -> Any:

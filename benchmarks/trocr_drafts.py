@@ -121,12 +121,11 @@ class Known:
     def __init__(self, tokens: Sequence[int], end: int, vocabulary: int) -> None:
         self._tokens = [*tokens, end]
         self._vocabulary = vocabulary
-        self.passes = self.looked_at = 0
+        self.passes = 0
 
     def look(self, known: int, new: Sequence[int]) -> Any:
         """What it says after each of the new tokens, `known` tokens being settled before them."""
         self.passes += 1
-        self.looked_at += len(new)
         log_probs = np.full((1, len(new), self._vocabulary), -30.0, np.float32)
         for i in range(len(new)):
             log_probs[0, i, self._tokens[min(known + i, len(self._tokens) - 1)]] = 0.0

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from record import describe_machine, save
-from trocr_models import SHAPES, drafting, draw_line, write_checkpoint
+from trocr_models import SHAPES, drafting, draw_line, tokens_written, write_checkpoint
 
 TOKENS = 20
 _EVERY = (2, 4, 8, 1000)
@@ -132,18 +132,20 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[Sequence[Any]], A
         "transformers, beams 4": one_by_one(lambda images: plain(images, 4)),
         "quill with torch, one by one": one_by_one(ours),
     }
-    texts = plain([np.asarray(draw_line())])[0]
     for weights, network in exported.items():
         arms |= {
             f"{weights}, one by one": one_by_one(engine(ExportedTrocr, network)),
             f"{weights}, together": engine(ExportedTrocr, network),
             f"{weights}, beams 4": one_by_one(engine(ExportedTrocr, network, 4)),
         }
+        own = tokens_written(network, np.asarray(draw_line()), TOKENS)
         for every in _EVERY:
             drafted = engine(ExportedTrocr, network, drafter=lambda images: ["x"] * len(images))
 
-            def read(images: Sequence[Any], drafted: TrocrEngine = drafted, every: int = every) -> None:
-                with drafting(texts, every):
+            def read(
+                images: Sequence[Any], drafted: TrocrEngine = drafted, own: list[int] = own, every: int = every
+            ) -> None:
+                with drafting(own, every):
                     drafted(images)
 
             arms[f"{weights}, one by one, draft with every {every}. token another"] = one_by_one(read)

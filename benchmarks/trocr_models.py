@@ -85,6 +85,17 @@ def write_checkpoint(folder: Path, shape: Shape) -> None:
         (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
+def tokens_written(network: Any, image: Any, most: int) -> list[int]:
+    """The tokens that an exported network, an `OnnxTrocr`, writes by itself for a line image."""
+    from quillread.models.trocr.settings import GenerateConfig
+    from quillread.recognize.trocr.backend import LinePicture
+    from quillread.recognize.trocr.onnx_backend import ExportedTrocr
+
+    # On a canvas that squashes, nothing is padded.
+    written = ExportedTrocr(network, GenerateConfig(max_tokens=most)).write([LinePicture(image, image)], 1)
+    return list(written[0][0].tokens)
+
+
 @contextlib.contextmanager
 def drafting(tokens: Sequence[int], every: int) -> Iterator[None]:
     """Let every draft be some tokens, with every n-th of them another."""

@@ -314,8 +314,8 @@ def average_models(names: Sequence[str], target: Path) -> None:
     """Write a model whose weights are the means of those of several compact models of the same network.
 
     A model that was trained on and the one that it started from, averaged, often read new hands nearly as well as the
-    former and the old ones as well as the latter. Letters that only the last has learnt begin in
-    the others as a training would begin them.
+    former and the old ones as well as the latter. Letters that only the last has learnt begin in the others as a
+    training would begin them.
 
     Source: M. Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022 (there with other shares, too).
     Confidences and all else are those of the last model; fit them anew with `quill models calibrate`.

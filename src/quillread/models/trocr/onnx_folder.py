@@ -35,8 +35,9 @@ FORMAT = 1
 
 
 _DRAFTED = 30e6
-"""Weights of the decoder's layers from which on drafts pay. A pass of trocr-base (201 million) takes 10 ms of a core,
-one of trocr-small (6 million) 2 ms; a draft takes 15 to 25 ms, and spares six to nine passes of a line of IAM."""
+"""Weights of the decoder's layers from which on drafts pay. A pass of trocr-base (201 million) takes 11 ms of a core,
+one of trocr-small (6 million) 1.3 ms (`benchmarks/trocr_export.py`); a draft takes some 20 ms, and spares seven to nine
+passes of a line of IAM (`trocr_drafts.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,6 @@ class TrocrFacts:
     """Version that the files were checked with."""
     format: int = FORMAT
 
-    @property
-    def gains_by_drafts(self) -> bool:
-        """Whether a pass of the decoder costs more than reading the line with the built-in model spares of it."""
-        return 16 * self.layers * (self.heads * self.head_width) ** 2 >= _DRAFTED
-
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
@@ -92,6 +88,11 @@ class TrocrFacts:
         for name, token in (("start", self.start), *(("ends", end) for end in self.ends)):
             if not 0 <= token < self.vocabulary:
                 raise ConfigError(f"{name}: tokens are from 0 to {self.vocabulary - 1}, got {token}")
+
+    @property
+    def gains_by_drafts(self) -> bool:
+        """Whether the passes of the decoder that a draft spares cost more than the draft."""
+        return 16 * self.layers * (self.heads * self.head_width) ** 2 >= _DRAFTED
 
 
 def is_exported(folder: Path) -> bool:
