@@ -2,7 +2,7 @@
 
     python benchmarks/trocr_export.py --json benchmarks/results/trocr_export.json
 
-The checkpoint has random weights and the published shape of base or large, and writes no end: every line gets 20
+The checkpoint has random weights and a published shape, and writes no end: every line gets 20
 tokens, as many as transformers writes by default. Drafts are what the decoder itself would write, with every n-th token
 another: what they save depends on how often they agree, whatever is written.
 """
