@@ -309,6 +309,27 @@ def test_a_dialog_stays_where_text_is_selected_beyond_its_edge(served: Served, t
     expect(tab.locator("dialog")).to_have_count(0)
 
 
+def test_a_dialog_that_closed_does_not_take_the_focus_back_from_the_next_key(served: Served, tab: Any):
+    made = served.call("POST", "collections", json={"name": "Quick"})["id"]
+    open_empty(tab, served, made)
+    for goes in (True, False):  # on to the next button, before the event that tells of the closing
+        tab.get_by_role("button", name="Add pages").press("Enter")
+        tab.get_by_role("menuitem", name="address").press("Enter")
+        tab.locator("#ask:focus").wait_for()
+        went_on = tab.evaluate(
+            """(goes) => new Promise((answer) => {
+                const dialog = document.querySelector("dialog");
+                const next = document.querySelector(".jobs-button");
+                dialog.addEventListener("close", () => requestAnimationFrame(() => answer(document.activeElement === next)));
+                dialog.close();
+                if (goes) next.focus();
+            })""",
+            goes,
+        )
+        assert went_on == goes
+    expect(tab.get_by_role("button", name="Add pages")).to_be_focused()
+
+
 def test_an_address_that_does_not_answer_says_why(alone: Served, tab: Any):
     with serve() as site:
         address = site.add("/gone.json", Answer(status=404))

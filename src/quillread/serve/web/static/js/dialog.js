@@ -26,7 +26,9 @@ export function openDialog(title, content, facts = {}) {
     dialog.append(h("header", null, heading, cross), h("div", { class: "dialog-body" }, content(close).filter((x) => x !== null && x !== false)));
     dialog.addEventListener("close", () => {
       dialog.remove();
-      if (before?.isConnected) before.focus();
+      // The browser has given the focus back when it closed the dialog; this event comes later, when the next key may
+      // have taken it elsewhere.
+      if (document.activeElement === document.body && before?.isConnected) before.focus();
       resolve(result);
     });
     /** @type {EventTarget|null} */
