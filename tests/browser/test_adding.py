@@ -320,7 +320,8 @@ def test_a_dialog_that_closed_does_not_take_the_focus_back_from_the_next_key(ser
             """(goes) => new Promise((answer) => {
                 const dialog = document.querySelector("dialog");
                 const next = document.querySelector(".jobs-button");
-                dialog.addEventListener("close", () => requestAnimationFrame(() => answer(document.activeElement === next)));
+                const tell = () => answer(document.activeElement === next);
+                dialog.addEventListener("close", () => requestAnimationFrame(tell));
                 dialog.close();
                 if (goes) next.focus();
             })""",
