@@ -5,7 +5,8 @@ and values of the image for each layer of the decoder) is computed by the encode
 number of tokens at once, of any number of lines and beams: one token in a search, all tokens of a draft in one pass.
 
 Eight-bit weights are per output channel, symmetric; what they are multiplied with is brought to eight bits row by row
-when it is there, so that a token is computed alike whatever else is in the call.
+when it is there, so that a token is computed alike whatever else is in the call. Behind an activation, which never goes
+far below zero, the steps begin at the least value that it has: they are half as large.
 """
 
 import math
@@ -27,7 +28,8 @@ from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair, look_up_table
 
 _TINY = 1e-12
 """Largest value of a row of zeros: what it is divided by must not be 0."""
-_ACTIVATIONS = ("gelu", "relu")
+_LEAST = {"gelu": -0.17, "relu": 0.0}
+"""Activations that are known -> what they never fall below (gelu: -0.16997)."""
 
 
 def write_networks(model: Trocr, folder: Path, weights: WeightType) -> None:
@@ -63,8 +65,8 @@ def check_network(network: Any) -> None:
             hint=f"known: {' and '.join(SPECIAL_PLACES)} with trocr",
         )
     for part, named in (("encoder", encoder.hidden_act), ("decoder", decoder.activation_function)):
-        if named not in _ACTIVATIONS:
-            raise ModelError(f"the activation {named!r} of its {part} cannot be exported: {', '.join(_ACTIVATIONS)}")
+        if named not in _LEAST:
+            raise ModelError(f"the activation {named!r} of its {part} cannot be exported: {', '.join(_LEAST)}")
 
 
 class _TrocrGraph(Graph):
@@ -85,50 +87,64 @@ class _TrocrGraph(Graph):
         """Add a node with one output."""
         return self.node(kind, list(inputs), **attributes)[0]
 
-    def linear(self, x: str, names: list[str], *, factors: dict[str, float] | None = None) -> str:
+    def linear(
+        self, x: str, names: list[str], *, factors: dict[str, float] | None = None, least: float | None = None
+    ) -> str:
         """Multiply rows by one or more matrices side by side and add their biases.
 
         Args:
             x: (rows, width).
             names: Of the layers.
             factors: What some of them are multiplied by.
+            least: What no number of `x` is below, if that is known.
         """
         factors = factors or {}
         parts = [self._weights[f"{name}.weight"] * np.float32(factors.get(name, 1.0)) for name in names]
         matrix = np.ascontiguousarray(np.concatenate(parts).T)
         label = names[0]
-        y = self._times(x, matrix, label)
         biases = [
             self._weights.get(f"{name}.bias", np.zeros(len(part), np.float32)) * np.float32(factors.get(name, 1.0))
             for name, part in zip(names, parts, strict=True)
         ]
-        return self.one("Add", y, self.numbers(f"{label}.bias", np.concatenate(biases)))
+        y, shift = self._times(x, matrix, label, least)
+        return self.one("Add", y, self.numbers(f"{label}.bias", np.concatenate(biases) + shift))
 
-    def _times(self, x: str, matrix: NDArray[np.float32], label: str) -> str:
+    def _times(
+        self, x: str, matrix: NDArray[np.float32], label: str, least: float | None = None
+    ) -> tuple[str, NDArray[np.float32]]:
+        """Multiply rows by a matrix: the product, and what is to be added to each row of it."""
+        nothing = np.zeros(matrix.shape[1], np.float32)
         if self.kind == "float32":
-            return self.one("MatMul", x, self.numbers(f"{label}.weight", matrix))
+            return self.one("MatMul", x, self.numbers(f"{label}.weight", matrix)), nothing
         steps, whole = to_eight_bits(matrix, axis=0)
-        rounded, sizes = self._eight_bits(x)
+        rounded, sizes = self._eight_bits(x, least)
         inputs = [
             rounded,
             self.numbers(f"{label}.weight", whole, np.int8),
             self.numbers("one", 1.0),
             self.numbers(f"{label}.steps", steps[0]),
-            self.numbers("middle", 128, np.uint8),
+            self.numbers("middle", 128, np.uint8) if least is None else self.numbers("bottom", 0, np.uint8),
             self.numbers("zero", 0, np.int8),
         ]
         y = self.node("MatMulIntegerToFloat", inputs, domain="com.microsoft")[0]
-        return self.one("Mul", y, sizes)
+        shift = nothing if least is None else np.float32(least) * steps[0] * whole.sum(0, dtype=np.float32)
+        return self.one("Mul", y, sizes), shift
 
-    def _eight_bits(self, x: str) -> tuple[str, str]:
-        """Bring each row to eight bits around 128."""
-        if x not in self._rows:
-            most = self.one("ReduceMax", self.one("Abs", x), axes=[1], keepdims=1)
-            sizes = self.one("Mul", self.one("Max", most, self.numbers("tiny", _TINY)), self.numbers("step", 1 / 127))
-            count = self.one("Shape", x, start=0, end=1)
-            middles = self.one("Expand", self.numbers("middles", [128], np.uint8), count)
-            flat = self.one("Reshape", sizes, self.numbers("flat", [-1], np.int64))
-            self._rows[x] = (self.one("QuantizeLinear", x, flat, middles, axis=0), sizes)
+    def _eight_bits(self, x: str, least: float | None) -> tuple[str, str]:
+        """Bring each row to eight bits: around 128, or counted from the least that it may hold."""
+        if x in self._rows:
+            return self._rows[x]
+        if least is None:
+            values, most, middle, steps = x, self.one("Abs", x), 128, 127
+        else:
+            values = self.one("Sub", x, self.numbers(f"least_{least}", least)) if least else x
+            most, middle, steps = values, 0, 255
+        most = self.one("Max", self.one("ReduceMax", most, axes=[1], keepdims=1), self.numbers("tiny", _TINY))
+        sizes = self.one("Mul", most, self.numbers(f"step_{steps}", 1 / steps))
+        count = self.one("Shape", x, start=0, end=1)
+        middles = self.one("Expand", self.numbers(f"middles_{middle}", [middle], np.uint8), count)
+        flat = self.one("Reshape", sizes, self.numbers("flat", [-1], np.int64))
+        self._rows[x] = (self.one("QuantizeLinear", values, flat, middles, axis=0), sizes)
         return self._rows[x]
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
@@ -198,7 +214,7 @@ def _write_encoder(config: Any, state: Weights, tables: NDArray[np.float32], pat
         x = graph.one("Add", x, graph.linear(mixed, [f"{name}.attention.o_proj"]))
         y = graph.layer_norm(x, f"{name}.layernorm_after", encoder.layer_norm_eps)
         y = graph.activation(graph.linear(y, [f"{name}.mlp.fc1"]), encoder.hidden_act)
-        x = graph.one("Add", x, graph.linear(y, [f"{name}.mlp.fc2"]))
+        x = graph.one("Add", x, graph.linear(y, [f"{name}.mlp.fc2"], least=_LEAST[encoder.hidden_act]))
     x = graph.layer_norm(x, "encoder.layernorm", encoder.layer_norm_eps)
     if "enc_to_dec_proj.weight" in state:
         x = graph.linear(x, ["enc_to_dec_proj"])
@@ -276,7 +292,7 @@ def _write_decoder(config: Any, state: Weights, path: Path, kind: WeightType) ->
         x = graph.one("Add", x, graph.linear(mixed, [f"{name}.encoder_attn.out_proj"]))
         x = graph.layer_norm(x, f"{name}.encoder_attn_layer_norm", 1e-5)
         y = graph.activation(graph.linear(x, [f"{name}.fc1"]), decoder.activation_function)
-        x = graph.one("Add", x, graph.linear(y, [f"{name}.fc2"]))
+        x = graph.one("Add", x, graph.linear(y, [f"{name}.fc2"], least=_LEAST[decoder.activation_function]))
         x = graph.layer_norm(x, f"{name}.final_layer_norm", 1e-5)
     graph.name(graph.one("Concat", *looks, axis=1), "attention")
     _score(graph, x, texts)
@@ -325,7 +341,7 @@ def _score(graph: _TrocrGraph, x: str, texts: str) -> None:
     ):
         y = graph.one("Gemm", x, "decoder.model.decoder.embed_tokens.weight", transB=1)
     else:
-        y = graph._times(x, np.ascontiguousarray(graph._weights[name].T), name)
+        y, _ = graph._times(x, np.ascontiguousarray(graph._weights[name].T), name)
     if (bias := graph._weights.get("decoder.output_projection.bias")) is not None:
         y = graph.one("Add", y, graph.numbers("output_bias", bias))
     y = graph.one("LogSoftmax", y, axis=-1)

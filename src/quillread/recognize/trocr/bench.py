@@ -68,11 +68,16 @@ class Bench:
         self.lines = lines
 
     def place(self, at: int, seen: Cache) -> None:
-        """Put a line in a place, with no token known."""
+        """Put a line in a place, with no token known.
+
+        Args:
+            at: The place.
+            seen: What is seen in the line; empty afterwards, so that it is not there twice.
+        """
         if not self._seen:
             self._seen = [np.empty((self.lines, *each.shape[1:]), np.float32) for each in seen]
-        for kept, new in zip(self._seen, seen, strict=True):
-            kept[at] = new[0]
+        for kept in reversed(self._seen):
+            kept[at] = seen.pop()[0]
         self.lengths[self._rows(at)] = 0
 
     def move(self, source: int, target: int) -> None:
@@ -183,7 +188,6 @@ def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Write
         if task is None:
             return False
         bench.place(at, task.seen)
-        task.seen = []  # the bench has it
         writers[at : at + 1] = [sit(task)]
         return True
 
@@ -193,6 +197,7 @@ def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Write
         found = bench.run(len(writers), [new for writer in writers for new in writer.new()])
         for at, writer in enumerate(writers):
             writer.hear(found, at, bench)
+        del found  # large, and of no use to the next call
         for at in range(len(writers) - 1, -1, -1):
             if not writers[at].is_done:
                 continue

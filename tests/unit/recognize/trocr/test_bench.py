@@ -30,9 +30,10 @@ class Silent:
 
     def __init__(self) -> None:
         self.past: Cache = []
+        self.seen: Cache = []
 
     def step(self, tokens: Any, places: Any, mask: Any, past: Cache, seen: Cache) -> Next:
-        self.past = past
+        self.past, self.seen = past, seen
         return Next(np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0, 0), np.float32), [])
 
 
@@ -56,6 +57,18 @@ def test_room_grows_with_the_texts_and_loses_nothing_of_them():
     for i, past in enumerate(network.past):
         wanted = np.stack([np.concatenate([each[i] for each in row], axis=1) for row in kept])
         assert np.array_equal(past, wanted)
+
+
+def test_what_is_seen_in_a_line_is_kept_once():
+    network, draws = Silent(), np.random.default_rng(0)
+    bench = Bench(network, 2, 1)  # type: ignore[arg-type]
+    lines = [[draws.standard_normal((1, 2, 3, 5), dtype=np.float32) for _ in range(4)] for _ in range(2)]
+    wanted = [np.concatenate(pair) for pair in zip(*lines, strict=True)]
+    for at, seen in enumerate(lines):
+        bench.place(at, seen)
+        assert seen == []
+    bench.run(2, [[1], [1]])
+    assert all(np.array_equal(found, each) for found, each in zip(network.seen, wanted, strict=True))
 
 
 @pytest.mark.parametrize("lines", [1, 2, 8])
