@@ -32,7 +32,8 @@ class ResidualBlock(nn.Module):
         y = torch.relu(self.norm1(self.conv1(x)))
         # A 1x1 convolution of every other pixel. With a stride of its own it is the same, but oneDNN 3 (torch 2.13)
         # writes beyond its memory in the backward pass of some shapes, such as 8 channels with a stride of (2, 1).
-        x = x[:, :, :: self._stride[0], :: self._stride[1]]
+        # Pooled, not sliced: the gradient of a slice has another layout in memory, which makes what follows slow.
+        x = nn.functional.max_pool2d(x, 1, self._stride) if self._stride != (1, 1) else x
         return torch.relu(self.norm2(self.conv2(y)) + self.skip(x))
 
 
@@ -94,7 +95,8 @@ class CompactNetwork(nn.Module):
             Logits of the main head and of the shortcut head, each (N, W / 4, classes).
         """
         # Of one channel both layouts are the same memory, so it is here that the convolutions are told theirs.
-        x = self.stages(self.stem(pixels).contiguous(memory_format=torch.channels_last))
+        x = self.stem[0](pixels).contiguous(memory_format=torch.channels_last)
+        x = self.stages(self.stem[1:](x))
         columns = torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)
         x = self.dropout(self.project(columns))
         shortcut = self.shortcut(x).transpose(1, 2)
