@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def read(model: str, lines: Sequence[Sample], drafts: bool | None) -> dict[str, Any]:
-    """Read lines one by one; count the passes of an export's decoder and its tokens."""
+    """Read lines one by one; count the passes of an export's decoder, with those that tell how likely an end is."""
     reader = load(model, threads=1, generate=GenerateChanges(draft=drafts, beams=1))
     passes: list[int] = []
     step = OnnxTrocr.step

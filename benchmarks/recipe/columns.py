@@ -11,6 +11,7 @@ Settings of one's own have one row of patches as high as the canvas and clean li
 """
 
 import argparse
+import itertools
 import math
 import time
 from pathlib import Path
@@ -60,7 +61,8 @@ def main() -> None:
 def make_views(config: TrainConfig, family: TrocrFamily, teacher: OnnxBackend, count: int, folder: Path) -> None:
     """Write the pixels of distorted lines, and the likeliest classes of their columns."""
     lines = open_lines(config, family.form, open_sources(config))
-    loader = make_loader(LineDataset(lines.sources, family.form), PlanSampler(lines.plan), 0, pin=False)
+    sampler = PlanSampler(lines.plan)
+    loader = make_loader(LineDataset(lines.sources, family.form), sampler, 0, pin=False)
     folder.mkdir(parents=True, exist_ok=True)
     canvas = config.trocr.canvas
     assert canvas is not None
@@ -72,7 +74,8 @@ def make_views(config: TrainConfig, family: TrocrFamily, teacher: OnnxBackend, c
         "shares": np.lib.format.open_memmap(folder / "shares.npy", "w+", np.float16, shape["classes"]),
     }
     done = 0
-    while done < count:
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)  # other lines, and other distortions
         for batch in loader:
             pixels = batch["pixel_values"][: count - done, 0].numpy()
             for view, log_probs in zip(pixels, teacher(list(1 - pixels / np.float32(255))), strict=True):
@@ -82,10 +85,10 @@ def make_views(config: TrainConfig, family: TrocrFamily, teacher: OnnxBackend, c
                 kept["shares"][done] = shares / shares.sum(1, keepdims=True)
                 done += 1
             if done >= count:
-                break
+                (folder / "done").touch()
+                return
             if done % 1600 == 0:
                 print(f"{done} views", flush=True)
-    (folder / "done").touch()
 
 
 def train(config: TrainConfig, family: TrocrFamily, letters: int, folder: Path, args: argparse.Namespace) -> None:

@@ -287,6 +287,18 @@ class TestAveragedWeights:
         for values in seen:
             assert all(torch.equal(value, kept[name]) for name, value in values.items())
 
+    @pytest.mark.parametrize("last", [1, 2])
+    def test_a_model_of_its_checkpoints_is_of_their_averages(self, averaged_run: Path, tmp_path: Path, last: int):
+        checkpoints = average_run(averaged_run, last, tmp_path / "mean")
+        made = read_weights(tmp_path / "mean" / ONNX_NAME)
+        kept = [load_file(path / AVERAGE_NAME) for path in checkpoints]
+        assert len(kept) == last
+        for name, value in made.items():
+            if f"network.{name}" in kept[0]:
+                wanted = sum(each[f"network.{name}"].double() for each in kept) / last
+                assert np.allclose(value, wanted.numpy(), rtol=1e-6, atol=1e-9), name
+        assert sum(f"network.{name}" in kept[0] for name in made) > 0.9 * len(made)
+
     @pytest.mark.parametrize("step", [EPOCH_STEPS, EPOCH_STEPS + 2], ids=["between epochs", "within an epoch"])
     def test_a_resumed_run_ends_with_the_same(
         self,

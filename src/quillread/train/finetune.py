@@ -371,7 +371,9 @@ def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
     batch = {name: value for name, value in collate_readable(family.form, items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
     beside = 1 if device.type == "cuda" else ranks.count_here()
-    size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside, distributed=processes > 1)
+    size = fit_micro_batch(
+        family.network, batch, device, trainer.mixed, beside, distributed=processes > 1, averages=trainer.averages
+    )
     return min(gather_object([size])) if processes > 1 else size
 
 

@@ -31,6 +31,7 @@ def fit_micro_batch(
     processes: int = 1,
     *,
     distributed: bool = False,
+    averages: bool = False,
 ) -> int:
     """Measure what lines take in a forward and backward pass, and fit their number to the free memory.
 
@@ -41,6 +42,7 @@ def fit_micro_batch(
         mixed: Number type of mixed precision; None for float32.
         processes: Processes that share the memory of the device: those of this machine on a CPU, one on a GPU.
         distributed: Whether gradients are averaged over processes, which takes a second copy of them.
+        averages: Whether a moving average of the weights is kept.
 
     Returns:
         Lines at a time: the whole batch if it fits, else the largest power of two that does, at least 1. Where even
@@ -65,8 +67,9 @@ def fit_micro_batch(
         network.zero_grad(set_to_none=True)
         return 1
     per_line = max((several - one) / (probe - 1), 1.0)
-    # AdamW keeps two numbers for each weight from the first step on.
-    kept = (3 if distributed else 2) * trained
+    # AdamW keeps two numbers for each weight from the first step on; beside an average the weights are kept while it
+    # reads.
+    kept = (2 + distributed + 2 * averages) * trained
     fits = 1 + int((_SHARE * free - one - kept) / per_line)
     size = lines if fits >= lines else 2 ** (max(fits, 1).bit_length() - 1)
     log.info(

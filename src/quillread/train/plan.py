@@ -25,7 +25,7 @@ class Plan:
     """The batches of every epoch.
 
     A source is gone through in a new random order each pass, however the passes fall on the epochs, so that its lines
-    are seen equally often; with a balance, its writers or documents are.
+    are seen equally often; with a balance, its writers or documents are, and each is gone through in the same way.
 
     Args:
         sources: Where the lines come from.
@@ -87,26 +87,44 @@ class Plan:
 
     def _draw(self, source: int, epoch: int, count: int) -> Iterator[int]:
         """Positions in the usable lines of a source for an epoch."""
-        size = len(self._usable[source])
-        start, stop = epoch * count, (epoch + 1) * count
+        size, start, stop = len(self._usable[source]), epoch * count, (epoch + 1) * count
+        groups = self._members[source]
+        if groups is None:
+            yield from _go_through(size, start, stop, (self._seed, 2, source))
+            return
         for number in range(start // size, -(-stop // size)):
-            order = self._order_pass(source, np.random.default_rng((self._seed, 2, source, number)))
-            low, high = max(start - number * size, 0), min(stop - number * size, size)
-            yield from order[low:high].tolist()
+            order = self._order_pass(source, groups, number)
+            yield from order[max(start - number * size, 0) : min(stop - number * size, size)].tolist()
 
-    def _order_pass(self, source: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Positions in the usable lines of a source, as many as it has: each once, or as the balance has it."""
-        members = self._members[source]
-        if members is None:
-            return rng.permutation(len(self._usable[source]))
-        sizes = np.array([len(group) for group in members])
+    def _order_pass(self, source: int, groups: list[NDArray[np.int64]], number: int) -> NDArray[np.int64]:
+        """Positions in the usable lines of a source, as many as it has, as the balance has it."""
+        counts = np.array([self._share_pass(source, groups, each) for each in range(number + 1)])
+        stops = counts.sum(0)
+        drawn = [
+            group[_go_through(len(group), start, stop, (self._seed, 4, source, i))]
+            for i, (group, start, stop) in enumerate(zip(groups, stops - counts[-1], stops, strict=True))
+        ]
+        return np.random.default_rng((self._seed, 2, source, number)).permutation(np.concatenate(drawn))
+
+    def _share_pass(self, source: int, groups: list[NDArray[np.int64]], number: int) -> NDArray[np.int64]:
+        """Lines of each group in a pass."""
+        sizes = np.array([len(group) for group in groups])
         shares = sizes ** (1.0 - self._balance)
         # Systematic sampling: each group gets its share rounded down or up at random, all together a whole pass.
-        edges = np.floor(np.cumsum(shares) / shares.sum() * sizes.sum() + rng.random()).astype(int)
+        begin = np.random.default_rng((self._seed, 3, source, number)).random()
+        edges = np.floor(np.cumsum(shares) / shares.sum() * sizes.sum() + begin).astype(int)
         edges[-1] = sizes.sum()
-        counts = np.diff(edges, prepend=0)
-        drawn = [np.resize(rng.permutation(group), count) for group, count in zip(members, counts, strict=True)]
-        return rng.permutation(np.concatenate(drawn))
+        counts: NDArray[np.int64] = np.diff(edges, prepend=0)
+        return counts
+
+
+def _go_through(size: int, start: int, stop: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
+    """The numbers below `size` in ever new random orders without an end: those from `start` to `stop`."""
+    orders = [
+        np.random.default_rng((*seed, number)).permutation(size)[max(start - number * size, 0) : stop - number * size]
+        for number in range(start // size, -(-stop // size))
+    ]
+    return np.concatenate([np.empty(0, np.int64), *orders])
 
 
 def _group_lines(source: Source, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -23,6 +23,7 @@ from quillread.models.catalog import ModelEntry, describe, resolve
 from quillread.models.compact.onnx_file import CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import INFO_NAME, ONNX_NAME, ModelInfo, read_info, write_info
 from quillread.train import ranks
+from quillread.train.average import WeightAverage
 from quillread.train.checkpoint import STATE_NAME, all_checkpoints, find_checkpoint, has_ended, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.families import open_family
@@ -252,8 +253,9 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     """Write a model whose weights are the means of those of a run's last checkpoints.
 
     Source: P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018. The
-    statistics of batch normalisation are averaged as all numbers are. Confidences are those of the run's own model;
-    fit them anew with `quill models calibrate`.
+    statistics of batch normalisation are averaged as all numbers are. Of a run that kept an average of its weights it
+    is that of each checkpoint. Confidences are those of the run's own model; fit them anew with `quill models
+    calibrate`.
 
     Args:
         run: Folder of the run.
@@ -284,9 +286,13 @@ def average_run(run: Path, last: int, target: Path) -> list[Path]:
     else:
         config = replace(config, part=replace(part, tuning=replace(part.tuning, distil=0.0)))
     family = open_family(config, None)
+    average = WeightAverage(family.network, config.average_decay) if config.average_decay else None
     sums: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:
         family.load_weights(checkpoint)
+        if average:
+            average.load(checkpoint)
+            average.take()
         for name, value in family.network.state_dict().items():
             # Counters and the like are those of the last.
             floats = value.is_floating_point()

@@ -506,6 +506,29 @@ def test_pages_whose_reading_is_cancelled_while_the_import_goes_on_stay_unread(
     assert states == ["new", "new", "waiting", "waiting", "waiting"]
 
 
+def test_a_page_of_which_a_line_was_read_while_the_import_goes_on_is_read(
+    client: TestClient, archive: Archive, collection: int
+):
+    upload(client, collection, {"a.zip": zipped({f"{number}.png": picture(colour=number) for number in range(3)})})
+    drawn: list[int] = []
+
+    def draw(_told: Any) -> None:
+        pages = client.get(f"/api/v1/collections/{collection}/pages").json()["items"]
+        if pages and not drawn:
+            drawn.append(pages[0]["id"])
+            tag = client.get(f"/api/v1/pages/{drawn[0]}/lines").headers["etag"]
+            line = {"baseline": [[20, 80], [100, 80]]}
+            made = client.post(f"/api/v1/pages/{drawn[0]}/lines", json=line, headers={"If-Match": tag})
+            assert made.is_success and client.get(f"/api/v1/pages/{drawn[0]}").json()["state"] == "new"
+
+    with archive.database.write() as session:
+        claimed = claim(session, "import", "test")
+    assert isinstance(claimed, Claim)
+    importing.run_import(archive, claimed, draw, lambda: False)
+    with archive.database.read() as session:
+        assert drawn and set(session.scalars(select(Page.state))) == {"waiting"}
+
+
 def test_pages_that_are_moved_while_their_document_is_imported_are_read(
     client: TestClient, archive: Archive, collection: int
 ):

@@ -39,6 +39,25 @@ def test_the_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch):
     assert fit(monkeypatch, free=800, processes=4) < fit(monkeypatch, free=800)
 
 
+@pytest.mark.parametrize("kept", ["distributed", "averages"])
+def test_what_is_kept_of_the_weights_leaves_less_for_lines(monkeypatch: pytest.MonkeyPatch, kept: str):
+    monkeypatch.setattr(memory, "_free", lambda device: 1600 * MEGABYTE)
+
+    class Large(Greedy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(50 * MEGABYTE))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"losses": super().forward(x)["losses"] + self.table[0]}
+
+    sizes = [
+        fit_micro_batch(Large(), {"x": torch.ones(64, 1)}, torch.device("cpu"), None, **given)
+        for given in ({}, {kept: True})
+    ]
+    assert sizes[1] < sizes[0]
+
+
 def test_there_is_always_one_line(monkeypatch: pytest.MonkeyPatch):
     assert fit(monkeypatch, free=1) == 1
 

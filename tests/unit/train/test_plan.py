@@ -135,13 +135,14 @@ class TestBalance:
         for name, size in (("a", 90), ("b", 9), ("c", 1)):
             assert abs(counts[name] - 3000 * size**0.5 / total) <= 30
 
-    def test_lines_of_a_group_are_seen_equally_often_within_a_pass(self):
+    @pytest.mark.parametrize("passes", [1, 3, 9, 20])
+    def test_lines_of_a_group_are_seen_equally_often(self, passes: int):
         source = TextSource([("a", 3.0)] * 100, self.GROUPS)
         plan = Plan([source], [np.arange(100)], [1], 100, 4, 1, 1.0)
-        seen = Counter(key.index for key in keys(plan, range(1)))
-        of_b = [seen[i] for i in range(90, 99)]
-        assert max(of_b) - min(of_b) <= 1
-        assert max(seen[i] for i in range(90)) == 1
+        seen = Counter(key.index for key in keys(plan, range(passes)))
+        for lines in (range(90), range(90, 99)):
+            counts = [seen[i] for i in lines]
+            assert max(counts) - min(counts) <= 1
 
     def test_only_usable_lines_count(self):
         counts = self.seen(1.0, usable=range(80, 100))

@@ -58,7 +58,8 @@ def find_origins(session: Session, key: str, document_id: int | None) -> set[str
 def find_unread(session: Session, key: str) -> list[list[Page]]:
     """The pages that an import has made and that were never to be read, by the document that they are in by now."""
     chosen = select(Page).where(Page.state == "new", Page.origin.startswith(f"{key}/"), Page.deleted.is_(None))
-    was_asked = select(Task.id).where(Task.page_id == Page.id)  # its reading may have been cancelled
+    # Its reading may have been cancelled; that of single lines is another thing.
+    was_asked = select(Task.id).where(Task.page_id == Page.id, Task.payload["line_ids"].as_string().is_(None))
     pages = session.scalars(chosen.where(~was_asked.exists()).order_by(Page.document_id, Page.position, Page.id))
     return [list(some) for _, some in groupby(pages, key=lambda page: page.document_id)]
 

@@ -27,7 +27,7 @@ class Metrics:
         )
         self.worker_starts = Counter(
             "quillread_worker_starts",
-            "Worker processes started: more than there are workers if some died or were replaced",
+            "Worker processes started: anew after they died, had to be replaced, or ended for want of work",
             registry=self.registry,
         )
         self.tasks = Gauge("quillread_tasks", "Tasks in the queue, by state", ["state"], registry=self.registry)
