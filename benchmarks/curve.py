@@ -30,7 +30,8 @@ def main() -> None:
     for number, (path, batch) in enumerate(zip(arguments.runs, arguments.batch, strict=True), 1):
         entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         axes.axvline(seen / 1e3, color="0.8", linewidth=1)
-        axes.annotate(f" run {number}", (seen / 1e3, 0.97), xycoords=("data", "axes fraction"), va="top", color="0.4")
+        label = f" run {number}" if number == 1 else f" {number}"  # short runs leave no room for more
+        axes.annotate(label, (seen / 1e3, 0.97), xycoords=("data", "axes fraction"), va="top", color="0.4")
         for key in dict.fromkeys(key for entry in entries for key in entry if key.endswith("cer_spacing")):
             name = key.removeprefix("eval_").removesuffix("cer_spacing").strip("_").replace("_", "-") or "all"
             points = [((seen + entry["step"] * batch) / 1e3, 100 * entry[key]) for entry in entries if key in entry]
