@@ -46,6 +46,16 @@ def test_the_weights_with_the_fewest_errors_are_chosen():
     assert chosen == replace(LanguageSettings(), weights=LanguageWeights(0.7, 0.2, 1.0))
 
 
+def test_of_weights_that_are_as_good_the_weakest_are_chosen():
+    lines = [line("g", "good", "bad!")] * 3
+
+    def read(records, settings: LanguageSettings) -> list[Hypothesis]:
+        return [reading("good" if settings.weights.characters >= 0.4 else "bad!") for _ in records]
+
+    strong = replace(LanguageSettings(), weights=LanguageWeights(0.8, 0.3, 1.0))
+    assert choose_weights([lines], read, strong).weights.characters == 0.4
+
+
 def test_words_never_weigh_more_than_characters_while_searching():
     tried = []
     lines = [line("g", "ab", "ax")]
