@@ -142,6 +142,8 @@ def test_the_average_of_the_weights_is_delivered_and_resumed(
     models = [tensors(tmp_path / name / "model") for name in ("unbroken", "broken", "plain")]
     assert not unequal(*models[:2])
     assert unequal(models[0], models[2])
+    if not adapters:
+        assert all(unequal(models[0], tensors(kept)) for kept in (tmp_path / "unbroken").glob("checkpoint-*"))
 
 
 def test_a_run_that_its_clock_ended_trains_no_further_when_it_is_resumed(config: TrainConfig, tmp_path: Path):

@@ -270,7 +270,7 @@ def _fitted(config: TrainConfig, output: Path, lines: RunLines, trainer: LineTra
     if trainer.is_world_process_zero():
         record_run(config, lines, output)  # before anything else is written: a folder with it is that of a run
     if not config.micro_batch and trainer.family.can_split:
-        config = replace(config, micro_batch=_fit(trainer.family, lines, trainer))
+        config = replace(config, micro_batch=_fit(config, lines, trainer))
         trainer.micro_batch = config.micro_batch
     if trainer.is_world_process_zero():
         record_run(config, lines, output)
@@ -360,9 +360,9 @@ def _is_worse(before: float, after: float, lines: int) -> bool:
     return after > before
 
 
-def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
+def _fit(config: TrainConfig, lines: RunLines, trainer: LineTrainer) -> int:
     """Lines that are computed at a time, measured with the longest texts of the first epoch."""
-    processes, device = trainer.args.world_size, trainer.args.device
+    family, processes, device = trainer.family, trainer.args.world_size, trainer.args.device
     # On a fixed canvas it is the text that makes a line large.
     longest = max(lines.plan.batches(0), key=lambda batch: max(len(_text(lines, key)) for key in batch))
     dataset = LineDataset(lines.sources, family.form)
@@ -371,9 +371,8 @@ def _fit(family: Family, lines: RunLines, trainer: LineTrainer) -> int:
     batch = {name: value for name, value in collate_readable(family.form, items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
     beside = 1 if device.type == "cuda" else ranks.count_here()
-    size = fit_micro_batch(
-        family.network, batch, device, trainer.mixed, beside, distributed=processes > 1, averages=trainer.averages
-    )
+    kept = {"distributed": processes > 1, "averages": config.average_decay > 0}
+    size = fit_micro_batch(family.network, batch, device, trainer.mixed, beside, **kept)
     return min(gather_object([size])) if processes > 1 else size
 
 

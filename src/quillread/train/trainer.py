@@ -107,11 +107,6 @@ class LineTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed
         if not args.disable_tqdm:
             self.add_callback(ShowProgress())
 
-    @property
-    def averages(self) -> bool:
-        """Whether it keeps an average of the weights."""
-        return self._average is not None
-
     def keep_average(self, decay: float) -> None:
         """Read, and end with, the average of the weights over steps; see `WeightAverage`."""
         self._average = WeightAverage(self.family.network, decay)

@@ -211,6 +211,7 @@ class TestAtWork:
             assert crew.is_at_work
         assert [page_of(archive, page).state for page in pages] == ["failed", "read", "read"]
         assert "killed" in page_of(archive, pages[0]).fault["message"]
+        assert crew.metrics.registry.get_sample_value("quillread_worker_starts_total") >= 2
 
     def test_a_process_that_crashes_at_its_first_page_counts_as_one_that_was_started(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch

@@ -75,8 +75,8 @@ class _TrocrGraph(Graph):
     def __init__(self, weights: Weights, kind: WeightType) -> None:
         super().__init__(weights)
         self.kind = kind
-        self._rows: dict[str, tuple[str, str]] = {}
-        """What was brought to eight bits already -> eight-bit numbers and the size of a step, a row each."""
+        self._rows: dict[tuple[str, float | None], tuple[str, str]] = {}
+        """What is in eight bits already, and its least -> eight-bit numbers and the size of a step, a row each."""
 
     def numbers(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Add a constant."""
@@ -132,8 +132,8 @@ class _TrocrGraph(Graph):
 
     def _eight_bits(self, x: str, least: float | None) -> tuple[str, str]:
         """Bring each row to eight bits: around 128, or counted from the least that it may hold."""
-        if x in self._rows:
-            return self._rows[x]
+        if (x, least) in self._rows:
+            return self._rows[x, least]
         if least is None:
             values, most, middle, steps = x, self.one("Abs", x), 128, 127
         else:
@@ -144,8 +144,8 @@ class _TrocrGraph(Graph):
         count = self.one("Shape", x, start=0, end=1)
         middles = self.one("Expand", self.numbers(f"middles_{middle}", [middle], np.uint8), count)
         flat = self.one("Reshape", sizes, self.numbers("flat", [-1], np.int64))
-        self._rows[x] = (self.one("QuantizeLinear", values, flat, middles, axis=0), sizes)
-        return self._rows[x]
+        self._rows[x, least] = (self.one("QuantizeLinear", values, flat, middles, axis=0), sizes)
+        return self._rows[x, least]
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
         """Normalise each row."""
