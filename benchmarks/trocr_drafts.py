@@ -31,6 +31,8 @@ from quillread.recognize.trocr.search import SearchConfig
 from quillread.text.tokenizer import load_tokenizer
 
 SETS = ("iam-line", "copiste", "timeus", "hooker")
+NO_PIXELS = np.zeros((3, 0, 0), np.uint8)
+"""Nobody looks at the image."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _CER = 0.0342
 """Of trocr-base on IAM, as published."""
@@ -144,7 +146,7 @@ def follow(tokenizer: Tokenizer, texts: Sequence[str], drafts: Sequence[str]) ->
         wanted = tokenizer.encode(text, add_special_tokens=False).ids
         known = Known(wanted, end, vocabulary)
         config = SearchConfig(1, 511, end, (end,), 1.0, False, 0)
-        search = Greedy(Task(0, [], Draft(draft, tokenizer) if draft else None), config)
+        search = Greedy(Task(0, NO_PIXELS, Draft(draft, tokenizer) if draft else None), config)
         while not search.is_done:
             (new,) = search.new()
             search.hear(known.look(len(search._tokens), new), 0, known)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from quillread.models.trocr.files import (
     is_trocr,
     read_shapes,
 )
-from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, FACTS_NAME, is_exported, read_facts
+from quillread.models.trocr.onnx_folder import FACTS_NAME, NETWORK_NAMES, is_exported, read_facts
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ _WEIGHTS = (
     "model-*-of-*.safetensors",
     WEIGHTS_INDEX_NAME,
     ONNX_NAME,
-    ENCODER_NAME,
-    DECODER_NAME,
+    *NETWORK_NAMES,
     ADAPTERS_NAME,
 )
 _WANTED = (
@@ -244,9 +243,8 @@ def describe(name: str) -> ModelEntry:
     if info.family == "trocr":
         if is_exported(folder):
             read_facts(folder)
-            return ModelEntry(
-                name, folder, info, sum((folder / part).stat().st_size for part in (ENCODER_NAME, DECODER_NAME))
-            )
+            networks = [folder / part for part in NETWORK_NAMES]
+            return ModelEntry(name, folder, info, sum(path.stat().st_size for path in networks if path.is_file()))
         weights = find_weights(folder)
         for path in weights:
             read_shapes(path)

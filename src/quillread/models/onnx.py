@@ -161,5 +161,5 @@ def session_options(threads: int = 0, *, keeps_memory: bool = True) -> "ort.Sess
     # Every new size would otherwise be planned and kept: memory grows with the pages read.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = keeps_memory
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     return options

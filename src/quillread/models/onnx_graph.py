@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.extras import require
-from quillread.files import write_atomic
+from quillread.files import AtomicFile, naming, write_atomic
 
 _OPSET = 17
+_STEP = 64
+"""Bytes of which a tensor in another file begins at a multiple; smaller ones, numbers and shapes, stay in the graph."""
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 NORM_EPSILON = 1e-5
 Weights = Mapping[str, NDArray[np.float32]]
@@ -90,6 +92,8 @@ class Graph:
         outputs: dict[str, list[Any]],
         path: Path,
         kinds: Mapping[str, str] | None = None,
+        *,
+        beside: Path | None = None,
     ) -> None:
         """Check the graph and write it.
 
@@ -99,6 +103,8 @@ class Graph:
             outputs: Theirs.
             path: File to write.
             kinds: Number types of those that are not float32, as ONNX names them.
+            beside: File in the same folder for the weights. The system maps it into memory, and only what is looked at
+                takes room; in one file all is read, and copied.
         """
         onnx = self.onnx
 
@@ -112,14 +118,43 @@ class Graph:
                 name,
                 [tensor(key, shape) for key, shape in inputs.items()],
                 [tensor(key, shape) for key, shape in outputs.items()],
-                [onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in self.initializers.items()],
+                self._tensors() if beside is None else self._tensors_beside(beside),
             ),
             opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in self._domains()],
             ir_version=8,  # the first that knows opset 17; a later one would shut out older runtimes
             producer_name="quillread",
         )
-        onnx.checker.check_model(model, full_check=True)
+        if beside is None:
+            onnx.checker.check_model(model, full_check=True)
         write_atomic(path, model.SerializeToString())
+        if beside is not None:
+            onnx.checker.check_model(str(path), full_check=True)  # which looks for the other file beside this one
+
+    def _tensors(self) -> list[Any]:
+        return [self.onnx.numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in self.initializers.items()]
+
+    def _tensors_beside(self, path: Path) -> list[Any]:
+        """Write the weights to a file; tensors that say where each is."""
+        onnx, tensors = self.onnx, []
+        part = AtomicFile(path)
+        try:
+            with naming(path):
+                for name, values in self.initializers.items():
+                    if values.nbytes < _STEP:
+                        tensors.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
+                        continue
+                    start = part.file.seek(-(-part.file.tell() // _STEP) * _STEP)
+                    part.file.write(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
+                    tensor = onnx.TensorProto(name=name, dims=values.shape)
+                    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+                    tensor.data_location = onnx.TensorProto.EXTERNAL
+                    for key, value in (("location", path.name), ("offset", start), ("length", values.nbytes)):
+                        tensor.external_data.add(key=key, value=str(value))
+                    tensors.append(tensor)
+            part.commit()
+        finally:
+            part.discard()
+        return tensors
 
     def _domains(self) -> list[tuple[str, int]]:
         """Sets of operators that are used, with their versions."""

@@ -163,11 +163,13 @@ def compare(model: Trocr, exported: OnnxTrocr, tokens: int = 12) -> float:
     wanted: NDArray[np.float32] = output.logits.float().log_softmax(-1).numpy()
     mask = np.where(np.tri(count, dtype=bool), np.float32(0), np.float32(-1e9))[None, None].astype(np.float32)
     none = np.zeros((1, facts.heads, 0, facts.head_width), np.float32)
+    seen = exported.make_room(1)
+    exported.look(exported.pixels(image), seen)
     found = exported.step(
         whole[None],
         np.arange(count)[None],
         mask,
         [none] * (2 * facts.layers),
-        exported.look(exported.pixels(image)),
+        seen,
     )
     return float(np.abs(found.log_probs - wanted).max())

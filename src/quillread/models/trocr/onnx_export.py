@@ -4,6 +4,8 @@ Written node by node, as the compact network is: each tensor keeps its name, and
 and values of the image for each layer of the decoder) is computed by the encoder's file. The decoder's file takes any
 number of tokens at once, of any number of lines and beams: one token in a search, all tokens of a draft in one pass.
 
+The weights of each lie in a file beside it, and a graph alone knows nothing of a training.
+
 Eight-bit weights are per output channel, symmetric; what they are multiplied with is brought to eight bits row by row
 when it is there, so that a token is computed alike whatever else is in the call. Behind an activation, which never goes
 far below zero, the steps begin at the least value that it has: they are half as large.
@@ -23,6 +25,7 @@ from quillread.models.trocr.onnx_folder import (
     DECODER_NAME,
     ENCODER_NAME,
     WeightType,
+    beside,
 )
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair, look_up_tables
 
@@ -33,11 +36,11 @@ _LEAST = {"gelu": -0.17, "relu": 0.0}
 
 
 def write_networks(model: Trocr, folder: Path, weights: WeightType) -> None:
-    """Write both files of a model into a folder.
+    """Write both networks of a model into a folder.
 
     Args:
         model: In evaluation mode, float32; adapters merged.
-        folder: Where `encoder.onnx` and `decoder.onnx` are to be.
+        folder: Where `encoder.onnx` and `decoder.onnx` are to be, and beside them the files of their weights.
         weights: Number type of the matrices.
 
     Raises:
@@ -175,6 +178,17 @@ class _TrocrGraph(Graph):
         mixed = self.one("Transpose", self.one("MatMul", weights, values), perm=[0, 2, 1, 3])
         return self.one("Reshape", mixed, self.numbers(f"rows_of_{width}", [-1, width], np.int64)), weights
 
+    def mix(self, parts: list[str], states: int, heads: int, width: int) -> str:
+        """Attention of states to each other: queries, keys and values, (states, width) each, to rows of `width`.
+
+        In one node of onnxruntime, which goes through it block by block: the weights, 16 MB in trocr-base, are never
+        there as a whole, and it takes less time.
+        """
+        shape = self.numbers("one_line", [1, states, width], np.int64)
+        inputs = [self.one("Reshape", part, shape) for part in parts]
+        mixed = self.node("MultiHeadAttention", inputs, domain="com.microsoft", num_heads=heads, scale=1.0)[0]
+        return self.one("Reshape", mixed, self.numbers(f"rows_of_{width}", [-1, width], np.int64))
+
     def name(self, value: str, name: str) -> None:
         """Give a value the name of an output."""
         self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
@@ -197,20 +211,13 @@ def _write_encoder(config: Any, state: Weights, tables: NDArray[np.float32], pat
     size, patch = as_pair(encoder.image_size), as_pair(encoder.patch_size)
     states = SPECIAL_PLACES[encoder.model_type] + (size[0] // patch[0]) * (size[1] // patch[1])
     x = _patches(graph, encoder, tables, size)
-    into = graph.numbers("encoder_heads", [1, states, heads, each], np.int64)
     for i in range(encoder.num_hidden_layers):
         name = f"encoder.layers.{i}"
         y = graph.layer_norm(x, f"{name}.layernorm_before", encoder.layer_norm_eps)
         parts = [f"{name}.attention.{part}_proj" for part in "qkv"]
         # Queries are divided by the root of their width.
         y = graph.linear(y, parts, factors={parts[0]: each**-0.5})
-        queries, keys, values = graph.node("Split", [y], 3, axis=1)
-        mixed, _ = graph.attend(
-            graph.heads(queries, into, [0, 2, 1, 3]),
-            graph.heads(keys, into, [0, 2, 3, 1]),
-            graph.heads(values, into, [0, 2, 1, 3]),
-            heads * each,
-        )
+        mixed = graph.mix(graph.node("Split", [y], 3, axis=1), states, heads, heads * each)
         x = graph.one("Add", x, graph.linear(mixed, [f"{name}.attention.o_proj"]))
         y = graph.layer_norm(x, f"{name}.layernorm_after", encoder.layer_norm_eps)
         y = graph.activation(graph.linear(y, [f"{name}.mlp.fc1"]), encoder.hidden_act)
@@ -219,7 +226,14 @@ def _write_encoder(config: Any, state: Weights, tables: NDArray[np.float32], pat
     if "enc_to_dec_proj.weight" in state:
         x = graph.linear(x, ["enc_to_dec_proj"])
     outputs = _look_ahead(graph, decoder, x, states)
-    graph.save("quillread-trocr-encoder", {"pixels": [1, 3, *size]}, outputs, path, kinds={"pixels": "UINT8"})
+    graph.save(
+        "quillread-trocr-encoder",
+        {"pixels": [1, 3, *size]},
+        outputs,
+        path,
+        kinds={"pixels": "UINT8"},
+        beside=beside(path),
+    )
 
 
 def _patches(graph: _TrocrGraph, encoder: Any, tables: NDArray[np.float32], size: tuple[int, int]) -> str:
@@ -366,4 +380,4 @@ def _save_decoder(graph: _TrocrGraph, decoder: Any, grid: tuple[int, int], path:
         inputs[f"seen_keys_{i}"] = ["lines", heads, each, "states"]
         inputs[f"seen_values_{i}"] = ["lines", heads, "states", each]
     kinds = {"tokens": "INT64", "places": "INT64"}
-    graph.save("quillread-trocr-decoder", inputs, outputs, path, kinds=kinds)
+    graph.save("quillread-trocr-decoder", inputs, outputs, path, kinds=kinds, beside=beside(path))

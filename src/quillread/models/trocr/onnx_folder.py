@@ -15,6 +15,8 @@ ENCODER_NAME = "encoder.onnx"
 DECODER_NAME = "decoder.onnx"
 FACTS_NAME = "trocr.json"
 TOKENIZER_NAME = "tokenizer.json"
+NETWORK_NAMES = (ENCODER_NAME, DECODER_NAME, f"{ENCODER_NAME}.data", f"{DECODER_NAME}.data")
+"""Graphs, and the weights of each as `beside` names them."""
 WeightType = Literal["float32", "int8"]
 _RANGES: dict[str, tuple[int, int]] = {
     "height": (1, 4096),
@@ -30,9 +32,8 @@ _RANGES: dict[str, tuple[int, int]] = {
     "length_penalty": (-MOST_PENALTY, MOST_PENALTY),
     "no_repeat_ngram": (0, MOST_COUNT),
 }
-FORMAT = 1
-"""Of the folder; a reader of another one refuses it."""
-
+FORMAT = 2
+"""Of the folder. The first, which had the weights in the files of the graphs, is read, too; others are refused."""
 
 _DRAFTED = 30e6
 """Weights of the decoder's layers from which on drafts pay. A pass of trocr-base (201 million) takes 11 ms of a core,
@@ -95,6 +96,11 @@ class TrocrFacts:
         return 16 * self.layers * (self.heads * self.head_width) ** 2 >= _DRAFTED
 
 
+def beside(graph: Path) -> Path:
+    """The file of the weights of a graph."""
+    return graph.with_name(f"{graph.name}.data")
+
+
 def is_exported(folder: Path) -> bool:
     """Whether a folder holds a model that was exported."""
     return (folder / FACTS_NAME).is_file()
@@ -108,10 +114,12 @@ def read_facts(folder: Path) -> TrocrFacts:
     """
     path = folder / FACTS_NAME
     values = read_json(path)
-    if values.get("format", FORMAT) != FORMAT:
+    found = values.get("format", FORMAT)
+    if found not in (1, FORMAT):
         hint = "export the model again with this version of quillread"
-        raise ModelError(f"{path}: has format {values['format']}, and this version reads {FORMAT}", hint=hint)
-    for name in (ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME):
+        raise ModelError(f"{path}: has format {found}, and this version reads 1 and {FORMAT}", hint=hint)
+    networks = NETWORK_NAMES if found == FORMAT else (ENCODER_NAME, DECODER_NAME)
+    for name in (*networks, TOKENIZER_NAME):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: lacks {name}", hint="it was not exported or copied whole: export it again")
     return build_record(TrocrFacts, values, path)

@@ -2,7 +2,8 @@
 
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,7 @@ class OnnxTrocr:
     Attributes:
         facts: What the folder says of it.
         tokenizer: A `tokenizers.Tokenizer`.
+        states: What the encoder makes of a line: one of each patch, and the special ones.
 
     Raises:
         ModelError: If a file is missing, damaged or of another model.
@@ -61,9 +63,9 @@ class OnnxTrocr:
         self.facts = read_facts(folder)
         self._folder = folder
         self.tokenizer = _load_tokenizer(folder / TOKENIZER_NAME)
-        # Memory of a call is not kept: what is seen in an image is large, and used for one line.
+        # Memory of a call is not kept: it grows in leaps, and holds what the other could use.
         self._encoder = open_session(folder / ENCODER_NAME, threads, keeps_memory=False)
-        self._decoder = open_session(folder / DECODER_NAME, threads)
+        self._decoder = open_session(folder / DECODER_NAME, threads, keeps_memory=False)
         self._layers = range(self.facts.layers)
         self._check()
         if self.facts.weights == "int8" and not multiplies_whole_numbers():
@@ -78,10 +80,11 @@ class OnnxTrocr:
         shapes = {each.name: each.shape for each in (*self._encoder.get_inputs(), *self._decoder.get_inputs())}
         outputs = {each.name: each.shape for each in (*self._encoder.get_outputs(), *self._decoder.get_outputs())}
         last = facts.layers - 1
+        seen = outputs.get(f"seen_keys_{last}", [0, 0, 0, 0])
         expected = [
             shapes.get("pixels") == [1, 3, facts.height, facts.width],
             outputs.get("log_probs", [0])[-1] == facts.vocabulary,
-            outputs.get(f"seen_keys_{last}", [0, 0, 0])[1:3] == [facts.heads, facts.head_width],
+            seen[1:3] == [facts.heads, facts.head_width],
             f"past_keys_{last}" in shapes and f"past_keys_{last + 1}" not in shapes,
             f"seen_keys_{last}" in shapes and f"seen_keys_{last + 1}" not in outputs,
         ]
@@ -90,6 +93,7 @@ class OnnxTrocr:
                 f"{self._folder}: {ENCODER_NAME}, {DECODER_NAME} and its settings do not belong together",
                 hint="copy all files of one export",
             )
+        self.states: int = seen[3]
 
     def pixels(self, image: UInt8Image) -> UInt8Image:
         """Bring an image, uint8 RGB (H, W, 3), to what the encoder takes: uint8 (3, h, w)."""
@@ -97,10 +101,32 @@ class OnnxTrocr:
         resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling(self.facts.resample)))
         return np.ascontiguousarray(resized.transpose(2, 0, 1))
 
-    def look(self, pixels: UInt8Image) -> Cache:
-        """See an image, uint8 (3, h, w): keys and values of the image for each layer, one line each."""
+    def make_room(self, lines: int) -> Cache:
+        """Room for what is seen in some lines, with nothing in it."""
+        heads, width, states = self.facts.heads, self.facts.head_width, self.states
+        shapes = [(lines, heads, width, states), (lines, heads, states, width)] * self.facts.layers
+        # One block: the system gives it out as it is written to, and has it back at once.
+        block = np.empty((len(shapes), lines * heads * width * states), np.float32)
+        return [part.reshape(shape) for part, shape in zip(block, shapes, strict=True)]
+
+    def look(self, pixels: UInt8Image, seen: Cache, at: int = 0) -> None:
+        """See an image.
+
+        Args:
+            pixels: uint8 (3, h, w).
+            seen: Room for lines; the network writes straight into it, as what is seen in one line is large.
+            at: Place of the line.
+        """
+        binding = self._encoder.io_binding()
+        image = pixels[None]
+        binding.bind_cpu_input("pixels", image)
         names = [f"seen_{what}_{i}" for i in self._layers for what in ("keys", "values")]
-        return self._run(self._encoder, names, {"pixels": pixels[None]})
+        for name, room in zip(names, seen, strict=True):
+            place = room[at : at + 1]
+            binding.bind_output(name, "cpu", 0, np.float32, place.shape, place.ctypes.data)
+        with self._telling():
+            self._encoder.run_with_iobinding(binding)
+        self._check_finite(seen[0][at])
 
     def step(
         self,
@@ -131,13 +157,21 @@ class OnnxTrocr:
         return Next(log_probs, by_text.reshape(len(tokens), heads, tokens.shape[1], columns), cache)
 
     def _run(self, session: Any, names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        try:
+        with self._telling():
             found: list[NDArray[np.float32]] = session.run(names, inputs)
+        self._check_finite(found[0])
+        return found
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # onnxruntime raises types of its own that share no public base
             raise ModelError(f"{self._folder}: cannot be run: {error}", hint="export or copy it again") from error
-        if not np.isfinite(found[0]).all():
+
+    def _check_finite(self, found: NDArray[np.float32]) -> None:
+        if not np.isfinite(found).all():
             raise ModelError(f"{self._folder}: its weights are not finite numbers", hint="export or copy it again")
-        return found
 
 
 def _load_tokenizer(path: Path) -> Any:

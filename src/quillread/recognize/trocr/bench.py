@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.models.trocr.onnx_folder import TrocrFacts
-from quillread.models.trocr.onnx_network import Cache, Next, OnnxTrocr
+from quillread.models.trocr.onnx_network import Next, OnnxTrocr
 from quillread.recognize.trocr.backend import Written
 from quillread.recognize.trocr.drafts import Draft
+from quillread.types import UInt8Image
 
 NEVER = np.float32(-1e9)
 """As transformers writes that something must not be chosen."""
@@ -35,11 +36,11 @@ def bytes_of_line(facts: TrocrFacts, beams: int, length: int) -> int:
 
 @dataclass(slots=True)
 class Task:
-    """A line to be written: what is seen in it, and its draft."""
+    """A line to be written: its image, and its draft."""
 
     number: int
-    seen: Cache
-    """In its image; empty once the line has a place."""
+    pixels: UInt8Image
+    """As the encoder takes them, uint8 (3, h, w)."""
     draft: Draft | None = None
     texts: list[Written] = field(default_factory=list)
 
@@ -64,20 +65,12 @@ class Bench:
         """Known tokens of each text."""
         shape = (lines * beams, facts.heads, 0, facts.head_width)
         self._past = [np.zeros(shape, np.float32) for _ in range(2 * facts.layers)]
-        self._seen: Cache = []
+        self._seen = network.make_room(lines)
         self.lines = lines
 
-    def place(self, at: int, seen: Cache) -> None:
-        """Put a line in a place, with no token known.
-
-        Args:
-            at: The place.
-            seen: What is seen in the line; empty afterwards, so that it is not there twice.
-        """
-        if not self._seen:
-            self._seen = [np.empty((self.lines, *each.shape[1:]), np.float32) for each in seen]
-        for kept in reversed(self._seen):
-            kept[at] = seen.pop()[0]
+    def place(self, at: int, pixels: UInt8Image) -> None:
+        """Look at a line, uint8 (3, h, w), and put it in a place, with no token known."""
+        self._network.look(pixels, self._seen, at)
         self.lengths[self._rows(at)] = 0
 
     def move(self, source: int, target: int) -> None:
@@ -187,7 +180,7 @@ def write_lines(bench: Bench, tasks: Iterator[Task], sit: Callable[[Task], Write
         task = next(tasks, None)
         if task is None:
             return False
-        bench.place(at, task.seen)
+        bench.place(at, task.pixels)
         writers[at : at + 1] = [sit(task)]
         return True
 

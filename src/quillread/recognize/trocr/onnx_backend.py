@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 
 from quillread.errors import QuillreadError
 from quillread.images.fit import CanvasConfig
@@ -18,7 +18,7 @@ from quillread.types import UInt8Image
 
 log = logging.getLogger(__name__)
 
-_SEEN = 240e6
+_SEEN = 120e6
 """Bytes that may be taken by what is seen in the lines that are written at the same time."""
 _KNOWN = 1e9
 """Bytes that may be taken by what is known of their texts if all become as long as they may. With four beams of 512
@@ -59,17 +59,16 @@ class ExportedTrocr:
         """Read lines; see `TrocrBackend`."""
         search = self._search(readings)
         tasks = self._tasks(iter(lines), drafts=search.beams == 1)
-        first = next(tasks, None)
-        if first is None:
-            return []
-        longest = bytes_of_line(self._network.facts, search.beams, search.max_tokens + 1)
-        room = min(_SEEN // sum(each.nbytes for each in first.seen), _KNOWN // longest)
-        bench = Bench(self._network, max(1, min(_MOST_LINES, int(room))), search.beams)
+        facts = self._network.facts
+        seen = bytes_of_line(facts, 1, self._network.states)
+        longest = bytes_of_line(facts, search.beams, search.max_tokens + 1)
+        room = min(_MOST_LINES, _SEEN // seen, _KNOWN // longest)
+        bench = Bench(self._network, max(1, int(room)), search.beams)
 
         def sit(task: Task) -> Writer:
             return Greedy(task, search) if search.beams == 1 else Beams(task, search, readings)
 
-        done = write_lines(bench, chain([first], tasks), sit)
+        done = write_lines(bench, tasks, sit)
         found = {task.number: task.texts for task in done}
         return [found[number] for number in range(len(found))]
 
@@ -100,7 +99,7 @@ class ExportedTrocr:
             texts = self._read_before([line.image for line in part]) if drafts else [""] * len(part)
             for line, text in zip(part, texts, strict=True):
                 draft = Draft(text, self._network.tokenizer) if text else None
-                yield Task(number, self._network.look(self._network.pixels(line.padded)), draft)
+                yield Task(number, self._network.pixels(line.padded), draft)
                 number += 1
 
     def _read_before(self, images: Sequence[UInt8Image]) -> list[str]:

@@ -144,7 +144,7 @@ def test_its_content_does_not_tell_where_its_base_is(tmp_path: Path, base: Path,
 def test_an_export_has_the_adapters_in_its_weights(tmp_path: Path, base: Path, folder: Path):
     export(describe(str(folder)), tmp_path / "exported", "float32")  # refuses what computes something else
     export(describe(str(base)), tmp_path / "plain", "float32")
-    parts = [(tmp_path / name / "encoder.onnx").read_bytes() for name in ("exported", "plain")]
+    parts = [(tmp_path / name / "encoder.onnx.data").read_bytes() for name in ("exported", "plain")]
     assert parts[0] != parts[1]
 
 

@@ -32,6 +32,13 @@ class Silent:
         self.past: Cache = []
         self.seen: Cache = []
 
+    def make_room(self, lines: int) -> Cache:
+        return [np.empty((lines, 2, 3, 5), np.float32) for _ in range(4)]
+
+    def look(self, pixels: Any, seen: Cache, at: int) -> None:
+        for room, new in zip(seen, pixels, strict=True):
+            room[at] = new
+
     def step(self, tokens: Any, places: Any, mask: Any, past: Cache, seen: Cache) -> Next:
         self.past, self.seen = past, seen
         return Next(np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0, 0), np.float32), [])
@@ -59,16 +66,29 @@ def test_room_grows_with_the_texts_and_loses_nothing_of_them():
         assert np.array_equal(past, wanted)
 
 
-def test_what_is_seen_in_a_line_is_kept_once():
+def test_a_line_that_takes_the_place_of_another_is_seen_there():
     network, draws = Silent(), np.random.default_rng(0)
-    bench = Bench(network, 2, 1)  # type: ignore[arg-type]
-    lines = [[draws.standard_normal((1, 2, 3, 5), dtype=np.float32) for _ in range(4)] for _ in range(2)]
-    wanted = [np.concatenate(pair) for pair in zip(*lines, strict=True)]
-    for at, seen in enumerate(lines):
-        bench.place(at, seen)
-        assert seen == []
+    bench = Bench(network, 3, 1)  # type: ignore[arg-type]
+    lines = [[draws.standard_normal((2, 3, 5), dtype=np.float32) for _ in range(4)] for _ in range(4)]
+    for at, line in ((0, 0), (1, 1), (2, 2), (0, 3)):
+        bench.place(at, lines[line])  # type: ignore[arg-type]
     bench.run(2, [[1], [1]])
+    wanted = [np.stack(pair) for pair in zip(lines[3], lines[1], strict=True)]
     assert all(np.array_equal(found, each) for found, each in zip(network.seen, wanted, strict=True))
+
+
+def test_the_network_writes_what_it_sees_where_it_is_told(tmp_path: Path):
+    network = OnnxTrocr(write_export(lively_of(write_trocr(tmp_path / "trocr")), tmp_path / "export"), 1)
+    lines = [network.pixels(image) for image in IMAGES[:2]]
+    both, alone = network.make_room(3), network.make_room(1)
+    for each in both:
+        each.fill(7)
+    for at, line in ((2, lines[0]), (0, lines[1])):
+        network.look(line, both, at)
+        network.look(line, alone)
+        assert all(np.array_equal(seen[at], one[0]) for seen, one in zip(both, alone, strict=True))
+    assert not np.array_equal(both[0][0], both[0][2])
+    assert all((each[1] == 7).all() for each in both)
 
 
 @pytest.mark.parametrize("lines", [1, 2, 8])

@@ -4,21 +4,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from quillread.errors import ConfigError, ModelError, UsageError
 from quillread.images.fit import CanvasConfig
 from quillread.models.catalog import describe
 from quillread.models.model_folder import ModelInfo, write_info
-from quillread.models.trocr.export import export, find_facts
+from quillread.models.trocr.export import compare, export, find_facts
 from quillread.models.trocr.loading import load_trocr
-from quillread.models.trocr.onnx_folder import DECODER_NAME, ENCODER_NAME, FACTS_NAME, TOKENIZER_NAME, read_facts
+from quillread.models.trocr.onnx_folder import DECODER_NAME, FACTS_NAME, NETWORK_NAMES, TOKENIZER_NAME, read_facts
 from quillread.models.trocr.onnx_network import OnnxTrocr
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
 
 
-@pytest.mark.parametrize("name", [ENCODER_NAME, DECODER_NAME, TOKENIZER_NAME, "trocr.json"])
+@pytest.mark.parametrize("name", [*NETWORK_NAMES, TOKENIZER_NAME, "trocr.json"])
 @pytest.mark.parametrize("damage", ["cut", "none"])
 def test_a_damaged_file_is_named(exports: dict[str, Path], tmp_path: Path, name: str, damage: str):
     copy(exports["small"], tmp_path)
@@ -26,13 +27,15 @@ def test_a_damaged_file_is_named(exports: dict[str, Path], tmp_path: Path, name:
     (tmp_path / name).unlink()
     if damage == "cut":
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelError, match=name if (name, damage) != ("trocr.json", "none") else r"trocr\.json"):
+    # Of weights that are cut the file is named that asks for them.
+    with pytest.raises(ModelError, match=name.removesuffix(".data") if damage == "cut" else name):
         OnnxTrocr(tmp_path, 1)
 
 
 def test_files_of_two_exports_are_told_apart(exports: dict[str, Path], tmp_path: Path):
     copy(exports["small"], tmp_path)
-    (tmp_path / DECODER_NAME).write_bytes((exports["base-handwritten"] / DECODER_NAME).read_bytes())
+    for name in (DECODER_NAME, f"{DECODER_NAME}.data"):
+        (tmp_path / name).write_bytes((exports["base-handwritten"] / name).read_bytes())
     with pytest.raises(ModelError, match="do not belong together"):
         OnnxTrocr(tmp_path, 1)
 
@@ -40,9 +43,33 @@ def test_files_of_two_exports_are_told_apart(exports: dict[str, Path], tmp_path:
 def test_an_export_of_another_version_is_refused(exports: dict[str, Path], tmp_path: Path):
     copy(exports["small"], tmp_path)
     path = tmp_path / "trocr.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 2'), encoding="utf-8")
-    with pytest.raises(ModelError, match="format 2"):
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 3'), encoding="utf-8")
+    with pytest.raises(ModelError, match="has format 3, and this version reads 1 and 2"):
         OnnxTrocr(tmp_path, 1)
+
+
+def test_an_export_of_the_first_version_with_weights_in_its_graphs_is_read(
+    folders: dict[str, Path], exports: dict[str, Path], tmp_path: Path
+):
+    copy(exports["small"], tmp_path)
+    for name in NETWORK_NAMES[:2]:
+        whole = onnx.load(str(tmp_path / name))  # with the tensors of the file beside it
+        (tmp_path / f"{name}.data").unlink()
+        (tmp_path / name).write_bytes(whole.SerializeToString())
+    with pytest.raises(ModelError, match=r"lacks encoder\.onnx\.data"):
+        OnnxTrocr(tmp_path, 1)
+    path = tmp_path / FACTS_NAME
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 1'), encoding="utf-8")
+    assert describe(str(tmp_path)).size == sum((tmp_path / name).stat().st_size for name in NETWORK_NAMES[:2])
+    model = load_trocr(folders["small"])
+    assert compare(model, OnnxTrocr(tmp_path, 1)) == compare(model, OnnxTrocr(exports["small"], 1))
+
+
+def test_a_graph_holds_no_weights(exports: dict[str, Path]):
+    for name in NETWORK_NAMES[:2]:
+        graph = onnx.load(str(exports["small"] / name), load_external_data=False).graph
+        assert all(len(tensor.raw_data) < 64 for tensor in graph.initializer)
+        assert sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer) >= 20
 
 
 def test_another_precision_of_an_export_is_refused(exports: dict[str, Path]):
