@@ -80,6 +80,8 @@ class _TrocrGraph(Graph):
         self.kind = kind
         self._rows: dict[tuple[str, float | None], tuple[str, str]] = {}
         """What is in eight bits already, and its least -> eight-bit numbers and the size of a step, a row each."""
+        self._middles: dict[int, str] = {}
+        """What stands for 0 -> that number for each row; all states of a graph have as many rows."""
 
     def numbers(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Add a constant."""
@@ -144,10 +146,11 @@ class _TrocrGraph(Graph):
             most, middle, steps = values, 0, 255
         most = self.one("Max", self.one("ReduceMax", most, axes=[1], keepdims=1), self.numbers("tiny", _TINY))
         sizes = self.one("Mul", most, self.numbers(f"step_{steps}", 1 / steps))
-        count = self.one("Shape", x, start=0, end=1)
-        middles = self.one("Expand", self.numbers(f"middles_{middle}", [middle], np.uint8), count)
+        if middle not in self._middles:
+            count = self.one("Shape", x, start=0, end=1)
+            self._middles[middle] = self.one("Expand", self.numbers(f"middle_{middle}", [middle], np.uint8), count)
         flat = self.one("Reshape", sizes, self.numbers("flat", [-1], np.int64))
-        self._rows[x, least] = (self.one("QuantizeLinear", values, flat, middles, axis=0), sizes)
+        self._rows[x, least] = (self.one("QuantizeLinear", values, flat, self._middles[middle], axis=0), sizes)
         return self._rows[x, least]
 
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:

@@ -63,9 +63,8 @@ class OnnxTrocr:
         self.facts = read_facts(folder)
         self._folder = folder
         self.tokenizer = _load_tokenizer(folder / TOKENIZER_NAME)
-        # Memory of a call is not kept: it grows in leaps, and holds what the other could use.
-        self._encoder = open_session(folder / ENCODER_NAME, threads, keeps_memory=False)
-        self._decoder = open_session(folder / DECODER_NAME, threads, keeps_memory=False)
+        self._encoder = open_session(folder / ENCODER_NAME, threads)
+        self._decoder = open_session(folder / DECODER_NAME, threads)
         self._layers = range(self.facts.layers)
         self._check()
         if self.facts.weights == "int8" and not multiplies_whole_numbers():
