@@ -26,15 +26,19 @@ TOKENS = 20
 _EVERY = (2, 4, 8, 1000)
 """Every how manieth token of a draft is another."""
 _READ = """
-import sys
+import sys, time
 import numpy as np
 from PIL import Image
 from quillread.recognize.load import load
 folder, threads, image = sys.argv[1:]
-load(folder, threads=int(threads)).read([np.asarray(Image.open(image).convert("RGB"))] * 20)
+line = np.asarray(Image.open(image).convert("RGB"))
+reader = load(folder, threads=int(threads))
+reader.read([line])
+seconds = time.process_time()
+reader.read([line] * 20)
 # Of this program alone: what `getrusage` tells begins with the process that started it.
 status = dict(line.split(":", 1) for line in open("/proc/self/status", encoding="utf-8"))
-print(int(status["VmHWM"].split()[0]) // 1024)
+print(int(status["VmHWM"].split()[0]) // 1024, seconds)
 """
 
 
@@ -59,10 +63,11 @@ def main() -> None:
             subprocess.run([*command, str(root / "model"), str(root / weights), "--weights", weights], check=True)
         figures = measure(root, args)
         draw_line().save(root / "line.png")
-        figures["megabytes"] = {
-            kind: measure_peak(root / where, root / "line.png", args.threads)
-            for kind, where in (("torch", "model"), ("float32", "float32"), ("int8", "int8"))
-        }
+        figures |= {"megabytes": {}, "seconds_until_first_line": {}}
+        for kind, where in (("torch", "model"), ("float32", "float32"), ("int8", "int8")):
+            megabytes, seconds = read_alone(root / where, root / "line.png", args.threads)
+            figures["megabytes"][kind] = megabytes
+            figures["seconds_until_first_line"][kind] = seconds
     for name, value in figures.items():
         print(name, value)
     if args.json:
@@ -70,10 +75,15 @@ def main() -> None:
         save(args.json, "trocr_export", machine, {**settings, **figures})
 
 
-def measure_peak(folder: Path, image: Path, threads: int) -> int:
-    """Memory of a process that reads twenty lines with a model, as a user's would, in megabytes (2^20 bytes)."""
+def read_alone(folder: Path, image: Path, threads: int) -> tuple[int, float]:
+    """Read a line, then twenty, in a process of their own, as a user's would.
+
+    Returns:
+        Its peak memory in megabytes (2^20 bytes), and the CPU seconds from its start until the first line was read.
+    """
     command = [sys.executable, "-c", _READ, str(folder), str(threads), str(image)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return int(told[0]), round(float(told[1]), 2)
 
 
 def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def digest_model(folder: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".onnx"):
+        if path.suffix in (".safetensors", ".onnx", ".data"):
             with path.open("rb") as file:
                 while block := file.read(2**24):
                     digest.update(block)

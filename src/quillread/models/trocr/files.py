@@ -38,6 +38,9 @@ _OWN = (
     "vocab.*",
     "merges.txt",
     "*.model",
+    "*.onnx",
+    "*.onnx.data",
+    "trocr.json",
 )
 """Patterns of the files that a saved model replaces; others in its folder are not its own."""
 

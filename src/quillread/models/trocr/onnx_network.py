@@ -27,6 +27,9 @@ _PROBE = base64.b64decode(
 )
 """An ONNX graph, opset 17: the input `rows`, uint8 (4, 64), by MatMulInteger times int8 (64, 32) of nothing but 127."""
 
+_MOST_STATES = 100_000
+"""Of a line: an image of 4,096 x 4,096 pixels has 65,536 patches of 16 x 16."""
+
 Cache = list[NDArray[np.float32]]
 """Keys and values of each layer by turns: of the image (1, h, d, S) and (1, h, S, d), of tokens (texts, h, T, d)."""
 
@@ -77,22 +80,35 @@ class OnnxTrocr:
     def _check(self) -> None:
         facts = self.facts
         shapes = {each.name: each.shape for each in (*self._encoder.get_inputs(), *self._decoder.get_inputs())}
-        outputs = {each.name: each.shape for each in (*self._encoder.get_outputs(), *self._decoder.get_outputs())}
+        outputs = {each.name: each.shape for each in self._decoder.get_outputs()}
         last = facts.layers - 1
-        seen = outputs.get(f"seen_keys_{last}", [0, 0, 0, 0])
         expected = [
             shapes.get("pixels") == [1, 3, facts.height, facts.width],
             outputs.get("log_probs", [0])[-1] == facts.vocabulary,
-            seen[1:3] == [facts.heads, facts.head_width],
             f"past_keys_{last}" in shapes and f"past_keys_{last + 1}" not in shapes,
-            f"seen_keys_{last}" in shapes and f"seen_keys_{last + 1}" not in outputs,
+            f"seen_keys_{last}" in shapes and f"seen_keys_{last + 1}" not in shapes,
+            self._sees_as_expected(),
         ]
         if not all(expected):
             raise ModelError(
                 f"{self._folder}: {ENCODER_NAME}, {DECODER_NAME} and its settings do not belong together",
                 hint="copy all files of one export",
             )
-        self.states: int = seen[3]
+
+    def _sees_as_expected(self) -> bool:
+        """Find `states`; whether the encoder gives for each layer what `make_room` has room for."""
+        facts = self.facts
+        seen = {each.name: (each.type, each.shape) for each in self._encoder.get_outputs()}
+        _, shape = seen.get("seen_keys_0", ("", []))
+        self.states: int = shape[3] if len(shape) == 4 and isinstance(shape[3], int) else 0
+        if not 0 < self.states <= _MOST_STATES:
+            return False
+        keys = [1, facts.heads, facts.head_width, self.states]
+        values = [1, facts.heads, self.states, facts.head_width]
+        wanted: dict[str, tuple[str, list[int]]] = {}
+        for i in self._layers:
+            wanted |= {f"seen_keys_{i}": ("tensor(float)", keys), f"seen_values_{i}": ("tensor(float)", values)}
+        return seen == wanted
 
     def pixels(self, image: UInt8Image) -> UInt8Image:
         """Bring an image, uint8 RGB (H, W, 3), to what the encoder takes: uint8 (3, h, w)."""
@@ -113,17 +129,17 @@ class OnnxTrocr:
 
         Args:
             pixels: uint8 (3, h, w).
-            seen: Room for lines; the network writes straight into it, as what is seen in one line is large.
+            seen: Of `make_room`; the network writes straight into it, as what is seen in one line is large.
             at: Place of the line.
         """
-        binding = self._encoder.io_binding()
         image = pixels[None]
-        binding.bind_cpu_input("pixels", image)
         names = [f"seen_{what}_{i}" for i in self._layers for what in ("keys", "values")]
-        for name, room in zip(names, seen, strict=True):
-            place = room[at : at + 1]
-            binding.bind_output(name, "cpu", 0, np.float32, place.shape, place.ctypes.data)
         with self._telling():
+            binding = self._encoder.io_binding()
+            binding.bind_cpu_input("pixels", image)
+            for name, room in zip(names, seen, strict=True):
+                place = room[at : at + 1]
+                binding.bind_output(name, "cpu", 0, np.float32, place.shape, place.ctypes.data)
             self._encoder.run_with_iobinding(binding)
         self._check_finite(seen[0][at])
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _SEEN = 120e6
 """Bytes that may be taken by what is seen in the lines that are written at the same time."""
-_KNOWN = 1e9
+_KNOWN = 5e8
 """Bytes that may be taken by what is known of their texts if all become as long as they may. With four beams of 512
 tokens in TrOCR-base as many lines fit into it as into `_SEEN`."""
 _MOST_LINES = 8

@@ -13,7 +13,14 @@ from quillread.models.catalog import describe
 from quillread.models.model_folder import ModelInfo, write_info
 from quillread.models.trocr.export import compare, export, find_facts
 from quillread.models.trocr.loading import load_trocr
-from quillread.models.trocr.onnx_folder import DECODER_NAME, FACTS_NAME, NETWORK_NAMES, TOKENIZER_NAME, read_facts
+from quillread.models.trocr.onnx_folder import (
+    DECODER_NAME,
+    ENCODER_NAME,
+    FACTS_NAME,
+    NETWORK_NAMES,
+    TOKENIZER_NAME,
+    read_facts,
+)
 from quillread.models.trocr.onnx_network import OnnxTrocr
 from quillread.models.trocr.settings import GenerateChanges, GenerateConfig
 from quillread.recognize.load import load
@@ -63,6 +70,25 @@ def test_an_export_of_the_first_version_with_weights_in_its_graphs_is_read(
     assert describe(str(tmp_path)).size == sum((tmp_path / name).stat().st_size for name in NETWORK_NAMES[:2])
     model = load_trocr(folders["small"])
     assert compare(model, OnnxTrocr(tmp_path, 1)) == compare(model, OnnxTrocr(exports["small"], 1))
+
+
+@pytest.mark.parametrize("what", ["missing", "doubled", "another type"])
+def test_an_encoder_that_gives_something_else_is_refused(exports: dict[str, Path], tmp_path: Path, what: str):
+    copy(exports["small"], tmp_path)
+    model = onnx.load(str(tmp_path / ENCODER_NAME), load_external_data=False)
+    graph, outputs = model.graph, {output.name: output for output in model.graph.output}
+    (last,) = (node for node in graph.node if node.output[0] == "seen_keys_0")
+    if what == "missing":
+        graph.output.remove(outputs["seen_values_0"])
+    elif what == "doubled":
+        last.CopyFrom(onnx.helper.make_node("Concat", [last.input[0]] * 2, ["seen_keys_0"], axis=3))
+        outputs["seen_keys_0"].type.tensor_type.shape.dim[3].dim_value *= 2
+    else:
+        last.CopyFrom(onnx.helper.make_node("Cast", list(last.input), ["seen_keys_0"], to=onnx.TensorProto.DOUBLE))
+        outputs["seen_keys_0"].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    (tmp_path / ENCODER_NAME).write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="do not belong together"):
+        OnnxTrocr(tmp_path, 1)
 
 
 def test_a_graph_holds_no_weights(exports: dict[str, Path]):
