@@ -129,7 +129,7 @@ SHIPPED = {
     "builtin": Shipped(
         "the default", "English, French", "17th to 21st", "non-commercial research, in part", "5 to 23 %"
     ),
-    "open": Shipped("trained on data for any use", "English, French", "17th to 21st", "CC-BY-SA 4.0", "13 to 31 %"),
+    "open": Shipped("trained on data for any use", "English, French", "17th to 21st", "CC-BY-SA 4.0", "13 to 29 %"),
     "medieval": Shipped(
         "manuscripts, with their abbreviations", "Latin, French, Spanish, Italian", "9th to 16th", "CC-BY 4.0", "14 %"
     ),
