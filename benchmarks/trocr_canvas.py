@@ -85,22 +85,24 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[], Callable[[], A
         return lambda: transformers_read(model, Image.fromarray(image))
 
     arms: dict[str, Callable[[], Callable[[], Any]]] = {PLAIN: plain}
+    plainly = {canvas: ExportedTrocr(network, config) for canvas, network in networks.items()}
     for canvas, network in networks.items():
 
         def in_torch(canvas: tuple[int, int] = canvas) -> Callable[[], Any]:
             set_canvas(model, *canvas)  # back and forth: the values do not matter here
             return reader(TorchTrocr(model, config, threads=threads))
 
-        def exported(network: OnnxTrocr = network) -> Callable[[], Any]:
-            return reader(ExportedTrocr(network, config))
+        def exported(backend: ExportedTrocr = plainly[canvas]) -> Callable[[], Any]:
+            return reader(backend)
 
         name = f"{canvas[0]} x {canvas[1]}"
         arms |= {f"torch, float32, {name}": in_torch, f"export, eight bits, {name}": exported}
         written = tokens_written(network, image, TOKENS)
         for draft, every in (("a fourth of the draft is another", 4), ("the draft is right", len(written) + 1)):
+            backend = ExportedTrocr(network, config, lambda images: ["x"] * len(images))
 
-            def drafted(network: OnnxTrocr = network, written: list[int] = written, every: int = every) -> Any:
-                read = reader(ExportedTrocr(network, config, lambda images: ["x"] * len(images)))
+            def drafted(backend: ExportedTrocr = backend, written: list[int] = written, every: int = every) -> Any:
+                read = reader(backend)
 
                 def read_drafted() -> None:
                     with drafting(written, every):

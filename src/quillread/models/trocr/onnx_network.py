@@ -120,7 +120,7 @@ class OnnxTrocr:
         """Room for what is seen in some lines, with nothing in it."""
         heads, width, states = self.facts.heads, self.facts.head_width, self.states
         shapes = [(lines, heads, width, states), (lines, heads, states, width)] * self.facts.layers
-        # One block: the system gives it out as it is written to, and has it back at once.
+        # One block, in huge pages where the system has them: a step of the decoder goes through all of it.
         block = np.empty((len(shapes), lines * heads * width * states), np.float32)
         return [part.reshape(shape) for part, shape in zip(block, shapes, strict=True)]
 

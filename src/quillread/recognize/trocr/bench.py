@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.models.trocr.onnx_folder import TrocrFacts
-from quillread.models.trocr.onnx_network import Next, OnnxTrocr
+from quillread.models.trocr.onnx_network import Cache, Next, OnnxTrocr
 from quillread.recognize.trocr.backend import Written
 from quillread.recognize.trocr.drafts import Draft
 from quillread.types import UInt8Image
@@ -52,12 +52,13 @@ class Bench:
         network: What writes.
         lines: Most of them at a time.
         beams: Texts of each.
+        seen: Room for what is seen in so many lines at least.
 
     Attributes:
         lines: Most lines at a time.
     """
 
-    def __init__(self, network: OnnxTrocr, lines: int, beams: int) -> None:
+    def __init__(self, network: OnnxTrocr, lines: int, beams: int, seen: Cache) -> None:
         self._network = network
         self._beams = beams
         facts = network.facts
@@ -65,7 +66,7 @@ class Bench:
         """Known tokens of each text."""
         shape = (lines * beams, facts.heads, 0, facts.head_width)
         self._past = [np.zeros(shape, np.float32) for _ in range(2 * facts.layers)]
-        self._seen = network.make_room(lines)
+        self._seen = seen
         self.lines = lines
 
     def place(self, at: int, pixels: UInt8Image) -> None:

@@ -1,12 +1,13 @@
 """Reads line images with an exported TrOCR model, without torch."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from quillread.errors import QuillreadError
 from quillread.images.fit import CanvasConfig
-from quillread.models.trocr.onnx_network import OnnxTrocr
+from quillread.models.trocr.onnx_network import Cache, OnnxTrocr
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.trocr.backend import LinePicture, Written
 from quillread.recognize.trocr.beams import Beams
@@ -54,23 +55,32 @@ class ExportedTrocr:
         self._config = config
         self._drafter = drafter
         self._is_told = False
+        seen = bytes_of_line(facts, 1, network.states)
+        self._places = max(1, min(_MOST_LINES, int(_SEEN // seen)))
+        self._rooms: deque[Cache] = deque()
+        """Of calls that are over, for the next: a new one costs up to a third of the time of a look at an image."""
 
     def write(self, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:
         """Read lines; see `TrocrBackend`."""
         search = self._search(readings)
         tasks = self._tasks(iter(lines), drafts=search.beams == 1)
-        facts = self._network.facts
-        seen = bytes_of_line(facts, 1, self._network.states)
-        longest = bytes_of_line(facts, search.beams, search.max_tokens + 1)
-        room = min(_MOST_LINES, _SEEN // seen, _KNOWN // longest)
-        bench = Bench(self._network, max(1, int(room)), search.beams)
+        longest = bytes_of_line(self._network.facts, search.beams, search.max_tokens + 1)
+        room = self._take_room()
+        bench = Bench(self._network, max(1, min(self._places, int(_KNOWN // longest))), search.beams, room)
 
         def sit(task: Task) -> Writer:
             return Greedy(task, search) if search.beams == 1 else Beams(task, search, readings)
 
         done = write_lines(bench, tasks, sit)
         found = {task.number: task.texts for task in done}
+        self._rooms.append(room)
         return [found[number] for number in range(len(found))]
+
+    def _take_room(self) -> Cache:
+        try:
+            return self._rooms.pop()
+        except IndexError:  # the first call, or others are running
+            return self._network.make_room(self._places)
 
     def spell(self, texts: Sequence[Sequence[int]]) -> list[str]:
         """Turn tokens into characters."""

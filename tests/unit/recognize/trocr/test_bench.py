@@ -50,7 +50,7 @@ def size_of(bench: Bench) -> int:
 
 def test_room_grows_with_the_texts_and_loses_nothing_of_them():
     network, draws = Silent(), np.random.default_rng(0)
-    bench = Bench(network, 2, 2)  # type: ignore[arg-type]
+    bench = Bench(network, 2, 2, network.make_room(2))  # type: ignore[arg-type]
     kept: list[list[Cache]] = [[], [], [], []]
     for step in range(150):
         new = [draws.standard_normal((4, 2, 1, 3), dtype=np.float32) for _ in range(4)]
@@ -68,7 +68,7 @@ def test_room_grows_with_the_texts_and_loses_nothing_of_them():
 
 def test_a_line_that_takes_the_place_of_another_is_seen_there():
     network, draws = Silent(), np.random.default_rng(0)
-    bench = Bench(network, 3, 1)  # type: ignore[arg-type]
+    bench = Bench(network, 3, 1, network.make_room(4))  # type: ignore[arg-type]
     lines = [[draws.standard_normal((2, 3, 5), dtype=np.float32) for _ in range(4)] for _ in range(4)]
     for at, line in ((0, 0), (1, 1), (2, 2), (0, 3)):
         bench.place(at, lines[line])  # type: ignore[arg-type]
