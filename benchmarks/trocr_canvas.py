@@ -85,14 +85,14 @@ def make_arms(root: Path, threads: int) -> dict[str, Callable[[], Callable[[], A
         return lambda: transformers_read(model, Image.fromarray(image))
 
     arms: dict[str, Callable[[], Callable[[], Any]]] = {PLAIN: plain}
-    plainly = {canvas: ExportedTrocr(network, config) for canvas, network in networks.items()}
+    undrafted = {canvas: ExportedTrocr(network, config) for canvas, network in networks.items()}
     for canvas, network in networks.items():
 
         def in_torch(canvas: tuple[int, int] = canvas) -> Callable[[], Any]:
             set_canvas(model, *canvas)  # back and forth: the values do not matter here
             return reader(TorchTrocr(model, config, threads=threads))
 
-        def exported(backend: ExportedTrocr = plainly[canvas]) -> Callable[[], Any]:
+        def exported(backend: ExportedTrocr = undrafted[canvas]) -> Callable[[], Any]:
             return reader(backend)
 
         name = f"{canvas[0]} x {canvas[1]}"

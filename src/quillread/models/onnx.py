@@ -148,7 +148,8 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own that share no public base
-        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+        hint = "copy the model again, with all of its files"
+        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}", hint=hint) from error
 
 
 def session_options(threads: int = 0, *, keeps_memory: bool = True) -> "ort.SessionOptions":

@@ -15,8 +15,10 @@ ENCODER_NAME = "encoder.onnx"
 DECODER_NAME = "decoder.onnx"
 FACTS_NAME = "trocr.json"
 TOKENIZER_NAME = "tokenizer.json"
-NETWORK_NAMES = (ENCODER_NAME, DECODER_NAME, f"{ENCODER_NAME}.data", f"{DECODER_NAME}.data")
-"""Graphs, and the weights of each as `beside` names them."""
+GRAPH_NAMES = (ENCODER_NAME, DECODER_NAME)
+_BESIDE = ".data"
+NETWORK_NAMES = (*GRAPH_NAMES, *(name + _BESIDE for name in GRAPH_NAMES))
+"""Graphs, and the file of the weights of each."""
 WeightType = Literal["float32", "int8"]
 _RANGES: dict[str, tuple[int, int]] = {
     "height": (1, 4096),
@@ -98,7 +100,7 @@ class TrocrFacts:
 
 def beside(graph: Path) -> Path:
     """The file of the weights of a graph."""
-    return graph.with_name(f"{graph.name}.data")
+    return graph.with_name(graph.name + _BESIDE)
 
 
 def is_exported(folder: Path) -> bool:
@@ -118,7 +120,7 @@ def read_facts(folder: Path) -> TrocrFacts:
     if found not in (1, FORMAT):
         hint = "export the model again with this version of quillread"
         raise ModelError(f"{path}: has format {found}, and this version reads 1 and {FORMAT}", hint=hint)
-    networks = NETWORK_NAMES if found == FORMAT else (ENCODER_NAME, DECODER_NAME)
+    networks = NETWORK_NAMES if found == FORMAT else GRAPH_NAMES
     for name in (*networks, TOKENIZER_NAME):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: lacks {name}", hint="it was not exported or copied whole: export it again")

@@ -1,5 +1,6 @@
 """What is kept of lines that are written side by side."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from quillread.models.trocr.onnx_folder import TrocrFacts
 from quillread.models.trocr.onnx_network import Cache, Next, OnnxTrocr
 from quillread.models.trocr.settings import GenerateConfig
 from quillread.recognize.trocr import onnx_backend
+from quillread.recognize.trocr.backend import LinePicture
 from quillread.recognize.trocr.bench import Bench, bytes_of_line
 from quillread.recognize.trocr.engine import TrocrEngine
 from quillread.recognize.trocr.onnx_backend import ExportedTrocr
@@ -89,6 +91,31 @@ def test_the_network_writes_what_it_sees_where_it_is_told(tmp_path: Path):
         assert all(np.array_equal(seen[at], one[0]) for seen, one in zip(both, alone, strict=True))
     assert not np.array_equal(both[0][0], both[0][2])
     assert all((each[1] == 7).all() for each in both)
+
+
+def test_calls_leave_each_other_their_room_and_share_none_while_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    network, made = OnnxTrocr(write_export(lively_of(write_trocr(tmp_path / "trocr")), tmp_path / "export"), 1), []
+    make = network.make_room
+    monkeypatch.setattr(network, "make_room", lambda lines: made.append(make(lines)) or made[-1])
+    pictures = [LinePicture(image, image) for image in IMAGES]
+    config = GenerateConfig(max_tokens=12)
+    wanted = [[text.tokens for text in line] for line in ExportedTrocr(network, config).write(pictures, 1)]
+    assert len({tuple(tokens) for (tokens,) in wanted}) > 1
+    made.clear()
+    backend, inner = ExportedTrocr(network, config), []
+
+    def interrupted() -> Iterator[LinePicture]:
+        yield from pictures[:9]  # the first of them are being written when the next is asked for
+        inner.extend(backend.write(pictures, 1))
+        yield pictures[9]
+
+    outer = backend.write(interrupted(), 1)
+    assert len(made) == 2
+    for found in (outer, inner, backend.write(pictures, 1)):
+        assert [[text.tokens for text in line] for line in found] == wanted
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("lines", [1, 2, 8])

@@ -17,6 +17,7 @@ from quillread.models.trocr.onnx_folder import (
     DECODER_NAME,
     ENCODER_NAME,
     FACTS_NAME,
+    GRAPH_NAMES,
     NETWORK_NAMES,
     TOKENIZER_NAME,
     read_facts,
@@ -59,7 +60,7 @@ def test_an_export_of_the_first_version_with_weights_in_its_graphs_is_read(
     folders: dict[str, Path], exports: dict[str, Path], tmp_path: Path
 ):
     copy(exports["small"], tmp_path)
-    for name in NETWORK_NAMES[:2]:
+    for name in GRAPH_NAMES:
         whole = onnx.load(str(tmp_path / name))  # with the tensors of the file beside it
         (tmp_path / f"{name}.data").unlink()
         (tmp_path / name).write_bytes(whole.SerializeToString())
@@ -67,7 +68,7 @@ def test_an_export_of_the_first_version_with_weights_in_its_graphs_is_read(
         OnnxTrocr(tmp_path, 1)
     path = tmp_path / FACTS_NAME
     path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 1'), encoding="utf-8")
-    assert describe(str(tmp_path)).size == sum((tmp_path / name).stat().st_size for name in NETWORK_NAMES[:2])
+    assert describe(str(tmp_path)).size == sum((tmp_path / name).stat().st_size for name in GRAPH_NAMES)
     model = load_trocr(folders["small"])
     assert compare(model, OnnxTrocr(tmp_path, 1)) == compare(model, OnnxTrocr(exports["small"], 1))
 
@@ -92,7 +93,7 @@ def test_an_encoder_that_gives_something_else_is_refused(exports: dict[str, Path
 
 
 def test_a_graph_holds_no_weights(exports: dict[str, Path]):
-    for name in NETWORK_NAMES[:2]:
+    for name in GRAPH_NAMES:
         graph = onnx.load(str(exports["small"] / name), load_external_data=False).graph
         assert all(len(tensor.raw_data) < 64 for tensor in graph.initializer)
         assert sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer) >= 20
