@@ -217,10 +217,11 @@ def _write_encoder(config: Any, state: Weights, tables: NDArray[np.float32], pat
     for i in range(encoder.num_hidden_layers):
         name = f"encoder.layers.{i}"
         y = graph.layer_norm(x, f"{name}.layernorm_before", encoder.layer_norm_eps)
-        parts = [f"{name}.attention.{part}_proj" for part in "qkv"]
         # Queries are divided by the root of their width.
-        y = graph.linear(y, parts, factors={parts[0]: each**-0.5})
-        mixed = graph.mix(graph.node("Split", [y], 3, axis=1), states, heads, heads * each)
+        factors = {f"{name}.attention.q_proj": each**-0.5}
+        # Three products: to split one takes longer.
+        parts = [graph.linear(y, [f"{name}.attention.{part}_proj"], factors=factors) for part in "qkv"]
+        mixed = graph.mix(parts, states, heads, heads * each)
         x = graph.one("Add", x, graph.linear(mixed, [f"{name}.attention.o_proj"]))
         y = graph.layer_norm(x, f"{name}.layernorm_after", encoder.layer_norm_eps)
         y = graph.activation(graph.linear(y, [f"{name}.mlp.fc1"]), encoder.hidden_act)
@@ -267,7 +268,7 @@ def _look_ahead(graph: _TrocrGraph, decoder: Any, x: str, states: int) -> dict[s
     outputs: dict[str, list[Any]] = {}
     for i in range(decoder.decoder_layers):
         name = f"decoder.model.decoder.layers.{i}.encoder_attn"
-        keys, values = graph.node("Split", [graph.linear(x, [f"{name}.k_proj", f"{name}.v_proj"])], 2, axis=1)
+        keys, values = (graph.linear(x, [f"{name}.{part}_proj"]) for part in "kv")
         graph.name(graph.heads(keys, into, [0, 2, 3, 1]), f"seen_keys_{i}")
         graph.name(graph.heads(values, into, [0, 2, 1, 3]), f"seen_values_{i}")
         outputs |= {f"seen_keys_{i}": [1, heads, each, states], f"seen_values_{i}": [1, heads, states, each]}
@@ -305,13 +306,13 @@ def _write_decoder(config: Any, state: Weights, path: Path, kind: WeightType) ->
         y = graph.linear(x, [f"{name}.encoder_attn.q_proj"], factors={f"{name}.encoder_attn.q_proj": each**-0.5})
         # All beams of a line look at the same image.
         mixed, look = graph.attend(graph.heads(y, per_line, [0, 2, 1, 3]), f"seen_keys_{i}", f"seen_values_{i}", width)
-        looks.append(_by_column(graph, look, grid))
+        looks.append(look)
         x = graph.one("Add", x, graph.linear(mixed, [f"{name}.encoder_attn.out_proj"]))
         x = graph.layer_norm(x, f"{name}.encoder_attn_layer_norm", 1e-5)
         y = graph.activation(graph.linear(x, [f"{name}.fc1"]), decoder.activation_function)
         x = graph.one("Add", x, graph.linear(y, [f"{name}.fc2"], least=_LEAST[decoder.activation_function]))
         x = graph.layer_norm(x, f"{name}.final_layer_norm", 1e-5)
-    graph.name(graph.one("Concat", *looks, axis=1), "attention")
+    graph.name(graph.one("MatMul", graph.one("Concat", *looks, axis=1), _columns(graph, config, grid)), "attention")
     _score(graph, x, texts)
     _save_decoder(graph, decoder, grid, path)
 
@@ -341,13 +342,10 @@ def _embed(graph: _TrocrGraph, decoder: Any) -> str:
     return graph.layer_norm(x, f"{prefix}.layernorm_embedding", 1e-5) if decoder.layernorm_embedding else x
 
 
-def _by_column(graph: _TrocrGraph, look: str, grid: tuple[int, int]) -> str:
-    """Sum attention over the rows of patches: (N, h, T, S) to (N, h, T, columns)."""
-    ends = [graph.numbers(key, [value], np.int64) for key, value in
-            (("first_patch", -grid[0] * grid[1]), ("behind", np.iinfo(np.int64).max), ("last_axis", -1))]  # fmt: skip
-    patches = graph.one("Slice", look, *ends)
-    table = graph.one("Reshape", patches, graph.numbers("patch_grid", [0, 0, -1, *grid], np.int64))
-    return graph.one("ReduceSum", table, graph.numbers("patch_rows", [3], np.int64), keepdims=0)
+def _columns(graph: _TrocrGraph, config: Any, grid: tuple[int, int]) -> str:
+    """A table that sums attention over the rows of patches, (S, columns): the special states count nowhere."""
+    patches = np.tile(np.eye(grid[1]), (grid[0], 1))
+    return graph.numbers("column_of_state", np.pad(patches, ((SPECIAL_PLACES[config.encoder.model_type], 0), (0, 0))))
 
 
 def _score(graph: _TrocrGraph, x: str, texts: str) -> None:

@@ -64,8 +64,8 @@ class Bench:
         facts = network.facts
         self.lengths = np.zeros(lines * beams, np.int64)
         """Known tokens of each text."""
-        shape = (lines * beams, facts.heads, 0, facts.head_width)
-        self._past = [np.zeros(shape, np.float32) for _ in range(2 * facts.layers)]
+        self._past = np.zeros((2 * facts.layers, lines * beams, facts.heads, 0, facts.head_width), np.float32)
+        """Keys and values of each layer by turns, a row each text."""
         self._seen = seen
         self.lines = lines
 
@@ -79,8 +79,7 @@ class Bench:
         for kept in self._seen:
             kept[target] = kept[source]
         length = int(self.lengths[self._rows(source)].max(initial=0))
-        for past in self._past:
-            past[self._rows(target), :, :length] = past[self._rows(source), :, :length]
+        self._past[:, self._rows(target), :, :length] = self._past[:, self._rows(source), :, :length]
         self.lengths[self._rows(target)] = self.lengths[self._rows(source)]
 
     def run(self, lines: int, tokens: Sequence[Sequence[int]]) -> Next:
@@ -95,8 +94,8 @@ class Bench:
         mask = np.full((texts, 1, most, known + most), NEVER, np.float32)
         mask[:, 0, :, :known][np.broadcast_to((np.arange(known) < lengths)[:, None], (texts, most, known))] = 0.0
         mask[:, 0, :, known:][:, np.tri(most, dtype=bool)] = 0.0
-        past = [np.ascontiguousarray(each[:texts, :, :known]) for each in self._past]
-        return self._network.step(padded, places, mask, past, [each[:lines] for each in self._seen])
+        past = np.ascontiguousarray(self._past[:, :texts, :, :known])
+        return self._network.step(padded, places, mask, list(past), [each[:lines] for each in self._seen])
 
     def keep(self, row: int, found: Next, count: int) -> None:
         """Make the first new tokens of a text known."""
@@ -111,35 +110,38 @@ class Bench:
         if (origins == np.arange(self._beams)).all():
             return
         rows, length = self._rows(at), int(self.lengths[at * self._beams])
-        for past in self._past:
-            past[rows, :, :length] = past[rows][origins, :, :length]
+        self._past[:, rows, :, :length] = self._past[:, rows, :, :length][:, origins]
 
-    def close(self, at: int, tokens: Sequence[int]) -> float | None:
-        """Log probability that a text of a line ends after some tokens; None if the decoder has no position to tell."""
+    def close(self, at: int, tokens: Sequence[int], known: int = 0) -> float | None:
+        """Log probability that a text of a line ends after some tokens; None if the decoder has no position to tell.
+
+        Args:
+            at: Place of the line.
+            tokens: Of the text, without the one that starts it.
+            known: How many of them, the one that starts the text included, are known of the first text of the line.
+        """
         facts = self._network.facts
         if len(tokens) >= facts.positions:
             return None
         whole = [facts.start, *tokens]
         count = len(whole)
-        mask = np.where(np.tri(count, dtype=bool), np.float32(0), NEVER)[None, None]
-        none = np.zeros((1, facts.heads, 0, facts.head_width), np.float32)
+        mask = np.where(np.tri(count, dtype=bool), np.float32(0), NEVER)[None, None, known:]
+        row = at * self._beams
         found = self._network.step(
-            np.array([whole]),
-            np.arange(count)[None],
+            np.array([whole[known:]]),
+            np.arange(known, count)[None],
             mask.astype(np.float32),
-            [none] * len(self._past),
+            list(np.ascontiguousarray(self._past[:, row : row + 1, :, :known])),
             [each[at : at + 1] for each in self._seen],
         )
         return log_sum(found.log_probs[0, -1, list(facts.ends)])
 
     def _make_room(self, length: int) -> None:
         """Let texts have so many tokens."""
-        room = self._past[0].shape[2]
-        if length <= room:
-            return
-        more = -(-(length - room) // _STEP) * _STEP
-        for i, past in enumerate(self._past):
-            self._past[i] = np.pad(past, ((0, 0), (0, 0), (0, more), (0, 0)))
+        room = self._past.shape[3]
+        if length > room:
+            more = -(-(length - room) // _STEP) * _STEP
+            self._past = np.pad(self._past, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
 
     def _rows(self, at: int) -> slice:
         return slice(at * self._beams, (at + 1) * self._beams)

@@ -83,4 +83,4 @@ class Greedy:
 
     def texts(self, at: int, bench: Bench) -> list[Written]:
         """What was written."""
-        return [written_of(self._last, self._ended, at, bench)]
+        return [written_of(self._last, self._ended, at, bench, int(bench.lengths[at]))]

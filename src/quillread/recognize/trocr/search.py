@@ -50,14 +50,22 @@ def tokens_of(text: Token | None) -> list[int]:
     return [each.token for each in text.chain()] if text is not None else []
 
 
-def written_of(last: Token | None, ended: bool, at: int, bench: Bench) -> Written:
-    """A text of the line at a place as the engine takes it; `last` is its last token, the one that ends it included."""
+def written_of(last: Token | None, ended: bool, at: int, bench: Bench, known: int = 0) -> Written:
+    """A text of the line at a place as the engine takes it.
+
+    Args:
+        last: Its last token, the one that ends it included.
+        ended: Whether it has ended.
+        at: Place of the line.
+        bench: Where that is.
+        known: As `Bench.close` takes it.
+    """
     chain = last.chain() if last is not None else []
     ends = [each.end_log_prob for each in chain]
     if ended:
         chain = chain[:-1]
     else:
-        after = bench.close(at, [each.token for each in chain])
+        after = bench.close(at, [each.token for each in chain], known)
         ends += [] if after is None else [after]
     looks = [each.look for each in chain]
     attention = np.stack(looks, axis=1) if looks else np.zeros((1, 0, 1), np.float32)
