@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.serve.access import accounts
-from quillread.serve.access.actor import Actor
+from quillread.serve.access.actor import Actor, Role
 from quillread.serve.access.tokens import make_token
 from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.home import Archive
@@ -181,7 +181,7 @@ def add_accounts(data: Path) -> str:
     with Archive(ServeConfig(data=data)) as archive, archive.database.write() as session:
         for role in ("admin", "editor", "reader", "none"):
             hashed = accounts.make_hash(role, PASSWORD)
-            user = accounts.add_user(session, role, accounts.check_role(role), hashed)
+            user = accounts.add_user(session, role, cast(Role, role), hashed)
             if role == "admin":
                 actor = Actor(user.name, "admin", user.id)
         return make_token(session, actor, "tests", "admin", None, 1)[1]

@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -98,4 +99,8 @@ def command_actor() -> "Actor":
     """Whoever runs the command, for the audit log."""
     from quillread.serve.access.actor import Actor
 
-    return Actor(f"{getpass.getuser()} (command line)"[:100])
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # in a container the number may belong to nobody who has a name
+        name = f"user {os.getuid()}"
+    return Actor(f"{name} (command line)"[:100])

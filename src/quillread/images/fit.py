@@ -14,6 +14,10 @@ from quillread.types import UInt8Image
 
 _WIDEST = 65_536
 """Most pixels of a line, for a compact model; a network's memory grows with them."""
+_INK = 0.35
+"""What counts as ink where it is asked how high the writing stands: not the grey of paper and shadows."""
+_MOST_ENLARGED = 1.35
+"""Lines are enlarged by no more: beyond, more lines of new hands are read wrongly than rightly."""
 _LARGEST_CANVAS = 4096
 """Most pixels of a side of TrOCR's canvas; its work grows with the square of the area."""
 
@@ -32,6 +36,10 @@ class InkConfig:
     """Brightness percentile taken for full ink."""
     min_contrast: float = 24.0
     """Least difference of paper and ink, in grey levels, that is stretched to the full range; keeps paper blank."""
+    spread: float = 0.0
+    """Standard deviation of the ink from the middle of the writing, as a share of the height, to which lines are
+    enlarged whose writing is lower: much paper was cut out with it. What is above and below is left out. 0 for never;
+    lines of IAM have 0.12 to 0.18."""
 
     def __post_init__(self) -> None:
         if not 16 <= self.height <= self.max_width <= _WIDEST:
@@ -40,6 +48,8 @@ class InkConfig:
             raise ConfigError("ink: ink_percentile must be below paper_percentile, both from 0 to 100")
         if self.min_contrast <= 0:
             raise ConfigError(f"ink.min_contrast must be above 0, got {self.min_contrast}")
+        if not 0 <= self.spread <= 0.5:
+            raise ConfigError(f"ink.spread must be from 0 to 0.5, got {self.spread}")
 
 
 def scale_to_height(image: NDArray[np.uint8], height: int, max_width: int) -> NDArray[np.uint8]:
@@ -64,13 +74,48 @@ def ink_pixels(image: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float3
 
     Returns:
         float32 (config.height, W2): 0 for paper, about 1 for ink, within -0.5 and 1.5. One pixel of the result is
-        H / config.height pixels of `image` (in x: W / W2).
+        W / W2 pixels of `image` in x, and as many in y, of which rows may be left out.
     """
-    grey = scale_to_height(to_grey(image), config.height, config.max_width)
+    grey = to_grey(image)
+    pixels = _measure(grey, config)
+    if config.spread > 0:
+        rows = _rows_of_writing(pixels, config.spread, grey.shape[0])
+        if rows.stop - rows.start < grey.shape[0]:
+            return _measure(grey[rows], config)
+    return pixels
+
+
+def _measure(grey: NDArray[np.uint8], config: InkConfig) -> NDArray[np.float32]:
+    grey = scale_to_height(grey, config.height, config.max_width)
     paper, ink = grey_percentiles(grey, (config.paper_percentile, config.ink_percentile))
     contrast = max(paper - ink, config.min_contrast)
     levels = np.arange(256, dtype=np.float32)
     return np.asarray(cv2.LUT(grey, ((np.float32(paper) - levels) / np.float32(contrast)).clip(-0.5, 1.5)), np.float32)
+
+
+def _rows_of_writing(pixels: NDArray[np.float32], spread: float, height: int) -> slice:
+    """The rows of a line image, `height` of them, that are to fill the height of a network.
+
+    The middle of the writing is that of the ink around each place, so that a line that rises is not taken for a high
+    one (compare the line normaliser of OCRopus and kraken).
+    """
+    h = pixels.shape[0]
+    inked = np.where(pixels > _INK, pixels, np.float32(0)).clip(None, 1)
+    places = (np.arange(h, dtype=np.float32) + 0.5) / h
+    ink, first, second = np.stack((np.ones_like(places), places, places**2)) @ inked  # moments of each column
+    total = float(ink.sum())
+    if total < 1:
+        return slice(0, height)
+    middle = float(first.sum()) / total
+    # A column with little ink around it has the middle of the whole line.
+    doubt = 0.1 * total / len(ink)
+    near, near_first = (cv2.GaussianBlur(each[None], (4 * h + 1, 1), 0.7 * h)[0] for each in (ink, first))
+    middles = (near_first + doubt * middle) / (near + doubt)
+    found = float((second - 2 * middles * first + middles**2 * ink).sum()) / total
+    enlarged = min(max(spread / max(found, 1e-6) ** 0.5, 1.0), _MOST_ENLARGED)
+    rows = round(height / enlarged)
+    top = min(max(round(middle * height - rows / 2), 0), height - rows)
+    return slice(top, top + rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ class WebConfig:
     """Larger files are refused."""
 
     private: bool = True
-    """Whether an address given may be one of a private network: not where strangers give it, as to a server. With
-    `allow=any` nobody is asked."""
+    """Whether an address given may be one of a private network: not where strangers give it, as to a server. Of no
+    effect with `allow=any`, which asks private ones, too."""
 
     def __post_init__(self) -> None:
         if self.allow not in (None, *get_args(Allow)):

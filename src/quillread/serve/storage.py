@@ -66,7 +66,9 @@ class Storage:
         Raises:
             OutputError: If there is no space, or the storage cannot be reached.
         """
-        with tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK) as spooled:
+        # Beside the files, if that is here: what is restored may be larger than the folder for temporary files.
+        folder = str(self._parts) if self._is_local else None
+        with tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK, dir=folder) as spooled:
             digest, size = hashlib.sha256(), 0
             for chunk in _chunks(content):
                 digest.update(chunk)

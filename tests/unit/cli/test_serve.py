@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from quillread.cli.main import main, make_parser
-from quillread.cli.serve_options import make_config
+from quillread.cli.serve_options import command_actor, make_config
 from quillread.errors import ConfigError, MissingExtraError
 from quillread.serve.config import ServeConfig
 
@@ -115,3 +115,12 @@ def test_a_password_that_is_none_makes_no_account(
     assert "a password has 8 to 1,000 characters" in capsys.readouterr().err
     assert main(["serve", "users", "list", *place]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_whoever_has_no_name_is_a_number_in_the_log(monkeypatch: pytest.MonkeyPatch):
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4321")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    monkeypatch.setattr("os.getuid", lambda: 4321)
+    assert command_actor().name == "user 4321 (command line)"

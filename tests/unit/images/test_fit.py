@@ -53,6 +53,60 @@ def test_the_image_is_not_written_into():
     assert np.array_equal(image, before)
 
 
+def writing(height: int, rows: tuple[int, int], width: int = 600, rise: int = 0) -> np.ndarray:
+    """Strokes between two rows of an image, each `rise` pixels higher at its end than at its beginning."""
+    image = np.full((height, width, 3), 220, np.uint8)
+    for x in range(20, width - 20, 12):
+        up = round(rise * x / width)
+        image[max(rows[0] - up, 0) : rows[1] - up, x : x + 4] = 40
+    return image
+
+
+def inked_rows(pixels: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(pixels.mean(1) > 0.05)
+
+
+def test_low_writing_is_enlarged_and_stays_in_the_middle():
+    image = writing(128, (60, 80))
+    as_is = ink_pixels(image, InkConfig(height=64))
+    larger = ink_pixels(image, InkConfig(height=64, spread=0.13))
+    assert larger.shape[0] == 64
+    assert larger.shape[1] / as_is.shape[1] == pytest.approx(1.35, abs=0.02)  # as much as any line
+    assert len(inked_rows(larger)) / len(inked_rows(as_is)) == pytest.approx(1.35, abs=0.15)
+    assert inked_rows(larger).mean() == pytest.approx(31.5, abs=1.5)
+
+
+def test_writing_is_enlarged_as_far_as_is_asked_for():
+    image = writing(128, (46, 82))  # rows of equal ink: their deviation is their number by the root of 12, 0.081
+    for spread, times in ((0.07, 1.0), (0.09, 1.11), (0.1, 1.23), (0.2, 1.35)):
+        pixels = ink_pixels(image, InkConfig(height=64, spread=spread))
+        assert pixels.shape[1] / 300 == pytest.approx(times, abs=0.02)
+
+
+def test_high_writing_is_left_as_it_is():
+    image = writing(128, (10, 120))
+    assert np.array_equal(ink_pixels(image, InkConfig(spread=0.13)), ink_pixels(image, InkConfig()))
+
+
+def test_rows_are_left_out_at_the_side_with_more_paper():
+    pixels = ink_pixels(writing(128, (4, 24)), InkConfig(height=64, spread=0.13))
+    assert inked_rows(pixels).min() == pytest.approx(2 * 1.35, abs=1.5)
+
+
+def test_a_line_that_rises_is_enlarged_as_one_that_does_not():
+    widths = [ink_pixels(writing(160, (90, 130), 1600, rise), InkConfig(spread=0.09)).shape[1] for rise in (0, 60)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    assert widths[0] > 600 * 1.1 * 48 / 160
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (3, 500), (60, 1)])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_images_with_nothing_to_enlarge_are_measured_all_the_same(shape: tuple[int, int], level: int):
+    image = np.full(shape, level, np.uint8)
+    image[0, 0] = 90
+    assert ink_pixels(image, InkConfig(spread=0.13)).shape[0] == 48
+
+
 def test_a_wide_line_is_narrowed_to_the_limit():
     assert scale_to_height(np.zeros((10, 1000), np.uint8), 48, 2000).shape == (48, 2000)
 
@@ -81,6 +135,12 @@ def test_an_image_of_another_form_is_refused(image: np.ndarray):
 def test_sizes_that_make_no_line_are_refused(changes: dict[str, int]):
     with pytest.raises(ConfigError, match="do not make a line image"):
         InkConfig(**changes)
+
+
+@pytest.mark.parametrize("spread", [-0.1, 0.6, float("nan")])
+def test_a_spread_that_no_writing_has_is_refused(spread: float):
+    with pytest.raises(ConfigError, match=r"ink\.spread must be from 0 to 0\.5"):
+        InkConfig(spread=spread)
 
 
 @given(

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from postgres import Server, postgres_server
 from serve_readers import frail
 
 from quillread.serve.access import accounts, passwords
+from quillread.serve.access.actor import Role
 from quillread.serve.app import make_app
 from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.home import DATABASE_NAME, Archive
@@ -135,7 +136,7 @@ def users(archive: Archive, cheap_passwords: None) -> dict[str, int]:
     with archive.database.write() as session:
         for role in ("admin", "editor", "reader", "none"):
             hashed = accounts.make_hash(role, PASSWORD)
-            ids[role] = accounts.add_user(session, role, accounts.check_role(role), hashed).id
+            ids[role] = accounts.add_user(session, role, cast(Role, role), hashed).id
     return ids
 
 

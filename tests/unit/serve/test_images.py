@@ -41,6 +41,15 @@ def test_a_page_is_shown_in_any_width(client: TestClient, page: int):
     assert opened(client.get(f"/api/v1/pages/{page}/thumbnail")).size == (320, 480)
 
 
+def test_a_page_larger_than_pillow_opens_by_itself_is_shown(
+    client: TestClient, page: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 600 // 2 - 1)  # from twice as many on it raises
+    answers = [client.get(f"/api/v1/pages/{page}/{place}") for place in ("image", "image?width=100")]
+    monkeypatch.undo()
+    assert [opened(answer).size for answer in answers] == [(400, 600), (100, 150)]
+
+
 def test_an_image_that_a_browser_has_is_not_sent_again(client: TestClient, page: int):
     for place in ("image", "image?width=100", "thumbnail", "original"):
         answer = client.get(f"/api/v1/pages/{page}/{place}")

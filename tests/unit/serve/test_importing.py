@@ -381,6 +381,17 @@ def test_bombs_are_refused_before_they_are_unpacked(
     assert upload(client, collection, {"a.zip": bytes(claimed)}).status_code in (400, 413)
 
 
+@pytest.mark.parametrize("place", [10**9, 2**63 - 1, 2**64 - 1])
+def test_a_zip_whose_end_lies_behind_it_is_damaged(client: TestClient, collection: int, place: int):
+    content = zipped({"a.png": picture()})
+    at = content.rfind(b"PK\x05\x06")
+    answer = upload(
+        client, collection, {"a.zip": content[:at] + struct.pack("<4sIQI", b"PK\x06\x07", 0, place, 1) + content[at:]}
+    )
+    assert answer.status_code == 400
+    assert "its end is not where it says" in answer.json()["detail"]
+
+
 def test_a_zip_without_images_fails_and_says_so(client: TestClient, collection: int, bring: Import):
     job = bring({"a.zip": zipped({"a.xml": layout("page", "a.png"), "b.txt": b"text"})})
     assert job["state"] == "failed"

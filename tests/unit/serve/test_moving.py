@@ -163,6 +163,31 @@ def test_the_original_of_pages_in_the_bin_is_for_editors(
     assert reader.get(f"/api/v1/pages/{kept}/original").status_code == 200
 
 
+def test_what_is_in_the_bin_is_for_editors(archive: Archive, log_in: LogIn, users: dict[str, int], make_page: MakePage):
+    admin, reader, editor = log_in("admin"), log_in("reader"), log_in("editor")
+    collection = make_collection(admin, "Here")
+    document = make_document(admin, collection, "a")
+    page = make_page(document)
+    of_page = [f"pages/{page}", *(f"pages/{page}/{what}" for what in ("image", "thumbnail")), f"iiif/{page}/info.json"]
+    of_document = [*of_page, f"documents/{document}", f"documents/{document}/pages"]
+    of_collection = [*of_document, f"collections/{collection}", f"collections/{collection}/documents"]
+
+    def check(paths: list[str], status: int) -> None:
+        assert {path: reader.get(f"/api/v1/{path}").status_code for path in paths} == dict.fromkeys(paths, status)
+        assert {path: editor.get(f"/api/v1/{path}").status_code for path in paths} == dict.fromkeys(paths, 200)
+
+    check(of_collection, 200)
+    for binned, paths in ((f"pages/{page}", of_page), (f"documents/{document}", of_document)):
+        admin.delete(f"/api/v1/{binned}")
+        check(paths, 404)
+        admin.post(f"/api/v1/{binned}/restore")
+        check(paths, 200)
+    admin.delete(f"/api/v1/collections/{collection}")
+    check(of_collection, 404)
+    listed = [client.get("/api/v1/collections?deleted=true").json()["items"] for client in (reader, editor, admin)]
+    assert [[one["id"] for one in items] for items in listed] == [[], [collection], [collection]]
+
+
 def test_a_job_reads_pages_that_were_moved_meanwhile_and_tells_where_they_are(
     archive: Archive, client: TestClient, crew: Crew
 ):

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from quillread.serve.archive import teaching
 from quillread.serve.archive.documents import move_document
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.lines import save_text
-from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, choose_lines, suggest_lines
+from quillread.serve.archive.suggesting import Candidate, Coverage, choose_by_page, suggest_lines
 from quillread.serve.archive.teaching import CURVE, Checked, checked_lines, choose_review, hold_back, taught_before
 from quillread.serve.database.base import now
 from quillread.serve.database.schema import Blob, Document, Line, LineVersion, Model, Page, Region
@@ -178,23 +180,29 @@ def candidate(id: int, text: str, error: float = 0.1, page: int = 1) -> Candidat
     return Candidate(id, page, text, error)
 
 
+def chosen(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[int]:
+    """Ids of lines that are chosen where each is a page of its own."""
+    alone = [replace(line, page_id=line.id) for line in lines]
+    return [line.id for line in choose_by_page(alone, taught, count)]
+
+
 def test_of_equal_lines_that_with_more_errors_teaches_more():
-    assert [line.id for line in choose_lines([candidate(1, "abc", 0.05), candidate(2, "abc", 0.2)], [], 1)] == [2]
+    assert chosen([candidate(1, "abc", 0.05), candidate(2, "abc", 0.2)], [], 1) == [2]
 
 
 def test_of_lines_as_doubtful_that_unlike_what_was_taught_teaches_more():
     lines = [candidate(1, "the same words"), candidate(2, "quite othr text")]
-    assert [line.id for line in choose_lines(lines, ["the same words"] * 3, 1)] == [2]
+    assert chosen(lines, ["the same words"] * 3, 1) == [2]
 
 
 def test_a_letter_that_was_rarely_taught_counts():
     lines = [candidate(1, "abcabd"), candidate(2, "abcabß")]
-    assert [line.id for line in choose_lines(lines, ["abcabdabd"] * 5, 1)] == [2]
+    assert chosen(lines, ["abcabdabd"] * 5, 1) == [2]
 
 
 def test_lines_that_are_chosen_differ():
     lines = [candidate(1, "abc def"), candidate(2, "abc def"), candidate(3, "ghi jk", 0.09)]
-    assert {line.id for line in choose_lines(lines, [], 2)} in ({1, 3}, {2, 3})
+    assert set(chosen(lines, [], 2)) in ({1, 3}, {2, 3})
 
 
 def test_the_lazy_choice_is_that_of_looking_at_all():
@@ -206,7 +214,7 @@ def test_the_lazy_choice_is_that_of_looking_at_all():
         rest.remove(best)
         coverage.add(best.text)
         wanted.append(best.id)
-    assert [line.id for line in choose_lines(lines, [], 6)] == wanted
+    assert chosen(lines, [], 6) == wanted
 
 
 def test_lines_are_suggested_page_by_page_in_reading_order():

@@ -6,7 +6,7 @@ from typing import cast
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from quillread.serve.access.actor import ROLES, Role
+from quillread.serve.access.actor import Role
 from quillread.serve.access.passwords import hash_password
 from quillread.serve.config import ServeConfig
 from quillread.serve.database.schema import LoginSession, Membership, User
@@ -159,17 +159,6 @@ def list_members(session: Session, collection_id: int) -> list[tuple[User, Role,
         role = user.role if user.role == "admin" else own.get(user.id, user.role)
         found.append((user, cast(Role, role), user.id in own))
     return found
-
-
-def check_role(role: str) -> Role:
-    """A role by its name.
-
-    Raises:
-        RequestError: If there is none.
-    """
-    if role not in ROLES:
-        raise RequestError(f"{role!r} is not a role", hint=", ".join(ROLES))
-    return role
 
 
 def _keep_admin(session: Session, user: User) -> None:

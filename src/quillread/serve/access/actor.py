@@ -19,6 +19,11 @@ def least(first: Role, second: Role) -> Role:
     return min(first, second, key=ROLES.index)
 
 
+def at_least(role: Role) -> tuple[Role, ...]:
+    """A role and those that allow more."""
+    return ROLES[ROLES.index(role) :]
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Whoever makes a request: the one person on loopback, a user who is logged in, a token, or a link."""
@@ -59,7 +64,7 @@ class Actor:
         has = self.role_in(session, collection_id)
         if has == "none":
             raise NotFoundError(f"there is no collection {collection_id}", code="gone")
-        if ROLES.index(has) < ROLES.index(role):
+        if has not in at_least(role):
             raise DeniedError(f"{self.name} is {has} of this collection, and {role} is needed", code="denied")
 
     def check_all(self, role: Role) -> None:
@@ -69,23 +74,24 @@ class Actor:
             DeniedError: If they have less.
         """
         has = least(self.role, self.limit) if self.collection_id is None else "none"
-        if ROLES.index(has) < ROLES.index(role):
+        if has not in at_least(role):
             who = f"the token is for collection {self.collection_id}" if self.collection_id else f"{self.name} is {has}"
             if has == "none" and not self.collection_id:
                 who = f"{self.name} has no role in the archive as a whole"
             raise DeniedError(f"{who}, and {role} of all collections is needed", code="denied")
 
-    def visible(self) -> ColumnElement[bool]:
-        """The condition on `Collection` for those that they may see."""
-        if self.limit == "none":
+    def visible(self, role: Role = "reader") -> ColumnElement[bool]:
+        """The condition on `Collection` for those that they may see, or have more of a role in."""
+        enough = at_least(role)
+        if self.limit not in enough:
             return false()
         own = true() if self.collection_id is None else Collection.id == self.collection_id
         if self.user_id is None or self.role == "admin":
-            return own
+            return own if self.role in enough else false()
         mine = select(Membership.collection_id).where(Membership.user_id == self.user_id)
-        if self.role == "none":
-            return own & Collection.id.in_(mine.where(Membership.role != "none"))
-        return own & ~Collection.id.in_(mine.where(Membership.role == "none"))
+        if self.role not in enough:
+            return own & Collection.id.in_(mine.where(Membership.role.in_(enough)))
+        return own & ~Collection.id.in_(mine.where(Membership.role.not_in(enough)))
 
 
 OWNER = Actor("owner")

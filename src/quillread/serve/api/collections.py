@@ -70,7 +70,9 @@ def list_collections(
 ) -> CollectionList:
     """List the collections that one may see, in the order in which they were made; or those in the bin."""
     with archive.database.read() as session:
-        chosen = select(Collection).where(actor.visible(), Collection.id > (after or 0))
+        chosen = select(Collection).where(
+            actor.visible("editor" if deleted else "reader"), Collection.id > (after or 0)
+        )
         chosen = chosen.where(Collection.deleted.is_not(None) if deleted else Collection.deleted.is_(None))
         found = session.scalars(chosen.order_by(Collection.id).limit(limit + 1)).all()
         items = _shown(session, actor, list(found[:limit]))

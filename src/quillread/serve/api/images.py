@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from quillread.serve.access.actor import ROLES, Actor
+from quillread.serve.access.actor import Actor, at_least
 from quillread.serve.api.request import TheActor, TheArchive
 from quillread.serve.archive.find import find_page
 from quillread.serve.archive.home import Archive
@@ -146,7 +146,7 @@ def _may_see_all(session: Session, actor: Actor, original: Blob) -> bool:
     chosen = select(Page.source_index, Collection.id, is_binned).join(Page.document).join(Document.collection)
     pages = session.execute(chosen.where(Page.source == original.sha256).distinct()).all()
     roles = {id: actor.role_in(session, id) for id in {id for _, id, _ in pages}}
-    seen = {i for i, id, binned in pages if ROLES.index(roles[id]) >= ROLES.index("editor" if binned else "reader")}
+    seen = {i for i, id, binned in pages if roles[id] in at_least("editor" if binned else "reader")}
     return all(i in seen for i, _, _ in pages)
 
 

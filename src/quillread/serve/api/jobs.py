@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, model_validator
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quillread.serve.access.actor import ROLES, Actor, Role
@@ -230,8 +230,4 @@ def _find_exported(session: Session, actor: Actor, body: NewExport) -> tuple[int
 def _visible(actor: Actor) -> Any:
     """The condition on jobs for those that someone may see."""
     seen = Job.collection_id.in_(select(Collection.id).where(actor.visible()))
-    if actor.is_link:
-        return seen & (Job.token_id == actor.token_id)
-    if actor.role == "admin" and actor.collection_id is None:
-        return or_(seen, Job.collection_id.is_(None))
-    return seen
+    return seen & (Job.token_id == actor.token_id) if actor.is_link else seen

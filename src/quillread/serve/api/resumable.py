@@ -82,7 +82,7 @@ class UploadFolder(TusStorage):  # type: ignore[misc]  # the library has no type
         part.replace(self._about(uid))
 
     def expire(self) -> None:
-        """Drop uploads that nobody has gone on with for a week."""
+        """Drop files of uploads that nobody has written to for a week: by then they take no more."""
         before = time.time() - _KEPT_DAYS * 86_400
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):

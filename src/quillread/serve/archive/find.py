@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from quillread.serve.access.actor import Actor, Role
+from quillread.serve.access.actor import Actor, Role, at_least
 from quillread.serve.database.base import Base
 from quillread.serve.database.schema import Collection, Document, Line, Page, Region
 from quillread.serve.faults import NotFoundError
@@ -24,7 +24,7 @@ def find_collection(
         actor: Who asks.
         id: Of the collection.
         role: That the actor must have in it.
-        deleted: Whether one in the bin will do.
+        deleted: Whether one in the bin will do; what is in there is for editors.
 
     Raises:
         NotFoundError: If there is none, or the actor may not know of it.
@@ -32,7 +32,7 @@ def find_collection(
     """
     collection = _get(session, Collection, id)
     actor.check(session, collection.id, role)
-    if collection.deleted and not _may_be_binned(actor, deleted):
+    if collection.deleted and not (deleted and _sees_bin(session, actor, id)):
         raise NotFoundError(f"collection {id} is in the bin", hint="restore it first", code="gone")
     return collection
 
@@ -41,7 +41,7 @@ def find_document(session: Session, actor: Actor, id: int, role: Role = "reader"
     """Find a document; see `find_collection`."""
     document = _get(session, Document, id)
     find_collection(session, actor, document.collection_id, role, deleted=deleted)
-    if document.deleted and not _may_be_binned(actor, deleted):
+    if document.deleted and not (deleted and _sees_bin(session, actor, document.collection_id)):
         raise NotFoundError(f"document {id} is in the bin", hint="restore it first", code="gone")
     return document
 
@@ -49,8 +49,8 @@ def find_document(session: Session, actor: Actor, id: int, role: Role = "reader"
 def find_page(session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False) -> Page:
     """Find a page; see `find_collection`."""
     page = _get(session, Page, id)
-    find_document(session, actor, page.document_id, role, deleted=deleted)
-    if page.deleted and not _may_be_binned(actor, deleted):
+    document = find_document(session, actor, page.document_id, role, deleted=deleted)
+    if page.deleted and not (deleted and _sees_bin(session, actor, document.collection_id)):
         raise NotFoundError(f"page {id} is in the bin", hint="restore it first", code="gone")
     return page
 
@@ -58,8 +58,8 @@ def find_page(session: Session, actor: Actor, id: int, role: Role = "reader", *,
 def find_line(session: Session, actor: Actor, id: int, role: Role = "reader", *, deleted: bool = False) -> Line:
     """Find a line; see `find_collection`."""
     line = _get(session, Line, id)
-    find_page(session, actor, line.page_id, role)
-    if line.deleted and not _may_be_binned(actor, deleted):
+    page = find_page(session, actor, line.page_id, role)
+    if line.deleted and not (deleted and _sees_bin(session, actor, page.document.collection_id)):
         raise NotFoundError(f"line {id} was deleted", hint="restore it first", code="gone")
     return line
 
@@ -76,9 +76,8 @@ def is_id(id: int) -> bool:
     return 0 < id < _MOST_ID
 
 
-def _may_be_binned(actor: Actor, deleted: bool) -> bool:
-    """Whether one in the bin will do; a link shows none."""
-    return deleted and not actor.is_link
+def _sees_bin(session: Session, actor: Actor, collection_id: int) -> bool:
+    return actor.role_in(session, collection_id) in at_least("editor")
 
 
 def _get(session: Session, kind: type[_Row], id: int) -> _Row:

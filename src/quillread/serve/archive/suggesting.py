@@ -79,30 +79,6 @@ class Coverage:
         return self._weights.get(name, 0.0) / (1 + self._taught[name])
 
 
-def choose_lines(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[Candidate]:
-    """Choose the lines that teach most, one after the other.
-
-    Args:
-        lines: To choose from.
-        taught: Texts of the lines that are checked.
-        count: How many.
-    """
-    coverage = Coverage(lines, taught)
-    # Gains only fall as lines are chosen, so those of lines that are not at the top need no look (lazy greedy).
-    heap = [(-coverage.gain(line), place) for place, line in enumerate(lines)]
-    heapq.heapify(heap)
-    chosen: list[Candidate] = []
-    while heap and len(chosen) < count:
-        _, place = heapq.heappop(heap)
-        gain = -coverage.gain(lines[place])
-        if heap and gain > heap[0][0]:
-            heapq.heappush(heap, (gain, place))
-            continue
-        chosen.append(lines[place])
-        coverage.add(lines[place].text)
-    return chosen
-
-
 def choose_by_page(lines: Sequence[Candidate], taught: Iterable[str], count: int) -> list[Candidate]:
     """Choose lines that teach much, some of a page together: the pages whose best lines teach most come first.
 
@@ -115,6 +91,7 @@ def choose_by_page(lines: Sequence[Candidate], taught: Iterable[str], count: int
     pages: dict[int, list[Candidate]] = {}
     for line in lines:
         pages.setdefault(line.page_id, []).append(line)
+    # Gains only fall as lines are chosen, so those of pages that are not at the top need no look (lazy greedy).
     heap = [(-_worth(coverage, part), page) for page, part in pages.items()]
     heapq.heapify(heap)
     chosen: list[Candidate] = []

@@ -110,7 +110,7 @@ def _check_directory(file: BinaryIO, limits: ServeLimits) -> None:
         raise RequestError("the zip is damaged: it has no end", hint="upload it again", code="zip-damaged")
     count, length = (int.from_bytes(end[place + at : place + at + n], "little") for at, n in ((10, 2), (12, 4)))
     if end[max(0, place - 20) : place].startswith(b"PK\x06\x07"):
-        file.seek(int.from_bytes(end[place - 12 : place - 4], "little"))
+        file.seek(min(size, int.from_bytes(end[place - 12 : place - 4], "little")))
         wide = file.read(56)
         if not wide.startswith(b"PK\x06\x06"):
             message = "the zip is damaged: its end is not where it says"

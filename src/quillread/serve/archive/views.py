@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from quillread.errors import ImageError
+from quillread.images.quiet import quiet_pillow
 from quillread.types import UInt8Image
 
 THUMBNAIL = (320, 640)
@@ -141,7 +142,8 @@ class ViewCache:
 
 
 def _decode(path: Path, scale: int) -> Image.Image:
-    with path.open("rb") as file, Image.open(file, formats=("JPEG",)) as image:
+    # How large a page may be was decided when it was imported.
+    with quiet_pillow, path.open("rb") as file, Image.open(file, formats=("JPEG",)) as image:
         full = image.size
         if scale > 1:
             image.draft(None, (max(1, full[0] // scale), max(1, full[1] // scale)))

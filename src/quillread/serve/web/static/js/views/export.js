@@ -9,7 +9,7 @@ import { tellJob } from "./jobs.js";
 
 const FORMATS = ["txt", "docx", "pdf", "md", "page", "alto", "hocr", "json", "csv", "page-zip", "jsonl", "parquet"];
 const TRUTH = ["page-zip", "jsonl", "parquet"];
-const READABLE = ["txt", "md", "page", "alto", "hocr", "json", "csv", "jsonl"];
+const READABLE = ["txt", "md", "page", "alto", "hocr", "json", "csv"];
 const SHOWN = 6000; // characters of a preview
 
 /**
@@ -52,7 +52,7 @@ export async function exportDialog(scope) {
   async function showPreview(name) {
     preview.hidden = false;
     if (sample === undefined || !READABLE.includes(name)) {
-      preview.textContent = t(`format.${name}.more`);
+      preview.textContent = t(`format.${name}.${READABLE.includes(name) ? "for" : "more"}`);
       return;
     }
     preview.textContent = "…";
