@@ -62,7 +62,7 @@ def make_views(config: TrainConfig, family: TrocrFamily, teacher: OnnxBackend, c
     """Write the pixels of distorted lines, and the likeliest classes of their columns."""
     lines = open_lines(config, family.form, open_sources(config))
     sampler = PlanSampler(lines.plan)
-    loader = make_loader(LineDataset(lines.sources, family.form), sampler, 0, pin=False)
+    loader = make_loader(LineDataset(lines.sources, lines.usable, family.form), sampler, 0, pin=False)
     folder.mkdir(parents=True, exist_ok=True)
     canvas = config.trocr.canvas
     assert canvas is not None

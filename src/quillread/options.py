@@ -25,6 +25,8 @@ from quillread.pages.segment import segmenter_content
 from quillread.version import __version__
 
 MOST_VARIANTS = 7
+MOST_THREADS = 1024
+"""No machine has more cores."""
 _NONE = "none"
 _SHIPPED = (*SHIPPED, AUTO_MODEL, *SHIPPED_LANGUAGES, AUTO, _NONE)
 _SEVERAL = ("models", "lm", "lexicons")
@@ -57,7 +59,8 @@ class ReadOptions:
     variants: int = 1
     """Look at each line in so many ways, sheared and stretched a little, and let them vote: 1 to 7."""
     threads: int = 0
-    """CPU threads of the line finder, the models and OpenCV; 0 for all cores. They change no result."""
+    """CPU threads of the line finder, the models and OpenCV; 0 for all cores, up to 1024. Models have no more of
+    them than there are cores. They change no result."""
     pages: str | None = None
     """Pages of each document, such as "2-5,9" or "10-"; all if not given."""
     segmenter: str = "neural"
@@ -85,6 +88,8 @@ class ReadOptions:
             raise ConfigError(f"variants must be 1 to {MOST_VARIANTS}, got {self.variants}")
         if self.threads < 0:
             raise ConfigError(f"threads must be at least 0, got {self.threads}")
+        if self.threads > MOST_THREADS:
+            raise ConfigError(f"threads must be at most {MOST_THREADS}, got {self.threads}")
         if self.lines and self.segmentation is not None:
             raise ConfigError("lines and segmentation exclude each other: images of lines need no segmentation")
         self.language()

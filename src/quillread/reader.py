@@ -26,6 +26,7 @@ from quillread.recognize.ensemble import EnsembleReader, LineReader
 from quillread.recognize.load import load_all
 from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Region, Scan, Transcript, UInt8Image
 from quillread.version import __version__
+from quillread.worker import at_most_cores
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Reader:
     ) -> None:
         self.options = (options or ReadOptions()).changed(**changes)
         if self.options.threads:
-            cv2.setNumThreads(self.options.threads)  # OpenCV knows threads of the whole process only
+            cv2.setNumThreads(at_most_cores(self.options.threads))  # OpenCV knows threads of the whole process only
         self._is_named = recognizer is None
         lines = recognizer or _load_lines(self.options)
         self._truth = GroundTruth(self.options.segmentation) if self.options.segmentation else None

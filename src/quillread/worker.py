@@ -44,6 +44,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def at_most_cores(threads: int) -> int:
+    """Threads that are asked for, at most one a core, as more take minutes to wait for each other; 0 stays."""
+    return min(threads, usable_cores())
+
+
 Parts = Sequence[bytes | bytearray | memoryview]
 """A message as it travels: the pickle, then its buffers."""
 

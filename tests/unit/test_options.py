@@ -103,6 +103,7 @@ def test_options_cannot_be_written_to():
         ({"read": {"web": {"allow": "some"}}}, "read.web.allow: 'some' is not one of"),
         ({"threads": "2"}, "threads: expected int, got '2'"),
         ({"threads": -1}, "threads must be at least 0, got -1"),
+        ({"threads": 9999}, "threads must be at most 1024, got 9999"),
         ({"variants": 8}, "variants must be 1 to 7, got 8"),
         ({"models": []}, "models: name at least one"),
         ({"models": ["auto", "open"]}, "models: auto chooses by itself, and must stand alone, got auto, open"),

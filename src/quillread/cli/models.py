@@ -6,10 +6,12 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from quillread import config
 from quillread.cli.options import positive_number
 from quillread.cli.progress import say, tell_seen
+from quillread.cli.targets import target_path
 from quillread.errors import ModelError, UsageError
 from quillread.extras import require
 from quillread.files import naming, unfinished_folder
@@ -37,12 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text = "copy a TrOCR model whose weights are a pickle, with its weights as safetensors"
     convert = actions.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
     convert.add_argument("source", metavar="SRC", help="folder, or org/name@revision of the Hugging Face hub")
-    convert.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    convert.add_argument("target", metavar="DEST", type=target_path, help="folder to make")
     convert.set_defaults(run=run_convert)
     text = "export a TrOCR model: it is read without torch, and faster on a CPU with eight-bit weights"
     export = actions.add_parser("export", help=text, description=f"{text[0].upper()}{text[1:]}.")
     export.add_argument("source", metavar="SRC", help="folder, or org/name@revision of the Hugging Face hub")
-    export.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    export.add_argument("target", metavar="DEST", type=target_path, help="folder to make")
     export.add_argument("--to", choices=("onnx",), default="onnx", help="form to export to (default: %(default)s)")
     export.add_argument(
         "--weights",
@@ -55,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text = "copy a compact model with eight-bit weights: a quarter of the size, faster on a CPU"
     quantise = actions.add_parser("quantise", help=text, description=f"{text[0].upper()}{text[1:]}.")
     quantise.add_argument("source", metavar="SRC", help="name or folder of a compact model")
-    quantise.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    quantise.add_argument("target", metavar="DEST", type=target_path, help="folder to make")
     quantise.add_argument(
         "--data",
         action="append",
@@ -91,7 +93,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN|MODEL",
         help="folder of a run; or two models and more: the mean of their weights, in place of that of checkpoints",
     )
-    average.add_argument("target", type=Path, metavar="DEST", help="folder to make")
+    average.add_argument("target", type=target_path, metavar="DEST", help="folder to make")
     average.add_argument(
         "--last", type=positive_number, default=2, metavar="N", help="how many checkpoints (default: %(default)s)"
     )
@@ -108,7 +110,7 @@ def _add_adapter(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="folder of a run with tuning.lora, of one of its checkpoints, or of adapters that PEFT or this command "
         "wrote",
     )
-    adapter.add_argument("target", metavar="DEST", type=Path, help="folder to make")
+    adapter.add_argument("target", metavar="DEST", type=target_path, help="folder to make")
     adapter.add_argument(
         "--base",
         metavar="NAME",
@@ -140,10 +142,18 @@ def run_show(args: argparse.Namespace) -> int:
         if entry.info.family == "trocr":
             exported = is_exported(entry.folder)
             record |= {"export": config.dump(read_facts(entry.folder))} if exported else summarise(entry.folder)
-        print(json.dumps(record, ensure_ascii=False, indent=2))
+        print(_as_json(record, args.model))
     else:
         print(card.read_text(encoding="utf-8", errors="replace"), end="")
     return 0
+
+
+def _as_json(record: dict[str, Any], name: str) -> str:
+    try:
+        return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+    except ValueError as error:
+        message = f"{name}: its settings hold a number that is not finite, for which JSON has no form"
+        raise ModelError(message, hint="take the settings of the model that this one is from") from error
 
 
 def run_convert(args: argparse.Namespace) -> int:
@@ -240,6 +250,12 @@ def run_calibrate(args: argparse.Namespace) -> int:
     from quillread.train.lines import open_validation, pair_up
     from quillread.types import Calibration
 
+    name = str(args.folder)
+    if name in SHIPPED and not args.folder.is_dir():
+        raise UsageError(
+            f"{name}: ships with quillread, so its confidences are those of all who use it",
+            hint=f"copy {resolve(name)}, and name the copy",
+        )
     info = read_info(args.folder)
     recognizer = load(str(args.folder.absolute()))  # a bare name may be that of a model that ships
     recognizer.info = replace(info, line_calibration=Calibration(), word_calibration=Calibration())
@@ -248,7 +264,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     read = [recognizer.read([sample.image for sample in part.samples]) for part in sets]
     before = (info.line_calibration, info.word_calibration)
     pairs = list(pair_up(sets, read))
-    of_lines, of_words = fit_calibrations(pairs, before if before[0] != Calibration() else None)
+    of_lines, of_words = fit_calibrations(pairs, before if any(each != Calibration() for each in before) else None)
     if (of_lines, of_words) == before:
         few = f"these {len(pairs)} lines are fewer than {FEWEST}, which it takes to fit"
         say(f"the confidences stay: {few if len(pairs) < FEWEST else 'a fit to these lines foretells no better'}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from quillread.cli.progress import ProgressLine
+from quillread.cli.targets import target_path
 from quillread.config import apply_overrides, build, read_yaml
 from quillread.extras import require, require_fonts
 
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--lines", action="append", default=[], metavar="SPEC", help="lines to compose synthetic pages of"
     )
     parser.add_argument("--validation", action="append", default=[], metavar="DIR", help="validation pages")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--output", type=target_path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="any setting, as a.b=c"

@@ -6,6 +6,7 @@ when its document is closed, and takes the next one, as starting a process takes
 
 import atexit
 import os
+import signal
 import threading
 import weakref
 from pathlib import Path
@@ -16,6 +17,9 @@ from quillread.images.document import DAMAGED, Pages
 from quillread.images.opening import Opening
 from quillread.processes import Limits, Worker
 from quillread.types import UInt8Image
+
+_CRASHES = [signal.strsignal(number) for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)]
+"""Ends of a process that tell of a fault; of others, as of an abort, a lack of memory may be the cause."""
 
 
 class _Job(NamedTuple):
@@ -131,11 +135,13 @@ def _explain(error: WorkerError, where: str, opening: Opening) -> ImageError:
     if isinstance(error, WorkerTimeoutError):
         hint = "raise read.max_seconds if the file is to be trusted"
         return ImageError(f"{where}: takes longer than the {config.max_seconds:g} seconds allowed to decode", hint=hint)
+    if crash := next((name for name in _CRASHES if error.message.endswith(f"crashed: {name}")), None):
+        return ImageError(f"{where}: its decoder crashed: {crash}", hint=DAMAGED)
     megabytes = f"{config.max_memory / 1e6:,.0f} MB of memory"
     if isinstance(error, WorkerMemoryError):
         message = f"{where}: needs more than the {megabytes} allowed to decode"
         return ImageError(message, hint=f"{limits} if the file is to be trusted")
-    message = f"{where}: cannot be decoded within {megabytes}: {error.message}"  # some decoders crash where it ends
+    message = f"{where}: cannot be decoded within {megabytes}: {error.message}"  # some decoders abort where it ends
     return ImageError(message, hint=f"{DAMAGED}; or {limits}")
 
 

@@ -82,6 +82,7 @@ class PicturePages:
     def paper_size(self, index: int) -> tuple[float, float] | None:
         """Tell the size from the resolution that a scanner wrote; cameras write 72 or 96 dpi, which say nothing."""
         with self._open(self._frames[index]) as image:
+            self._check_size(image, "")
             across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
             if not all(_LEAST_DPI <= value <= _MOST_DPI for value in (across, down)):
                 return None
@@ -115,7 +116,7 @@ class PicturePages:
                 image = stack.enter_context(self._open(self._frames[index]))
             except FAULTS as error:
                 raise unsupported_tiff(self._source, self._frames[index], where) or error from error
-            check_size(*image.size, _memory_for(image), self._config, where, "scan at a lower resolution")
+            self._check_size(image, where)
             if image.format == "GIF" and image.width * image.height > _GIF_PIXELS * self._byte_count():
                 message = f"{where}: {image.width} x {image.height} pixels cannot come of {self._byte_count():,} bytes"
                 raise ImageError(message, hint=DAMAGED)
@@ -131,6 +132,12 @@ class PicturePages:
                 log.warning("%s: the file lacks its end; its pixels are all there", where)
                 image = whole
             return _to_rgb(_turn_upright(image), greys)
+
+    def _check_size(self, image: Image.Image, where: str) -> None:
+        hint = "scan at a lower resolution"
+        check_size(*image.size, _memory_for(image, turned=False), self._config, where, hint)
+        # Only now: for the EXIF data of a PNG, which may come last, Pillow decodes all of it.
+        check_size(*image.size, _memory_for(image, turned=_turn_of(image) is not None), self._config, where, hint)
 
     def _byte_count(self) -> int:
         return len(self._source) if isinstance(self._source, bytes) else self._source.stat().st_size
@@ -280,10 +287,10 @@ def _greys_of(image: Image.Image) -> _Greys:
     return _Greys(is_min_white(image), image.mode == "I" and is_unsigned(image))
 
 
-def _memory_for(image: Image.Image) -> int:
+def _memory_for(image: Image.Image, *, turned: bool) -> int:
     """Bytes that the pixels of an image and of the page take at most at a time."""
     stored = _PIXEL_BYTES.get(image.mode, 4) * image.width * image.height
-    return stored + max(3 * image.width * image.height, stored if _turn_of(image) else 0)
+    return stored + max(3 * image.width * image.height, stored if turned else 0)
 
 
 def _to_rgb(image: Image.Image, greys: _Greys) -> UInt8Image:

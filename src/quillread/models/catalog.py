@@ -17,12 +17,14 @@ from quillread.models.trocr.files import (
     ADAPTERS_CONFIG_NAME,
     ADAPTERS_NAME,
     BASE_NAME,
+    CONFIG_NAME,
     PICKLES,
     WEIGHTS_INDEX_NAME,
     WEIGHTS_NAME,
     find_weights,
     is_adapter,
     is_trocr,
+    read_config,
     read_shapes,
 )
 from quillread.models.trocr.onnx_folder import FACTS_NAME, NETWORK_NAMES, is_exported, read_facts
@@ -45,7 +47,7 @@ _WANTED = (
     ADAPTERS_CONFIG_NAME,
     BASE_NAME,
     "README.md",
-    "config.json",
+    CONFIG_NAME,
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
@@ -127,11 +129,11 @@ class Shipped:
 
 SHIPPED = {
     "builtin": Shipped(
-        "the default", "English, French", "17th to 21st", "non-commercial research, in part", "5 to 23 %"
+        "the default", "English, French", "17th to 21st", "non-commercial research, in part", "5 to 24 %"
     ),
-    "open": Shipped("trained on data for any use", "English, French", "17th to 21st", "CC-BY-SA 4.0", "13 to 29 %"),
+    "open": Shipped("trained on data for any use", "English, French", "17th to 21st", "CC-BY-SA 4.0", "11 to 26 %"),
     "medieval": Shipped(
-        "manuscripts, with their abbreviations", "Latin, French, Spanish, Italian", "9th to 16th", "CC-BY 4.0", "14 %"
+        "manuscripts, with their abbreviations", "Latin, French, Spanish, Italian", "9th to 16th", "CC-BY 4.0", "13 %"
     ),
 }
 """Name -> what is known of it, of the models in `models/assets`."""
@@ -195,6 +197,8 @@ def resolve(name: str) -> Path:
             f"{AUTO} chooses a model for each page that is read, and is not a model itself",
             hint=f"name one: {', '.join(SHIPPED)}",
         )
+    if not name.strip():
+        raise ModelError("the name of the model is empty", hint="see: quill models list")
     folder = Path(name)
     if is_model(folder):
         return folder
@@ -203,10 +207,19 @@ def resolve(name: str) -> Path:
         hint = f"name the folder in it: {inside}" if is_model(inside) else "see: quill models list"
         if is_adapter(folder):
             hint = f"make a folder of its adapters that can be read: quill models adapter {folder} DEST"
-        raise ModelError(f"{name}: is not a model folder: it has no {INFO_NAME}", hint=hint)
+        raise ModelError(f"{name}: is not a model folder: {_tell_missing(folder)}", hint=hint)
     if is_hub_name(name):
         return fetch_model(name)
     raise ModelError(f"unknown model {name!r}{suggest(name, [*SHIPPED, AUTO])}", hint="see: quill models list")
+
+
+def _tell_missing(folder: Path) -> str:
+    """What a folder would have to have to be a model folder, of ours or of transformers."""
+    ours = f"it has no {INFO_NAME}"
+    if not (folder / CONFIG_NAME).is_file():
+        return f"{ours}, nor the {CONFIG_NAME} of a TrOCR model"
+    kind = read_config(folder).get("model_type")  # raises what is wrong with a damaged one
+    return f"{ours}, and its {CONFIG_NAME} is of a model of type {kind!r}, not that of a TrOCR model"
 
 
 def pin(name: str) -> str:

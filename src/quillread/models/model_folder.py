@@ -69,9 +69,11 @@ def read_info(folder: Path) -> ModelInfo:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: is not a model folder: it has no {INFO_NAME}") from error
+        hint = "see: quill models list"
+        raise ModelError(f"{folder}: is not a model folder: it has no {INFO_NAME}", hint=hint) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+        hint = "copy the model again, with all of its files"
+        raise ModelError(f"{path}: cannot be read: {error}", hint=hint) from error
     if isinstance(values, dict) and values.get("format", 1) != 1:
         raise ModelError(f"{path}: has format {values['format']}", hint="it needs a newer version of quillread")
     return build_record(ModelInfo, values, path)
@@ -86,7 +88,7 @@ def build_record(kind: type[Record], values: Any, path: Path) -> Record:
     try:
         return config.build(kind, values, str(path))
     except ConfigError as error:
-        raise ModelError(error.message) from error
+        raise ModelError(error.message, hint=error.hint) from error
 
 
 def write_info(info: ModelInfo, folder: Path) -> None:

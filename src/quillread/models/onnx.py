@@ -1,5 +1,6 @@
 """Runs models with onnxruntime: opening of any, and the compact recogniser."""
 
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from quillread.decode.ctc import LogProbs
 from quillread.errors import ModelError
-from quillread.worker import usable_cores
+from quillread.worker import at_most_cores, usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -30,7 +31,7 @@ class OnnxBackend:
 
     Args:
         path: ONNX file with the input `pixels` and the output `log_probs`.
-        threads: CPU threads; 0 for all cores.
+        threads: CPU threads, at most one a core; 0 for all cores.
 
     Attributes:
         height: Pixel rows that it takes.
@@ -42,8 +43,8 @@ class OnnxBackend:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._path = path
+        self._threads = at_most_cores(threads) or usable_cores()
         self._asked = threads
-        self._threads = threads or usable_cores()
         self._is_new = True
         self._opening = threading.Lock()
         self._session = open_session(path, 1)
@@ -103,7 +104,7 @@ class StoppableCalls:
         try:
             found: list[NDArray[np.float32]] = session.run(list(names), {"pixels": pixels}, self._options)
         except Exception as error:  # onnxruntime raises types of its own that share no public base
-            raise ModelError(f"{self._path}: cannot be run: {error}", hint="copy the file again") from error
+            raise ModelError(f"{self._path}: cannot be run: {_cause(error)}", hint="copy the file again") from error
         if any(np.isnan(each).any() for each in found):
             raise ModelError(f"{self._path}: its weights are not finite numbers", hint=_BROKEN)
         return found
@@ -132,7 +133,7 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
 
     Args:
         path: The file.
-        threads: Threads of one call; 0 for all cores.
+        threads: Threads of one call, at most one a core; 0 for all cores.
         keeps_memory: Keep what a call took for the next one; for large inputs that is a lot.
 
     Returns:
@@ -144,12 +145,42 @@ def open_session(path: Path, threads: int = 0, *, keeps_memory: bool = True) -> 
     # Late, as below: a server, which leaves reading to other processes, has to start soon.
     import onnxruntime as ort
 
+    for file in (path, beside(path)):
+        _check_access(file)
     options = session_options(threads, keeps_memory=keeps_memory)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own that share no public base
         hint = "copy the model again, with all of its files"
-        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {error}", hint=hint) from error
+        raise ModelError(f"{path}: cannot be loaded as an ONNX model: {_cause(error)}", hint=hint) from error
+
+
+def beside(graph: Path) -> Path:
+    """The file of the weights of a graph that does not hold them itself."""
+    return graph.with_name(f"{graph.name}.data")
+
+
+def _check_access(path: Path) -> None:
+    """Refuse a file that is there and cannot be opened, for which onnxruntime has a number alone."""
+    try:
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        pass  # told when it is loaded
+    except OSError as error:
+        message = f"{path}: cannot be opened: {error.strerror}"
+        raise ModelError(message, hint="check the permissions of the model's files") from error
+
+
+_CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLACE = re.compile(r"\S+\.(?:cc|h):\d+ (?:[\w:<>&*~ ,]*\([^()]*\)\s+(?:const )?|\w+\s+)")
+"""Where in its source onnxruntime met an error: file, line and function."""
+
+
+def _cause(error: Exception) -> str:
+    """The innermost of an error of onnxruntime, without its numbers and the places in its source."""
+    text = _PLACE.sub("", _CODE.split(str(error))[-1])
+    return re.sub("^Load model from .* failed:", "", text).partition("\n")[0].strip()
 
 
 def session_options(threads: int = 0, *, keeps_memory: bool = True) -> "ort.SessionOptions":
@@ -157,7 +188,7 @@ def session_options(threads: int = 0, *, keeps_memory: bool = True) -> "ort.Sess
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = at_most_cores(threads)
     options.inter_op_num_threads = 1
     # Every new size would otherwise be planned and kept: memory grows with the pages read.
     options.enable_mem_pattern = False

@@ -17,7 +17,7 @@ from quillread.pages.segment import Segmenter
 from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
-from quillread.worker import usable_cores
+from quillread.worker import at_most_cores, usable_cores
 
 
 class PageTranscriber:
@@ -44,7 +44,7 @@ class PageTranscriber:
         self._segmenter = segmenter
         self._crop = crop
         self._flatten = flatten
-        self._threads = threads or usable_cores()
+        self._threads = at_most_cores(threads) or usable_cores()
 
     def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None) -> Page:
         """Read a page.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from quillread.errors import ModelError
+from quillread.models.trocr.files import share_weights
 
 AVERAGE_NAME = "average.safetensors"
 """In a checkpoint, beside the weights of its step."""
@@ -61,6 +62,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers is n
     def save(self, checkpoint: Path) -> None:
         """Write it into a checkpoint."""
         save_file(self._averages, checkpoint / AVERAGE_NAME)
+        share_weights(checkpoint)
 
     def load(self, checkpoint: Path) -> None:
         """Take it from a checkpoint.

@@ -22,6 +22,7 @@ from quillread.models.catalog import resolve
 from quillread.models.compact.network import CompactNetwork
 from quillread.models.compact.onnx_file import COLUMN_WIDTH, CompactConfig, read_weights, write_onnx
 from quillread.models.model_folder import ONNX_NAME, ModelInfo, read_info, write_info
+from quillread.models.trocr.files import share_weights
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.charset import BLANK, Charset
@@ -159,6 +160,7 @@ class CompactFamily:
     def save_weights(self, folder: Path) -> None:
         """Write all tensors, those of the shortcut head included."""
         save_file(self.network.state_dict(), folder / WEIGHTS_NAME)
+        share_weights(folder)
 
     def load_weights(self, folder: Path) -> None:
         """Take every tensor from a checkpoint."""

@@ -1,6 +1,5 @@
 """From the plan to batches: what a family makes of lines, in worker processes, shared out to the training processes."""
 
-import functools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from quillread.data.source import Source
+from quillread.data.source import Source, list_few
 from quillread.errors import DataError
 from quillread.train.batch_workers import start_worker
 from quillread.train.plan import LineKey, Plan
@@ -22,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _MOST_UNREADABLE = 20
 """Lines without a readable image that a process goes on after: with more, something is wrong with the data."""
+_CHECK = "run quill data check on the data"
 
 
 class LineForm(Protocol):
@@ -56,45 +56,62 @@ class LineForm(Protocol):
 
 
 class LineDataset(Dataset[Any]):
-    """Training lines by their key in the plan; any worker may make any line."""
+    """Training lines by their key in the plan; any worker may make any line.
 
-    def __init__(self, sources: Sequence[Source], form: LineForm) -> None:
+    Args:
+        sources: The lines.
+        usable: Which of them are trained on, for each source.
+        form: What is made of them.
+    """
+
+    def __init__(self, sources: Sequence[Source], usable: Sequence[NDArray[np.int64]], form: LineForm) -> None:
         self._sources = sources
+        self._usable = usable
         self.form = form
-        self._unreadable: set[tuple[int, int]] = set()
+        self._unreadable: dict[tuple[int, int], str] = {}
 
     def __getitem__(self, key: LineKey) -> Any:
-        """One item of the form, with the look that belongs to the key; None if its image cannot be read.
+        """One item of the form, with the look that belongs to the key; another line where its image cannot be read.
 
         A run of hours must not end at one damaged image. Each is named once, by each process that meets it.
 
         Raises:
-            DataError: If many images could not be read.
+            DataError: If many images could not be read, or none can.
         """
-        rng = np.random.default_rng(key.seed)
-        try:
-            sample = self._sources[key.source].sample(key.index, rng)
-        except DataError as error:
-            line = key.source, key.index
-            if line not in self._unreadable:
-                self._unreadable.add(line)
-                if len(self._unreadable) > _MOST_UNREADABLE:
-                    raise
-                log.warning("%s; the line is skipped", error.message)
-            return None
-        return self.form.make(sample.image, sample.text, rng)
+        for source, index in self._in_turn(key):
+            rng = np.random.default_rng(key.seed)
+            try:
+                sample = self._sources[source].sample(index, rng)
+            except DataError as error:
+                self._note((source, index), error)
+                continue
+            return self.form.make(sample.image, sample.text, rng)
+        raise DataError("no image of the training lines can be read", hint=_CHECK)
 
+    def _in_turn(self, key: LineKey) -> Iterator[tuple[int, int]]:
+        """The line of a key, then those that may take its place: by the key alone, so that every process has the same.
 
-def collate_readable(form: LineForm, items: Sequence[Any]) -> dict[str, Tensor]:
-    """Make a batch of the items that could be made.
+        Batches keep their size, however many images are damaged and whichever process they fall to.
+        """
+        yield key.source, key.index
+        rng = np.random.default_rng((key.seed, 1))
+        for source in sorted(range(len(self._sources)), key=lambda number: number != key.source):
+            for index in rng.permutation(self._usable[source]).tolist():
+                if (source, index) != (key.source, key.index):
+                    yield source, index
 
-    Raises:
-        DataError: If there is none.
-    """
-    readable = [item for item in items if item is not None]
-    if not readable:
-        raise DataError("no image of a whole batch can be read", hint="run quill data check on the data")
-    return form.collate(readable)
+    def _note(self, line: tuple[int, int], error: DataError) -> None:
+        """Tell of a line that cannot be read; once of a page, whose lines all have the same error."""
+        if line in self._unreadable:
+            return
+        is_new = error.message not in self._unreadable.values()
+        self._unreadable[line] = error.message
+        if len(self._unreadable) > _MOST_UNREADABLE:
+            named = list_few(list(dict.fromkeys(self._unreadable.values())))
+            message = f"the images of more than {_MOST_UNREADABLE} training lines cannot be read: {named}"
+            raise DataError(message, hint=_CHECK) from error
+        if is_new:
+            log.warning("%s; the line is skipped, and another takes its place", error.message)
 
 
 class PlanSampler(Sampler[list[LineKey]]):
@@ -136,7 +153,7 @@ def make_loader(dataset: LineDataset, sampler: PlanSampler, workers: int, pin: b
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=functools.partial(collate_readable, dataset.form),
+        collate_fn=dataset.form.collate,
         pin_memory=pin,
         # Workers are made once: a process forked later, from threads at work, may find their locks held for ever.
         persistent_workers=workers > 0,

@@ -30,7 +30,7 @@ from quillread.train.callbacks import (
 )
 from quillread.train.checkpoint import clear_unfinished, find_checkpoint, has_ended, most_speechless
 from quillread.train.config import TrainConfig
-from quillread.train.dataset import LineDataset, PlanSampler, collate_readable, make_loader
+from quillread.train.dataset import LineDataset, PlanSampler, make_loader
 from quillread.train.families import LOSS_WEIGHTS, Family, open_family
 from quillread.train.lines import RunLines, open_lines, open_sources
 from quillread.train.memory import fit_micro_batch
@@ -237,7 +237,7 @@ def _make_trainer(
             if args.process_index == 0:
                 delete_run(output)
     sampler = PlanSampler(lines.plan, args.process_index, ranks.count())
-    dataset, on_gpu = LineDataset(lines.sources, family.form), torch.cuda.is_available()
+    dataset, on_gpu = LineDataset(lines.sources, lines.usable, family.form), torch.cuda.is_available()
     loader = make_loader(dataset, sampler, args.dataloader_num_workers, pin=on_gpu)
     clock = EndInTime(config.minutes) if config.minutes else None
     beside = [*callbacks, ResumeExactly(sampler), TellProgress(f"eval_{config.metric}", clock)]
@@ -365,10 +365,10 @@ def _fit(config: TrainConfig, lines: RunLines, trainer: LineTrainer) -> int:
     family, processes, device = trainer.family, trainer.args.world_size, trainer.args.device
     # On a fixed canvas it is the text that makes a line large.
     longest = max(lines.plan.batches(0), key=lambda batch: max(len(_text(lines, key)) for key in batch))
-    dataset = LineDataset(lines.sources, family.form)
+    dataset = LineDataset(lines.sources, lines.usable, family.form)
     keys = sorted(longest, key=lambda key: len(_text(lines, key)), reverse=True)
     items = [dataset[key] for key in keys[::processes]]
-    batch = {name: value for name, value in collate_readable(family.form, items).items() if name != LOSS_WEIGHTS}
+    batch = {name: value for name, value in family.form.collate(items).items() if name != LOSS_WEIGHTS}
     # Every process has a GPU of its own; a CPU's memory is shared by those of this machine.
     beside = 1 if device.type == "cuda" else ranks.count_here()
     kept = {"distributed": processes > 1, "averages": config.average_decay > 0}

@@ -135,15 +135,23 @@ def check_same_settings(config: TrainConfig, output: Path) -> TrainConfig:
     part, known = config.part, first.part
     if isinstance(part, CompactPart) and isinstance(known, CompactPart) and known.charset.startswith(part.charset):
         config = replace(config, part=replace(part, charset=known.charset, grow_charset=known.grow_charset))
-    before, now = configs.dump(first), configs.dump(config)
-    changed = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
+    refuse_changes(configs.dump(first), configs.dump(config), _MAY_CHANGE, output)
+    return replace(config, micro_batch=config.micro_batch or first.micro_batch)
+
+
+def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], may_change: Sequence[str], output: Path) -> None:
+    """Compare the settings of a run in `output` with those to resume it with.
+
+    Raises:
+        ConfigError: Naming each that changed and may not.
+    """
+    changed = [key for key in now if key not in may_change and before.get(key) != now[key]]
     if changed:
         listed = "; ".join(f"{key}: {before.get(key)} before, {now[key]} now" for key in changed)
         raise ConfigError(
             f"{output}: the run was started with other settings: {listed}",
             hint="resume it without naming settings, or start a new run in another folder",
         )
-    return replace(config, micro_batch=config.micro_batch or first.micro_batch)
 
 
 def is_finished(config: TrainConfig, output: Path) -> bool:

@@ -59,6 +59,16 @@ def test_a_transformers_folder_shows_its_record_configuration_and_sizes(
     assert record["weights"]["bytes"] > 4 * record["weights"]["parameters"] > 0
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e999"])
+def test_numbers_that_json_has_no_form_for_are_refused(number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_trocr(tmp_path / "plain")
+    (folder / "generation_config.json").write_text(f'{{"bos_token_id": {number}}}', encoding="utf-8")
+    assert main(["models", "show", str(folder)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "a number that is not finite" in told.err
+
+
 def test_a_model_with_pickled_weights_is_converted(tmp_path: Path):
     source = write_trocr(tmp_path / "pickled", pickled=True)
     assert main(["models", "convert", str(source), str(tmp_path / "safe")]) == 0
@@ -173,6 +183,16 @@ def test_confidences_are_fitted_to_lines(tmp_path: Path, monkeypatch: pytest.Mon
         assert calibrate(Report(math.log(transcript.confidence)), fitted) == pytest.approx(share, abs=0.01)
 
 
+def test_a_shipped_model_is_not_calibrated_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "calibrate", "builtin", "--data", "folder:x"]) == 2
+    told = capsys.readouterr().err
+    assert "builtin: ships with quillread" in told
+    assert "name the copy" in told
+
+
 def write_bar_lines(folder: Path, count: int, shares: tuple[float, float]) -> Path:
     """Lines of bars, short and long, with a text each; of both a share is what a recogniser reads there."""
     folder.mkdir()
@@ -183,12 +203,25 @@ def write_bar_lines(folder: Path, count: int, shares: tuple[float, float]) -> Pa
     return folder
 
 
-@pytest.mark.parametrize(("count", "share"), [(8, 0.5), (8, 1.0), (60, 0.0)])
+@pytest.mark.parametrize(
+    ("count", "share", "of_lines"),
+    [
+        (8, 0.5, Calibration(0.7, -6.0)),
+        (8, 1.0, Calibration(0.7, -6.0)),
+        (60, 0.0, Calibration(0.7, -6.0)),
+        (8, 0.5, Calibration()),  # of a model whose lines need none, while its words do
+    ],
+)
 def test_lines_that_tell_little_leave_fitted_confidences_as_they_are(
-    count: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    count: int,
+    share: float,
+    of_lines: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.setattr("quillread.recognize.load.load", bar_recognizer)
-    known = bar_info(line_calibration=Calibration(0.7, -6.0), word_calibration=Calibration(0.6, -6.0))
+    known = bar_info(line_calibration=of_lines, word_calibration=Calibration(0.6, -6.0))
     write_info(known, tmp_path / "bars")
     lines = write_bar_lines(tmp_path / "lines", count, (share, share))
     assert main(["models", "calibrate", str(tmp_path / "bars"), "--data", f"folder:{lines}"]) == 0

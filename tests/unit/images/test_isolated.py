@@ -93,7 +93,14 @@ def test_a_process_serves_one_document_after_another(book: Path):
         assert document.page(0).shape == (32, 48, 3)
 
 
-def test_a_lost_process_costs_one_page(book: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "told", "hints_at_memory"),
+    [
+        (signal.SIGSEGV, "its decoder crashed: Segmentation fault", False),
+        (signal.SIGABRT, "cannot be decoded within .* crashed: Aborted", True),  # as C++ does without memory
+    ],
+)
+def test_a_lost_process_costs_one_page(book: Path, monkeypatch, number, told, hints_at_memory):
     with open_document(book) as document:
         document.page(0)
         worker = document._pages._worker
@@ -103,12 +110,13 @@ def test_a_lost_process_costs_one_page(book: Path, monkeypatch):
             os.kill(worker.pid, signal.SIGSTOP)
             os.waitid(os.P_PID, worker.pid, os.WSTOPPED)  # it must not have answered before it crashes
             submit(job)
-            os.kill(worker.pid, signal.SIGSEGV)
+            os.kill(worker.pid, number)
             os.kill(worker.pid, signal.SIGCONT)
 
         monkeypatch.setattr(worker, "submit", crashing)
-        with pytest.raises(ImageError, match=r"book\.pdf, page 2: cannot be decoded within .* crashed: Segmentation"):
+        with pytest.raises(ImageError, match=rf"book\.pdf, page 2: {told}") as caught:
             document.page(1)
+        assert ("read.max_memory" in caught.value.hint) is hints_at_memory
         assert document.paper_size(1) is None  # not opened again
         monkeypatch.undo()
         assert document.page(2)[20, 15, 0] == pytest.approx(120, abs=2)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from quillread.errors import ImageError
+from quillread.images.document import ReadConfig
 from quillread.images.pictures import read_size
 from quillread.images.read import open_document
 
@@ -196,3 +197,31 @@ def test_a_jpeg_without_its_end_mark_is_read(progressive, ending):
 def test_a_jpeg_that_lacks_pixels_is_refused(progressive, lost):
     with pytest.raises(ImageError, match="truncated"):
         read_one(noise(progressive)[:-lost])
+
+
+# --- sizes that are refused -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [{"max_pixels": 999}, {"max_memory": 200_000_000}])
+def test_a_png_that_is_too_large_is_refused_before_it_is_decoded(limits, monkeypatch):
+    # Without EXIF data before its pixels, for which Pillow decodes all of it.
+    size = (10, 100) if "max_pixels" in limits else (9000, 7000)
+    png = encode(Image.new("RGB", size), "PNG", dpi=(300, 300), compress_level=1)
+
+    def load(image: Image.Image) -> None:
+        raise AssertionError("the picture is decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with open_document(png, ReadConfig(**limits)) as document:
+        with pytest.raises(ImageError, match="more than the limit"):
+            document.page(0)
+        assert document.paper_size(0) is None
+
+
+def test_a_png_whose_exif_data_come_last_is_turned():
+    png = encode(Image.fromarray(WIDE), "PNG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(content)) + b"eXIf" + content + struct.pack(">I", zlib.crc32(b"eXIf" + content))
+    assert read_one(png[:-12] + chunk + png[-12:]).shape == (60, 24, 3)

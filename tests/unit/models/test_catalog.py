@@ -47,8 +47,27 @@ def test_the_choice_among_models_is_no_model_of_its_own():
 
 
 def test_a_folder_without_a_record_is_no_model(tmp_path: Path):
-    with pytest.raises(ModelError, match=f"is not a model folder: it has no {INFO_NAME}"):
+    with pytest.raises(ModelError, match=f"is not a model folder: it has no {INFO_NAME}, nor the config.json of"):
         resolve(str(tmp_path))
+
+
+def test_a_folder_of_another_model_is_told_of_what_type_it_is(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"its config\.json is of a model of type 'bert'"):
+        resolve(str(tmp_path))
+
+
+def test_a_damaged_configuration_is_told_with_what_to_do(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read") as caught:
+        resolve(str(tmp_path))
+    assert "copy the file again" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_name_of_nothing_is_told(name: str):
+    with pytest.raises(ModelError, match="the name of the model is empty"):
+        resolve(name)
 
 
 def test_the_folder_of_a_run_points_to_the_model_in_it(tmp_path: Path):

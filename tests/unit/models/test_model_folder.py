@@ -69,8 +69,9 @@ def test_a_folder_without_the_file_is_no_model(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[1]", b'{"family": "compact"}'])
 def test_a_damaged_file_is_an_error(tmp_path: Path, content: bytes):
     (tmp_path / INFO_NAME).write_bytes(content)
-    with pytest.raises(ModelError, match=r"quillread\.json"):
+    with pytest.raises(ModelError, match=r"quillread\.json") as caught:
         read_info(tmp_path)
+    assert caught.value.hint
 
 
 def test_a_later_format_asks_for_a_newer_version(tmp_path: Path):

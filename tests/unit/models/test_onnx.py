@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from quillread.errors import ModelError
 from quillread.models.catalog import describe
 from quillread.models.model_folder import ONNX_NAME
-from quillread.models.onnx import OnnxBackend
+from quillread.models.onnx import OnnxBackend, _cause, session_options
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
@@ -25,6 +26,37 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes):
         OnnxBackend(tmp_path / "model.onnx")
 
 
+def test_a_file_that_cannot_be_opened_is_told_with_the_reason(tmp_path: Path):
+    (tmp_path / "model.onnx").mkdir()  # rights count for nothing where tests run as root
+    with pytest.raises(ModelError, match=r"model\.onnx: cannot be opened: Is a directory") as caught:
+        OnnxBackend(tmp_path / "model.onnx")
+    assert caught.value.hint == "check the permissions of the model's files"
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/core/initializer.cc:79 "
+            "onnxruntime::Initializer::Initializer(const onnx::TensorProto&, bool) [ONNXRuntimeError] : 1 : FAIL : "
+            "tensorprotoutils.cc:2201 GetExtDataFromTensorProto External initializer: w offset: 3072 are out of bounds"
+            "\n",
+            "External initializer: w offset: 3072 are out of bounds",
+        ),
+        (
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception: /onnxruntime_src/core/tensor.h:12 virtual "
+            "onnxruntime::common::Status onnxruntime::Tensor::Check(int) const size != 0 was false.",
+            "Exception: size != 0 was false.",
+        ),
+        ("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from d/m.onnx failed:Protobuf parsing failed.",
+         "Protobuf parsing failed."),
+        ("bad allocation", "bad allocation"),
+    ],
+)  # fmt: skip
+def test_errors_of_onnxruntime_are_told_without_the_places_in_its_source(told: str, cause: str):
+    assert _cause(RuntimeError(told)) == cause
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_is_read_in_a_line_does_not_depend_on_the_lines_beside_it(threads: int):
     entry = describe("builtin")
@@ -36,6 +68,23 @@ def test_what_is_read_in_a_line_does_not_depend_on_the_lines_beside_it(threads: 
     for line, columns in zip(lines, together, strict=True):
         (alone,) = backend([line])
         assert np.array_equal(columns, alone)
+
+
+def test_no_more_threads_are_started_than_there_are_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("quillread.worker.usable_cores", lambda: 2)
+    assert [session_options(threads).intra_op_num_threads for threads in (0, 1, 9999)] == [0, 1, 2]
+    opened: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads: int) -> None:
+            opened.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr("quillread.models.onnx.ThreadPoolExecutor", Pool)
+    entry = describe("builtin")
+    backend = OnnxBackend(entry.folder / ONNX_NAME, 9999)
+    list(backend([np.zeros((entry.info.ink.height, 64), np.float32)] * 4))
+    assert opened == [2]
 
 
 def write_looping(path: Path, trips: int, start: float) -> Path:

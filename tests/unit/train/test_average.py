@@ -74,6 +74,8 @@ def test_it_is_written_and_read(network: nn.Module, tmp_path: Path):
     step(first, network, 1, 1.0)
     step(first, network, 2, 3.0)
     first.save(tmp_path)
+    (tmp_path / "other").touch()
+    assert (tmp_path / AVERAGE_NAME).stat().st_mode == (tmp_path / "other").stat().st_mode
     second = WeightAverage(network, 0.5)
     second.load(tmp_path)
     second.take()

@@ -13,7 +13,14 @@ from quillread.models.compact.network import CompactNetwork
 from quillread.models.compact.onnx_file import CompactConfig
 from quillread.models.model_folder import ModelInfo
 from quillread.text.charset import Charset
-from quillread.train.compact_family import CompactFamily, CompactForTraining, TorchBackend, _shared_layers, save_model
+from quillread.train.compact_family import (
+    WEIGHTS_NAME,
+    CompactFamily,
+    CompactForTraining,
+    TorchBackend,
+    _shared_layers,
+    save_model,
+)
 from quillread.train.compact_form import CompactForm
 from quillread.train.config import TrainConfig
 
@@ -237,6 +244,12 @@ def test_a_network_comes_to_say_what_its_teacher_says():
         model(**given)["losses"].sum().backward()
         optimizer.step()
     assert divergence[-1] < 0.5 * divergence[0]
+
+
+def test_others_may_read_the_weights_of_a_checkpoint(model: Path, tmp_path: Path):
+    CompactFamily(changed(CONFIG, start=str(model))).save_weights(tmp_path)
+    (tmp_path / "other").touch()
+    assert (tmp_path / WEIGHTS_NAME).stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_a_teacher_is_neither_trained_nor_saved_nor_set_to_training():

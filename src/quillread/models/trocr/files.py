@@ -22,7 +22,13 @@ BASE_NAME = "base.json"
 """Beside adapters: which model they belong to."""
 PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 """Patterns of weights as pickles, which can run code when they are read."""
+DAMAGED = "copy the file again, or take that of the model that this one is from"
 _MODEL_TYPE = "vision-encoder-decoder"
+_TOLD_BY = {
+    ADAPTERS_CONFIG_NAME: (ADAPTERS_NAME, BASE_NAME),
+    "trocr.json": ("encoder.onnx", "decoder.onnx"),
+}
+"""What says of which kind a folder is, and files that only such a folder has."""
 _LONGEST_HEADER = 100_000_000
 _OWN = (
     "config.json",
@@ -103,6 +109,9 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
             f"{folder}: has its weights as a pickle, which can run code when it is read",
             hint=f"turn them into safetensors: quill models convert {folder} DEST",
         )
+    for kind, others in _TOLD_BY.items():
+        if any((folder / other).is_file() for other in others):
+            raise ModelError(f"{folder}: lacks {kind}", hint="it was not saved or copied whole")
     raise ModelError(f"{folder}: lacks its weights, {WEIGHTS_NAME}", hint="it was not saved or copied whole")
 
 
@@ -126,13 +135,23 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
     except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
+        raise ModelError(f"{path}: cannot be read as safetensors: {error}", hint=DAMAGED) from error
     if not shapes or size != 8 + length + end:
         raise ModelError(
             f"{path}: is damaged: {size} bytes instead of {8 + length + end}",
             hint="saving or copying it was interrupted: copy it again, or go back to an earlier checkpoint",
         )
     return shapes
+
+
+def share_weights(folder: Path) -> None:
+    """Give the weights in a folder the permissions of its other files: safetensors lets only their owner read them."""
+    probe = folder / f".{os.getpid()}.mode"
+    probe.touch()  # the umask, which can only be asked for by changing it for all threads
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in folder.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -202,7 +221,7 @@ def read_json(path: Path) -> dict[str, Any]:
         hint = "it was not saved or copied whole"
         raise ModelError(f"{path.parent}: lacks {path.name}", hint=hint) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+        raise ModelError(f"{path}: cannot be read: {error}", hint=DAMAGED) from error
     if not isinstance(values, dict):
-        raise ModelError(f"{path}: holds a {type(values).__name__}, not settings")
+        raise ModelError(f"{path}: holds a {type(values).__name__}, not settings", hint=DAMAGED)
     return values

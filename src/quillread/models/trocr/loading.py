@@ -32,6 +32,7 @@ from quillread.models.trocr.files import (
     read_json,
     refuse_adapter,
     replace_folder,
+    share_weights,
 )
 from quillread.models.trocr.trust import check_settings
 from quillread.text.tokenizer import load_tokenizer
@@ -100,6 +101,7 @@ def save_trocr(model: Trocr, folder: Path) -> None:
             model.network.save_pretrained(part)
         except SafetensorError as error:  # a full disk, for one, is reported as this
             raise OSError(str(error)) from error
+        share_weights(part)
         model.tokenizer.save_pretrained(part)
         model.image_processor.save_pretrained(part)
 
@@ -288,6 +290,7 @@ def _quiet() -> Iterator[None]:
             logger.enable_progress_bar()
 
 
+_TRUST = "copy it again; if that does not help, take the weights from somebody you trust, as safetensors"
 _LEFT_OUT = shutil.ignore_patterns(
     "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.ot", ".*"
 )
@@ -321,6 +324,7 @@ def convert(source: Path, target: Path) -> None:
         if len(pickles) > 1:
             index = {"metadata": {}, "weight_map": places}
             (part / WEIGHTS_INDEX_NAME).write_text(json.dumps(index, indent=2), encoding="utf-8")
+        share_weights(part)
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -329,8 +333,12 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():  # of forms of pickle that it may not know: it says so when it does not
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes lead the unpickler to any type of error; the cause is kept
-        raise ModelError(f"{path}: cannot be read as plain weights: {error}") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read as plain weights: {error.strerror or error}", hint=_TRUST) from error
+    except Exception as error:  # damaged bytes lead the unpickler to any type of error
+        # Not in torch's words, which advise to let the file run its code.
+        message = f"{path}: cannot be read as plain weights: it is damaged, or holds more than tensors"
+        raise ModelError(message, hint=_TRUST) from error
     if not isinstance(content, dict) or not content:
         raise ModelError(f"{path}: holds a {type(content).__name__}, not tensors by name")
     others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quillread.errors import ModelError
+from quillread.models.onnx import beside
 from quillread.models.onnx_graph import Graph, Weights
 from quillread.models.trocr.loading import Trocr
 from quillread.models.trocr.onnx_folder import (
     DECODER_NAME,
     ENCODER_NAME,
     WeightType,
-    beside,
 )
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair, look_up_tables
 

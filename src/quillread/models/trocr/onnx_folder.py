@@ -8,6 +8,7 @@ from quillread import config
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_json
 from quillread.models.model_folder import build_record
+from quillread.models.onnx import beside
 from quillread.models.trocr.files import read_json
 from quillread.models.trocr.settings import MOST_BEAMS, MOST_COUNT, MOST_PENALTY
 
@@ -16,8 +17,7 @@ DECODER_NAME = "decoder.onnx"
 FACTS_NAME = "trocr.json"
 TOKENIZER_NAME = "tokenizer.json"
 GRAPH_NAMES = (ENCODER_NAME, DECODER_NAME)
-_BESIDE = ".data"
-NETWORK_NAMES = (*GRAPH_NAMES, *(name + _BESIDE for name in GRAPH_NAMES))
+NETWORK_NAMES = (*GRAPH_NAMES, *(beside(Path(name)).name for name in GRAPH_NAMES))
 """Graphs, and the file of the weights of each."""
 WeightType = Literal["float32", "int8"]
 _RANGES: dict[str, tuple[int, int]] = {
@@ -96,11 +96,6 @@ class TrocrFacts:
     def gains_by_drafts(self) -> bool:
         """Whether the passes of the decoder that a draft spares cost more than the draft."""
         return 16 * self.layers * (self.heads * self.head_width) ** 2 >= _DRAFTED
-
-
-def beside(graph: Path) -> Path:
-    """The file of the weights of a graph."""
-    return graph.with_name(graph.name + _BESIDE)
 
 
 def is_exported(folder: Path) -> bool:

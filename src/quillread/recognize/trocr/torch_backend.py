@@ -14,6 +14,7 @@ from quillread.models.trocr.pixels import as_pair, line_pixels
 from quillread.models.trocr.settings import DEFAULT_TOKENS, GenerateConfig
 from quillread.recognize.trocr.backend import LinePicture, Written
 from quillread.recognize.trocr.likelihood import count_positions, score_texts
+from quillread.worker import at_most_cores
 
 
 class TorchTrocr:
@@ -28,7 +29,7 @@ class TorchTrocr:
         config: How text is generated.
         batch_size: Most images in one call of the network.
         mixed: Number type of mixed precision, or None for that of the weights.
-        threads: CPU threads while it reads; 0 for those of torch.
+        threads: CPU threads while it reads, at most one a core; 0 for those of torch.
         static_cache: Keep what the decoder has computed in memory of a fixed size, which transformers needs to compile
             its steps, as it does on a GPU.
     """
@@ -48,7 +49,7 @@ class TorchTrocr:
         self._config = config
         self._batch_size = batch_size
         self._mixed = mixed
-        self._threads = threads
+        self._threads = at_most_cores(threads)
         self._cache = {"cache_implementation": "static"} if static_cache else {}
 
     def write(self, lines: Iterable[LinePicture], readings: int) -> list[list[Written]]:

@@ -26,12 +26,14 @@ from quillread.train.finder.learner import CHECKPOINT_NAME, Learner, SegmenterCo
 from quillread.train.finder.page_looks import PageDataset
 from quillread.train.finder.page_samples import PageSample, load_pages, pages_with_lines
 from quillread.train.finder.page_synthesis import SyntheticPages
-from quillread.train.run_folder import CONFIG_NAME
+from quillread.train.run_folder import CONFIG_NAME, refuse_changes
 from quillread.types import Progress
 
 log = logging.getLogger(__name__)
 
 MODEL_NAME = "lines.onnx"
+_MAY_CHANGE = ("steps", "minutes", "workers")
+"""Settings that a resumed run may have other than the first."""
 
 
 def train_segmenter(
@@ -58,7 +60,8 @@ def train_segmenter(
         The ONNX file.
 
     Raises:
-        ConfigError: If `output` holds files and `resume` is not set, or there is nothing to resume.
+        ConfigError: If `output` holds files and `resume` is not set, there is nothing to resume, or the run there was
+            started with other settings than `steps`, `minutes` and `workers`.
         DataError: If pages or sources are missing or malformed.
     """
     start = clock()
@@ -66,6 +69,8 @@ def train_segmenter(
         raise ConfigError(f"{output}: is not empty", hint="resume the run in it, or name another folder")
     if resume and not (output / CHECKPOINT_NAME).is_file():
         raise ConfigError(f"{output}: holds no checkpoint to resume from")
+    if resume:
+        _check_same_settings(config, output)
     cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive the fork of the loader's workers
     validation = _Validation(config.validation)
     real = load_pages(config.pages)
@@ -102,6 +107,14 @@ def train_segmenter(
     weights = {name: value.float().cpu().numpy() for name, value in learner.average.network.state_dict().items()}
     write_page_onnx(weights, config.network, output / MODEL_NAME)
     return output / MODEL_NAME
+
+
+def _check_same_settings(config: SegmenterConfig, output: Path) -> None:
+    path = output / CONFIG_NAME
+    if not path.is_file():
+        raise ConfigError(f"{path}: the settings of the run to resume are missing", hint="start a new run")
+    first = configs.build(SegmenterConfig, configs.read_yaml(path), str(path))  # JSON is YAML
+    refuse_changes(configs.dump(first), configs.dump(config), _MAY_CHANGE, output)
 
 
 class _Validation:

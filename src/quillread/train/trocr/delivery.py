@@ -22,7 +22,9 @@ from quillread.models.trocr.files import (
     is_adapter,
     read_json,
     replace_folder,
+    share_weights,
 )
+from quillread.models.trocr.onnx_folder import is_exported
 from quillread.train.checkpoint import find_best, whole_checkpoints
 from quillread.train.config import TrainConfig, read_settings
 from quillread.train.family_settings import TrocrPart
@@ -71,10 +73,21 @@ def write_adapter(source: Path, target: Path, base: str | None = None) -> None:
             f"{parts.base}: holds adapters itself, and adapters are read beside a whole model",
             hint="train from the model folder of its run",
         )
+    if (place / INFO_NAME).is_file() and read_info(place).family == "compact":
+        raise ModelError(
+            f"{parts.base}: is a compact model, and adapters belong to a TrOCR model",
+            hint="name the TrOCR model that the training started from",
+        )
+    if is_exported(place):
+        raise ModelError(
+            f"{parts.base}: is an export, and adapters are added to weights before they are exported",
+            hint="name the model that the export was made of",
+        )
     _check_same(source, parts, place)
     with replace_folder(target) as part:
         find_weights(parts.adapters)  # says what is missing
         shutil.copy(parts.adapters / ADAPTERS_NAME, part)
+        share_weights(part)
         record = _record(parts.base, place, target)
         _write_settings(parts, record, part)
         write_base(record, part)

@@ -16,6 +16,7 @@ from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
 from quillread.models.trocr.adapters import open_trocr
+from quillread.models.trocr.files import share_weights
 from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
 from quillread.models.trocr.onnx_folder import is_exported
 from quillread.models.trocr.pixels import look_up_tables, set_canvas
@@ -218,6 +219,7 @@ class TrocrFamily:
             write_info(self.info, folder)
         if self.network.columns is not None:
             save_file(self.network.columns.state_dict(), folder / COLUMNS_NAME)
+            share_weights(folder)
 
     def load_weights(self, folder: Path) -> None:
         """Take every trained tensor from a checkpoint.

@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
 from quillread.models.trocr.adapters import shared_layers
-from quillread.models.trocr.files import ADAPTERS_NAME
+from quillread.models.trocr.files import ADAPTERS_NAME, share_weights
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
 from quillread.train.family_settings import LoraConfig
 
@@ -141,6 +141,7 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> nn.Module:
 def save_adapters(network: Any, folder: Path) -> None:
     """Write the adapters as PEFT does."""
     network.save_pretrained(str(folder))
+    share_weights(folder)
 
 
 def load_adapters(network: Any, folder: Path) -> None:

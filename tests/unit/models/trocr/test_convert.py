@@ -38,6 +38,8 @@ def test_the_rest_of_the_folder_is_copied_without_pickles(tmp_path: Path):
     convert(source, tmp_path / "converted")
     copied = {path.name for path in (tmp_path / "converted").iterdir()}
     assert copied == names - {"pytorch_model.bin", "training_args.bin"} | {"model.safetensors"}
+    weights, card = (tmp_path / "converted" / name for name in ("model.safetensors", "README.md"))
+    assert weights.stat().st_mode == card.stat().st_mode
 
 
 def test_a_model_in_parts_is_converted_in_parts(tmp_path: Path):
@@ -63,8 +65,11 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(
 ):
     source = write_trocr(tmp_path / "pickled", pickled=True)
     dump(Trap(), source / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="cannot be read as plain weights"):
+    with pytest.raises(ModelError, match="cannot be read as plain weights: it is damaged, or holds more") as caught:
         convert(source, tmp_path / "converted")
+    # torch advises to let it run.
+    assert "weights_only" not in str(caught.value)
+    assert "as safetensors" in (caught.value.hint or "")
     assert capsys.readouterr().out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pickled"]
 

@@ -9,7 +9,15 @@ from fakes import write_trocr
 from safetensors.torch import load_file, save_file
 
 from quillread.errors import ModelError
-from quillread.models.trocr.files import find_weights, is_trocr, read_shapes, replace_folder, summarise
+from quillread.models.trocr.files import (
+    find_weights,
+    is_trocr,
+    read_config,
+    read_shapes,
+    replace_folder,
+    share_weights,
+    summarise,
+)
 
 
 @pytest.fixture
@@ -50,6 +58,41 @@ def test_shapes_are_those_of_the_tensors(folder: Path):
 def test_weights_in_parts_are_found(folder: Path):
     parts = cut_in_parts(folder)
     assert list(find_weights(folder)) == parts
+
+
+def test_weights_have_the_permissions_of_other_files(folder: Path):
+    for path in cut_in_parts(folder):
+        path.chmod(0o600)
+    names = {path.name for path in folder.iterdir()}
+    share_weights(folder)
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+    assert {path.name for path in folder.iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("others", "lost"),
+    [
+        (("adapter_model.safetensors",), "adapter_config.json"),
+        (("base.json",), "adapter_config.json"),
+        (("encoder.onnx",), "trocr.json"),
+        (("decoder.onnx",), "trocr.json"),
+    ],
+)
+def test_a_folder_that_does_not_say_of_which_kind_it_is_lacks_what_says_so(
+    tmp_path: Path, others: tuple[str, ...], lost: str
+):
+    for name in others:
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=f"lacks {lost}"):
+        find_weights(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_settings_are_told_with_what_to_do(tmp_path: Path, content: str):
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"config\.json") as caught:
+        read_config(tmp_path)
+    assert caught.value.hint
 
 
 def test_a_lost_part_is_named(folder: Path):

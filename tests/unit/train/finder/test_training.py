@@ -1,5 +1,6 @@
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from quillread.config import build
 from quillread.errors import ConfigError, DataError
 from quillread.models.page import PageBackend, PageNetConfig, read_page_weights
 from quillread.models.page_net import PageNetwork
-from quillread.train.finder.learner import SegmenterConfig, TorchPageBackend
+from quillread.train.finder.learner import CHECKPOINT_NAME, SegmenterConfig, TorchPageBackend
 from quillread.train.finder.page_looks import PageDataConfig
 from quillread.train.finder.training import train_segmenter
 
@@ -109,8 +110,33 @@ def test_nothing_to_resume_is_said(pages: Path, tmp_path: Path):
 def test_a_checkpoint_of_another_network_is_refused(pages: Path, tmp_path: Path):
     train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
     other = config(pages, network=PageNetConfig((4, 8, 12), (1, 1, 1)))
+    train_segmenter(other, tmp_path / "other", clock())
+    shutil.copy(tmp_path / "run" / CHECKPOINT_NAME, tmp_path / "other")
     with pytest.raises(DataError, match="not a checkpoint of this network"):
-        train_segmenter(other, tmp_path / "run", clock(), resume=True)
+        train_segmenter(other, tmp_path / "other", clock(), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"learning_rate": 1.0}, r"learning_rate: 0\.002 before, 1\.0 now"),
+        ({"seed": 2}, "seed: 1 before, 2 now"),
+        ({"network": PageNetConfig((4, 8, 12), (1, 1, 1))}, "network: "),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_settings(pages: Path, tmp_path: Path, changes: dict[str, Any], told: str):
+    train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
+    before = (tmp_path / "run" / "train.json").read_bytes()
+    with pytest.raises(ConfigError, match=f"was started with other settings: {told}"):
+        train_segmenter(config(pages, steps=4, **changes), tmp_path / "run", clock(), resume=True)
+    assert (tmp_path / "run" / "train.json").read_bytes() == before
+
+
+def test_a_run_without_its_settings_is_not_resumed(pages: Path, tmp_path: Path):
+    train_segmenter(config(pages, steps=2), tmp_path / "run", clock())
+    (tmp_path / "run" / "train.json").unlink()
+    with pytest.raises(ConfigError, match="the settings of the run to resume are missing"):
+        train_segmenter(config(pages, steps=4), tmp_path / "run", clock(), resume=True)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_a_layer_that_shares_its_weights_gets_no_adapter(network: nn.Module, tar
 
 def test_adapters_of_another_network_are_refused(network: nn.Module, tmp_path: Path):
     save_adapters(add_adapters(network, LoraConfig(rank=2)), tmp_path / "saved")
+    assert len({path.stat().st_mode for path in (tmp_path / "saved").iterdir()}) == 1, "others may read it all or none"
     other = add_adapters(load_trocr(tmp_path / "model").network, LoraConfig(rank=3))
     with pytest.raises(ModelError, match="another network"):
         load_adapters(other, tmp_path / "saved")
