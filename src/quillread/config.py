@@ -82,7 +82,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, *_YAML_FAULTS) as error:
+    except OSError as error:
+        hint = "check the path and its permissions"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", hint=hint) from error
+    except _YAML_FAULTS as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}

@@ -173,7 +173,8 @@ class ReadOptions:
             first = int(match[1]) if match else 0
             last = first if match and match[2] is None else int(match[3]) if match and match[3] else None
             if first < 1 or (last is not None and last < first):
-                raise ConfigError(f"pages: {self.pages!r} is not of the form 2-5,9: pages count from 1")
+                backwards = f", and {part.strip()!r} runs backwards" if last and last < first else ""
+                raise ConfigError(f"pages: {self.pages!r} is not of the form 2-5,9: pages count from 1{backwards}")
             yield first, last
 
 

@@ -118,7 +118,7 @@ def test_a_yaml_file_is_read_with_settings_on_top(tmp_path: Path):
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         config.load(Desk, tmp_path / "none.yaml")
 
 

@@ -218,6 +218,11 @@ def test_pages_of_another_form_are_refused(pages: str):
         ReadOptions(pages=pages)
 
 
+def test_a_range_of_pages_that_runs_backwards_is_told():
+    with pytest.raises(ConfigError, match="and '4-2' runs backwards"):
+        ReadOptions(pages="1,4-2")
+
+
 # --- languages --------------------------------------------------------------------------------------------------------
 
 

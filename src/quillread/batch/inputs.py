@@ -123,7 +123,10 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
         # As a path it would stand for the current folder: hardly what an unset variable in a script means.
         return [_fault("''", "is not the name of a file", "check the variables in the command")]
     if is_address(argument):
-        return [Input(argument, address_stem(argument))]
+        try:
+            return [Input(argument, address_stem(argument))]
+        except ValueError as error:
+            return [_fault(argument, f"is not a valid address: {error}", "check it")]
     path = Path(argument)
     try:
         if path.is_dir():
@@ -135,10 +138,10 @@ def _expand(argument: str, results: Collection[Path]) -> list[Input]:
             pages = [p for p in matches if p.is_file() and not _is_result(p, root, results)]
             earlier = _written_below(root, pages)
             files = sorted((p for p in pages if real_path(p) not in earlier), key=by_number)
-            return [Input(str(p), file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
+            return [_file(p, file_stem(p)) for p in files] or [_fault(argument, "matches no file", "check it")]
     except OSError as error:  # no permission to look, or a name that the file system cannot hold
         return [_fault(argument, f"cannot be looked up: {error.strerror}", "check the path and its permissions")]
-    return [Input(argument, file_stem(path))]
+    return [_file(path, file_stem(path), argument)]
 
 
 def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
@@ -157,7 +160,7 @@ def _expand_folder(folder: Path, results: Collection[Path]) -> list[Input]:
         found += [here / name for name in named if _is_page(here / name)]
     # One that cannot be opened is as good an input as any: it must not be missing without a word.
     bad = [_fault(str(e.filename), f"cannot be opened: {e.strerror}", "check its permissions") for e in closed]
-    inputs = [*(Input(str(p), p.relative_to(folder)) for p in sorted(found, key=by_number)), *bad]
+    inputs = [*(_file(p, p.relative_to(folder)) for p in sorted(found, key=by_number)), *bad]
     what = f"holds no images or PDFs{' but results of an earlier run' if earlier else ''}"
     return inputs or [_fault(str(folder), what, "name another folder, or the files themselves")]
 
@@ -177,6 +180,18 @@ def _written_below(root: Path, files: Iterable[Path]) -> set[Path]:
     """The files that logs say were written, of the folders from `root` to some files."""
     folders = {place for path in files for place in real_path(path).parents}
     return {path for place in folders if place.is_relative_to(root) for path in written_files(place)}
+
+
+def _file(path: Path, stem: Path, name: str | None = None) -> Input:
+    """A file as an input; of a link that leads nowhere, the reader would say that there is no such file."""
+    name = name or str(path)
+    try:
+        leads = str(path.readlink()) if path.is_symlink() and not path.exists() else None
+    except OSError:  # links in a circle, or a name that no file system takes: the reader says so
+        leads = None
+    if leads is None:
+        return Input(name, stem)
+    return Input(name, stem, Fault("input", f"{name}: is a link to {leads}, which is not there", "mend the link"))
 
 
 def _fault(argument: str, what: str, hint: str) -> Input:
@@ -200,7 +215,11 @@ def file_stem(path: Path) -> Path:
 
 
 def address_stem(address: str) -> Path:
-    """The last part of an address that tells it from others: manifests are mostly `.../NUMBER/manifest.json`."""
+    """The last part of an address that tells it from others: manifests are mostly `.../NUMBER/manifest.json`.
+
+    Raises:
+        ValueError: If it is malformed.
+    """
     parts = [part for part in urlsplit(address).path.split("/") if part]
     while len(parts) > 1 and parts[-1].lower() in ("manifest", "manifest.json", "default.jpg"):
         parts.pop()

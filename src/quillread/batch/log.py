@@ -12,9 +12,13 @@ from quillread.batch.inputs import STDIN, Input
 from quillread.batch.journal import PageJournal, journal_path
 from quillread.batch.outputs import beside, overlay_path, without_page
 from quillread.batch.records import LOG_NAME, read_records, take_line
+from quillread.batch.review import REVIEW_NAME
 from quillread.errors import OutputError
 from quillread.files import naming, open_own, real_path, write_atomic
 from quillread.formats.export import FORMATS
+
+_REVIEW = Input(REVIEW_NAME, Path(), content=b"")
+"""Stands for all inputs of a run, whose list has no other owner; no input has its stem."""
 
 
 class _Ledger:
@@ -129,6 +133,25 @@ class ReadLog:
         is_drawn = self._overlays is not None and path.parent == (self._overlays / entry.stem).parent
         ledger = self._drawn if is_drawn else self._main
         ledger.add(entry, name=ledger.name(path), digest=digest)
+
+    def review_refusal(self) -> str | None:
+        """Say why the list of lines to proofread must not be written; None if it may."""
+        path = self._folder / REVIEW_NAME
+        if not os.path.lexists(path):
+            return None
+        digests = self._main.record(_REVIEW).get("files", {}).get(REVIEW_NAME, ())
+        if not digests:
+            return f"{path} stands there, and was not written by an earlier run"
+        return None if _digest(path) in digests else f"{path} was changed after it was written"
+
+    def note_review(self, path: Path, digest: str) -> None:
+        """Remember the list of lines to proofread just before it stands in its place.
+
+        Raises:
+            OutputError: If the log cannot be written.
+        """
+        self._main.settle(_REVIEW)  # lists before the one that stands there count no more
+        self._main.add(_REVIEW, name=self._main.name(path), digest=digest)
 
     def add(self, entry: Input, pages: int, failed: int, last: int | None = None) -> None:
         """Remember an input, once its files are in place.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from quillread.decode.confidence import choose_for_review
 from quillread.errors import Fault, printable
-from quillread.files import write_atomic
+from quillread.files import AtomicFile, naming
 from quillread.formats.plain import as_text
 from quillread.types import DocumentInfo, Scan
 
@@ -57,12 +57,15 @@ class ReviewList:
             text += f"; {_count(self._noted, 'page')} with something skipped or amiss"
         return text
 
-    def finish(self, output: Path | None, say: Callable[[str], None]) -> None:
+    def finish(
+        self, output: Path | None, say: Callable[[str], None], told: Callable[[Path, str], None] | None = None
+    ) -> None:
         """Tell which lines to proofread.
 
         Args:
             output: Folder for the list; if there is none, it is said line by line.
             say: Takes what is to be told, with ends of lines in it if names and texts have some.
+            told: Told of the list just before it stands in its place; see `AtomicFile`.
 
         Raises:
             OutputError: If the list cannot be written.
@@ -71,7 +74,7 @@ class ReviewList:
         chosen = self._chosen(target)
         if output is not None:
             rows = ["input\tpage\tline\texpected_cer\ttext", *map(self._row, chosen)]
-            write_atomic(output / REVIEW_NAME, ("\n".join(rows) + "\n").encode(errors="backslashreplace"))
+            _write(output / REVIEW_NAME, "\n".join(rows) + "\n", told)
         else:
             for i in chosen:
                 source, page, line, text = self._rows[i]
@@ -91,6 +94,16 @@ class ReviewList:
         source, page, line, text = self._rows[place]
         cells = (source, str(page), str(line), f"{self._rate(place):.4f}", text)
         return "\t".join(as_text(printable(cell.replace("\t", " "))) for cell in cells)
+
+
+def _write(path: Path, text: str, told: Callable[[Path, str], None] | None) -> None:
+    part = AtomicFile(path, told)
+    try:
+        with naming(path):
+            part.file.write(text.encode(errors="backslashreplace"))
+        part.commit()
+    finally:
+        part.discard()
 
 
 def _count(number: int, noun: str) -> str:

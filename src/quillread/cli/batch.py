@@ -11,6 +11,7 @@ from quillread.cli.options import positive_number
 from quillread.cli.progress import LiveLine, say
 from quillread.cli.read import read_formats
 from quillread.cli.reading_options import add_page_flags, add_reading_flags, check_page_flags, read_options
+from quillread.cli.targets import target_name
 from quillread.config import read_yaml
 from quillread.errors import ExitCode
 from quillread.extras import require_installed
@@ -43,7 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ".zip or .tar of pages; IIIF manifest or collection; s3://, gs:// and what else fsspec supports",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="TARGET", help="folder or address that the data set is written into"
+        "-o",
+        "--output",
+        type=target_name,
+        required=True,
+        metavar="TARGET",
+        help="folder or address that the data set is written into",
     )
     parser.add_argument("--column", metavar="NAME", help="column of the tables that holds the addresses")
     add_page_flags(

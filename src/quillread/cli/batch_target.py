@@ -4,10 +4,12 @@ import argparse
 import json
 import random
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from quillread.cli.options import positive_number, whole_number
 from quillread.cli.progress import say
+from quillread.cli.targets import target_path
 from quillread.config import build
 from quillread.errors import DataError, ExitCode, UsageError
 from quillread.extras import require_installed
@@ -84,7 +86,7 @@ def configure_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `quill batch report`."""
     parser.description = "Write a report of a batch as an HTML page: speed, faults, confidences, and the worst pages."
     parser.add_argument("target", metavar="TARGET", help="folder or address that the batch is written into")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the page")
+    parser.add_argument("-o", "--output", type=target_path, required=True, metavar="FILE", help="the page")
     parser.add_argument("--price", type=float, metavar="AMOUNT", help="of a worker for an hour")
     parser.set_defaults(run=report)
 
@@ -112,7 +114,7 @@ def configure_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", nargs="?", metavar="TARGET", help="folder or address that the batch is written into")
     parser.add_argument("--lines", type=positive_number, default=200, metavar="N", help="to draw (default: 200)")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="another one draws other lines")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="CSV file of the lines")
+    parser.add_argument("-o", "--output", type=target_path, metavar="FILE", help="CSV file of the lines")
     parser.add_argument("--measure", type=Path, metavar="FILE", help="the same file, proofread")
     parser.add_argument("--json", action="store_true", help="the estimate as JSON")
     parser.set_defaults(run=sample)
@@ -137,7 +139,7 @@ def sample(args: argparse.Namespace) -> int:
     write_text(args.output, samples.to_csv(drawn))
     say(
         f"{_count(len(drawn), 'line')} drawn: fill the column truth of {args.output}, with {samples.EMPTY} where "
-        f"nothing is written, then: quill batch sample --measure {args.output}"
+        f"nothing is written, then: quill batch sample --measure {quote(str(args.output))}"
     )
     return ExitCode.OK
 

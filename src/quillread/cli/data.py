@@ -10,6 +10,7 @@ from quillread.cli.data_files import add_convert, add_cuts, add_fetch, add_split
 from quillread.cli.data_lines import add_lines
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine
+from quillread.cli.targets import check_targets, target_path
 from quillread.data.spec import SPLITS
 from quillread.errors import ModelError, UsageError
 
@@ -80,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         _add_sources(action, "all that there are" if name == "check" else "train")
-        action.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON, too")
+        action.add_argument("--json", type=target_path, metavar="FILE", help="write the result there as JSON, too")
         action.set_defaults(run=run)
     _add_model(actions.choices["check"])
     _add_show(actions)
@@ -118,7 +119,7 @@ def _add_show(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "draw lines with their text, or what augmentation or the cleaning steps make of them"
     parser = actions.add_parser("show", help=text, description=f"{text[0].upper()}{text[1:]}, as a PNG file.")
     _add_sources(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the PNG file to write")
+    parser.add_argument("--output", type=target_path, required=True, metavar="FILE", help="the PNG file to write")
     parser.add_argument(
         "--lines",
         type=positive_number,
@@ -156,6 +157,7 @@ def _run_stats(args: argparse.Namespace) -> int:
     from quillread.config import dump
     from quillread.data.stats import measure_source, stats_text
 
+    check_targets(args, {"json": "JSON file"})
     results = [measure_source(part.source, part.name, progress=ProgressLine("lines")) for part in _open_parts(args)]
     print("\n".join(map(stats_text, results)), end="")
     _write_json(args.json, {"sources": dump(results)})
@@ -166,6 +168,7 @@ def _run_check(args: argparse.Namespace) -> int:
     from quillread.config import dump
     from quillread.data.check import check_sources, check_text
 
+    check_targets(args, {"json": "JSON file"})
     limits = model_limits(args.model, args.max_tokens)
     report = check_sources(list(_open_parts(args, every=not args.split)), limits, progress=ProgressLine("lines"))
     print(check_text(report), end="")
@@ -179,6 +182,7 @@ def _run_show(args: argparse.Namespace) -> int:
     from quillread.data.contact_sheet import stack
     from quillread.images.pictures import write_png
 
+    check_targets(args, {"output": "PNG file"})
     draw = _sheet_of(args)
     sheets = [draw(part.source, part.name) for part in _open_parts(args)]
     write_png(np.asarray(stack(sheets)), args.output)

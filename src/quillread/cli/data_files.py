@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quillread.cli.options import add_column_options, positive_number, whole_number, with_columns
 from quillread.cli.progress import ProgressLine, say, tell_skipped
+from quillread.cli.targets import check_targets, target_path
 from quillread.data.spec import SPLITS
 from quillread.errors import DataError, UsageError
 
@@ -38,7 +39,7 @@ def add_fetch(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("name", choices=("imgur5k",), help="the data set")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=target_path,
         required=True,
         metavar="DIR",
         help="a clone of the data set's repository, with its lists in DIR/dataset_info; images go to DIR/images, "
@@ -133,7 +134,7 @@ def add_split(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_source_and_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="a data set")
     add_column_options(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the parquet files")
+    parser.add_argument("--output", type=target_path, required=True, metavar="DIR", help="folder for the parquet files")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -282,7 +283,9 @@ def add_cuts(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "made of the words of one writer.",
     )
     parser.add_argument("specs", nargs=1, metavar="SPEC", help="a data set; its train split is read")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the file to write, JSON lines")
+    parser.add_argument(
+        "--output", type=target_path, required=True, metavar="FILE", help="the file to write, JSON lines"
+    )
     parser.add_argument("--model", default="builtin", metavar="NAME", help="model that reads (default: %(default)s)")
     parser.add_argument("--threads", type=positive_number, default=0, metavar="N", help="CPU threads (default: all)")
     add_column_options(parser)
@@ -293,6 +296,7 @@ def _run_cuts(args: argparse.Namespace) -> int:
     from quillread.data.recombined import write_cuts
     from quillread.data.spec import open_source, parse_spec
 
+    check_targets(args, {"output": "JSON file"})
     (spec,) = with_columns(args.specs, args)
     source = open_source(parse_spec(spec), "train")
     faults: list[DataError] = []

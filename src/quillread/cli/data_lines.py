@@ -2,9 +2,11 @@
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from quillread.cli.progress import ProgressLine, say
+from quillread.cli.targets import target_path
 from quillread.errors import ExitCode, Fault, ImageError
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ def add_lines(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("pages_of", nargs="+", metavar="PAGE", help="images, PDFs, or folders of them")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for PAGE-0001-001.png and .txt, and so on"
+        "--output",
+        type=target_path,
+        required=True,
+        metavar="DIR",
+        help="folder for PAGE-0001-001.png and .txt, and so on",
     )
     parser.add_argument("--pages", metavar="LIST", help="pages of each document, such as 2-5,9 or 10-")
     parser.add_argument("--segmentation", type=Path, metavar="PATH", help="PAGE or ALTO files that say where lines are")
@@ -56,7 +62,7 @@ def _run_lines(args: argparse.Namespace) -> int:
     kept = f", {writer.kept} that are there already kept" if writer.kept else ""
     say(f"{writer.written} lines written into {args.output}{kept}")
     if writer.written or writer.kept:
-        say(f"correct the .txt files; then: quill train --data {args.output} --output run")
+        say(f"correct the .txt files; then: quill train --data {quote(str(args.output))} --output run")
     print(args.output)
     return ExitCode.INPUT_FAILED if failed or writer.lost else ExitCode.OK
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quillread.cli.options import add_column_options, with_columns
 from quillread.cli.progress import ProgressLine, say, tell_seen, tell_skipped
 from quillread.cli.reading_options import add_reading_flags, read_options
+from quillread.cli.targets import check_targets, target_path
 from quillread.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_column_options(parser)
     add_reading_flags(parser, "none")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write every line read, for `quill compare`")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with the worst lines")
+    parser.add_argument("--json", type=target_path, metavar="FILE", help="write the figures")
+    parser.add_argument(
+        "--predictions", type=target_path, metavar="FILE", help="write every line read, for `quill compare`"
+    )
+    parser.add_argument("--report", type=target_path, metavar="DIR", help="write an HTML report with the worst lines")
     parser.set_defaults(run=run)
 
 
@@ -87,6 +90,11 @@ def _run_lines(args: argparse.Namespace) -> int:
     )
     print(summary_table(summary), end="")
     tell_seen(result.marks, reader.infos, "these error rates are too low")
+    if result.pages:
+        say(
+            f"warning: {result.pages} of these {len(result.rows)} images are of pages or paragraphs, not lines; they "
+            "were read as lines: cut them with: quill data lines PAGE... --output DIR, or use --pages DIR"
+        )
     if all(info.family == "compact" for info in reader.infos):
         known = dict.fromkeys(character for info in reader.infos for character in info.charset)
         _tell_unknown(Charset("".join(known)), (row.reference for row in result.rows))
@@ -153,6 +161,7 @@ def _check_usage(args: argparse.Namespace) -> None:
             raise OutputError(f"{path}: is a folder", hint="name a file")
     if args.report and args.report.exists() and not args.report.is_dir():
         raise OutputError(f"{args.report}: is not a folder", hint="name a folder for the report")
+    check_targets(args, {"predictions": "JSON file", "json": "JSON file", "report": "report"})
 
 
 def _tell_unknown(charset: "Charset", references: Iterable[str]) -> None:

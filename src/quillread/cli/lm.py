@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.options import add_column_options, positive_number, with_columns
 from quillread.cli.progress import ProgressLine, say, tell_seen
 from quillread.cli.reading_options import add_language_flags, add_model_flags, read_options
+from quillread.cli.targets import check_targets, target_path
 from quillread.errors import OutputError, UsageError
 from quillread.evaluate.report_text import interval, markdown_table, percent
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from quillread.decode.hypothesis import Hypothesis
     from quillread.evaluate.language_tuning import TuningLine
     from quillread.language.choice import LanguageSettings
+    from quillread.language.scoring import LanguageWeights
     from quillread.models.model_folder import ModelInfo
     from quillread.options import ReadOptions
     from quillread.recognize.record import Record, Recorder
@@ -55,7 +58,7 @@ def _add_train(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="FILE",
         help="UTF-8, a paragraph a line; repeatable",
     )
-    train.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as my.lm")
+    train.add_argument("--output", type=target_path, required=True, metavar="FILE", help="such as my.lm")
     train.add_argument("--order", type=positive_number, default=7, metavar="N", help="2 to 8 (default: %(default)s)")
     train.add_argument(
         "--keep",
@@ -84,6 +87,7 @@ def run_train(args: argparse.Namespace) -> int:
 
     if args.output.resolve() in {path.resolve() for path in args.text}:
         raise OutputError(f"{args.output}: is one of the inputs, and would be overwritten", hint="name another file")
+    check_targets(args, {"output": "language model"})
     config = BuildConfig(order=args.order, keep=args.keep)
     corpus = read_corpus(args.text)
     if corpus.dropped:
@@ -97,7 +101,8 @@ def run_train(args: argparse.Namespace) -> int:
         f"{facts['words_read']:,} words; language: {language or 'unknown'}"
     )
     if facts["characters_read"] < _LITTLE:
-        say(f"that is little text: mixed with others, give it a small weight, as in --lm fr --lm {args.output}@0.2")
+        named = quote(f"{args.output}@0.2")
+        say(f"that is little text: mixed with others, give it a small weight, as in --lm fr --lm {named}")
     return 0
 
 
@@ -156,7 +161,7 @@ def add_tune(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     tune.add_argument("--keep-weights", action="store_true", help="choose no weights, fit the confidences only")
     tune.add_argument("--seed", type=int, default=0, help="seed of the split into halves (default: %(default)s)")
-    tune.add_argument("--json", type=Path, metavar="FILE", help="write settings and figures")
+    tune.add_argument("--json", type=target_path, metavar="FILE", help="write settings and figures")
     tune.add_argument("--save", action="store_true", help="write the settings into the folder of the model")
     tune.set_defaults(run=run_tune)
 
@@ -172,6 +177,7 @@ def run_tune(args: argparse.Namespace) -> int:
     from quillread.models.model_folder import INFO_NAME, write_info
     from quillread.recognize.record import Recorder
 
+    check_targets(args, {"json": "JSON file"})
     options = read_options(args)
     name = options.models[0]
     folder = resolve(name)
@@ -233,7 +239,7 @@ def _tune(
     settings = info.language
     if not args.keep_weights:
         parts = [[first[i] for i in rng.permutation(len(first))[: args.line_count]] for first, _ in halves.values()]
-        settings = choose_weights(parts, read, settings, lambda w, loss: say(f"{w}: {loss:.4f} of the errors"))
+        settings = choose_weights(parts, read, settings, _tell_weights)
     fitted_on = [line for first, _ in halves.values() for line in first]
     settings, info = _fit(fitted_on, read([line.record for line in fitted_on], settings), settings, info)
     figures, all_lines, all_readings = {}, [], []
@@ -245,6 +251,11 @@ def _tune(
     if len(figures) > 1:
         figures["all"] = report(all_lines, all_readings, settings, info, rng)
     return replace(info, language=settings), figures
+
+
+def _tell_weights(weights: "LanguageWeights", loss: float) -> None:
+    given = f"characters {weights.characters:g}, words {weights.words:g}, length {weights.length:g}"
+    say(f"weights tried: {given}: {percent(loss)} of the errors are left")
 
 
 def _fit(

@@ -15,6 +15,7 @@ from quillread.batch.review import REVIEW_NAME
 from quillread.cli.options import positive_number
 from quillread.cli.reading import Reading
 from quillread.cli.reading_options import add_page_flags, add_reading_flags, check_page_flags, read_options
+from quillread.cli.targets import target_path
 from quillread.config import suggest
 from quillread.errors import OutputError, UsageError
 from quillread.files import clear_parts, real_path
@@ -63,7 +64,7 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         "line of its own",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="write one file for each input and format into DIR"
+        "-o", "--output", type=target_path, metavar="DIR", help="write one file for each input and format into DIR"
     )
     parser.add_argument(
         "--resume", action="store_true", help="skip inputs that an earlier run has already written to --output"
@@ -74,7 +75,10 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         help="write over files that hold the results of another input, were changed since, or were not written here",
     )
     parser.add_argument(
-        "--overlay", type=Path, metavar="DIR", help="draw each page with its lines and text, coloured by confidence"
+        "--overlay",
+        type=target_path,
+        metavar="DIR",
+        help="draw each page with its lines and text, coloured by confidence",
     )
     parser.add_argument(
         "--show", action="store_true", help="print the text for reading in a terminal, with doubtful words marked"
@@ -96,7 +100,9 @@ def run(args: argparse.Namespace) -> int:
     _refuse_overwriting(args, formats, inputs, options)
     executor = _executor(args.jobs, options)
     with contextlib.closing(executor):
-        return Reading(args, formats, inputs, options, _open_log(args, formats, inputs, options)).run(executor)
+        log = _open_log(args, formats, inputs, options)
+        _keep_review(args, log)
+        return Reading(args, formats, inputs, options, log).run(executor)
 
 
 def read_formats(text: str) -> tuple[str, ...]:
@@ -183,6 +189,19 @@ def _open_log(
     if not folders:
         return None
     return ReadLog(folders[0], formats if args.output else (), Provenance(options).fingerprint(), args.overlay)
+
+
+def _keep_review(args: argparse.Namespace, log: ReadLog | None) -> None:
+    """Refuse to write over a list of lines that was worked on, before anything is read.
+
+    Raises:
+        OutputError: If there is one.
+    """
+    if log is None or args.review is None or not args.output or args.overwrite:
+        return
+    why = log.review_refusal()
+    if why:
+        raise OutputError(why, hint="write into another folder, move that file away, or write over it with --overwrite")
 
 
 def _make_folder(output: Path) -> None:

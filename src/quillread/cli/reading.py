@@ -127,7 +127,7 @@ class Reading:
         """Say what was done, if that does not show itself."""
         count = len(self._inputs)
         if self._args.review is not None:
-            self._review.finish(self._args.output, say)
+            self._review.finish(self._args.output, say, self._log.note_review if self._log else None)
         if self._skipped == count:
             what = "the input was" if count == 1 else f"all {count} inputs were"
             say(f"{what} read by an earlier run: there is nothing to do")

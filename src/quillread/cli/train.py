@@ -5,11 +5,12 @@ import logging
 import signal
 import sys
 from dataclasses import replace
-from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from quillread.cli.options import add_column_options, name_columns
 from quillread.cli.progress import say
+from quillread.cli.targets import target_path
 from quillread.errors import ConfigError, ExitCode
 from quillread.extras import require
 from quillread.train.presets import presets
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"model to start from: a name, a folder or org/name@revision; {_RANDOM} for random weights (default: "
         "builtin, unless the settings say otherwise)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--output", type=target_path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--allow-partial",
         action="store_true",
@@ -87,14 +88,19 @@ def run(args: argparse.Namespace) -> int:
         results = iter([finetune(config, args.output, **how)])
     for result in results:
         if not result.finished:
-            again = "the same command and --resume" if args.folds else f"quill train --resume --output {args.output}"
+            again = (
+                "the same command and --resume"
+                if args.folds
+                else f"quill train --resume --output {quote(str(args.output))}"
+            )
             say(f"interrupted; go on with: {again}")
             return ExitCode(128 + (result.signal or signal.SIGINT))
         if ranks.is_first():  # of several processes one speaks for all
             print(result.model)
-            say(f"to read with it: quill read --model {result.model} PAGE")
+            model = quote(str(result.model))
+            say(f"to read with it: quill read --model {model} PAGE")
             if config.family == "compact":
-                say(f"to make it smaller and faster: quill models quantise {result.model} DIR --data SPEC")
+                say(f"to make it smaller and faster: quill models quantise {model} DIR --data SPEC")
     return 0
 
 

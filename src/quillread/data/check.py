@@ -84,7 +84,7 @@ FaultKind = (
     ]
 )
 _TITLES: dict[FaultKind, str] = {
-    "unreadable": "images that cannot be read",
+    "unreadable": "lines whose image or text cannot be read",
     "empty_text": "lines without text",
     "duplicate_id": "ids that occur twice",
     "duplicate_image": "images that occur twice",
@@ -99,6 +99,15 @@ _CRAMPED = 0.1
 """Width over height per character; with less, the image may lack part of the text, or show it too small."""
 _SPARSE = 1.2
 """Width over height per character; with more, the text may lack part of what is written."""
+
+
+_LONG, _SQUAT, _DENSE = 20, 4.0, 0.06
+"""Characters of a text, width over height of an image, and that per character: a line has ten times as much."""
+
+
+def is_page(text: str, aspect: float) -> bool:
+    """Whether an image has so much text for its shape that it must be of a page or a paragraph."""
+    return len(text) >= _LONG and aspect < _SQUAT and aspect / len(text) < _DENSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,7 @@ class Fault:
     row: int
     """Index of the line, from 0; of the first one of the group for `shared_group`."""
     id: str | None
-    """None if the image cannot be read, as the line then does not exist; `detail` names it."""
+    """None if the image or text cannot be read, as the line then does not exist; `detail` names it."""
     detail: str
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import cv2
@@ -124,7 +125,7 @@ def open_imgur5k(spec: DataSpec, split: str) -> Source:
         raise error(
             f"{name} ({split}): holds no word that can be used; images missing: {len(report.missing)}, "
             f"changed: {len(report.changed)} of {report.images}",
-            hint=f"quill data fetch imgur5k --output {spec.where}; ?check=none takes changed images too",
+            hint=f"quill data fetch imgur5k --output {quote(spec.where)}; ?check=none takes changed images too",
         )
     return Imgur5kSource(f"{name} ({split})", words, margin)
 

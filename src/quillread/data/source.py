@@ -155,6 +155,10 @@ class Cell:
         return self.column.read(self.row)
 
 
+class TextError(DataError):
+    """A file of text cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A line whose image is a file, the bytes of one, or stored in a table."""
@@ -166,6 +170,8 @@ class Row:
     group: str = ""
     aspect: float | None = None
     """Width over height, where it is known or estimated without the image."""
+    fault: TextError | None = None
+    """Why its text cannot be read, which is empty then; such a line fails as one whose image cannot be read."""
 
 
 class RowSource:
@@ -210,8 +216,10 @@ class RowSource:
         """The line with its decoded image; `rng` is not used."""
         row = self._rows[index]
         try:
+            if row.fault:
+                raise row.fault
             return Sample(row.id, _decode(row), row.text, row.group)
-        except ImageError as error:
+        except (ImageError, TextError) as error:
             raise DataError(f"{self.name}, row {index} ({row.id}): {error.message}", hint=error.hint) from error
 
     def stored(self, index: int) -> tuple[bytes, str | None]:

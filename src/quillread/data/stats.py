@@ -103,7 +103,7 @@ def stats_text(stats: SourceStats) -> str:
         facts.append(f"{stats.groups:,} groups")
     facts.append(f"{stats.characters:,} characters, {len(stats.character_counts):,} different ones")
     if stats.unreadable:
-        facts.append(f"{stats.unreadable:,} unreadable images")
+        facts.append(f"{stats.unreadable:,} unreadable images or texts")
     return f"{stats.name}\n{', '.join(facts)}\n\n{_spreads(stats)}\n\n{_frequencies(stats)}\n"
 
 

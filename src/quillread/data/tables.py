@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from quillread.data.source import Row, RowSource, Source, list_few
+from quillread.data.source import Row, RowSource, Source, TextError, list_few
 from quillread.data.spec import SPLITS, DataSpec, find_split
 from quillread.errors import DataError, SplitError
 from quillread.files import list_files
@@ -96,8 +96,16 @@ def open_folder(spec: DataSpec, split: str) -> Source:
         ],
     }
     _warn_skipped(folder, alone)
-    rows = [Row(str(image.relative_to(folder)), image, read_text(text)) for image, text in pairs]
+    rows = [_row(str(image.relative_to(folder)), image, text) for image, text in pairs]
     return RowSource(name if part == folder else f"{name} ({split})", rows)
+
+
+def _row(name: str, image: Path, text: Path) -> Row:
+    """A line of a folder; one text that cannot be read costs that line, not all of them."""
+    try:
+        return Row(name, image, read_text(text))
+    except TextError as error:
+        return Row(name, image, "", fault=error)
 
 
 def split_folder(folder: Path, split: str, name: str) -> Path:
@@ -212,14 +220,17 @@ def read_text(path: Path) -> str:
     """Read a file of UTF-8, with or without a byte order mark, or of UTF-16 with one.
 
     Raises:
-        DataError: If it cannot be read, or is neither.
+        TextError: If it cannot be read, or is neither.
     """
     try:
         with path.open("rb") as file:
             encoding = find_encoding(file.read(2))
         return path.read_text(encoding=encoding)
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", hint="save it as UTF-8") from error
+    except OSError as error:
+        hint = "check the path and its permissions"
+        raise TextError(f"{path}: cannot be read: {error.strerror or error}", hint=hint) from error
+    except UnicodeError as error:
+        raise TextError(f"{path}: cannot be read as UTF-8 text: {error}", hint="save it as UTF-8") from error
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:

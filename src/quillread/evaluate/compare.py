@@ -45,6 +45,13 @@ class Comparison:
     """Share of lines in which the candidate has fewer edits."""
     lines_worse: float
     lines_equal: float
+    units: int
+    """Groups, or lines where there are no groups to tell apart, that the test and the interval go by."""
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether the test has enough of them: with p as small as it can be, a difference would be clear."""
+        return 2.0 ** (1 - self.units) < _LEVEL
 
 
 def compare(
@@ -73,7 +80,7 @@ def compare(
         edits_before, edits_after, _ = _columns(before, after, metric)
         by_unit = np.bincount(units, np.subtract(edits_after, edits_before)).astype(np.float64)
         p_value = _p_value(by_unit, rng, resamples)
-        compared.append(_comparison(metric, before, after, drawn[:, 3 * i : 3 * i + 3], p_value))
+        compared.append(_comparison(metric, before, after, drawn[:, 3 * i : 3 * i + 3], p_value, len(by_unit)))
     return compared
 
 
@@ -121,7 +128,12 @@ def _counts(scores: Sequence[LineScore], metric: str) -> list[EditCounts]:
 
 
 def _comparison(
-    metric: str, before: Sequence[LineScore], after: Sequence[LineScore], drawn: NDArray[np.float64], p_value: float
+    metric: str,
+    before: Sequence[LineScore],
+    after: Sequence[LineScore],
+    drawn: NDArray[np.float64],
+    p_value: float,
+    units: int,
 ) -> Comparison:
     ours, theirs = _counts(before, metric), _counts(after, metric)
     differences = rates(drawn[:, 1] - drawn[:, 0], drawn[:, 2])
@@ -140,6 +152,7 @@ def _comparison(
         lines_better=float(np.mean(change < 0)),
         lines_worse=float(np.mean(change > 0)),
         lines_equal=float(np.mean(change == 0)),
+        units=units,
     )
 
 

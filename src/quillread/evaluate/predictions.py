@@ -60,7 +60,10 @@ def read_predictions(path: Path) -> list[Prediction]:
                     raise DataError(f"{path}, line {number}: id {row.id!r} stands in line {seen[row.id]} already")
                 seen[row.id] = number
                 rows.append(row)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        hint = "check the path and its permissions"
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}", hint=hint) from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as predictions: {error}") from error
     if not rows:
         raise DataError(f"{path}: holds no predictions", hint="write one with: quill evaluate --predictions FILE")

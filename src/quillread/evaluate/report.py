@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from quillread.data.check import is_page
 from quillread.data.seen import mark
 from quillread.data.source import Source, find_repeated_id, fixed_sample, readable
 from quillread.data.spec import open_source, parse_spec
@@ -43,6 +44,8 @@ class EvaluationRun:
     """What is wrong with the images that could not be read; their lines are skipped."""
     marks: Sequence[str] = ()
     """Those of the lines, by which a model knows what it was trained on; none if it keeps no marks itself."""
+    pages: int = 0
+    """Images that are of pages or paragraphs, to judge by their texts and shapes; they are read as lines."""
 
 
 def run_evaluation(reader: Reader, source: Source, progress: Progress | None = None) -> EvaluationRun:
@@ -59,6 +62,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
     faults: list[DataError] = []
     position: dict[str, int] = {}
     marks: list[str] = []
+    pages = 0
     start = time.perf_counter()
     lines = readable(source, range(len(source)), faults.append)
     while chunk := list(itertools.islice(lines, _CHUNK)):
@@ -67,6 +71,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
             if sample.id in position:
                 raise DataError(f"{source.name}: two lines have the id {sample.id!r}")
             position[sample.id] = index
+            pages += is_page(sample.text, sample.image.shape[1] / sample.image.shape[0])
             rows.append(Prediction(sample.id, sample.group, sample.text, transcript.text, transcript.confidence))
         if any(info.provenance.get("trained_on") for info in reader.infos):
             paused = time.perf_counter()
@@ -79,7 +84,7 @@ def run_evaluation(reader: Reader, source: Source, progress: Progress | None = N
     def image_of(line_id: str) -> UInt8Image | None:
         return fixed_sample(source, position[line_id]).image if line_id in position else None
 
-    return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults], marks)
+    return EvaluationRun(rows, seconds, image_of, [fault.message for fault in faults], marks, pages)
 
 
 def measure(

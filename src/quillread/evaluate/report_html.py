@@ -92,6 +92,8 @@ _CONTENTS = (
     '<a href="#calibration">Calibration</a> <a href="#characters">Character errors</a> '
     '<a href="#lines">Worst lines</a></nav>'
 )
+GENERATOR = '<meta name="generator" content="quillread">'
+"""By which a page is known to be one of ours, which may be written over."""
 # References come from anywhere. They are escaped; this forbids scripts and fetching besides.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -123,6 +125,7 @@ def draw_page(title: str, sections: Iterable[str]) -> str:
     """Frame sections of HTML as a page that needs no other file; empty ones are skipped."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{GENERATOR}\n"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"

@@ -88,6 +88,19 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     return markdown_table([heads, *rows])
 
 
+def comparison_note(comparisons: Sequence[Comparison], noun: str = "group") -> str:
+    """Say that a comparison cannot tell a difference, whatever was read, as a line; empty if it can.
+
+    Args:
+        comparisons: Those of the two recognisers.
+        noun: What the test goes by: groups, or lines.
+    """
+    few = next((c.units for c in comparisons if not c.can_tell), None)
+    if few is None:
+        return ""
+    return f"{few} {noun}{'' if few == 1 else 's'}: too few for a test to tell a difference.\n"
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Draw a Markdown table with padded columns, the first to the left and the others to the right, and a newline.
 

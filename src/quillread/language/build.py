@@ -29,7 +29,7 @@ from quillread.language.kneser_ney import MAX_ORDER, smooth
 from quillread.language.words import WordModel, WordTable, build_words, count_words
 from quillread.text.normalise import nfc
 
-_MAGIC = b"QUILLLM\0"
+MAGIC = b"QUILLLM\0"
 _VERSION = 1
 _START = struct.Struct("<8sIII")
 _TYPES = ("uint8", "uint16", "uint32")
@@ -57,7 +57,7 @@ def write_content(path: Path, content: Content) -> None:
         body += _padded(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
     head = json.dumps({"facts": dict(content.facts), "arrays": places}, ensure_ascii=False).encode()
     head += b" " * (-(_START.size + len(head)) % 8)
-    write_atomic(path, _START.pack(_MAGIC, _VERSION, len(head), zlib.crc32(head + body)) + head + body)
+    write_atomic(path, _START.pack(MAGIC, _VERSION, len(head), zlib.crc32(head + body)) + head + body)
 
 
 def _padded(content: bytes) -> bytes:
@@ -81,7 +81,7 @@ def read_content(path: Path) -> Content:
 
 
 def _parse(data: mmap.mmap, path: Path) -> Content:
-    if len(data) < _START.size or data[: len(_MAGIC)] != _MAGIC:
+    if len(data) < _START.size or data[: len(MAGIC)] != MAGIC:
         raise ModelError(f"{path}: is not a language model of quillread", hint="make one with: quill lm train")
     _, version, length, checksum = _START.unpack(data[: _START.size])
     if version != _VERSION:
@@ -262,7 +262,10 @@ def read_corpus(paths: Sequence[Path]) -> Corpus:
     for path in paths:
         try:
             lines += path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            hint = "check the path and its permissions"
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}", hint=hint) from error
+        except UnicodeDecodeError as error:
             raise DataError(f"{path}: cannot be read as text: {error}", hint="it must be UTF-8 text") from error
     filled = [line.strip() for line in lines if line.strip()]
     kept = [line for line in filled if not _WRONG.search(line)]

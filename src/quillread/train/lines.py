@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quillread.data.check import is_page
 from quillread.data.fonts import FontSource
 from quillread.data.recombined import RecombinedSource
 from quillread.data.seen import count_seen, mark
@@ -75,8 +76,6 @@ class Usable:
 
 _PAGE = "that are pages or paragraphs, not lines"
 _CUT = "cut them into lines with: quill data lines PAGE... --output DIR"
-_LONG, _SQUAT, _DENSE = 20, 4.0, 0.06
-"""Characters of a text, width over height of an image, and that per character: a line has ten times as much."""
 
 
 def find_usable(source: Source, form: LineForm) -> Usable:
@@ -89,7 +88,7 @@ def find_usable(source: Source, form: LineForm) -> Usable:
     left_out: Counter[str] = Counter()
     for i in range(len(source)):
         text, aspect = source.text(i), source.aspect(i)
-        fault = _PAGE if _is_page(text, aspect) else form.fault(text, aspect) if text.strip() else "without text"
+        fault = _PAGE if is_page(text, aspect) else form.fault(text, aspect) if text.strip() else "without text"
         if fault:
             left_out[fault] += 1
         else:
@@ -101,11 +100,6 @@ def find_usable(source: Source, form: LineForm) -> Usable:
     return usable
 
 
-def _is_page(text: str, aspect: float) -> bool:
-    """Whether an image has so much text for its shape that it must be of a page or a paragraph."""
-    return len(text) >= _LONG and aspect < _SQUAT and aspect / len(text) < _DENSE
-
-
 def open_sources(config: TrainConfig) -> list[Source]:
     """Open the sources of a run.
 
@@ -114,7 +108,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
         DataError: If none is named, or one is missing or malformed.
     """
     if not config.data:
-        raise DataError("no training data is named", hint="name at least one source in data")
+        raise DataError("no training data is named", hint="name lines with --data, or as data in the settings")
     return [open_source(spec, "train") for spec in config.placed(config.data)]
 
 

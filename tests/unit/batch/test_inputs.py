@@ -340,3 +340,19 @@ def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path):
     os.mkfifo("in/manifest.json")
     os.mkfifo("in/page.jpg")
     assert names("in") == ["in/page.jpg"]
+
+
+@pytest.mark.parametrize("address", ["http://[::1/x", "http://a]b/x", "https://[/box/x?page=1"])
+def test_a_malformed_address_is_an_input_that_failed(address: str):
+    (entry,) = find_inputs([address])
+    assert entry.name == address
+    assert str(entry.fault).startswith(f"{address}: is not a valid address: ")
+
+
+@pytest.mark.parametrize("argument", ["in/b.jpg", "in"])
+def test_a_link_that_leads_nowhere_says_so(folder: Path, argument: str):
+    Path("in").mkdir()
+    Path("in/b.jpg").symlink_to("gone.jpg")
+    (entry,) = find_inputs([argument])
+    assert entry.stem == Path("b")
+    assert str(entry.fault).startswith("in/b.jpg: is a link to gone.jpg, which is not there\n  hint: ")

@@ -50,7 +50,7 @@ def test_predictions_of_other_lines_are_refused(tmp_path: Path, capsys: pytest.C
 def test_a_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = write(tmp_path / "a.jsonl", REFERENCES)
     assert main(["compare", str(first), "none.jsonl"]) == 3
-    assert capsys.readouterr().err.startswith("quill: error: none.jsonl: cannot be read")
+    assert capsys.readouterr().err.startswith("quill: error: none.jsonl: cannot be read: No such file")
 
 
 def test_a_file_of_another_kind_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -58,3 +58,20 @@ def test_a_file_of_another_kind_is_named_with_its_line(tmp_path: Path, capsys: p
     (tmp_path / "b.jsonl").write_text('{"id": "0"}\n', encoding="utf-8")
     assert main(["compare", str(first), str(tmp_path / "b.jsonl")]) == 3
     assert "b.jsonl, line 1: expected exactly the keys" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("count", "told"), [(5, True), (6, False)])
+def test_too_few_groups_for_a_test_are_told(count: int, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    first = write(tmp_path / "a.jsonl", ["x"] * count, ["dead"] * count)
+    second = write(tmp_path / "b.jsonl", ["dead"] * count, ["dead"] * count)
+    assert main(["compare", str(first), str(second)]) == 0
+    out = capsys.readouterr().out
+    assert (f"\n{count} groups: too few for a test to tell a difference.\n" in out) == told
+    assert ("no clear difference" in out) == told
+
+
+def test_too_few_lines_of_one_writer_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [Prediction(str(i), "", "dead", "bead", 0.5) for i in range(1)]
+    write_predictions(tmp_path / "a.jsonl", rows)
+    assert main(["compare", str(tmp_path / "a.jsonl"), str(tmp_path / "a.jsonl")]) == 0
+    assert "\n1 line: too few for a test to tell a difference.\n" in capsys.readouterr().out

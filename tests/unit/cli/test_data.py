@@ -225,3 +225,16 @@ def test_a_training_that_is_not_drawn_is_refused(lines, tmp_path):
         quill("show", lines, "--output", tmp_path / "x.png", "--config", "trocr-classic")
     with pytest.raises(ConfigError, match="trocr-classic"):
         quill("show", lines, "--output", tmp_path / "x.png", "--augment", "--config", "trocr-clasic")
+
+
+def test_a_text_that_cannot_be_read_is_a_fault_of_its_line(tmp_path, capsys):
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((32, 320, 3), 200, np.uint8))
+        (tmp_path / f"{name}.txt").write_text("some words", encoding="utf-8")
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfea")
+    assert quill("check", tmp_path, "--json", tmp_path / "faults.json") == 3
+    faults = json.loads((tmp_path / "faults.json").read_text(encoding="utf-8"))["faults"]
+    assert ("unreadable", 0) in [(fault["kind"], fault["row"]) for fault in faults]
+    assert "a.txt: cannot be read as UTF-8 text" in capsys.readouterr().out
+    assert quill("stats", tmp_path) == 0
+    assert quill("show", tmp_path, "--output", tmp_path / "out" / "sheet.png") == 0

@@ -39,6 +39,11 @@ def test_lines_of_pages_become_a_data_set_with_a_draft(pages: Path, tmp_path: Pa
     assert len(open_source(parse_spec(f"folder:{tmp_path / 'lines'}"), "train")) == 2
 
 
+def test_the_command_that_is_suggested_can_be_pasted(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    cut(pages, tmp_path / "my lines")
+    assert f"quill train --data '{tmp_path / 'my lines'}' --output run" in capsys.readouterr().err
+
+
 def test_texts_that_a_person_corrected_are_kept(pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     cut(pages, tmp_path / "lines")
     (tmp_path / "lines" / "a-0001-001.txt").write_text("corrected", encoding="utf-8")

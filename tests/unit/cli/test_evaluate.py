@@ -163,6 +163,27 @@ def test_a_broken_image_is_named_with_its_row(lines: Path, capsys: pytest.Captur
     assert "row 1 (1.png)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("is_page", [True, False])
+def test_images_of_pages_given_as_lines_are_told(is_page: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = "a bad cab " * 8
+    data = write_bars(tmp_path / "lines", [text, "dead"])
+    if is_page:
+        line = bar_line("a bad cab")
+        (data / "0.png").write_bytes(png(np.concatenate([line] * 8)))
+    assert evaluate(data) == 0
+    assert ("1 of these 2 images are of pages or paragraphs, not lines" in capsys.readouterr().err) == is_page
+
+
+def test_a_text_that_cannot_be_read_is_named_and_the_others_are_measured(
+    lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (lines / "1.txt").write_bytes(b"\xff\xfea")
+    assert evaluate(lines, "--json", tmp_path / "figures.json") == 3
+    assert "1.txt: cannot be read as UTF-8 text" in capsys.readouterr().err
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["lines"], figures["unreadable"]) == (2, 1)
+
+
 def test_figures_that_cannot_be_written_give_3(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert evaluate(lines, "--json", lines / "0.png" / "figures.json") == 3
     assert "figures.json: cannot be written: " in capsys.readouterr().err

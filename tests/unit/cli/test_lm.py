@@ -102,6 +102,13 @@ def test_a_model_is_tuned_and_the_settings_saved(lines: Path, folder: Path, tmp_
     assert document["settings"]["weights"]["characters"] == weights.characters
 
 
+def test_weights_that_are_tried_are_told_in_plain_words(lines: Path, folder: Path, capsys):
+    assert main(["lm", "tune", "--data", str(lines), "--model", str(folder), "--threads", "1"]) == 0
+    err = capsys.readouterr().err
+    assert "quill: weights tried: characters 0" in err
+    assert "LanguageWeights" not in err
+
+
 def test_few_lines_change_no_confidences_that_a_model_has(lines: Path, folder: Path, capsys):
     before = read_info(folder)
     options = ["--data", str(lines), "--model", str(folder), "--threads", "1", "--keep-weights", "--save"]
@@ -177,3 +184,10 @@ def test_little_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "page.txt").write_text("Baptised Okonkwo the son of Obierika, yeoman of this parish.\n" * 3, "utf-8")
     assert train(tmp_path / "page.txt", tmp_path / "my.lm") == 0
     assert "give it a small weight" in capsys.readouterr().err
+
+
+def test_a_text_that_is_missing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert train(tmp_path / "nope", tmp_path / "my.lm") == 3
+    err = capsys.readouterr().err
+    assert "nope: cannot be read: No such file or directory" in err
+    assert "UTF-8" not in err

@@ -219,3 +219,33 @@ def test_segmentations_whose_images_are_missing_fail_and_the_others_are_read(
     out, err = capsys.readouterr()
     assert out == "== seg/one.png\na bad cab\n"
     assert "seg/gone.xml: has no image of its name beside it" in err
+
+
+def test_a_malformed_address_gives_3_and_the_others_are_read(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert read("one.png", "http://[::1/x", "two.png", "--output", "out") == 3
+    assert capsys.readouterr().err.startswith("quill: http://[::1/x: is not a valid address: ")
+    assert written(folder / "out") == {"one.txt": "a bad cab\n", "two.txt": "dead\n"}
+
+
+def test_a_list_to_proofread_is_written_again_while_nobody_changed_it(folder: Path):
+    for _ in range(3):
+        assert read("one.png", "--review", "0", "--output", "out") == 0
+    assert "review.tsv" in written(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("is_ours", "why"), [(True, "was changed after it was written"), (False, "was not written by an earlier run")]
+)
+def test_a_list_to_proofread_that_a_person_has_is_kept(
+    is_ours: bool, why: str, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    if is_ours:
+        read("one.png", "--review", "0", "--output", "out")
+    (folder / "out").mkdir(exist_ok=True)
+    (folder / "out" / "review.tsv").write_text("checked", encoding="utf-8")
+    assert read("two.png", "--review", "0", "--output", "out") == 3
+    assert why in capsys.readouterr().err
+    assert written(folder / "out")["review.tsv"] == "checked"
+    assert "two.txt" not in written(folder / "out")
+    assert read("two.png", "--review", "0", "--output", "out", "--overwrite") == 0
+    assert written(folder / "out")["review.tsv"] != "checked"

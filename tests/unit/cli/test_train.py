@@ -258,3 +258,12 @@ def test_a_folder_without_a_run_cannot_be_resumed(
 ):
     assert main(["train", "--resume", "--output", str(tmp_path)]) == 2
     assert f"{tmp_path}: holds no run to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["a b/run", "a b/interrupted"])
+def test_commands_that_are_suggested_can_be_pasted(
+    place: str, runs: list[SimpleNamespace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    main(["train", "--data", "folder:x", "--output", str(tmp_path / place)])
+    named = tmp_path / place if place.endswith("interrupted") else tmp_path / place / "model"
+    assert f" '{named}'" in capsys.readouterr().err

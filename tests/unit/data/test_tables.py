@@ -1,13 +1,17 @@
 """Tables as other programs write them, and folders that lack a part."""
 
+import errno
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from fakes import line_image, png, write_folder
 
 from quillread.data.source import Source, fixed_sample
 from quillread.data.spec import open_source, open_splits, parse_spec
+from quillread.data.tables import read_text
 from quillread.errors import DataError, SplitError
 
 
@@ -179,3 +183,39 @@ def test_lines_in_folders_of_other_names_are_all_there(tmp_path: Path):
     write_folder(tmp_path / "one", ["one"])
     write_folder(tmp_path / "two", ["two"])
     assert texts(open_at(str(tmp_path))) == ["one", "two"]
+
+
+def write_lines(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((32, 160, 3), 200, np.uint8))
+        (folder / f"{name}.txt").write_text("some words", encoding="utf-8")
+    return folder
+
+
+def test_a_text_of_a_folder_that_cannot_be_read_costs_its_line_alone(tmp_path: Path):
+    folder = write_lines(tmp_path / "lines")
+    (folder / "a.txt").write_bytes(b"\xff\xfea")
+    source = open_at(str(folder))
+    assert [source.text(0), source.text(1)] == ["", "some words"]
+    with pytest.raises(DataError, match=r"row 0 \(a\.png\): .*a\.txt: cannot be read as UTF-8 text"):
+        fixed_sample(source, 0)
+    assert fixed_sample(source, 1).text == "some words"
+
+
+def test_a_text_that_cannot_be_opened_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_lines(tmp_path / "lines")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read: Permission denied") as caught:
+        read_text(folder / "a.txt")
+    assert caught.value.hint == "check the path and its permissions"
+
+
+def test_a_table_that_is_missing_says_so(tmp_path: Path):
+    with pytest.raises(DataError, match=r"nope\.csv: cannot be read: No such file") as caught:
+        open_at(f"csv:{tmp_path / 'nope.csv'}")
+    assert "UTF-8" not in str(caught.value)

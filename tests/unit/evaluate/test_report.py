@@ -144,7 +144,7 @@ def test_facts_say_when_groups_are_too_few_for_an_interval(groups: int, said: st
 
 
 def test_comparison_table_signs_differences():
-    row = Comparison("cer_spacing", 0.1, 0.09, -0.01, (-0.02, 0.001), 0.08, "no clear difference", 0.3, 0.2, 0.5)
+    row = Comparison("cer_spacing", 0.1, 0.09, -0.01, (-0.02, 0.001), 0.08, "no clear difference", 0.3, 0.2, 0.5, 8)
     cells = [cell.strip() for cell in comparison_table([row]).splitlines()[2].strip("|").split("|")]
     assert cells[3:] == [
         "-1.00 %",

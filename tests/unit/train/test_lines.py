@@ -145,8 +145,9 @@ def test_one_line_cannot_be_split(tmp_path):
 
 def test_a_run_without_data_is_refused():
     settings = TrainConfig()
-    with pytest.raises(DataError, match="no training data"):
+    with pytest.raises(DataError, match="no training data") as caught:
         opened(settings)
+    assert "--data" in str(caught.value)
 
 
 def test_weights_for_some_sources_only_are_refused(tmp_path):
