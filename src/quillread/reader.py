@@ -20,11 +20,11 @@ from quillread.images.tones import as_positive
 from quillread.options import Provenance, ReadOptions, files_stamp
 from quillread.pages.deliver import Collector, Stop, deliver, explain, page_name, refuse, tell_kept
 from quillread.pages.segment import Segmenter, load_segmenter
-from quillread.pages.transcribe import PageTranscriber
+from quillread.pages.transcribe import KnownLines, PageTranscriber
 from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ensemble import EnsembleReader, LineReader
 from quillread.recognize.load import load_all
-from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Region, Scan, Transcript, UInt8Image
+from quillread.types import DocumentInfo, Page, PageWriter, Progress, Reading, Scan, Transcript, UInt8Image
 from quillread.version import __version__
 from quillread.worker import at_most_cores
 
@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 
 KnownPages = Callable[[int], Page | None]
 """Gives pages that were read before, by their number."""
-
-KnownLines = Callable[[tuple[int, int]], tuple[Region, ...]]
-"""Gives the lines of a page, by its width and height in pixels."""
 
 _KEPT = 4
 """Readers that `read` keeps."""
@@ -310,10 +307,10 @@ class Reader:
         lines: KnownLines | None,
     ) -> Page:
         size = (image.shape[1], image.shape[0])
-        regions = lines(size) if lines is not None else None
+        regions, along = lines(size) if lines is not None else (None, None)
         if regions is None and self._truth is not None:
             regions = self._truth.regions(document.name, index + 1, len(document), size)
-        page = transcribe(image, regions)
+        page = transcribe(image, regions, along)
         for note in page.notes:
             log.warning("%s: %s", where, note)
         if page.model:

@@ -61,9 +61,11 @@ class _Script:
 class _ScriptedPages(PageTranscriber):
     """Takes each page for one image of all its text, unless its lines are known."""
 
-    def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None) -> Page:
+    def __call__(
+        self, image: UInt8Image, regions: tuple[Region, ...] | None = None, along: Sequence[Line] | None = None
+    ) -> Page:
         if regions is not None:
-            return super().__call__(image, regions)
+            return super().__call__(image, regions, along)
         height, width = image.shape[:2]
         (read,) = self.recognizer.read([image])
         texts = read.text.split("\n") if read.text else []

@@ -12,7 +12,7 @@ from quillread.cli.options import add_column_options, positive_number, with_colu
 from quillread.cli.progress import ProgressLine, say, tell_seen
 from quillread.cli.reading_options import add_language_flags, add_model_flags, read_options
 from quillread.cli.targets import check_targets, target_path
-from quillread.errors import OutputError, UsageError
+from quillread.errors import UsageError
 from quillread.evaluate.report_text import interval, markdown_table, percent
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def run_train(args: argparse.Namespace) -> int:
     from quillread.language.build import BuildConfig, build_language, read_corpus, write_content
     from quillread.language.catalog import guess_language
 
-    if args.output.resolve() in {path.resolve() for path in args.text}:
-        raise OutputError(f"{args.output}: is one of the inputs, and would be overwritten", hint="name another file")
     check_targets(args, {"output": "language model"})
     config = BuildConfig(order=args.order, keep=args.keep)
     corpus = read_corpus(args.text)

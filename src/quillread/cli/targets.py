@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from quillread.errors import UsageError
+from quillread.errors import OutputError
 from quillread.files import real_path
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_targets(args: argparse.Namespace, targets: Mapping[str, TargetKind]) -
         targets: Names of the arguments that say what is written, each with the kind of file.
 
     Raises:
-        UsageError: If something would be lost.
+        OutputError: If something would be lost.
         DataError: If a data set that is named has no such form.
     """
     for name, kind in targets.items():
@@ -63,9 +63,9 @@ def _check(path: Path, kind: TargetKind, args: argparse.Namespace) -> None:
         return
     hint = "name another file" if kind != "report" else "name another folder"
     if _is_read(path, _inputs(args)):
-        raise UsageError(f"{path}: is one of the inputs, and would be overwritten", hint=hint)
+        raise OutputError(f"{path}: is one of the inputs, and would be overwritten", hint=hint)
     if not _is_ours(path, kind):
-        raise UsageError(f"{path}: is there already, and is not a {kind} of quillread", hint=hint)
+        raise OutputError(f"{path}: is there already, and is not a {kind} of quillread", hint=hint)
 
 
 def _is_ours(path: Path, kind: TargetKind) -> bool:

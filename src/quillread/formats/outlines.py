@@ -134,6 +134,8 @@ def _both(line: Line, pitch: float) -> Polygon:
     """Put the polygon of a line and the band along its baseline together; if they lie apart, the polygon alone."""
     baseline, polygon = np.array(line.baseline), np.array(line.polygon.points)
     length = polyline_length(baseline)
+    if length == 0:
+        return line.polygon
     own = usual_height(baseline, polygon)
     band = np.array(_along_baseline(line, pitch).points)
     # The baseline may be that of a part of the polygon: beyond its ends the latter is not bounded.

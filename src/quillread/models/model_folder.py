@@ -1,6 +1,7 @@
 """The model folder: weights, preprocessing, charset, calibration and provenance in one place."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -98,3 +99,13 @@ def write_info(info: ModelInfo, folder: Path) -> None:
         OutputError: If it cannot be written.
     """
     write_json(folder / INFO_NAME, config.dump(info))
+
+
+def share_weights(folder: Path) -> None:
+    """Give the weights in a folder the permissions of its other files: safetensors lets only their owner read them."""
+    probe = folder / f".{os.getpid()}.mode"
+    probe.touch()  # the umask, which can only be asked for by changing it for all threads
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in folder.glob("*.safetensors"):
+        path.chmod(mode)

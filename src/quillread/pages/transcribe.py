@@ -1,6 +1,6 @@
 """From a page image to its text: find lines, cut them out, read them, put the words back on the page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,10 @@ from quillread.recognize.choosing import ChoosingReader
 from quillread.recognize.ensemble import LineReader
 from quillread.types import Line, Page, Point, Polygon, Region, Transcript, UInt8Image
 from quillread.worker import at_most_cores, usable_cores
+
+KnownLines = Callable[[tuple[int, int]], tuple[tuple[Region, ...], tuple[Line, ...]]]
+"""Gives the lines of a page, by its width and height in pixels: in their regions, and with the outlines that they are
+cut out along."""
 
 
 class PageTranscriber:
@@ -46,13 +50,16 @@ class PageTranscriber:
         self._flatten = flatten
         self._threads = at_most_cores(threads) or usable_cores()
 
-    def __call__(self, image: UInt8Image, regions: tuple[Region, ...] | None = None) -> Page:
+    def __call__(
+        self, image: UInt8Image, regions: tuple[Region, ...] | None = None, along: Sequence[Line] | None = None
+    ) -> Page:
         """Read a page.
 
         Args:
             image: uint8 RGB, shape (H, W, 3).
             regions: Lines that are known already, in pixels of the image, as the readers of PAGE and ALTO return them;
                 they are found if not given.
+            along: These lines, with the outlines that they are cut out along; if not given, that of `crop`.
 
         Returns:
             The page with its lines, words in pixels of the image, and notes on what was skipped or looks wrong; its
@@ -67,7 +74,7 @@ class PageTranscriber:
             page, image = replace(page, notes=("a negative, light writing on a dark ground: read inverted",)), positive
         if regions is not None:
             given = replace(page, regions=regions)
-            along = outline_lines(given, self._crop.outline).lines
+            along = outline_lines(given, self._crop.outline).lines if along is None else along
             return self._read_lines(page, image, outline_lines(given).regions, along)
         if self._segmenter is None:
             model, (read,) = self._recognize([image])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from quillread.errors import ModelError
-from quillread.models.trocr.files import share_weights
+from quillread.models.model_folder import share_weights
 
 AVERAGE_NAME = "average.safetensors"
 """In a checkpoint, beside the weights of its step."""

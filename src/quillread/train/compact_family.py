@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from quillread import config as configs
 from quillread.decode.ctc import LogProbs
 from quillread.errors import ModelError
+from quillread.images.fit import InkConfig
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
 from quillread.models.compact.network import CompactNetwork
 from quillread.models.compact.onnx_file import COLUMN_WIDTH, CompactConfig, read_weights, write_onnx
-from quillread.models.model_folder import ONNX_NAME, ModelInfo, read_info, write_info
-from quillread.models.trocr.files import share_weights
+from quillread.models.model_folder import ONNX_NAME, ModelInfo, read_info, share_weights, write_info
 from quillread.recognize.ctc import CtcEngine
 from quillread.recognize.recognizer import LineRecognizer
 from quillread.text.charset import BLANK, Charset
@@ -220,10 +220,17 @@ def _known(name: str, config: TrainConfig) -> tuple[ModelInfo, dict[str, Tensor]
     if info.ink != config.compact.ink:
         raise ModelError(
             f"{name}: measures ink in another way than this run: {info.ink}, not {config.compact.ink}",
-            hint=f"set ink.height={info.ink.height} and network.height={info.ink.height}",
+            hint=f"set {_changes(config.compact.ink, info.ink)}",
         )
     state = {key: torch.from_numpy(value.copy()) for key, value in read_weights(folder / ONNX_NAME).items()}
     return info, grow_head(state, info.charset, charset, config.seed)
+
+
+def _changes(ours: InkConfig, theirs: InkConfig) -> str:
+    """The settings that measure ink as another model does."""
+    before, wanted = configs.dump(ours), configs.dump(theirs)
+    changed = [f"ink.{name}={value}" for name, value in wanted.items() if before[name] != value]
+    return " ".join([*changed, *([f"network.height={theirs.height}"] if ours.height != theirs.height else [])])
 
 
 def _fill(network: CompactNetwork, state: Mapping[str, Tensor], name: str, *, partial: bool) -> None:

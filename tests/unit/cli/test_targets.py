@@ -55,7 +55,7 @@ def test_inputs_and_foreign_files_are_not_written_over(
 ):
     before = (here / target).read_bytes()
     named = str(Path(target).parent) if "--report" in command else target
-    assert main([*command.split(), named]) == 2
+    assert main([*command.split(), named]) == 3
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"quill: error: {target}: is ")

@@ -43,7 +43,13 @@ def test_outlines_of_the_file_stay_unless_they_are_not_wanted():
 
 def test_a_baseline_without_length_is_left_as_it_is():
     dot = Line(((5.0, 5.0), (5.0, 5.0)), Polygon(((5.0, 5.0), (5.0, 5.0), (5.0, 5.0))))
-    assert outline_lines(page(dot)).lines == (dot,)
+    for which in get_args(Outline):
+        assert outline_lines(page(dot), which).lines == (dot,)
+
+
+def test_a_baseline_of_one_place_beside_an_outline_leaves_that():
+    dot = Line(((50.0, 50.0), (50.0, 50.0)), box(10, 30, 90, 60))
+    assert outline_lines(page(dot, bare(200)), "both").lines[0] == dot
 
 
 def test_the_pitch_is_the_usual_distance_of_lines_below_each_other():

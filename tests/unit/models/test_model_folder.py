@@ -5,7 +5,7 @@ import pytest
 
 from quillread.errors import ModelError
 from quillread.images.fit import InkConfig
-from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, share_weights, write_info
 from quillread.types import Calibration
 
 INFO = ModelInfo(
@@ -79,3 +79,15 @@ def test_a_later_format_asks_for_a_newer_version(tmp_path: Path):
     with pytest.raises(ModelError, match="has format 2") as caught:
         read_info(tmp_path)
     assert "newer version of quillread" in str(caught.value)
+
+
+def test_weights_have_the_permissions_of_other_files(tmp_path: Path):
+    write_info(INFO, tmp_path)
+    for part in ("model-1", "model-2"):
+        path = tmp_path / f"{part}.safetensors"
+        path.touch()
+        path.chmod(0o600)
+    names = {path.name for path in tmp_path.iterdir()}
+    share_weights(tmp_path)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+    assert {path.name for path in tmp_path.iterdir()} == names

@@ -14,7 +14,7 @@ import pypdf
 import pytest
 from fastapi.testclient import TestClient
 from serve_pages import box, found_line, new_page, read_page
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quillread import types
 from quillread.data.spec import open_source, parse_spec
@@ -24,7 +24,7 @@ from quillread.serve.archive.exporting import ALL_FORMATS, Selection, export, sa
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.readings import add_import
 from quillread.serve.database.readings import pack_points
-from quillread.serve.database.schema import Document, Page, Region
+from quillread.serve.database.schema import Collection, Document, Line, Page, Region
 
 MakePage = Callable[..., int]
 
@@ -158,6 +158,27 @@ def test_ground_truth_lines_are_read_back(client: TestClient, letter: Document, 
     (row,) = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
     assert (row["text"], row["group"]) == ("Dear Sir", "Letter_ to_Anna/0001")
     assert row["image"]["bytes"].startswith(b"\x89PNG")
+
+
+def test_a_line_is_cut_out_alike_whichever_are_exported_and_as_its_collection_says(
+    archive: Archive, client: TestClient, letter: Document
+):
+    def cut(**query: Any) -> bytes:
+        content = fetch(client, f"documents/{letter.id}", format="parquet", **query)
+        rows = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+        (image,) = (row["image"]["bytes"] for row in rows if row["text"] == "Dear Sir")
+        return image
+
+    found = cut()
+    with archive.database.write() as session:
+        session.execute(update(Line).values(drawn=True))
+    drawn = cut()
+    assert drawn != found
+    assert cut(checked=True) == drawn
+    with archive.database.write() as session:
+        collection = session.get_one(Collection, letter.collection_id)
+        collection.settings = {"options": {"crop": {"outline": "polygon"}}}
+    assert cut() == found
 
 
 def test_a_page_that_could_not_be_read_says_so(archive: Archive, client: TestClient, letter: Document):

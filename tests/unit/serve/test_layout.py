@@ -9,6 +9,7 @@ from httpx import Response
 from serve_pages import PROVENANCE, found_line, found_page, new_page, read_page
 from sqlalchemy import select
 
+from quillread.serve.archive.blobs import add_blobs, store
 from quillread.serve.archive.checking import check
 from quillread.serve.archive.geometry import ShapeError, fit_baseline, fit_polygon
 from quillread.serve.archive.home import Archive
@@ -18,7 +19,9 @@ from quillread.serve.archive.readings import apply_reading
 from quillread.serve.database.schema import Event, LineSearch, Page, Task
 from quillread.serve.database.schema import Line as LineRow
 from quillread.serve.faults import TooLargeError
+from quillread.serve.jobs.claims import Claim
 from quillread.serve.jobs.crew import Crew
+from quillread.serve.jobs.pages import find_task
 from quillread.types import Line, Transcript
 
 
@@ -93,6 +96,29 @@ def test_a_drawn_line_gets_an_outline_its_place_its_region_and_is_read(drawing: 
     assert drawing.waiting() == [[line["id"]]]
     page = drawing.page()
     assert (page.drawn, page.line_count, page.version) == (True, 4, drawing.version)
+
+
+def test_lines_are_cut_out_alike_whichever_of_them_are_wanted(archive: Archive, drawing: Drawing):
+    (line,) = drawing.change("POST", f"pages/{drawing.id}/lines", {"baseline": straight(280)}).json()["lines"]
+    image = store(archive, b"an image", "image/png")
+    with archive.database.write() as session:
+        add_blobs(session, archive.storage, [image])
+        session.get_one(Page, drawing.id).source = image.stored.sha256
+    found: list[dict[int, Line]] = []
+    for chosen in (None, [line["id"]], [line["id"], drawing.lines[0]["id"]]):
+        payload = {"layout": "keep"} if chosen is None else {"line_ids": chosen}
+        claim = Claim(1, 1, 1, "read", drawing.id, payload, {}, 1, None, "owner")
+        with archive.database.read() as session:
+            task = find_task(archive, session, claim)
+        assert task and task.known and task.line_ids
+        assert [one.baseline for one in task.along] == [one.baseline for one in task.known.lines]
+        found.append(dict(zip(task.line_ids, task.along, strict=True)))
+    whole, *parts = found
+    assert [part.keys() for part in parts] == [{line["id"]}, {line["id"], drawing.lines[0]["id"]}]
+    assert all(part[id] == whole[id] for part in parts for id in part)
+    for one in drawing.lines:  # those that were found, along their own outlines; the other by how far lines are apart
+        is_own = [list(point) for point in whole[one["id"]].polygon.points] == one["polygon"]
+        assert is_own == (one["id"] != line["id"])
 
 
 def read_along(archive: Archive, page_id: int, line_id: int, text: str) -> None:

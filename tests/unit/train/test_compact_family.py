@@ -8,6 +8,7 @@ import torch
 from runs import changed, train_config
 
 from quillread.errors import ModelError
+from quillread.images.fit import InkConfig
 from quillread.images.preprocess import PreprocessConfig
 from quillread.models.compact.network import CompactNetwork
 from quillread.models.compact.onnx_file import CompactConfig
@@ -106,6 +107,14 @@ def test_a_teacher_that_names_no_shape_is_refused(tmp_path: Path):
 def test_a_model_of_another_charset_is_refused(model: Path, role: str, charset: str):
     with pytest.raises(ModelError, match="another charset"):
         CompactFamily(changed(CONFIG, charset=charset, **{role: str(model)}))
+
+
+def test_a_model_that_measures_ink_otherwise_is_refused_and_what_to_set_is_said(tmp_path: Path):
+    other = saved(tmp_path / "other", ink=InkConfig(min_contrast=30.0, spread=0.13))
+    with pytest.raises(ModelError, match="measures ink in another way") as caught:
+        CompactFamily(changed(CONFIG, start=str(other)))
+    assert caught.value.hint == "set ink.min_contrast=30.0 ink.spread=0.13"
+    CompactFamily(changed(CONFIG, start=str(other), ink=InkConfig(min_contrast=30.0, spread=0.13)))
 
 
 def test_new_letters_leave_the_old_ones_as_they_were(model: Path):

@@ -13,7 +13,8 @@ from quillread.errors import ConfigError
 from quillread.images.augment import STEPS
 from quillread.images.fit import CanvasConfig, InkConfig
 from quillread.images.preprocess import PreprocessConfig
-from quillread.models.model_folder import ONNX_NAME, ModelInfo, write_info
+from quillread.models.catalog import SHIPPED, resolve
+from quillread.models.model_folder import ONNX_NAME, ModelInfo, read_info, write_info
 from quillread.train.config import ScheduleConfig, TrainConfig, assemble, read_settings
 from quillread.train.family_settings import CompactPart, LabelsConfig, LoraConfig, TrocrPart
 from quillread.train.presets import preset_path, presets
@@ -34,6 +35,12 @@ def test_there_are_presets():
 def test_a_preset_can_be_read(name: str):
     loaded = config.load(TrainConfig, preset_path(name), ["root=data"])
     assert not any(spec.needs_root for spec in loaded.placed((*loaded.data, *loaded.validation)))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_preset_of_a_model_that_ships_measures_ink_as_it_does(name: str):
+    loaded = config.load(TrainConfig, preset_path(name), ["root=data"])
+    assert loaded.compact.ink == read_info(resolve(name)).ink
 
 
 @pytest.mark.parametrize("name", presets())

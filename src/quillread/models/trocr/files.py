@@ -144,16 +144,6 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def share_weights(folder: Path) -> None:
-    """Give the weights in a folder the permissions of its other files: safetensors lets only their owner read them."""
-    probe = folder / f".{os.getpid()}.mode"
-    probe.touch()  # the umask, which can only be asked for by changing it for all threads
-    mode = probe.stat().st_mode
-    probe.unlink()
-    for path in folder.glob("*.safetensors"):
-        path.chmod(mode)
-
-
 def summarise(folder: Path) -> dict[str, Any]:
     """What can be said of a model folder without loading it: sizes, shape of the network, generation settings.
 

@@ -24,6 +24,7 @@ from transformers import VisionEncoderDecoderModel
 from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEmbedding
 
 from quillread.errors import ModelError
+from quillread.models.model_folder import share_weights
 from quillread.models.trocr.files import (
     WEIGHTS_INDEX_NAME,
     find_pickles,
@@ -32,7 +33,6 @@ from quillread.models.trocr.files import (
     read_json,
     refuse_adapter,
     replace_folder,
-    share_weights,
 )
 from quillread.models.trocr.trust import check_settings
 from quillread.text.tokenizer import load_tokenizer

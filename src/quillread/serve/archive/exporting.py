@@ -16,13 +16,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quillread import types
+from quillread.config import build
 from quillread.errors import Fault
 from quillread.formats.export import FORMATS, Format, find_format
+from quillread.images.crop import CropConfig
 from quillread.serve.access.actor import Actor
+from quillread.serve.archive.cutting import find_outlines
 from quillread.serve.archive.find import find_collection, find_document, find_page
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layouts import read_layout
-from quillread.serve.archive.truth import write_page_zip, write_table
+from quillread.serve.archive.truth import CutPage, write_page_zip, write_table
 from quillread.serve.database.schema import Document, Page
 from quillread.types import DocumentInfo, Progress, Scan
 
@@ -155,6 +158,18 @@ class _Work:
             layout = replace(layout, fault=Fault(**page.fault))
         return page, layout
 
+    def load_cut(self, name: str, page_id: int, number: int) -> CutPage | None:
+        """A page whose lines are to be cut out as they are read; None if it has gone meanwhile."""
+        with self.archive.database.read() as session:
+            page = session.get(Page, page_id)
+            if page is None:
+                return None
+            layout = read_layout(session, page, checked=self.checked, number=number)
+            options = page.document.collection.settings.get("options", {})
+            crop = build(CropConfig, options.get("crop", {}), "options.crop")
+            outlines = find_outlines(session, page, crop.outline)
+        return CutPage(name, page, layout.page, [outlines[id] for id in layout.line_ids], crop)
+
     def step(self) -> bool:
         """Count a page; whether to go on."""
         self.done += 1
@@ -257,17 +272,19 @@ def _scan(archive: Archive, page: Page, layout: types.Page, output: Format) -> S
 
 
 def _write_truth(work: _Work, pages: Iterator[tuple[Bundle, int, int]], format: str, file: BinaryIO) -> bool:
-    def loaded() -> Iterator[tuple[str, Page, types.Page]]:
+    def numbered() -> Iterator[tuple[str, int, int]]:
         for bundle, number, id in pages:
-            if (found := work.load(id, number)) and found[1].lines:
-                yield f"{bundle.name}/{number:04}", *found
+            yield f"{bundle.name}/{number:04}", id, number
             if not work.step():
                 is_whole[0] = False
                 return
 
     is_whole = [True]
+    storage = work.archive.storage
     if format == "page-zip":
-        write_page_zip(work.archive.storage, loaded(), file)
+        found = ((name, work.load(id, number)) for name, id, number in numbered())
+        write_page_zip(storage, ((name, *each) for name, each in found if each and each[1].lines), file)
     else:
-        write_table(work.archive.storage, loaded(), format, file)
+        cut = (work.load_cut(name, id, number) for name, id, number in numbered())
+        write_table(storage, (each for each in cut if each and each.layout.lines), format, file)
     return is_whole[0]

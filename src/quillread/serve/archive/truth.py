@@ -4,9 +4,9 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
@@ -14,8 +14,7 @@ from quillread import types
 from quillread.data.parquet import write_rows
 from quillread.errors import ImageError
 from quillread.formats.export import find_format
-from quillread.formats.outlines import outline_lines
-from quillread.images.crop import crop_line
+from quillread.images.crop import CropConfig, crop_line
 from quillread.images.read import open_document
 from quillread.images.tones import as_positive
 from quillread.serve.database.schema import Page
@@ -27,6 +26,20 @@ log = logging.getLogger(__name__)
 
 Pages = Iterable[tuple[str, Page, types.Page]]
 """Each with its name in the export, of folders parted by `/`, and without a suffix."""
+
+
+class CutPage(NamedTuple):
+    """A page whose lines are to be cut out."""
+
+    name: str
+    """As of `Pages`."""
+    page: Page
+    layout: types.Page
+    along: Sequence[types.Line]
+    """The lines of `layout` with the outlines that they are cut out along."""
+    crop: CropConfig
+
+
 _SUFFIXES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png"}
 """Of originals that are images of one page, by how they begin."""
 
@@ -51,7 +64,7 @@ def write_page_zip(storage: Storage, pages: Pages, file: BinaryIO) -> None:
                 writer.close(None)
 
 
-def write_table(storage: Storage, pages: Pages, format: str, file: BinaryIO) -> None:
+def write_table(storage: Storage, pages: Iterable[CutPage], format: str, file: BinaryIO) -> None:
     """Write the lines that have a text, each with its image cut out as it is read.
 
     Args:
@@ -77,23 +90,20 @@ def write_table(storage: Storage, pages: Pages, format: str, file: BinaryIO) -> 
         archive.writestr("metadata.jsonl", listed.getvalue())
 
 
-def _lines(storage: Storage, pages: Pages) -> Iterator[tuple[str, str, str, bytes]]:
+def _lines(storage: Storage, pages: Iterable[CutPage]) -> Iterator[tuple[str, str, str, bytes]]:
     """Id, group (the page), text as it is written, and PNG of each line that has a text and can be read."""
-    for name, page, layout in pages:
+    for name, page, layout, along, crop in pages:
         if page.view is None:
             log.warning("page %d has no image, and is no ground truth", page.id)
             continue
         with open_document(storage.path(page.view)) as document:
             image = as_positive(document.page(0))
-        # Lines that people have drawn are cut out along other outlines than those that were found, as when they are
-        # read.
-        along = outline_lines(layout, "both") if page.drawn else layout
-        for number, (line, place) in enumerate(zip(layout.lines, along.lines, strict=True), start=1):
+        for number, (line, place) in enumerate(zip(layout.lines, along, strict=True), start=1):
             text = as_written(line.transcript.text) if line.transcript else None
             if not text:
                 continue
             try:
-                pixels, _ = crop_line(image, place)
+                pixels, _ = crop_line(image, place, crop)
             except ImageError as error:
                 log.warning("page %d, line %d: is skipped: %s", page.id, number, error.message)
                 continue

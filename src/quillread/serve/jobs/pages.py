@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from quillread.errors import InputError
 from quillread.models.catalog import describe
 from quillread.options import ReadOptions
+from quillread.serve.archive.cutting import find_outlines
 from quillread.serve.archive.home import Archive
 from quillread.serve.archive.layouts import read_layout
 from quillread.serve.archive.models import place_models
@@ -48,7 +49,9 @@ def find_task(archive: Archive, session: Session, claim: Claim) -> PageTask | No
         return task
     layout = read_layout(session, page, line_ids)
     if layout.line_ids:
-        return replace(task, known=layout.page, line_ids=layout.line_ids)
+        outlines = find_outlines(session, page, options.crop.outline)
+        along = tuple(outlines[id] for id in layout.line_ids)
+        return replace(task, known=layout.page, line_ids=layout.line_ids, along=along)
     return task if line_ids is None else None
 
 

@@ -12,7 +12,7 @@ from quillread.errors import UsageError
 from quillread.images.document import Document
 from quillread.options import ReadOptions
 from quillread.reader import Reader
-from quillread.types import Page, Point, Polygon, Region, Transcript
+from quillread.types import Line, Page, Point, Polygon, Region, Transcript
 
 ReaderMaker = Callable[[ReadOptions], Reader]
 """Makes the reader of some options, in the worker process: a function or class of a module."""
@@ -36,6 +36,8 @@ class PageTask:
     """Lines to read along; None to find them."""
     line_ids: tuple[int, ...] | None = None
     """Of the lines of `known`."""
+    along: tuple[Line, ...] = ()
+    """The lines of `known` with the outlines that they are cut out along."""
     names: Mapping[str, str] | None = None
     """Of models by their folders, as the archive calls them."""
 
@@ -77,7 +79,7 @@ class PageReaders:
         """Read a page; what is wrong with the page itself is in the result."""
         reader = self.reader(task.options)
         document = self._open(reader, task)
-        lines = None if task.known is None else _Along(task.known, task.size)
+        lines = None if task.known is None else _Along(task.known, task.along, task.size)
         read = reader.scan(document, task.index, lines=lines).page
         return PageResult(_placed(read, task), *_origin(reader, task, read.model))
 
@@ -126,13 +128,15 @@ def _origin(reader: Reader, task: PageTask, chosen: str) -> tuple[dict[str, Any]
 class _Along:
     """The lines of a page in pixels of its image, which may be of another size than the archive's."""
 
-    def __init__(self, known: Page, size: tuple[int, int]) -> None:
+    def __init__(self, known: Page, along: tuple[Line, ...], size: tuple[int, int]) -> None:
         self._known = known
+        self._along = along
         self._size = size
 
-    def __call__(self, size: tuple[int, int]) -> tuple[Region, ...]:
-        """Give them."""
-        return _scaled(self._known.regions, self._size, size)
+    def __call__(self, size: tuple[int, int]) -> tuple[tuple[Region, ...], tuple[Line, ...]]:
+        """Give them, and the same with the outlines that they are cut out along."""
+        (along,) = _scaled((Region(Polygon(()), self._along),), self._size, size)
+        return _scaled(self._known.regions, self._size, size), along.lines
 
 
 def _placed(read: Page, task: PageTask) -> Page:

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -17,15 +17,15 @@ from sqlalchemy.orm import Session
 
 from quillread import types
 from quillread.errors import ImageError, InputError
-from quillread.formats.outlines import outline_lines
 from quillread.images.crop import CropConfig, crop_line
 from quillread.images.read import open_document
 from quillread.images.tones import as_positive
+from quillread.serve.archive.cutting import find_outlines
 from quillread.serve.archive.home import Archive
 from quillread.serve.database.readings import unpack_points
 from quillread.serve.database.schema import Line, Page
 from quillread.text.marks import as_written
-from quillread.types import Polygon, Region
+from quillread.types import Polygon
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +109,12 @@ def _cut(
     try:
         with archive.database.read() as session:
             page = session.get_one(Page, page_id)
-            rows = session.scalars(select(Line).where(Line.page_id == page_id, Line.deleted.is_(None))).all()
+            along = find_outlines(session, page, crop.outline)
         with open_document(archive.storage.path(page.view or "")) as document:
             image = as_positive(document.page(0))
     except (ImageError, InputError) as error:
         log.warning("page %d: its lines teach nothing: %s", page_id, error.message)
         return
-    # Lines that were found are cut out along their outlines, others as lines that are given.
-    along = _outlined({row.id: _place(row) for row in rows}, page, crop) if page.drawn else {}
     for line in lines:
         try:
             pixels, _ = crop_line(image, along.get(line.id, line.place), crop)
@@ -126,13 +124,6 @@ def _cut(
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG", compress_level=1)
         yield line, png.getvalue()
-
-
-def _outlined(places: Mapping[int, types.Line], page: Page, crop: CropConfig) -> dict[int, types.Line]:
-    """Lines with the outlines that they are cut out along when they are read; these depend on those around them."""
-    region = Region(Polygon(((0.0, 0.0), (page.width, 0.0), (page.width, page.height))), tuple(places.values()))
-    whole = types.Page("", 1, page.width, page.height, (region,))
-    return dict(zip(places, outline_lines(whole, crop.outline).lines, strict=True))
 
 
 def _place(row: Line) -> types.Line:

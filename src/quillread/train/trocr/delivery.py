@@ -11,7 +11,7 @@ from quillread import config as configs
 from quillread.errors import ConfigError, ModelError
 from quillread.files import write_json
 from quillread.models.catalog import SHIPPED, pin, resolve
-from quillread.models.model_folder import CARD_NAME, INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.model_folder import CARD_NAME, INFO_NAME, ModelInfo, read_info, share_weights, write_info
 from quillread.models.trocr.adapter_folder import Base, digest_weights, find_base, read_base, write_base
 from quillread.models.trocr.adapters import GENERATION_NAME, open_trocr
 from quillread.models.trocr.files import (
@@ -22,7 +22,6 @@ from quillread.models.trocr.files import (
     is_adapter,
     read_json,
     replace_folder,
-    share_weights,
 )
 from quillread.models.trocr.onnx_folder import is_exported
 from quillread.train.checkpoint import find_best, whole_checkpoints

@@ -14,9 +14,8 @@ from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder 
 from quillread.errors import ConfigError, ModelError
 from quillread.images.preprocess import StepCache
 from quillread.models.catalog import resolve
-from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, write_info
+from quillread.models.model_folder import INFO_NAME, ModelInfo, read_info, share_weights, write_info
 from quillread.models.trocr.adapters import open_trocr
-from quillread.models.trocr.files import share_weights
 from quillread.models.trocr.loading import Trocr, load_trocr, save_trocr
 from quillread.models.trocr.onnx_folder import is_exported
 from quillread.models.trocr.pixels import look_up_tables, set_canvas

@@ -13,8 +13,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from quillread.errors import ConfigError, ModelError
 from quillread.extras import require
+from quillread.models.model_folder import share_weights
 from quillread.models.trocr.adapters import shared_layers
-from quillread.models.trocr.files import ADAPTERS_NAME, share_weights
+from quillread.models.trocr.files import ADAPTERS_NAME
 from quillread.models.trocr.pixels import SPECIAL_PLACES, as_pair
 from quillread.train.family_settings import LoraConfig
 

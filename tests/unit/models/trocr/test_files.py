@@ -15,7 +15,6 @@ from quillread.models.trocr.files import (
     read_config,
     read_shapes,
     replace_folder,
-    share_weights,
     summarise,
 )
 
@@ -58,15 +57,6 @@ def test_shapes_are_those_of_the_tensors(folder: Path):
 def test_weights_in_parts_are_found(folder: Path):
     parts = cut_in_parts(folder)
     assert list(find_weights(folder)) == parts
-
-
-def test_weights_have_the_permissions_of_other_files(folder: Path):
-    for path in cut_in_parts(folder):
-        path.chmod(0o600)
-    names = {path.name for path in folder.iterdir()}
-    share_weights(folder)
-    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
-    assert {path.name for path in folder.iterdir()} == names
 
 
 @pytest.mark.parametrize(
