@@ -3,7 +3,8 @@
 import argparse
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -80,19 +81,23 @@ def make_config(args: argparse.Namespace) -> "ServeConfig":
     return build(ServeConfig, values, str(args.config or "quill serve"))
 
 
-def open_archive(args: argparse.Namespace, *, makes: bool = False) -> "Archive":
+@contextmanager
+def open_archive(args: argparse.Namespace, *, makes: bool = False) -> "Iterator[Archive]":
     """Open the archive beside the server, which may run.
 
     Raises:
         UsageError: If there is none, and it is not to be made.
+        InputError: If its database cannot be reached, or is damaged.
     """
     config = make_config(args)
     from quillread.serve.archive.home import Archive, is_archive
+    from quillread.serve.database.engine import away
 
     if not makes and not is_archive(config):
         where = config.data if config.database is None else "the database"
         raise UsageError(f"{where}: there is no archive here", hint="name its folder: --data DIR")
-    return Archive(config, serves=False)
+    with Archive(config, serves=False) as archive, away(archive.database):
+        yield archive
 
 
 def command_actor() -> "Actor":

@@ -11,6 +11,7 @@ import pytest
 from quillread.cli.main import main, make_parser
 from quillread.cli.serve_options import command_actor, make_config
 from quillread.errors import ConfigError, MissingExtraError
+from quillread.serve.archive.home import Archive
 from quillread.serve.config import ServeConfig
 
 
@@ -124,3 +125,19 @@ def test_whoever_has_no_name_is_a_number_in_the_log(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("getpass.getuser", unknown)
     monkeypatch.setattr("os.getuid", lambda: 4321)
     assert command_actor().name == "user 4321 (command line)"
+
+
+@pytest.mark.parametrize("action", [["check"], ["usage"], ["users", "list"], ["backup", "b.tar"]])
+def test_a_damaged_database_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], action: list[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Archive(ServeConfig(data=Path("data"))).close()
+    with Path("data/archive.db").open("r+b") as file:  # its first page, which says what tables there are, stays
+        file.seek(4096)
+        file.write(b"?" * (Path("data/archive.db").stat().st_size - 4096))
+    assert main(["serve", *action, "--data", "data"]) == 3
+    told = capsys.readouterr().err
+    assert "archive.db: is damaged: " in told
+    assert "hint: put a backup into a new archive" in told
+    assert "internal error" not in told

@@ -45,20 +45,27 @@ class Archive:
             raise UsageError(f"{config.data}: another server uses this folder", hint=hint)
         self._lock = lock
         self.database = Database(config.database or sqlite_address(config.data / DATABASE_NAME), config.limits)
-        with away(self.database):
-            if lock is not None:
-                migrate(self.database, schema)
-            elif not is_current(self.database):
-                raise UsageError(
-                    "the server that runs is of another version than this command",
-                    hint="stop it, or use the command of its version",
-                )
+        try:
+            self._bring_up_to_date(schema)
+        except BaseException:
+            self.close()
+            raise
         if not serves:
             self._unlock()
         self.storage = Storage(config.storage or str(config.data / "files"), config.data / "fetched")
         self.views = ViewCache()
         for name in ("models", "uploads", "work"):
             (config.data / name).mkdir(exist_ok=True)
+
+    def _bring_up_to_date(self, schema: str) -> None:
+        with away(self.database):
+            if self._lock is not None:
+                migrate(self.database, schema)
+            elif not is_current(self.database):
+                raise UsageError(
+                    "the server that runs is of another version than this command",
+                    hint="stop it, or use the command of its version",
+                )
 
     def __enter__(self) -> Self:
         """Return the archive."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -85,13 +85,18 @@ def upsert(session: Session, kind: type[Any]) -> "postgresql.Insert | sqlite.Ins
 
 @contextmanager
 def away(database: Database) -> Iterator[None]:
-    """Turn a database that cannot be reached into an InputError that says where it is."""
+    """Turn a database that cannot be reached, or a damaged file of one, into an InputError that says where it is."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
         where = database.engine.url.render_as_string(hide_password=True)
         told = " ".join(str(error.orig).split())  # PostgreSQL answers in several lines
-        raise InputError(f"{where}: {told}", hint="check that the database runs and may be used") from error
+        if isinstance(error, OperationalError):
+            raise InputError(f"{where}: {told}", hint="check that the database runs and may be used") from error
+        if type(error) is DatabaseError:  # what SQLite says of a file, and of nothing else
+            hint = "put a backup into a new archive: quill serve restore FILE --data DIR"
+            raise InputError(f"{where}: is damaged: {told}", hint=hint) from error
+        raise
 
 
 def is_away(error: BaseException) -> bool:
